@@ -1,0 +1,48 @@
+"""populace: synthetic healthcare, finance and IoT data. A dataset is a pure function of a spec and a seed.
+
+    import populace
+    data = populace.generate("finance", size=1_000, seed=7, scenarios=["card-testing"])
+    data["transaction"], data.labels
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.dataset import Dataset
+
+__all__ = ["generate"]
+
+
+def generate(
+    domain: str,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    start: str | None = None,
+    end: str | None = None,
+    scenarios: Sequence[str | Mapping[str, Any]] = (),
+    set: Mapping[str, Any] | None = None,
+    models: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Generate a dataset in memory.
+
+    `size` counts root entities (patients, customers, devices). A scenario is its name, `"name:key=value"`, or a mapping with a `name`;
+    `set` overrides priors by name. Raises UserError for anything that cannot be, before any row is made.
+    """
+    from .core.dataset import generate as build_dataset
+    from .core.plan import make_plan
+    from .core.scenario import ScenarioRequest, parse_request
+    from .core.spec import Spec
+
+    requests = tuple(
+        parse_request(s)
+        if isinstance(s, str)
+        else ScenarioRequest(s["name"], {k: v for k, v in s.items() if k != "name"})
+        for s in scenarios
+    )
+    return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {})))

@@ -1,0 +1,96 @@
+"""Casting: which entities play in which scenario. Eligible rows are found block by block; each instance takes those with the
+lowest named uniforms, so the choice depends on neither blocks nor workers, and one scenario's cast not on another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from .domain import Block
+from .errors import UserError
+from .plan import Plan, steps_for
+from .scenario import Role, Use
+from .stream import Stream
+from .tables import Table, Tables, merge
+
+_DRAW = "_draw"
+Candidates = dict[tuple[int, str], Table]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The members of every role: `members[(use index, role name)]`, columns `instance`, `member`, `unit`, then the row."""
+
+    members: Mapping[tuple[int, str], Table] = field(default_factory=dict)
+
+    def concerning(self, use: int, block: Block) -> dict[str, Table]:
+        """The members of those instances that have a member in the block."""
+        roles = {role: table for (n, role), table in self.members.items() if n == use}
+        here = pl.col("unit").is_between(block.first, block.last - 1)
+        instances = pl.concat([t.filter(here)["instance"] for t in roles.values()]).unique()
+        return {role: t.filter(pl.col("instance").is_in(instances.implode())) for role, t in roles.items()}
+
+    def keys(self, plan: Plan) -> dict[str, pl.Series]:
+        """The keys of all cast rows by table: rows that other blocks may refer to."""
+        found: dict[str, list[pl.Series]] = {}
+        for (use, role), table in self.members.items():
+            spec = next(r for r in plan.uses[use].scenario.roles if r.name == role)
+            found.setdefault(spec.table, []).append(table[plan.domain.schema[spec.table].key])
+        return {table: pl.concat(parts).unique() for table, parts in found.items()}
+
+
+def candidates(plan: Plan, index: int) -> Candidates:
+    """The best candidates of one block for every role: at most as many as could possibly be taken."""
+    block, made = plan.block(index), dict[str, Tables]()
+    found: Candidates = {}
+    for n, use in enumerate(plan.uses):
+        most = use.count * sum(use.size(r) for r in use.scenario.roles)
+        for role in use.scenario.roles:
+            if role.table not in made:
+                tables: Tables = {}
+                for step in steps_for(plan.domain, role.table):
+                    tables = merge(tables, step.run(block, tables))
+                made[role.table] = tables
+            found[n, role.name] = _eligible(plan, use, role, made[role.table][role.table]).head(most)
+    return found
+
+
+def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
+    """Choose among all blocks' candidates. Raises UserError when a scenario asks for more than there are."""
+    pooled: dict[tuple[int, str], Table] = {}
+    for part in parts:
+        for place, table in part.items():
+            known = pooled.get(place)
+            pooled[place] = table if known is None else pl.concat([known, table]).sort(_DRAW)
+    members = {}
+    for n, use in enumerate(plan.uses):
+        taken = pl.Series([], dtype=pl.Int64)
+        for role in use.scenario.roles:
+            size = use.size(role)
+            pool = pooled[n, role.name].filter(~pl.col("unit").is_in(taken.implode()))
+            wanted = use.count * size
+            if pool.height < wanted:
+                raise UserError(
+                    f"scenario {use.scenario.name}: {use.count} instance(s) need {wanted} {role.table}(s) as '{role.name}'"
+                    f" where {role.where}; {pool.height} are eligible. Ask for fewer, or raise --size."
+                )
+            chosen = pool.head(wanted).drop(_DRAW)
+            at = np.arange(wanted)
+            members[n, role.name] = chosen.select(
+                pl.Series("instance", at // size), pl.Series("member", at % size), pl.all()
+            )
+            taken = pl.concat([taken, chosen["unit"]])
+    return Cast(members)
+
+
+def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
+    spec = plan.domain.schema[role.table]
+    stream: Stream = plan.stream.child(*use.path, "cast", role.name)
+    table = table.filter(pl.sql_expr(role.where)) if role.where != "true" else table
+    draws = stream.uniform(table[spec.key].to_numpy())
+    unit = plan.domain.schema.unit_of(role.table, table[spec.key].to_numpy())
+    table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)
+    return table.unique("unit", keep="first", maintain_order=True) if role.apart else table

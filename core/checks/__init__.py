@@ -1,0 +1,195 @@
+"""Checks: what the schema says, and what a domain adds. One code path for a block being built and for data found on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from ..domain import Domain
+from ..scenario import Use
+from ..schema import Column, TableSchema
+from ..tables import Table, Tables
+
+VIOLATION = {"check": pl.String, "table": pl.String, "row_key": pl.Int64, "detail": pl.String}
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """`broken` is true for every row that violates the rule."""
+
+    name: str
+    broken: pl.Expr
+    doc: str
+
+
+def violations(check: str = "", table: str = "", keys: pl.Series | None = None, detail: str = "") -> Table:
+    """Violating rows in the one shape they are reported in."""
+    if keys is None or not len(keys):
+        return pl.DataFrame(schema=VIOLATION)
+    return pl.select(
+        pl.lit(check).alias("check"),
+        pl.lit(table).alias("table"),
+        keys.cast(pl.Int64).alias("row_key"),
+        pl.lit(detail).alias("detail"),
+    )
+
+
+def row_rules(spec: TableSchema) -> list[RowRule]:
+    """Every rule of a table that one row can break by itself."""
+    rules = [rule for column in spec.columns.values() for rule in _column_rules(spec.name, column)]
+    for check in spec.checks:
+        rules.append(RowRule(f"{spec.name}.{check.name}", ~pl.sql_expr(check.sql).fill_null(True), check.doc))
+    return rules
+
+
+def check_names(domain: Domain) -> list[str]:
+    """The name of every check there is in a domain: what a scenario's `breaks` may say."""
+    names = [c.name for c in domain.checks]
+    for spec in domain.schema.tables.values():
+        names += [r.name for r in row_rules(spec)] + [f"{spec.name}.key"]
+        names += [f"{spec.name}.{c}.reference" for c in spec.references]
+        names += [f"{spec.name}.{c.name}.each" for c in spec.columns.values() if c.each]
+    return names
+
+
+def check_tables(
+    domain: Domain,
+    tables: Tables,
+    judge: set[str],
+    elsewhere: Mapping[str, pl.Series] | None = None,
+    units: tuple[int, int] | None = None,
+) -> Table:
+    """All violations in the tables named by `judge`: columns check, table, row_key, detail.
+
+    While building a block, `units` is its span and `elsewhere` holds keys of rows that other blocks make.
+    """
+    found = [violations()]
+    for name in domain.schema.tables:
+        if name in judge and name in tables:
+            found += _check_rows(tables[name], domain.schema[name])
+            found += _check_keys(domain, tables, name, elsewhere or {})
+    lazy = {name: table.lazy() for name, table in tables.items()}
+    for check in domain.checks:
+        if set(check.tables) <= tables.keys() and judge & set(check.tables):
+            rows = check.run(lazy)
+            found.append(
+                rows.select(
+                    pl.lit(check.name).alias("check"),
+                    *(pl.col(c).cast(VIOLATION[c]) for c in list(VIOLATION)[1:]),
+                )
+            )
+    return pl.concat(found)
+
+
+def declared_and_not(found: Table, label: Table, uses: Sequence[Use]) -> tuple[Table, Table]:
+    """Split violations: those that no scenario accounts for, and those on rows whose scenario declares that it breaks the check."""
+    if found.is_empty():
+        return found, found.with_columns(pl.lit("").alias("scenario"))
+    breaks = pl.DataFrame(
+        [(u.scenario.name, b) for u in uses for b in u.scenario.breaks],
+        schema={"scenario": pl.String, "check": pl.String},
+        orient="row",
+    ).unique()
+    excused = label.select("scenario", "table", "row_key").unique().join(breaks, on="scenario")
+    keys = ["check", "table", "row_key"]
+    return found.join(excused, on=keys, how="anti"), found.join(excused, on=keys, how="inner")
+
+
+def _column_rules(table: str, column: Column) -> list[RowRule]:
+    at, value = f"{table}.{column.name}", pl.col(column.name)
+    rules = []
+    if not column.null:
+        rules.append(RowRule(f"{at}.null", value.is_null(), "has no value"))
+    for bound, broken, word in (
+        ("min", value < _literal(column.min), "below"),
+        ("max", value > _literal(column.max), "above"),
+    ):
+        limit = getattr(column, bound)
+        if limit is not None:
+            rules.append(RowRule(f"{at}.{bound}", broken.fill_null(False), f"{word} {limit}"))
+    if column.type == "float":
+        rules.append(RowRule(f"{at}.finite", (~value.is_finite()).fill_null(False), "not a finite number"))
+    if column.codes:
+        rules.append(
+            RowRule(
+                f"{at}.codes",
+                ~value.cast(pl.String).is_in(column.codes).fill_null(True),
+                "not in the code list",
+            )
+        )
+    if column.pattern:
+        rules.append(
+            RowRule(
+                f"{at}.pattern",
+                ~value.str.contains(column.pattern).fill_null(True),
+                f"not like {column.pattern}",
+            )
+        )
+    return rules
+
+
+def _literal(value: object) -> pl.Expr:
+    return pl.lit(value).str.to_date() if isinstance(value, str) else pl.lit(value)
+
+
+def _check_rows(table: Table, spec: TableSchema) -> list[Table]:
+    rules = [r for r in row_rules(spec) if not _enforced_by_type(r, spec, table)]
+    counts = table.select(r.broken.sum().alias(str(n)) for n, r in enumerate(rules)).row(0) if rules else ()
+    return [
+        violations(r.name, spec.name, table.filter(r.broken)[spec.key], r.doc)
+        for r, n in zip(rules, counts, strict=True)
+        if n
+    ]
+
+
+def _enforced_by_type(rule: RowRule, spec: TableSchema, table: Table) -> bool:
+    return rule.name.endswith(".codes") and isinstance(table.schema.get(rule.name.split(".")[1]), pl.Enum)
+
+
+def _check_keys(domain: Domain, tables: Tables, name: str, elsewhere: Mapping[str, pl.Series]) -> list[Table]:
+    table, spec, found = tables[name], domain.schema[name], []
+    key = table[spec.key]
+    if not (key.is_sorted() and bool((key.diff(null_behavior="drop") > 0).all())):
+        found.append(
+            violations(
+                f"{name}.key", name, key.filter(key.is_duplicated() | key.is_null()), "key is not unique"
+            )
+        )
+    for column, target in spec.references.items():
+        if target not in tables:
+            continue
+        known = tables[target][domain.schema[target].key]
+        if target in elsewhere:
+            known = pl.concat([known, elsewhere[target].cast(known.dtype)])
+        dangling = ~table[column].is_in(known.implode()) & table[column].is_not_null()
+        if dangling.any():
+            found.append(
+                violations(f"{name}.{column}.reference", name, key.filter(dangling), f"no such {target}")
+            )
+        if each := spec.columns[column].each:
+            found.append(
+                _cardinality(name, spec, column, each, table, tables[target][domain.schema[target].key])
+            )
+    return found
+
+
+def _cardinality(
+    name: str, spec: TableSchema, column: str, each: tuple[int, int | None], table: Table, parents: pl.Series
+) -> Table:
+    low, high = each
+    counts = table.group_by(column).len()
+    bad = counts.filter(pl.col("len") > high)[column] if high is not None else counts.clear()[column]
+    few = counts.filter(pl.col("len") < low)[column]
+    keys = table.filter(pl.col(column).is_in(pl.concat([bad, few]).implode()))[spec.key]
+    without = parents.filter(~parents.is_in(table[column].implode())) if low else parents.clear()
+    detail = f"{low}..{'*' if high is None else high} rows per {spec.columns[column].references}"
+    check = f"{name}.{column}.each"
+    # a parent without rows is reported by its own key, under its own table
+    return pl.concat(
+        [
+            violations(check, name, keys, detail),
+            violations(check, spec.columns[column].references or "", without, detail),
+        ]
+    )

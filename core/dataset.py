@@ -1,0 +1,83 @@
+"""A dataset in memory: its tables, its plan, and what can be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from .build import build
+from .cast import Cast, candidates, settle
+from .checks import check_tables, declared_and_not
+from .errors import InvalidData
+from .plan import Plan
+from .schema import LABEL
+from .tables import Table, Tables, concat
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Dataset(Mapping[str, "pd.DataFrame"]):
+    """`data["transaction"]` is a pandas frame over the same Arrow memory as `data.frames["transaction"]`, a polars frame."""
+
+    frames: Tables
+    plan: Plan
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, table: str) -> pd.DataFrame:
+        if table not in self.frames:
+            from .errors import unknown
+
+            raise KeyError(str(unknown("table", table, self.frames, self.plan.domain.name)))
+        return self.frames[table].to_pandas(use_pyarrow_extension_array=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """scenario, instance, role, table, row_key, effect: one row for each row that a scenario touched."""
+        return self[LABEL.name]
+
+    def validate(self) -> Table:
+        """Violations that no scenario declares: columns check, table, row_key, detail. Empty when the data is valid."""
+        tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
+        found = check_tables(self.plan.domain, tables, set(tables))
+        return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
+
+
+def make_cast(plan: Plan) -> Cast:
+    """Cast every scenario of a plan in this process."""
+    return settle(plan, (candidates(plan, i) for i in range(plan.blocks))) if plan.uses else Cast()
+
+
+def generate(plan: Plan) -> Dataset:
+    """Build a whole dataset in this process's memory. Raises InvalidData if a row breaks a constraint undeclared."""
+    cast = make_cast(plan)
+    parts: dict[str, list[Table]] = {}
+    for index in range(plan.blocks):
+        built = build(plan, index, cast)
+        refuse(built.undeclared)
+        for name, table in built.tables.items():
+            parts.setdefault(name, []).append(table)
+    order = [*plan.domain.schema.tables, LABEL.name]
+    return Dataset({name: concat(parts[name]) for name in order if name in parts}, plan)
+
+
+def refuse(undeclared: pl.DataFrame) -> None:
+    """Raise InvalidData that names each broken check with one example."""
+    if undeclared.height:
+        lines = [
+            f"  {check}: {n} row(s) of {table}, for example key {key} ({detail})"
+            for check, table, key, detail, n in undeclared.group_by("check", "table", maintain_order=True)
+            .agg(pl.first("row_key"), pl.first("detail"), pl.len())
+            .iter_rows()
+        ]
+        raise InvalidData("generated rows break constraints that no scenario declares:\n" + "\n".join(lines))

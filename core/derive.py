@@ -1,0 +1,38 @@
+"""Derived identity: facts carry addresses while they are made and edited; keys are given at the end, in order of time."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .schema import TableSchema
+from .tables import ROW, Table
+
+
+def number(frame: Table, spec: TableSchema, order: str) -> Table:
+    """Sort by parent and time (ties by address) and give each row its key: parent * fan + k, k counting from 0 per parent.
+
+    So a key says nothing about how its row came to be, and inserting a row renumbers only its own parent's rows.
+    Raises OverflowError when a parent has more than `fan` rows.
+    """
+    if spec.within is None:
+        raise ValueError(f"{spec.name} has no parent to be numbered within")
+    frame = frame.sort(spec.within, order, ROW)
+    parent = frame[spec.within].to_numpy().astype(np.int64)
+    k = rank(parent)
+    if len(k) and int(k.max()) >= spec.fan:
+        raise OverflowError(
+            f"{spec.name}: {int(k.max()) + 1:,} rows for one {spec.within}, the schema allows {spec.fan:,}"
+        )
+    return frame.with_columns(pl.Series(spec.key, parent * spec.fan + k))
+
+
+def rank(groups: NDArray) -> NDArray[np.int64]:
+    """Position within the group, from 0, for values that stand grouped together."""
+    n = len(groups)
+    if not n:
+        return np.empty(0, np.int64)
+    first = np.concatenate(([True], groups[1:] != groups[:-1]))
+    starts = np.flatnonzero(first)
+    return np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))

@@ -1,0 +1,152 @@
+"""A `Domain` is a value that binds schema, priors, steps, scripts, checks and views. There is no class to inherit from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from .errors import unknown
+from .priors import Priors
+from .scenario import Edit, Scenario, Scene
+from .schema import Schema
+from .stream import U64, Stream
+from .tables import Table, Tables
+
+if TYPE_CHECKING:
+    from .samplers import Sampler
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open span of time, [start, end), in microseconds since 1970 UTC."""
+
+    start: int
+    end: int
+
+    @property
+    def days(self) -> float:
+        return (self.end - self.start) / 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a step may look at, besides the tables made so far: which units to make, and every fixed input."""
+
+    first: int
+    """The block's units are first, first + 1, …, last - 1 (a unit is a customer, a patient, a site)."""
+    last: int
+    size: int
+    """Root entities in the whole dataset. Only for dropping those beyond it; nothing else may depend on it."""
+    stream: Stream
+    priors: Priors
+    window: Window
+    reference: Tables
+    models: Mapping[str, Sampler] = field(default_factory=dict)
+
+    @property
+    def units(self) -> U64:
+        return np.arange(self.first, self.last, dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage: makes tables, or makes them anew, from those that stand. `needs` names the tables it reads."""
+
+    name: str
+    makes: tuple[str, ...]
+    run: Callable[[Block, Tables], Tables]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A validator that a row predicate cannot say. It must hold within each unit, so that a block can be checked alone.
+
+    `run` takes the tables and the reference tables as lazy frames and returns the violating rows: columns `table`, `row_key` and `detail`.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    doc: str
+    run: Callable[[Mapping[str, pl.LazyFrame]], Table]
+
+
+@dataclass(frozen=True)
+class View:
+    """Documents rendered from tables. `render(tables, reference)` gives, per file name, a frame with a `text` column:
+    lines of one file, or one file a row where there is a `name` column too. Reference tables are among `tables` once, with the first
+    block. `check(folder)` judges a folder of such documents: columns `check`, `table`, `row_key`, `detail`."""
+
+    name: str
+    doc: str
+    render: Callable[[Tables, Tables], Mapping[str, Table]]
+    suffix: str
+    recognises: Callable[[Path], bool] | None = None
+    check: Callable[[Path], Table] | None = None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place where a fitted model may stand in for a rule: `given` and `makes` map the model's columns to the domain's."""
+
+    name: str
+    doc: str
+    given: Mapping[str, str]
+    makes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One chart for the demo page: an SVG element as text, with its heading and a sentence that says what it shows."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    name: str
+    doc: str
+    root: str
+    """The table that `--size` counts."""
+    schema: Schema
+    priors: Priors
+    scenarios: Mapping[str, Scenario]
+    size: int
+    window: tuple[str, str]
+    """Default start and end date."""
+    steps: tuple[Step, ...]
+    derive: tuple[Step, ...]
+    scripts: Mapping[str, Callable[[Scene], list[Edit]]]
+    reference: tuple[Step, ...] = ()
+    checks: tuple[Check, ...] = ()
+    views: Mapping[str, View] = field(default_factory=dict)
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    per_unit: int = 1
+    """Root entities in a full unit."""
+    block: int = 1_000
+    """Units in a block: what one worker holds in memory at a time."""
+    pictures: Callable[[Tables], list[Picture]] | None = None
+
+
+def domain_names() -> list[str]:
+    """The installed domains, from the entry points `populace.domains`."""
+    from importlib.metadata import entry_points
+
+    return sorted({e.name for e in entry_points(group="populace.domains")})
+
+
+def find_domain(name: str) -> Domain:
+    """Load a domain by name. Raises UserError with the nearest name if there is none."""
+    from importlib.metadata import entry_points
+
+    found = {e.name: e for e in entry_points(group="populace.domains")}
+    if name not in found:
+        raise unknown("domain", name, found)
+    return found[name].load()

@@ -1,0 +1,178 @@
+"""A plan is the spec fully resolved: window, priors, scenarios, blocks, model hashes. It holds no rows, so it is instant to make, can be
+printed, and can be sent to another process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .domain import Block, Domain, Step, Window, find_domain
+from .errors import UserError, unknown
+from .priors import Priors
+from .scenario import Use, resolve
+from .spec import Spec
+from .stream import Stream
+from .tables import Tables, merge
+
+MAX_SIZE = 1_000_000_000
+EARLIEST, LATEST = dt.date(1900, 1, 1), dt.date(2200, 1, 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    domain: Domain
+    spec: Spec
+    size: int
+    seed: int
+    start: dt.date
+    end: dt.date
+    priors: Priors
+    uses: tuple[Use, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Slot name to the SHA-256 of the model file."""
+
+    @property
+    def units(self) -> int:
+        return -(-self.size // self.domain.per_unit)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.units // self.domain.block)
+
+    @property
+    def window(self) -> Window:
+        return Window(_micros(self.start), _micros(self.end))
+
+    @property
+    def stream(self) -> Stream:
+        return Stream.root(self.seed).child(self.domain.name)
+
+    @property
+    def breaks(self) -> frozenset[str]:
+        return frozenset(name for use in self.uses for name in use.scenario.breaks)
+
+    @cached_property
+    def reference(self) -> Tables:
+        """The reference tables: built once in each process, the same in all."""
+        tables: Tables = {}
+        block = Block(0, 0, self.size, self.stream, self.priors, self.window, {}, {})
+        for step in self.domain.reference:
+            tables = merge(tables, step.run(block, tables))
+        return tables
+
+    @cached_property
+    def samplers(self) -> Mapping[str, Any]:
+        if not self.spec.models:
+            return {}
+        from .models import load_model
+
+        return {slot: load_model(path).sampler for slot, path in self.spec.models.items()}
+
+    def block(self, index: int) -> Block:
+        first = index * self.domain.block
+        last = min(first + self.domain.block, self.units)
+        return Block(
+            first, last, self.size, self.stream, self.priors, self.window, self.reference, self.samplers
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """The plan as plain data: what a dry run prints, a manifest keeps, and a resumed run must match."""
+        changed = {k: p.value for k, p in self.priors.entries.items() if p != self.domain.priors.entries[k]}
+        return {
+            "domain": self.domain.name,
+            "size": self.size,
+            "seed": self.seed,
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "set": changed,
+            "scenarios": [
+                {"name": u.scenario.name, "count": u.count, **{k: _plain(v) for k, v in u.parameters.items()}}
+                for u in self.uses
+            ],
+            "models": dict(self.models),
+            "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
+            "blocks": self.blocks,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the dataset: equal for equal plans of one populace version."""
+        text = json.dumps({"populace": version("populace"), **self.describe()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
+    """Resolve a spec against its domain. Every mistake a user can make in it is found here, before any row is made."""
+    domain = domain or find_domain(spec.domain)
+    size = domain.size if spec.size is None else spec.size
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
+        raise UserError(f"--size is {size!r}, expected a whole number from 1 to {MAX_SIZE:,}")
+    if isinstance(spec.seed, bool) or not isinstance(spec.seed, int) or not 0 <= spec.seed < 2**63:
+        raise UserError(f"--seed is {spec.seed!r}, expected a whole number from 0 to 2^63 - 1")
+    start = _date(spec.start or domain.window[0], "--start")
+    end = _date(spec.end or domain.window[1], "--end")
+    if end <= start:
+        raise UserError(f"--end is {end}, which is not after --start, {start}")
+    seen: dict[str, int] = {}
+    uses = []
+    for request in spec.scenarios:
+        use = resolve(request, domain.scenarios, size, seen.get(request.name, 0))
+        seen[request.name] = seen.get(request.name, 0) + 1
+        uses.append(use)
+    models = {}
+    for slot, path in spec.models.items():
+        if slot not in domain.slots:
+            raise unknown("model slot", slot, domain.slots, domain.name)
+        models[slot] = _fingerprint(path)
+    plan = Plan(
+        domain, spec, size, spec.seed, start, end, domain.priors.override(spec.settings), tuple(uses), models
+    )
+    for slot, sampler in plan.samplers.items():
+        wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
+        if missing := wanted - set(sampler.columns):
+            raise UserError(f"--model {slot}: {spec.models[slot]} has no column {', '.join(sorted(missing))}")
+    return plan
+
+
+def steps_for(domain: Domain, table: str) -> tuple[Step, ...]:
+    """The steps, in order, that it takes to make one table."""
+    wanted, chosen = {table}, []
+    for step in reversed(domain.steps):
+        if wanted & set(step.makes):
+            chosen.append(step)
+            wanted |= set(step.needs)
+    return tuple(reversed(chosen))
+
+
+def _date(value: Any, flag: str) -> dt.date:
+    try:
+        date = value if isinstance(value, dt.date) else dt.date.fromisoformat(str(value))
+    except ValueError:
+        raise UserError(f"{flag} is '{value}', expected a date such as 2025-01-31") from None
+    if isinstance(date, dt.datetime):
+        date = date.date()
+    if not EARLIEST <= date <= LATEST:
+        raise UserError(f"{flag} is {date}, outside {EARLIEST} to {LATEST}")
+    return date
+
+
+def _micros(date: dt.date) -> int:
+    return (date - dt.date(1970, 1, 1)).days * 86_400_000_000
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
+def _fingerprint(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"model {path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,141 @@
+"""Every rate and distribution a domain draws from, each with its public source. Read from `schemas/<domain>/priors.toml`.
+
+A prior is a TOML table that has a `value`:
+
+    [fraud.rate]
+    value = 0.0003
+    unit = "share of transactions"
+    range = [0.0, 1.0]
+    source = "EBA-ECB 2024 report on payment fraud, card payments 2023 H1"
+
+Its name is its path, `fraud.rate`. A value is a number, a date, a text, a list, or a table of named numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any
+
+from .errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Prior:
+    name: str
+    value: Any
+    source: str
+    unit: str | None = None
+    doc: str | None = None
+    range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Priors(Mapping[str, Prior]):
+    """`priors("fraud.rate")` is the value; `priors["fraud.rate"]` the whole entry with its source."""
+
+    entries: Mapping[str, Prior]
+
+    def __call__(self, name: str) -> Any:
+        return self[name].value
+
+    def __getitem__(self, name: str) -> Prior:
+        if name not in self.entries:
+            raise unknown("prior", name, self.entries)
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def override(self, settings: Mapping[str, Any], place: str = "--set") -> Priors:
+        """The priors with some values replaced; a value given as text is read as the prior's own type.
+
+        Raises UserError for an unknown name, a value of another type, or one outside the prior's range.
+        """
+        entries = dict(self.entries)
+        for name, given in settings.items():
+            if name not in entries:
+                raise unknown("prior", name, entries, place)
+            prior = entries[name]
+            entries[name] = replace(
+                prior, value=_read(prior, given, place), source=f"set by the user ({given})"
+            )
+        return Priors(entries)
+
+
+def _read(prior: Prior, given: Any, place: str) -> Any:
+    value = given
+    if isinstance(given, str) and not isinstance(prior.value, str):
+        try:
+            value = json.loads(given)
+        except ValueError:
+            value = given
+    expected = (
+        float
+        if isinstance(prior.value, int | float) and not isinstance(prior.value, bool)
+        else type(prior.value)
+    )
+    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(prior.value, int) and value != int(value):
+            raise UserError(f"{place}: {prior.name} is {given!r}, expected a whole number")
+        value = type(prior.value)(value)
+    elif type(value) is not expected:
+        kind = {float: "a number", list: "a list", dict: "a table", bool: "true or false", str: "text"}
+        raise UserError(
+            f"{place}: {prior.name} is {given!r}, expected {kind.get(expected, expected.__name__)}"
+        )
+    elif isinstance(value, dict) and value.keys() != prior.value.keys():
+        raise UserError(f"{place}: {prior.name} needs exactly the entries {', '.join(prior.value)}")
+    elif isinstance(value, list) and len(value) != len(prior.value):
+        raise UserError(f"{place}: {prior.name} has {len(value)} entries, expected {len(prior.value)}")
+    for number in _numbers(value):
+        if number != number or (prior.range and not prior.range[0] <= number <= prior.range[1]):
+            low, high = prior.range or ("-inf", "inf")
+            raise UserError(f"{place}: {prior.name} is {given!r}, outside its range {low} to {high}")
+    return value
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, bool):
+        return
+    if isinstance(value, int | float):
+        yield float(value)
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
+
+
+def load_priors(domain: str, package: str = "populace") -> Priors:
+    """Read `schemas/<domain>/priors.toml` of an installed package; every entry must name its source."""
+    place = f"schemas/{domain}/priors.toml"
+    raw = tomllib.loads((resources.files(package) / "schemas" / domain / "priors.toml").read_text("utf-8"))
+    return Priors({p.name: p for p in _walk(raw, "", place)})
+
+
+def _walk(node: dict[str, Any], path: str, place: str) -> Iterator[Prior]:
+    for name, child in node.items():
+        at = f"{path}.{name}" if path else name
+        if not isinstance(child, dict):
+            raise UserError(
+                f"{place}: '{at}' stands outside a prior; a prior is a table with a 'value' and a 'source'"
+            )
+        if "value" not in child:
+            yield from _walk(child, at, place)
+            continue
+        if not child.get("source"):
+            raise UserError(f"{place}: prior '{at}' names no source")
+        limits = child.get("range")
+        yield Prior(
+            at,
+            child["value"],
+            child["source"],
+            child.get("unit"),
+            child.get("doc"),
+            tuple(limits) if limits else None,
+        )

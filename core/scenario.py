@@ -1,0 +1,253 @@
+"""Scenarios are cast, not sampled. A scenario file names roles, a script, parameters, the constraints it deliberately
+breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<name>.toml`; the file name is its name.
+
+    title = "Mule ring"
+    doc = "…"
+    source = "…"
+    script = "mule_ring"                # a function in the domain's scripts
+    breaks = []                         # names of checks that some labelled rows must violate
+    count = 1                           # instances, unless the user says count= or rate=
+
+    [roles.mule]
+    table = "account"
+    where = "type = 'current'"          # SQL predicate over the role's table
+    size = "hops"                       # members per instance: a number or a parameter's name
+    apart = true                        # all members in different units (customers, patients, sites)
+
+    [parameters.hops]
+    type = "int"                        # int, float, text, bool, date
+    default = 6
+    min = 4
+    max = 12
+    doc = "…"
+
+    [[expect]]
+    table = "transaction"
+    effect = "hop"                      # which labelled rows (optional: role, effect)
+    sql = "channel = 'transfer'"        # what must hold of each of them
+    doc = "…"
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from .errors import UserError, unknown
+from .stream import Stream, U64, join_rows
+from .tables import Table, Tables
+
+PARAMETER_TYPES: dict[str, type] = {"int": int, "float": float, "text": str, "bool": bool, "date": dt.date}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    type: str
+    default: Any
+    doc: str
+    min: Any = None
+    max: Any = None
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Role:
+    name: str
+    table: str
+    where: str = "true"
+    size: int | str = 1
+    apart: bool = False
+
+
+@dataclass(frozen=True)
+class Expect:
+    table: str
+    sql: str
+    doc: str
+    role: str | None = None
+    effect: str | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    domain: str
+    title: str
+    doc: str
+    source: str
+    script: str
+    roles: tuple[Role, ...]
+    parameters: Mapping[str, Parameter]
+    breaks: tuple[str, ...] = ()
+    expect: tuple[Expect, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Use:
+    """A scenario as the user asked for it: parameters resolved, number of instances known."""
+
+    scenario: Scenario
+    parameters: Mapping[str, Any]
+    count: int
+    occurrence: int = 0
+
+    @property
+    def path(self) -> tuple[str | int, ...]:
+        return ("scenario", self.scenario.name, self.occurrence)
+
+    def size(self, role: Role) -> int:
+        return role.size if isinstance(role.size, int) else int(self.parameters[role.size])
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a script does to one table's facts.
+
+    `rows` always has `instance` (int), `role` and `effect` (text) and `ROW`. "insert": also the table's fact columns (an
+    absent one is null). "update": also the columns to replace, with their new values; `ROW` says which rows.
+    "remove": nothing more.
+    """
+
+    action: Literal["insert", "update", "remove"]
+    table: str
+    rows: Table
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All a script sees. `cast[role]` holds the members of every instance that concerns this block, also those that
+    live in other blocks: columns `instance`, `member`, `unit`, then the role's table's columns. A script is a pure function
+    of it, so every block plays the same scene; the core keeps the rows that the block owns."""
+
+    use: Use
+    cast: Mapping[str, Table]
+    tables: Tables
+    block: Any
+    stream: Stream
+
+    def __getitem__(self, parameter: str) -> Any:
+        return self.use.parameters[parameter]
+
+    def address(self, kind: str, instance: Any, n: Any) -> U64:
+        """Row addresses for inserted rows: the n-th row of a kind in an instance, the same in every block."""
+        return self.stream.child(kind).bits(join_rows(np.asarray(instance), np.asarray(n))) | np.uint64(
+            1 << 63
+        )
+
+    def edit(
+        self, action: Literal["insert", "update", "remove"], table: str, rows: Table, role: str, effect: str
+    ) -> Edit:
+        """An edit whose rows all have one role and one effect."""
+        return Edit(action, table, rows.with_columns(role=pl.lit(role), effect=pl.lit(effect)))
+
+
+@dataclass(frozen=True)
+class ScenarioRequest:
+    """A scenario as it was written down, not yet looked up: name and raw parameters."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_request(text: str) -> ScenarioRequest:
+    """Read `NAME` or `NAME:key=value,key=value`."""
+    name, _, rest = text.partition(":")
+    parameters: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, eq, value = part.partition("=")
+        if not eq:
+            raise UserError(f"--scenario {text}: '{part}' is not key=value")
+        parameters[key.strip()] = value.strip()
+    return ScenarioRequest(name.strip(), parameters)
+
+
+def resolve(request: ScenarioRequest, known: Mapping[str, Scenario], size: int, occurrence: int) -> Use:
+    """Look the scenario up and read its parameters. `count` and `rate` (instances per root entity) exist for all."""
+    if request.name not in known:
+        raise unknown("scenario", request.name, known)
+    scenario = known[request.name]
+    place = f"scenario {scenario.name}"
+    values = {p.name: p.default for p in scenario.parameters.values()}
+    count = scenario.count
+    if "count" in request.parameters and "rate" in request.parameters:
+        raise UserError(f"{place}: give count or rate, not both")
+    for key, raw in request.parameters.items():
+        if key == "count":
+            count = _read(Parameter("count", "int", 1, "", min=1, max=10**9), raw, place)
+        elif key == "rate":
+            rate = _read(Parameter("rate", "float", 0.0, "", min=0.0, max=1.0), raw, place)
+            count = max(1, round(rate * size))
+        elif key in scenario.parameters:
+            values[key] = _read(scenario.parameters[key], raw, place)
+        else:
+            raise unknown("parameter", key, [*scenario.parameters, "count", "rate"], place)
+    return Use(scenario, values, count, occurrence)
+
+
+def _read(parameter: Parameter, raw: Any, place: str) -> Any:
+    kind = PARAMETER_TYPES[parameter.type]
+    bad = UserError(f"{place}: {parameter.name} is {raw!r}, expected {parameter.type}")
+    value = raw
+    if isinstance(raw, str) and kind is not str:
+        try:
+            if kind is bool:
+                value = {"true": True, "false": False}[raw.lower()]
+            else:
+                value = dt.date.fromisoformat(raw) if kind is dt.date else kind(raw)
+        except (ValueError, KeyError):
+            raise bad from None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise bad
+    if kind is float and not np.isfinite(value):
+        raise bad
+    if parameter.choices and value not in parameter.choices:
+        raise unknown(parameter.name, value, [str(c) for c in parameter.choices], place)
+    low, high = parameter.min, parameter.max
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise UserError(f"{place}: {parameter.name} is {raw}, outside its range {low} to {high}")
+    return value
+
+
+def load_scenarios(domain: str, package: str = "populace") -> dict[str, Scenario]:
+    """Every scenario file of a domain, by name."""
+    folder = resources.files(package) / "scenarios" / domain
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return {s.name: s for s in (_load(f.name[:-5], domain, f.read_text("utf-8")) for f in files)}
+
+
+def _load(name: str, domain: str, text: str) -> Scenario:
+    raw = tomllib.loads(text)
+    place = f"scenarios/{domain}/{name}.toml"
+    allowed = {"title", "doc", "source", "script", "roles", "parameters", "breaks", "expect", "count"}
+    for key in raw.keys() - allowed:
+        raise unknown("setting", key, allowed, place)
+    parameters = {
+        n: Parameter(
+            n, p["type"], p["default"], p["doc"], p.get("min"), p.get("max"), tuple(p.get("choices", ()))
+        )
+        for n, p in raw.get("parameters", {}).items()
+    }
+    return Scenario(
+        name,
+        domain,
+        raw["title"],
+        raw["doc"],
+        raw["source"],
+        raw["script"],
+        tuple(Role(n, **r) for n, r in raw["roles"].items()),
+        parameters,
+        tuple(raw.get("breaks", ())),
+        tuple(Expect(**e) for e in raw.get("expect", ())),
+        raw.get("count", 1),
+    )

@@ -1,0 +1,102 @@
+"""What the user asked for, as a value: from flags, from a TOML file, or from Python. Nothing is looked up here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError, unknown
+from .scenario import ScenarioRequest, parse_request
+
+
+@dataclass(frozen=True)
+class Spec:
+    domain: str
+    size: int | None = None
+    seed: int = 0
+    start: str | None = None
+    end: str | None = None
+    scenarios: tuple[ScenarioRequest, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+
+
+FILE_KEYS = {"domain", "size", "seed", "start", "end", "scenario", "set", "models", "to", "format", "workers"}
+_TYPES = {
+    "domain": str, "size": int, "seed": int, "start": (str, dt.date), "end": (str, dt.date), "scenario": list,
+    "set": dict, "models": dict, "to": list, "format": str, "workers": int,
+}  # fmt: skip
+
+
+def read_spec_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a spec file, checked for form. Errors name the file and the line."""
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--spec {path}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        at = f"{path}:{line[1]}" if line else f"{path}:{text.count(chr(10)) + 1}"
+        raise UserError(f"{at}: not valid TOML: {error}") from None
+    for key, value in raw.items():
+        at = f"{path}:{_line(text, key)}"
+        if key not in FILE_KEYS:
+            raise unknown("setting", key, FILE_KEYS, at)
+        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
+            raise UserError(f"{at}: '{key}' is {value!r}, expected {_name(_TYPES[key])}")
+        if isinstance(value, dt.date):
+            raw[key] = value.isoformat()
+    requests = []
+    for n, entry in enumerate(raw.get("scenario", [])):
+        at = f"{path}:{_line(text, 'scenario', n)}"
+        if isinstance(entry, str):
+            requests.append(parse_request(entry))
+        elif isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            requests.append(ScenarioRequest(entry["name"], {k: v for k, v in entry.items() if k != "name"}))
+        else:
+            raise UserError(f"{at}: a scenario is a text or a table with a 'name', not {entry!r}")
+    if "scenario" in raw:
+        raw["scenario"] = requests
+    raw["set"] = dict(_flatten(raw.get("set", {})))
+    return raw
+
+
+def parse_settings(items: Sequence[str], flag: str = "--set") -> dict[str, str]:
+    """Read `NAME=VALUE` texts."""
+    settings = {}
+    for item in items:
+        name, eq, value = item.partition("=")
+        if not eq or not name.strip():
+            raise UserError(f"{flag} {item}: expected NAME=VALUE")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _flatten(node: Mapping[str, Any], path: str = "") -> Any:
+    for key, value in node.items():
+        at = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            yield from _flatten(value, at)
+        else:
+            yield at, value
+
+
+def _line(text: str, key: str, occurrence: int = 0) -> int:
+    pattern = re.compile(rf"^\s*(\[\[?\s*)?[\"']?{re.escape(key)}\b")
+    hits = [n for n, line in enumerate(text.splitlines(), 1) if pattern.match(line)]
+    return hits[min(occurrence, len(hits) - 1)] if hits else 1
+
+
+def _name(kind: Any) -> str:
+    names = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+    return names.get(kind, "a date")

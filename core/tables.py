@@ -1,0 +1,33 @@
+"""`Tables`: a mapping from table name to a columnar frame. Never mutated; every stage returns new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Table = pl.DataFrame
+Tables = Mapping[str, pl.DataFrame]
+
+ROW = "_row"
+"""The column that carries a row's address (UInt64): it names the row's random numbers and its labels, and is dropped by
+`conform`. A frame without it is addressed by position."""
+
+
+def rows(given: Table) -> NDArray[np.uint64]:
+    """The row addresses of a frame: its `ROW` column, or 0, 1, 2, … where it has none."""
+    if ROW in given.columns:
+        return given[ROW].to_numpy()
+    return np.arange(given.height, dtype=np.uint64)
+
+
+def merge(a: Tables, b: Tables) -> dict[str, Table]:
+    """`a` with the tables of `b` added or put in place."""
+    return {**a, **b}
+
+
+def concat(parts: list[Table]) -> Table:
+    """The rows of several frames of one shape, in order."""
+    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical", rechunk=False)
