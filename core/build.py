@@ -133,9 +133,7 @@ def _label(schema: Schema, tables: Tables, log: Log) -> Table:
     parts = []
     for name, edits in pl.concat(log).partition_by("table", as_dict=True).items() if log else ():
         frame, key = tables[str(name[0])], schema[str(name[0])].key
-        address = pl.Series(
-            ROW, rows(frame) if ROW in frame.columns else frame[key].to_numpy().astype(np.uint64)
-        )
+        address = pl.Series(ROW, rows(frame) if ROW in frame.columns else frame[key].to_numpy().astype(np.uint64))
         touched = address.is_in(edits[ROW].implode())
         final = pl.DataFrame({ROW: address.filter(touched), "row_key": frame[key].filter(touched)})
         joined = edits.join(final, on=ROW, how="left", maintain_order="left")

@@ -13,8 +13,7 @@ def conform(table: Table, spec: TableSchema) -> Table:
     that do not fit their type: a step that makes such a value is wrong."""
     have = table.schema
     exprs = [
-        _expr(c, have[c.name]) if c.name in have else pl.lit(None, c.dtype).alias(c.name)
-        for c in spec.columns.values()
+        _expr(c, have[c.name]) if c.name in have else pl.lit(None, c.dtype).alias(c.name) for c in spec.columns.values()
     ]
     table = table.select(exprs)
     if spec.key and not table[spec.key].is_sorted():

@@ -97,9 +97,7 @@ def _words(series: pl.Series) -> U64:
             else values.view(np.uint64)
         )
     elif kind == pl.Boolean or kind.is_integer() or kind in (pl.Date,) or isinstance(kind, pl.Datetime):
-        words = np.ascontiguousarray(series.to_physical().cast(pl.Int64).fill_null(0).to_numpy()).view(
-            np.uint64
-        )
+        words = np.ascontiguousarray(series.to_physical().cast(pl.Int64).fill_null(0).to_numpy()).view(np.uint64)
     else:
         raise TypeError(f"column '{series.name}' has type {kind}, which has no digest")
     return words if mask is None else np.where(mask, _NULL, words)
@@ -113,9 +111,7 @@ def _text_words(series: pl.Series) -> U64:
     data = np.frombuffer(_bytes(series), np.uint8)
     lengths = ends - starts
     at = np.arange(len(data)) - np.repeat(starts, lengths)
-    sums = np.concatenate(
-        (np.zeros(1, np.uint64), np.cumsum(_BYTE_WORDS[data] * _powers(int(lengths.max()))[at]))
-    )
+    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(_BYTE_WORDS[data] * _powers(int(lengths.max()))[at])))
     return (sums[ends] - sums[starts]) + lengths.astype(np.uint64) * _M1
 
 

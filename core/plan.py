@@ -78,9 +78,7 @@ class Plan:
     def block(self, index: int) -> Block:
         first = index * self.domain.block
         last = min(first + self.domain.block, self.units)
-        return Block(
-            first, last, self.size, self.stream, self.priors, self.window, self.reference, self.samplers
-        )
+        return Block(first, last, self.size, self.stream, self.priors, self.window, self.reference, self.samplers)
 
     def describe(self) -> dict[str, Any]:
         """The plan as plain data: what a dry run prints, a manifest keeps, and a resumed run must match."""
@@ -131,9 +129,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         if slot not in domain.slots:
             raise unknown("model slot", slot, domain.slots, domain.name)
         models[slot] = _fingerprint(path)
-    plan = Plan(
-        domain, spec, size, spec.seed, start, end, domain.priors.override(spec.settings), tuple(uses), models
-    )
+    plan = Plan(domain, spec, size, spec.seed, start, end, domain.priors.override(spec.settings), tuple(uses), models)
     for slot, sampler in plan.samplers.items():
         wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
         if missing := wanted - set(sampler.columns):

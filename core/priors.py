@@ -63,9 +63,7 @@ class Priors(Mapping[str, Prior]):
             if name not in entries:
                 raise unknown("prior", name, entries, place)
             prior = entries[name]
-            entries[name] = replace(
-                prior, value=_read(prior, given, place), source=f"set by the user ({given})"
-            )
+            entries[name] = replace(prior, value=_read(prior, given, place), source=f"set by the user ({given})")
         return Priors(entries)
 
 
@@ -77,9 +75,7 @@ def _read(prior: Prior, given: Any, place: str) -> Any:
         except ValueError:
             value = given
     expected = (
-        float
-        if isinstance(prior.value, int | float) and not isinstance(prior.value, bool)
-        else type(prior.value)
+        float if isinstance(prior.value, int | float) and not isinstance(prior.value, bool) else type(prior.value)
     )
     if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
         if isinstance(prior.value, int) and value != int(value):
@@ -87,9 +83,7 @@ def _read(prior: Prior, given: Any, place: str) -> Any:
         value = type(prior.value)(value)
     elif type(value) is not expected:
         kind = {float: "a number", list: "a list", dict: "a table", bool: "true or false", str: "text"}
-        raise UserError(
-            f"{place}: {prior.name} is {given!r}, expected {kind.get(expected, expected.__name__)}"
-        )
+        raise UserError(f"{place}: {prior.name} is {given!r}, expected {kind.get(expected, expected.__name__)}")
     elif isinstance(value, dict) and value.keys() != prior.value.keys():
         raise UserError(f"{place}: {prior.name} needs exactly the entries {', '.join(prior.value)}")
     elif isinstance(value, list) and len(value) != len(prior.value):
@@ -122,9 +116,7 @@ def _walk(node: dict[str, Any], path: str, place: str) -> Iterator[Prior]:
     for name, child in node.items():
         at = f"{path}.{name}" if path else name
         if not isinstance(child, dict):
-            raise UserError(
-                f"{place}: '{at}' stands outside a prior; a prior is a table with a 'value' and a 'source'"
-            )
+            raise UserError(f"{place}: '{at}' stands outside a prior; a prior is a table with a 'value' and a 'source'")
         if "value" not in child:
             yield from _walk(child, at, place)
             continue

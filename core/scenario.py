@@ -41,7 +41,7 @@ import numpy as np
 import polars as pl
 
 from .errors import UserError, unknown
-from .stream import Stream, U64, join_rows
+from .stream import U64, Stream, join_rows
 from .tables import Table, Tables
 
 PARAMETER_TYPES: dict[str, type] = {"int": int, "float": float, "text": str, "bool": bool, "date": dt.date}
@@ -139,9 +139,7 @@ class Scene:
 
     def address(self, kind: str, instance: Any, n: Any) -> U64:
         """Row addresses for inserted rows: the n-th row of a kind in an instance, the same in every block."""
-        return self.stream.child(kind).bits(join_rows(np.asarray(instance), np.asarray(n))) | np.uint64(
-            1 << 63
-        )
+        return self.stream.child(kind).bits(join_rows(np.asarray(instance), np.asarray(n))) | np.uint64(1 << 63)
 
     def edit(
         self, action: Literal["insert", "update", "remove"], table: str, rows: Table, role: str, effect: str
@@ -233,9 +231,7 @@ def _load(name: str, domain: str, text: str) -> Scenario:
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
     parameters = {
-        n: Parameter(
-            n, p["type"], p["default"], p["doc"], p.get("min"), p.get("max"), tuple(p.get("choices", ()))
-        )
+        n: Parameter(n, p["type"], p["default"], p["doc"], p.get("min"), p.get("max"), tuple(p.get("choices", ())))
         for n, p in raw.get("parameters", {}).items()
     }
     return Scenario(

@@ -186,9 +186,7 @@ def load_schema(domain: str, package: str = "populace") -> Schema:
         for name, entry in tomllib.loads(codes_file.read_text("utf-8")).items():
             lists[name] = CodeList(name, entry.get("system"), entry["source"], entry["codes"])
     raw = tomllib.loads((folder / "tables.toml").read_text("utf-8"))
-    tables = {
-        name: _table(name, entry, lists, f"schemas/{domain}/tables.toml") for name, entry in raw.items()
-    }
+    tables = {name: _table(name, entry, lists, f"schemas/{domain}/tables.toml") for name, entry in raw.items()}
     schema = Schema(domain, tables, lists)
     _validate(schema)
     return schema
@@ -228,9 +226,7 @@ def _column(name: str, entry: dict[str, Any], lists: Mapping[str, CodeList], pla
         if not match:
             raise UserError(f"{place}: 'each' is '{each}', expected LOW..HIGH or LOW..*")
         each = (int(match[1]), None if match[2] == "*" else int(match[2]))
-    plain = {
-        k: entry[k] for k in ("null", "min", "max", "pattern", "unit", "decimals", "references") if k in entry
-    }
+    plain = {k: entry[k] for k in ("null", "min", "max", "pattern", "unit", "decimals", "references") if k in entry}
     return Column(name, entry["type"], entry["doc"], codes=tuple(codes), each=each, **plain)
 
 

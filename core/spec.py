@@ -39,9 +39,7 @@ def read_spec_file(path: str | Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"--spec {path}: cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        raise UserError(f"--spec {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -153,9 +153,7 @@ def _check_keys(domain: Domain, tables: Tables, name: str, elsewhere: Mapping[st
     key = table[spec.key]
     if not (key.is_sorted() and bool((key.diff(null_behavior="drop") > 0).all())):
         found.append(
-            violations(
-                f"{name}.key", name, key.filter(key.is_duplicated() | key.is_null()), "key is not unique"
-            )
+            violations(f"{name}.key", name, key.filter(key.is_duplicated() | key.is_null()), "key is not unique")
         )
     for column, target in spec.references.items():
         if target not in tables:
@@ -165,13 +163,9 @@ def _check_keys(domain: Domain, tables: Tables, name: str, elsewhere: Mapping[st
             known = pl.concat([known, elsewhere[target].cast(known.dtype)])
         dangling = ~table[column].is_in(known.implode()) & table[column].is_not_null()
         if dangling.any():
-            found.append(
-                violations(f"{name}.{column}.reference", name, key.filter(dangling), f"no such {target}")
-            )
+            found.append(violations(f"{name}.{column}.reference", name, key.filter(dangling), f"no such {target}"))
         if each := spec.columns[column].each:
-            found.append(
-                _cardinality(name, spec, column, each, table, tables[target][domain.schema[target].key])
-            )
+            found.append(_cardinality(name, spec, column, each, table, tables[target][domain.schema[target].key]))
     return found
 
 
