@@ -24,6 +24,7 @@ class Built:
     """One block: its tables with `label` among them, the violations that no scenario declares, and those that one does."""
 
     tables: Tables
+    reference: Tables
     undeclared: Table
     declared: Table
 
@@ -55,7 +56,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     undeclared, declared = declared_and_not(found, label, plan.uses)
     undeclared = pl.concat([undeclared, _unmet(plan, made, label)])
     tables = merge(reference, made) if index == 0 else made
-    return Built({**tables, LABEL.name: label}, undeclared, declared)
+    return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
 
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:

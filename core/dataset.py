@@ -52,6 +52,32 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         found = check_tables(self.plan.domain, tables, set(tables))
         return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
 
+    def write(self, *targets: str, format: str = "parquet") -> list[str]:
+        """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `fhir+ndjson:out/`); returns what was written.
+
+        Raises UserError if a target exists or cannot be written; then nothing is written at all.
+        """
+        from .manifest import make_manifest, receipt, total
+        from .sinks import open_target
+
+        plan = self.plan
+        sinks = [open_target(t, plan.domain, format, plan.breaks) for t in targets]
+        tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
+        found = check_tables(plan.domain, tables, set(tables))
+        undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)
+        refuse(undeclared)
+        summed = total([receipt(self.frames, declared)])
+        reference = {k: v for k, v in tables.items() if plan.domain.schema[k].reference}
+        for sink in sinks:
+            sink.stage.check()
+        written = []
+        for sink in sinks:
+            with sink.stage.opened(plan.fingerprint, resume=False):
+                sink.write(0, self.frames, reference)
+                view = getattr(sink, "view", None)
+                written += sink.publish(make_manifest(plan, summed, view.name if view else None, format))
+        return written
+
 
 def make_cast(plan: Plan) -> Cast:
     """Cast every scenario of a plan in this process."""

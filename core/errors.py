@@ -10,6 +10,10 @@ class UserError(Exception):
     """A request that cannot be met. The message shows the value, the place, and the nearest valid choice."""
 
 
+class Interrupted(UserError):
+    """A run that stopped half-way and can be resumed: what it finished stays on disk."""
+
+
 class InvalidData(Exception):
     """Generated rows broke a constraint that no scenario declares, or a declared break did not occur."""
 

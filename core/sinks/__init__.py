@@ -1,0 +1,74 @@
+"""Where tables go. A target is a folder or a URL, with an optional view before it: `out/`, `duckdb:///staging.duckdb`, `fhir+ndjson:out/`.
+
+Every sink works in two moves: `write(index, tables)` puts one block into a staging folder beside the target, from any process and as often as
+needed; `publish(manifest)` makes the whole appear at once. A reader never sees half of anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..domain import Domain
+from ..errors import UserError, unknown
+from ..tables import Tables
+from .stage import Stage
+
+
+class Sink(Protocol):
+    @property
+    def stage(self) -> Stage: ...
+
+    def write(self, index: int, tables: Tables, reference: Tables) -> None:
+        """Put one block's tables into the stage; `reference` is there to be looked things up in. Writing a block again replaces it."""
+        ...
+
+    def publish(self, manifest: Mapping[str, Any]) -> list[str]:
+        """Make everything visible; returns what was written, as paths or URLs."""
+        ...
+
+
+def _database(scheme: str) -> Callable[[str, Domain, frozenset[str]], Sink]:
+    def build(rest: str, domain: Domain, omit: frozenset[str]) -> Sink:
+        from .database import DatabaseSink
+
+        if not rest.startswith("///") or not rest[3:]:
+            raise UserError(f"target '{scheme}:{rest}' names no file; expected {scheme}:///FILE")
+        return DatabaseSink(scheme, Path(rest[3:]), domain, omit)
+
+    return build
+
+
+SCHEMES: dict[str, Callable[[str, Domain, frozenset[str]], Sink]] = {
+    "duckdb": _database("duckdb"),
+    "sqlite": _database("sqlite"),
+}
+FORMATS = ("parquet", "csv", "ndjson")
+
+
+def open_target(target: str, domain: Domain, format: str = "parquet", omit: frozenset[str] = frozenset()) -> Sink:
+    """The sink for a target. `omit` names constraints that a database must not enforce, because a scenario breaks them.
+
+    Raises UserError for an unknown scheme, view or format.
+    """
+    from .folder import FolderSink, ViewSink
+
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS, "--format")
+    match = re.match(r"([a-z][a-z0-9+.-]+):(.*)", target)
+    if match:
+        name, rest = match.groups()
+        if name in SCHEMES:
+            return SCHEMES[name](rest, domain, omit)
+        if name in domain.views:
+            if not rest:
+                raise UserError(f"target '{target}' names no folder; expected {name}:FOLDER")
+            return ViewSink(Path(rest), domain.views[name])
+        if name == "file":
+            return FolderSink(Path(rest.removeprefix("//")), format, domain)
+        raise unknown("target scheme or view", name, [*SCHEMES, *domain.views], f"target '{target}'")
+    if not target.strip():
+        raise UserError("a target is empty; expected a folder or a URL")
+    return FolderSink(Path(target), format, domain)

@@ -1,0 +1,166 @@
+"""The manifest that stands beside every output: a Croissant description (MLCommons, 1.0) that carries what populace knows inside it.
+
+It holds no time and no path, so that equal datasets have equal manifests. Source: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from .checks import check_names
+from .digest import Digest, digest
+from .errors import InvalidData
+from .plan import Plan
+from .schema import LABEL, Schema, TableSchema
+from .tables import Table, Tables
+
+CROISSANT_TYPES = {
+    "id": "sc:Integer",
+    "int": "sc:Integer",
+    "int32": "sc:Integer",
+    "money": "sc:Integer",
+    "float": "sc:Float",
+    "float32": "sc:Float",
+    "text": "sc:Text",
+    "code": "sc:Text",
+    "bool": "sc:Boolean",
+    "date": "sc:Date",
+    "instant": "sc:DateTime",
+}
+MIME = {"parquet": "application/x-parquet", "csv": "text/csv", "ndjson": "application/x-ndjson"}
+LIBRARIES = ("numpy", "polars", "pyarrow", "scipy", "simpy", "faker")
+
+
+def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
+    """What is to be known of a block, or of a whole dataset, once its rows are gone from memory."""
+    sums = {name: digest(table) for name, table in tables.items()}
+    broken: dict[str, dict[str, int]] = {}
+    for scenario, check, rows in declared.group_by("scenario", "check").len().sort("scenario", "check").iter_rows():
+        broken.setdefault(scenario, {})[check] = rows
+    return {
+        "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
+        "labelled": dict(tables[LABEL.name].group_by("scenario").len().sort("scenario").iter_rows()),
+        "declared": broken,
+    }
+
+
+def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up the receipts of all blocks: rows and digests per table, labelled rows and declared breaks per scenario."""
+    tables: dict[str, Digest] = {}
+    labelled: dict[str, int] = {}
+    declared: dict[str, dict[str, int]] = {}
+    for receipt in receipts:
+        for name, (rows, a, b) in receipt["tables"].items():
+            tables[name] = tables.get(name, Digest()) + Digest(rows, a, b)
+        for scenario, rows in receipt["labelled"].items():
+            labelled[scenario] = labelled.get(scenario, 0) + rows
+        for scenario, checks in receipt["declared"].items():
+            for check, rows in checks.items():
+                known = declared.setdefault(scenario, {})
+                known[check] = known.get(check, 0) + rows
+    return {"tables": tables, "labelled": labelled, "declared": declared}
+
+
+def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, format: str) -> dict[str, Any]:
+    """Describe a finished run. Raises InvalidData if a scenario declared a break that did not occur."""
+    for use in plan.uses:
+        missing = set(use.scenario.breaks) - summed["declared"].get(use.scenario.name, {}).keys()
+        if missing:
+            raise InvalidData(
+                f"scenario {use.scenario.name} declares that it breaks {', '.join(sorted(missing))}, but no row does"
+            )
+    schema = plan.domain.schema
+    specs = {name: schema.tables.get(name, LABEL) for name in summed["tables"]}
+    return {
+        "@context": {
+            "@language": "en",
+            "@vocab": "https://schema.org/",
+            "sc": "https://schema.org/",
+            "cr": "http://mlcommons.org/croissant/",
+            "dct": "http://purl.org/dc/terms/",
+            "conformsTo": "dct:conformsTo",
+            "recordSet": "cr:recordSet",
+            "field": "cr:field",
+            "key": "cr:key",
+            "source": "cr:source",
+            "extract": "cr:extract",
+            "column": "cr:column",
+            "fileSet": "cr:fileSet",
+            "includes": "cr:includes",
+            "references": "cr:references",
+            "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+            "populace": "urn:populace:manifest:",
+        },
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": f"populace-{plan.domain.name}",
+        "description": f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device.",
+        "version": "1.0.0",
+        "distribution": [] if view else [_files(name, format) for name in specs],
+        "recordSet": [] if view else [_records(spec, schema) for spec in specs.values()],
+        "populace": {
+            "version": version("populace"),
+            "python": platform.python_version(),
+            "libraries": {name: version(name) for name in LIBRARIES},
+            "spec": plan.describe(),
+            "fingerprint": plan.fingerprint,
+            "view": view,
+            "tables": {
+                name: {
+                    "rows": summed["tables"][name].rows,
+                    "digest": str(summed["tables"][name]),
+                    "columns": {c.name: c.type for c in spec.columns.values()},
+                }
+                for name, spec in specs.items()
+            },
+            "scenarios": [
+                {
+                    "name": use.scenario.name,
+                    "instances": use.count,
+                    "labelled_rows": summed["labelled"].get(use.scenario.name, 0),
+                    "breaks": summed["declared"].get(use.scenario.name, {}),
+                }
+                for use in {u.scenario.name: u for u in plan.uses}.values()
+            ],
+            "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": 0},
+        },
+    }
+
+
+def _files(table: str, format: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{table}-files",
+        "name": f"{table}-files",
+        "encodingFormat": MIME[format],
+        "includes": f"{table}/part-*.{format}",
+    }
+
+
+def _records(spec: TableSchema, schema: Schema) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": spec.name,
+        "name": spec.name,
+        "description": spec.doc,
+        **({"key": {"@id": f"{spec.name}/{spec.key}"}} if spec.key else {}),
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{spec.name}/{c.name}",
+                "name": f"{spec.name}/{c.name}",
+                "description": c.doc,
+                "dataType": CROISSANT_TYPES[c.type],
+                "source": {"fileSet": {"@id": f"{spec.name}-files"}, "extract": {"column": c.name}},
+                **(
+                    {"references": {"field": {"@id": f"{c.references}/{schema[c.references].key}"}}}
+                    if c.references
+                    else {}
+                ),
+            }
+            for c in spec.columns.values()
+        ],
+    }

@@ -1,0 +1,172 @@
+"""A run: plan, cast, build every block, check, write, publish. Workers are a map over blocks; what one has finished bears a receipt."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from .build import build
+from .cast import Cast, candidates, settle
+from .dataset import refuse
+from .errors import Interrupted, InvalidData, UserError
+from .manifest import make_manifest, receipt, total
+from .plan import Plan
+from .progress import Progress
+from .sinks import Sink
+
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "a file may not grow that large",
+    errno.EDQUOT: "the disk quota is used up",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run wrote: where, and the manifest that describes it."""
+
+    written: list[str]
+    manifest: dict[str, Any]
+    resumed: int
+    """Blocks that an interrupted run had finished before."""
+
+
+def run(
+    plan: Plan,
+    sinks: Sequence[Sink],
+    *,
+    format: str = "parquet",
+    workers: int = 1,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Generate a plan into its sinks.
+
+    Raises UserError before any work if a target cannot be written, InvalidData if a row breaks a constraint undeclared. Either way, and
+    on a full disk, nothing is left behind. A run that is killed or interrupted leaves its stage, which `resume` takes up.
+    """
+    for sink in sinks:
+        sink.stage.check()
+    with ExitStack() as held:
+        for sink in sinks:
+            held.enter_context(sink.stage.opened(plan.fingerprint, resume))
+        try:
+            receipts, resumed = _build_all(plan, sinks, workers, quiet)
+            manifests = [make_manifest(plan, total(receipts), _view(s), format) for s in sinks]
+            written = [w for s, m in zip(sinks, manifests, strict=True) for w in s.publish(m)]
+        except Interrupted:
+            raise
+        except (InvalidData, UserError):
+            _discard(sinks)
+            raise
+        except Exception as error:
+            if reason := _no_room(error):
+                _discard(sinks)
+                raise UserError(
+                    f"{reason}; nothing was written. Free some space, or choose another place with --to."
+                ) from None
+            raise
+    return Outcome(written, manifests[0], resumed)
+
+
+def _build_all(plan: Plan, sinks: Sequence[Sink], workers: int, quiet: bool) -> tuple[list[dict[str, Any]], int]:
+    receipts = {i: r for i in range(plan.blocks) if (r := _signed(sinks, i)) is not None}
+    resumed = len(receipts)
+    todo = [i for i in range(plan.blocks) if i not in receipts]
+    workers = max(1, min(workers, len(todo)))
+    if todo:
+        cast = Cast()
+        if plan.uses:
+            with Progress("casting", plan.blocks, quiet) as progress:
+                found = _map(_find, range(plan.blocks), (plan, Cast(), sinks), workers, progress)
+                cast = settle(plan, (part for _, part in sorted(found, key=lambda f: f[0])))
+        with Progress(f"generating {plan.domain.name}", plan.blocks, quiet, resumed) as progress:
+            receipts.update(_map(_make, todo, (plan, cast, sinks), workers, progress))
+    return [receipts[i] for i in range(plan.blocks)], resumed
+
+
+def _signed(sinks: Sequence[Sink], index: int) -> dict[str, Any] | None:
+    receipts = [sink.stage.receipt(index) for sink in sinks]
+    return receipts[0] if all(r is not None for r in receipts) else None
+
+
+Setting = tuple[Plan, Cast, Sequence[Sink]]
+_setting: Setting | None = None  # a worker process's own copy, set once when it starts
+
+
+def _map(
+    task: Callable[[Setting, int], Any], indices: Sequence[int], setting: Setting, workers: int, progress: Progress
+) -> Iterator[tuple[int, Any]]:
+    if workers == 1:
+        for index in indices:
+            yield index, task(setting, index)
+            progress.step()
+        return
+    import multiprocessing
+
+    threads = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _enter, setting)
+    try:
+        futures = {pool.submit(_work, task, i): i for i in indices}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+            progress.step()
+    except BrokenProcessPool:
+        raise Interrupted(
+            "a worker process was killed (out of memory?). Use fewer --workers; --resume goes on from here."
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        if threads is None:
+            del os.environ["POLARS_MAX_THREADS"]
+        else:
+            os.environ["POLARS_MAX_THREADS"] = threads
+
+
+def _enter(*setting: Any) -> None:
+    global _setting
+    _setting = setting  # type: ignore[assignment]
+
+
+def _work(task: Callable[[Setting, int], Any], index: int) -> Any:
+    assert _setting is not None
+    return task(_setting, index)
+
+
+def _find(setting: Setting, index: int) -> Any:
+    return candidates(setting[0], index)
+
+
+def _make(setting: Setting, index: int) -> dict[str, Any]:
+    plan, cast, sinks = setting
+    built = build(plan, index, cast)
+    refuse(built.undeclared)
+    signed = receipt(built.tables, built.declared)
+    for sink in sinks:
+        sink.write(index, built.tables, built.reference)
+        sink.stage.sign(index, signed)
+    return signed
+
+
+def _view(sink: Sink) -> str | None:
+    view = getattr(sink, "view", None)
+    return view.name if view else None
+
+
+def _discard(sinks: Sequence[Sink]) -> None:
+    for sink in sinks:
+        sink.stage.discard()
+
+
+def _no_room(error: Exception) -> str | None:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return FULL[error.errno]
+    text = str(error).lower()
+    return FULL[errno.ENOSPC] if "no space left" in text or "os error 28" in text else None

@@ -1,0 +1,144 @@
+"""Embedded databases, loaded in bulk from the staged Parquet parts: DuckDB by its own Parquet reader, SQLite by Arrow ingestion. The file
+is built beside its final name and renamed when it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..domain import Domain
+from ..errors import UserError
+from ..schema_text import create_statements
+from ..tables import Table, Tables
+from .folder import WRITERS
+from .stage import Stage, write_atomic
+
+MANIFEST = "populace_manifest"
+
+
+@dataclass(frozen=True)
+class DatabaseSink:
+    scheme: str
+    target: Path
+    domain: Domain
+    omit: frozenset[str]
+    """Constraints that scenarios break on purpose: a database that enforced them would refuse the rows."""
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.target)
+
+    def write(self, index: int, tables: Tables, reference: Tables) -> None:
+        for name, table in tables.items():
+            if table.height or index == 0:
+                write_atomic(self.stage.part(name, index, "parquet"), lambda p, t=table: WRITERS["parquet"](t, p))
+
+    def publish(self, manifest: Mapping[str, Any]) -> list[str]:
+        draft = self.stage.path / "whole.db"
+        draft.unlink(missing_ok=True)
+        statements = create_statements(self.domain.schema, self.scheme, self.omit)
+        names = [n for n in statements if self.stage.parts(n, "parquet")]
+        parts = {n: self.stage.parts(n, "parquet") for n in names}
+        _LOADERS[self.scheme](draft, [statements[n] for n in names], parts, json.dumps(manifest, ensure_ascii=False))
+        if os.path.lexists(self.target):
+            raise UserError(f"target {self.target} came to exist while this run was at work; nothing was overwritten")
+        os.replace(draft, self.target)
+        return [f"{self.scheme}:///{self.target}"]
+
+
+def _load_duckdb(path: Path, statements: list[list[str]], parts: Mapping[str, list[Path]], manifest: str) -> None:
+    import duckdb
+
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for table, create in zip(parts, statements, strict=True):
+            for statement in create:
+                connection.execute(statement)
+            files = [str(p) for p in parts[table]]
+            connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM read_parquet(?)', [files])  # noqa: S608
+        connection.execute(f"CREATE TABLE {MANIFEST} (manifest JSON NOT NULL)")
+        connection.execute(f"INSERT INTO {MANIFEST} VALUES (?)", [manifest])  # noqa: S608
+
+
+def _load_sqlite(path: Path, statements: list[list[str]], parts: Mapping[str, list[Path]], manifest: str) -> None:
+    import polars as pl
+    from adbc_driver_sqlite import dbapi
+
+    from .folder import _as_text
+
+    with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
+        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
+            cursor.execute(f"PRAGMA {pragma}").close()
+        for table, create in zip(parts, statements, strict=True):
+            for statement in create:
+                cursor.execute(statement)
+            for part in parts[table]:
+                frame = _as_text(pl.read_parquet(part)).with_columns(pl.col(pl.Enum, pl.Date).cast(pl.String))
+                if frame.height:
+                    cursor.adbc_ingest(table, frame.to_arrow(), mode="append")
+        cursor.execute(f"CREATE TABLE {MANIFEST} (manifest TEXT NOT NULL)")
+        cursor.execute(f"INSERT INTO {MANIFEST} VALUES (?)", (manifest,))  # noqa: S608
+        connection.commit()
+
+
+_LOADERS = {"duckdb": _load_duckdb, "sqlite": _load_sqlite}
+
+
+def table_names(scheme: str, path: Path) -> list[str]:
+    """The tables in a database file. Raises UserError if it is not one."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    return [str(n) for n in _query(scheme, path, query)[:, 0].to_list()]
+
+
+def read_table(scheme: str, path: Path, table: str) -> Table:
+    """One table of a database file as a frame."""
+    return _query(scheme, path, 'SELECT * FROM "{}"'.format(table.replace('"', '""')))  # noqa: S608
+
+
+def _query(scheme: str, path: Path, query: str) -> Any:
+    import polars as pl
+
+    try:
+        if scheme == "duckdb":
+            import duckdb
+
+            with duckdb.connect(str(path), read_only=True) as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                return connection.execute(query).pl()
+        from adbc_driver_sqlite import dbapi
+
+        with dbapi.connect(f"file:{path}?mode=ro") as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+    except (_driver_errors(scheme), pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{scheme}:///{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _driver_errors(scheme: str) -> Any:
+    if scheme == "duckdb":
+        import duckdb
+
+        return duckdb.Error
+    from adbc_driver_manager import Error
+
+    return Error
+
+
+def load_frame(scheme: str, path: Path, table: str, part: Path) -> None:
+    """Make a table from one Parquet file, in a new database file, with the types that the driver infers."""
+    if scheme == "duckdb":
+        import duckdb
+
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM read_parquet(?)', [str(part)])
+        return
+    import polars as pl
+    from adbc_driver_sqlite import dbapi
+
+    with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
+        cursor.adbc_ingest(table, pl.read_parquet(part).to_arrow(), mode="create")
+        connection.commit()

@@ -1,0 +1,118 @@
+"""Folders of files: tables as Parquet, CSV or NDJSON parts (`transaction/part-00000.parquet`), views as documents."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..domain import Domain, View
+from ..schema import LABEL
+from ..tables import Table, Tables
+from .stage import Stage, publish_folder, write_atomic
+
+INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+
+def _as_text(table: Table) -> Table:
+    return table.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.strftime(INSTANT))
+
+
+WRITERS: dict[str, Callable[[Table, Path], None]] = {
+    "parquet": lambda table, path: table.write_parquet(path, compression="snappy"),
+    "csv": lambda table, path: _as_text(table).write_csv(path),
+    "ndjson": lambda table, path: _as_text(table).write_ndjson(path),
+}
+
+
+@dataclass(frozen=True)
+class FolderSink:
+    target: Path
+    format: str
+    domain: Domain
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.target)
+
+    def write(self, index: int, tables: Tables, reference: Tables) -> None:
+        for name, table in tables.items():
+            if table.height or index == 0:
+                write_atomic(self.stage.part(name, index, self.format), lambda p, t=table: WRITERS[self.format](t, p))
+
+    def publish(self, manifest: Mapping[str, Any]) -> list[str]:
+        made = self.stage.path / "parts"
+        write_atomic(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+        publish_folder(made, self.target)
+        return [str(self.target)]
+
+
+@dataclass(frozen=True)
+class ViewSink:
+    """Documents: `<Name>.ndjson` holds all lines of one kind; a document with a name of its own is a file `<Kind>/<name>.json`."""
+
+    target: Path
+    view: View
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.target)
+
+    def write(self, index: int, tables: Tables, reference: Tables) -> None:
+        write_atomic(self.stage.part(LABEL.name, index, "csv"), lambda p: WRITERS["csv"](tables[LABEL.name], p))
+        for name, frame in self.view.render(tables, reference).items():
+            path = self.stage.part(name, index, "documents")
+            if "name" in frame.columns:
+                frame = frame.select(pl.concat_str("name", pl.lit("\t"), "text").alias("text"))
+            write_atomic(path, lambda p, f=frame: write_lines(f["text"], p))
+
+    def publish(self, manifest: Mapping[str, Any]) -> list[str]:
+        made = self.stage.path / "whole"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        for kind in sorted((self.stage.path / "parts").iterdir()):
+            if kind.name == LABEL.name:
+                _join(self.stage.parts(kind.name, "csv"), made / "label.csv", header=True)
+            elif self.view.suffix == "json":
+                _split(self.stage.parts(kind.name, "documents"), made / kind.name)
+            else:
+                _join(self.stage.parts(kind.name, "documents"), made / f"{kind.name}.{self.view.suffix}", header=False)
+        write_atomic(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+        publish_folder(made, self.target)
+        return [str(self.target)]
+
+
+def write_lines(lines: pl.Series, path: Path) -> None:
+    """Write texts, one a line, straight from the column's memory."""
+    with open(path, "wb") as file:
+        for part in lines.to_frame("text").iter_slices(1 << 16):
+            text = part.select(pl.col("text") + "\n")["text"].to_arrow()
+            for chunk in text.chunks if hasattr(text, "chunks") else [text]:
+                chunk = chunk.cast("large_string")
+                _, offsets, data = chunk.buffers()
+                if data is not None and len(chunk):
+                    ends = memoryview(offsets).cast("q")[chunk.offset : chunk.offset + len(chunk) + 1]
+                    file.write(memoryview(data)[ends[0] : ends[-1]])
+
+
+def _join(parts: list[Path], path: Path, header: bool) -> None:
+    with open(path, "wb") as whole:
+        for n, part in enumerate(parts):
+            with open(part, "rb") as file:
+                if header and n:
+                    file.readline()
+                shutil.copyfileobj(file, whole, 1 << 20)
+
+
+def _split(parts: list[Path], folder: Path) -> None:
+    folder.mkdir()
+    for part in parts:
+        with open(part, encoding="utf-8", newline="\n") as file:
+            for line in file:
+                name, _, text = line.rstrip("\n").partition("\t")
+                (folder / f"{name}.json").write_text(text, "utf-8")

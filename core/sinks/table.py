@@ -1,0 +1,42 @@
+"""One frame to a folder of one file, or to a table of an embedded database: where a model's samples go."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import UserError, unknown
+from ..tables import Table
+from .folder import WRITERS
+from .stage import Stage, publish_folder, write_atomic
+
+NAME = "sample"
+
+
+def write_table(frame: Table, target: str, format: str = "parquet") -> str:
+    """Write `sample/part-00000.<format>` in a new folder, or a table `sample` in a new DuckDB or SQLite file; returns the place.
+
+    Raises UserError if the target exists or cannot be written, or for an unknown format or scheme.
+    """
+    if format not in WRITERS:
+        raise unknown("format", format, WRITERS, "--format")
+    match = re.match(r"([a-z][a-z0-9+.-]+):///(.+)", target)
+    if match and match[1] not in ("duckdb", "sqlite"):
+        raise unknown("target scheme", match[1], ("duckdb", "sqlite"), f"target '{target}'")
+    path = Path(match[2]) if match else Path(target)
+    stage = Stage(path)
+    stage.check()
+    with stage.opened("table", resume=False):
+        part = stage.part(NAME, 0, "parquet" if match else format)
+        write_atomic(part, lambda p: WRITERS["parquet" if match else format](frame, p))
+        if not match:
+            publish_folder(stage.path / "parts", path)
+            return str(path)
+        from .database import load_frame
+
+        draft = stage.path / "whole.db"
+        load_frame(match[1], draft, NAME, part)
+        if path.exists():
+            raise UserError(f"target {path} came to exist meanwhile; nothing was overwritten")
+        draft.replace(path)
+    return target

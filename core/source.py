@@ -1,0 +1,145 @@
+"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV or NDJSON, a DuckDB or an SQLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .checks import violations
+from .domain import Domain
+from .errors import UserError
+from .schema import LABEL, TableSchema
+from .sinks.database import MANIFEST, read_table, table_names
+from .tables import Table, Tables
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was found: tables in the schema's types, labels, manifest, and the values that could not be read as their type."""
+
+    tables: Tables
+    label: Table
+    manifest: Mapping[str, Any] | None
+    unreadable: Table
+    notes: list[str] = field(default_factory=list)
+
+
+def read_source(domain: Domain, place: str) -> Source:
+    """Read every table of the domain's schema that is there. Raises UserError if there is nothing to look at."""
+    scheme, _, rest = place.partition(":///")
+    if rest and scheme in ("duckdb", "sqlite"):
+        path = Path(rest)
+        if not path.is_file():
+            raise UserError(f"{place}: there is no file {path}")
+        names = table_names(scheme, path)
+        raw = {n: (lambda n=n: read_table(scheme, path, n)) for n in names}
+        stored = read_table(scheme, path, MANIFEST) if MANIFEST in names else None
+        manifest = json.loads(stored.item()) if stored is not None and stored.height else None
+    else:
+        path = Path(place)
+        if not path.is_dir():
+            raise UserError(f"{place}: there is no such folder")
+        raw = _folder_tables(path)
+        manifest = _read_manifest(path / "manifest.json")
+    known = {**domain.schema.tables, LABEL.name: LABEL}
+    if not raw.keys() & domain.schema.tables.keys():
+        raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
+    tables, found = {}, [violations()]
+    for name in known:
+        if name in raw:
+            tables[name], bad = coerce(raw[name](), known[name])
+            found.append(bad)
+    notes = [f"no table {n}: not checked" for n in domain.schema.tables if n not in tables]
+    notes += [f"table {n} is not in the schema: not checked" for n in raw if n not in known and n != MANIFEST]
+    label = tables.pop(LABEL.name, pl.DataFrame(schema=LABEL.polars))
+    return Source(tables, label, manifest, pl.concat(found), notes)
+
+
+def coerce(frame: Table, spec: TableSchema) -> tuple[Table, Table]:
+    """The frame in the schema's types, and a violation for each value that is not of its type (it becomes null)."""
+    columns, found = [], [violations()]
+    index = pl.Series("row", range(frame.height), dtype=pl.Int64)
+    for column in spec.columns.values():
+        if column.name not in frame.columns:
+            columns.append(pl.Series(column.name, [None] * frame.height, column.dtype))
+            found.append(
+                violations(f"{spec.name}.{column.name}.missing", spec.name, pl.Series([0]), "the column is missing")
+            )
+            continue
+        have = frame[column.name]
+        # a code that is not in its list must reach the check for codes as it is
+        target = pl.String() if column.type == "code" else column.dtype
+        value = _cast(have, target)
+        lost = value.is_null() & have.is_not_null()
+        if column.type in ("id", "int", "int32", "money") and have.dtype.is_float():
+            lost |= (have.round(0) != have).fill_null(False)
+        if lost.any():
+            keys = frame[spec.key].cast(pl.Int64, strict=False).fill_null(index) if spec.key in frame.columns else index
+            detail = f"not of type {column.type}, for example {have.filter(lost)[0]!r}"
+            found.append(violations(f"{spec.name}.{column.name}.type", spec.name, keys.filter(lost), detail))
+        columns.append(value.alias(column.name))
+    return pl.DataFrame(columns), pl.concat(found)
+
+
+def _cast(have: pl.Series, target: pl.DataType) -> pl.Series:
+    if have.dtype == target:
+        return have
+    if have.dtype == pl.String and target == pl.Date():
+        return have.str.to_date(strict=False)
+    if have.dtype == pl.String and isinstance(target, pl.Datetime):
+        return have.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    if have.dtype == pl.String and target == pl.Boolean():
+        return have.replace_strict(
+            {"true": True, "false": False, "1": True, "0": False}, default=None, return_dtype=pl.Boolean
+        )
+    if isinstance(have.dtype, pl.Datetime) and isinstance(target, pl.Datetime) and have.dtype.time_zone is None:
+        return have.dt.replace_time_zone("UTC").cast(target)
+    try:
+        return have.cast(target, strict=False)
+    except pl.exceptions.PolarsError:
+        return pl.Series([None] * len(have), dtype=target)
+
+
+_READERS: dict[str, Callable[[list[Path]], Table]] = {
+    "parquet": lambda paths: pl.read_parquet(paths, hive_partitioning=False),
+    "csv": lambda paths: pl.concat([pl.read_csv(p, infer_schema=False) for p in paths]),
+    "ndjson": lambda paths: pl.concat(
+        [pl.read_ndjson(p, infer_schema_length=None) for p in paths], how="diagonal_relaxed"
+    ),
+}
+
+
+def _folder_tables(folder: Path) -> dict[str, Callable[[], Table]]:
+    found: dict[str, Callable[[], Table]] = {}
+    for suffix, read in _READERS.items():
+        for path in folder.glob(f"*.{suffix}"):
+            found[path.stem] = lambda p=[path], r=read: _try_read(p, r)
+        for path in folder.glob(f"*/*.{suffix}"):
+            parts = sorted(path.parent.glob(f"*.{suffix}"))
+            found[path.parent.name] = lambda p=parts, r=read: _try_read(p, r)
+    return found
+
+
+def _try_read(paths: list[Path], read: Callable[[list[Path]], Table]) -> Table:
+    try:
+        filled = [p for p in paths if p.stat().st_size]
+        return read(filled) if filled else pl.DataFrame()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{paths[0].parent}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _read_manifest(path: Path) -> Mapping[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("populace"), dict):
+            raise ValueError("it has no 'populace' entry")
+        return manifest
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a manifest of populace: {error}") from None
