@@ -82,9 +82,10 @@ def _seed(name: str) -> np.uint64:
 def _words(series: pl.Series) -> U64:
     kind = series.dtype
     mask = series.is_null().to_numpy() if series.null_count() else None
-    if isinstance(kind, pl.Enum | pl.Categorical):
-        names = series.cat.get_categories()
-        table = _text_words(names)
+    if isinstance(kind, pl.Categorical):
+        return _words(series.cast(pl.String))
+    if isinstance(kind, pl.Enum):
+        table = _text_words(kind.categories)
         codes = series.to_physical().fill_null(0).to_numpy()
         words = table[codes] if len(table) else np.zeros(len(series), np.uint64)
     elif kind == pl.String:

@@ -134,7 +134,7 @@ def load_frame(scheme: str, path: Path, table: str, part: Path) -> None:
         import duckdb
 
         with duckdb.connect(str(path)) as connection:
-            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM read_parquet(?)', [str(part)])
+            connection.execute(f"CREATE TABLE \"{table}\" AS SELECT * FROM read_parquet(?)", [str(part)])  # noqa: S608
         return
     import polars as pl
     from adbc_driver_sqlite import dbapi

@@ -1,0 +1,145 @@
+"""The laws of a dataset: what leaves it unchanged. Each runs for every domain, and for every scenario there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from populace.core.dataset import Dataset, generate, make_cast
+from populace.core.digest import digest
+from populace.core.domain import Block, Domain, Step
+from populace.core.plan import Plan, make_plan
+from populace.core.schema import Column
+from populace.core.spec import ScenarioRequest, Spec
+from populace.core.tables import Tables
+
+
+def plan(domain: Domain, *scenarios: str, **changes: object) -> Plan:
+    return make_plan(Spec(domain.name, scenarios=tuple(ScenarioRequest(s) for s in scenarios), **changes), domain)
+
+
+def sums(data: Dataset) -> dict[str, str]:
+    return {name: str(digest(frame)) for name, frame in data.frames.items()}
+
+
+def test_same_seed_same_values_other_seed_other_values(domain: Domain):
+    first, again, other = (generate(plan(domain, seed=s)) for s in (5, 5, 6))
+    assert sums(first) == sums(again)
+    root = domain.root
+    assert sums(first)[root] != sums(other)[root]
+
+
+def test_global_random_state_is_neither_read_nor_moved(domain: Domain):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    generate(plan(domain))
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+def test_blocks_do_not_matter(domain: Domain):
+    everything = tuple(domain.scenarios)
+    expected = generate(plan(domain, *everything))
+    for block in (domain.block + 1, 10_000):
+        assert sums(generate(plan(replace(domain, block=block), *everything))) == sums(expected)
+
+
+def test_rows_stand_in_key_order_and_valid(domain: Domain):
+    data = generate(plan(domain))
+    assert data.validate().is_empty()
+    for name, spec in domain.schema.tables.items():
+        assert data.frames[name][spec.key].is_sorted()
+        assert dict(data.frames[name].schema) == spec.polars
+
+
+def test_growth_keeps_every_earlier_row(domain: Domain):
+    small, large = generate(plan(domain)), generate(plan(domain, size=domain.size + domain.per_unit + 2))
+    for name, spec in domain.schema.tables.items():
+        before, after = small.frames[name], large.frames[name]
+        kept = after.filter(pl.col(spec.key).is_in(before[spec.key].implode()))
+        assert_frame_equal(kept, before)
+        if not spec.reference:
+            new = after.filter(~pl.col(spec.key).is_in(before[spec.key].implode()))
+            units = domain.schema.unit_of_rows(name, new)
+            assert (units >= domain.size // domain.per_unit).all()
+
+
+def test_a_new_column_and_a_new_table_leave_the_rest_alone(domain: Domain):
+    """A step that draws one more column of the root table, and one more table, from streams of their own."""
+    root = domain.schema[domain.root]
+
+    def more(block: Block, tables: Tables) -> Tables:
+        frame = tables[domain.root]
+        keys = frame[root.key].to_numpy()
+        extra = pl.Series("extra", block.stream.child(domain.root, "extra").uniform(keys))
+        return {domain.root: frame.with_columns(extra), "extra": pl.DataFrame({"extra_id": keys})}
+
+    tables = dict(domain.schema.tables)
+    tables[domain.root] = replace(root, columns={**root.columns, "extra": Column("extra", "float", "More.")})
+    tables["extra"] = replace(root, name="extra", key="extra_id", columns={"extra_id": Column("extra_id", "id", "Key.")}, within=None, checks=())
+    at = 1 + max(n for n, s in enumerate(domain.steps) if domain.root in s.makes)
+    steps = (*domain.steps[:at], Step("more", (domain.root, "extra"), more, (domain.root,)), *domain.steps[at:])
+    wider = replace(domain, schema=replace(domain.schema, tables=tables), steps=steps)
+    before, after = generate(plan(domain)), generate(plan(wider))
+    assert after.frames["extra"].height == before.frames[domain.root].height
+    for name in before.frames:
+        assert_frame_equal(after.frames[name].select(before.frames[name].columns), before.frames[name])
+
+
+def test_a_scenario_changes_only_the_units_it_cast(domain: Domain, scenario: str):
+    base, played = generate(plan(domain)), generate(plan(domain, scenario))
+    cast = make_cast(played.plan)
+    units = set(pl.concat([m["unit"] for m in cast.members.values()]).to_list())
+    changed = False
+    for name, spec in domain.schema.tables.items():
+        before, after = base.frames[name], played.frames[name]
+        if spec.reference:
+            assert_frame_equal(before, after)
+            continue
+        outside = [f.filter(~pl.Series(domain.schema.unit_of_rows(name, f)).is_in(list(units))) for f in (before, after)]
+        assert_frame_equal(*outside)
+        changed |= not before.equals(after)
+    assert changed, "the scenario did nothing"
+
+
+def test_a_scenario_labels_rows_that_exist(domain: Domain, scenario: str):
+    data = generate(plan(domain, scenario))
+    label = data.frames["label"]
+    assert label.height
+    assert set(label["scenario"]) == {scenario}
+    roles = {r.name for r in domain.scenarios[scenario].roles}
+    assert set(label["role"]) <= roles
+    for (table,), rows in label.partition_by("table", as_dict=True).items():
+        keys = rows["row_key"].drop_nulls()
+        assert keys.is_in(data.frames[table][domain.schema[table].key].implode()).all()
+
+
+def test_a_scenario_expects_something_of_its_rows_and_names_checks_that_exist(domain: Domain, scenario: str):
+    from populace.core.checks import check_names
+
+    spec = domain.scenarios[scenario]
+    assert spec.expect
+    assert set(spec.breaks) <= set(check_names(domain))
+    assert spec.script in domain.scripts
+    labelled = generate(plan(domain, scenario)).frames["label"]
+    for expect in spec.expect:
+        mine = labelled.filter(table=expect.table)
+        mine = mine.filter(effect=expect.effect) if expect.effect else mine
+        mine = mine.filter(role=expect.role) if expect.role else mine
+        assert mine.height, f"nothing that the expectation on {expect.table} speaks of was labelled"
+
+
+def test_scenarios_compose(domain: Domain):
+    """All at once: each labels what it labels alone, in number of rows at least where casts do not meet."""
+    everything = tuple(domain.scenarios)
+    together = generate(plan(domain, *everything))
+    assert set(together.frames["label"]["scenario"]) == set(everything)
+    assert together.validate().is_empty()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_count_says_how_many_instances(domain: Domain, scenario: str, count: int):
+    many = make_plan(Spec(domain.name, size=domain.size * 4, scenarios=(ScenarioRequest(scenario, {"count": count}),)), domain)
+    assert set(generate(many).frames["label"]["instance"]) == set(range(count))
