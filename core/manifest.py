@@ -73,7 +73,7 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, forma
                 f"scenario {use.scenario.name} declares that it breaks {', '.join(sorted(missing))}, but no row does"
             )
     schema = plan.domain.schema
-    specs = {name: schema.tables.get(name, LABEL) for name in summed["tables"]}
+    specs = {name: spec for name, spec in {**schema.tables, LABEL.name: LABEL}.items() if name in summed["tables"]}
     return {
         "@context": {
             "@language": "en",
@@ -121,7 +121,7 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, forma
                     "name": use.scenario.name,
                     "instances": use.count,
                     "labelled_rows": summed["labelled"].get(use.scenario.name, 0),
-                    "breaks": summed["declared"].get(use.scenario.name, {}),
+                    "breaks": dict(sorted(summed["declared"].get(use.scenario.name, {}).items())),
                 }
                 for use in {u.scenario.name: u for u in plan.uses}.values()
             ],

@@ -51,6 +51,13 @@ def run(
     Raises UserError before any work if a target cannot be written, InvalidData if a row breaks a constraint undeclared. Either way, and
     on a full disk, nothing is left behind. A run that is killed or interrupted leaves its stage, which `resume` takes up.
     """
+    standing = [(s, s.published() if resume else None) for s in sinks]
+    there = [(s, m) for s, m in standing if m and m["populace"]["fingerprint"] == plan.fingerprint]
+    for sink, _ in there:
+        sink.stage.discard()  # the earlier run may have died between publishing and tidying up
+    sinks = [s for s in sinks if all(s is not t for t, _ in there)]
+    if not sinks:
+        return Outcome([str(s.target) for s, _ in there], dict(there[0][1]), plan.blocks)
     for sink in sinks:
         sink.stage.check()
     with ExitStack() as held:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ from .checks import violations
 from .domain import Domain
 from .errors import UserError
 from .schema import LABEL, TableSchema
-from .sinks.database import MANIFEST, read_table, table_names
+from .sinks.database import MANIFEST, read_table, stored_manifest, table_names
+from .sinks.stage import read_manifest
 from .tables import Table, Tables
 
 
@@ -38,14 +38,13 @@ def read_source(domain: Domain, place: str) -> Source:
             raise UserError(f"{place}: there is no file {path}")
         names = table_names(scheme, path)
         raw = {n: (lambda n=n: read_table(scheme, path, n)) for n in names}
-        stored = read_table(scheme, path, MANIFEST) if MANIFEST in names else None
-        manifest = json.loads(stored.item()) if stored is not None and stored.height else None
+        manifest = stored_manifest(scheme, path)
     else:
         path = Path(place)
         if not path.is_dir():
             raise UserError(f"{place}: there is no such folder")
         raw = _folder_tables(path)
-        manifest = _read_manifest(path / "manifest.json")
+        manifest = read_manifest(path / "manifest.json")
     known = {**domain.schema.tables, LABEL.name: LABEL}
     if not raw.keys() & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
@@ -131,15 +130,3 @@ def _try_read(paths: list[Path], read: Callable[[list[Path]], Table]) -> Table:
         return read(filled) if filled else pl.DataFrame()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{paths[0].parent}: cannot be read: {str(error).splitlines()[0]}") from None
-
-
-def _read_manifest(path: Path) -> Mapping[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("populace"), dict):
-            raise ValueError("it has no 'populace' entry")
-        return manifest
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a manifest of populace: {error}") from None

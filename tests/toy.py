@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-
 from populace.core.derive import number, rank
 from populace.core.domain import Block, Check, Domain, Step, View
 from populace.core.priors import Prior, Priors
@@ -147,9 +146,11 @@ def _paid_recomputes(tables: dict[str, pl.LazyFrame]) -> Table:
 
 
 def receipts(tables: Tables, reference: Tables) -> dict[str, Table]:
-    text = pl.format('{"id":{},"shopper":{}}', "sale_id", "shopper_id")
+    text = pl.concat_str(pl.lit('{"id":'), "sale_id", pl.lit(',"shopper":'), "shopper_id", pl.lit("}"))
     lines = {"Sale": tables["sale"].select(text=text)}
-    return lines | ({"Shop": tables["shop"].select(text=pl.format('{"id":{}}', "shop_id"))} if "shop" in tables else {})
+    if "shop" in tables:
+        lines["Shop"] = tables["shop"].select(text=pl.concat_str(pl.lit('{"id":'), "shop_id", pl.lit("}")))
+    return lines
 
 
 SCENARIOS = {

@@ -19,10 +19,17 @@ from .stage import Stage
 
 class Sink(Protocol):
     @property
+    def target(self) -> Path: ...
+
+    @property
     def stage(self) -> Stage: ...
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         """Put one block's tables into the stage; `reference` is there to be looked things up in. Writing a block again replaces it."""
+        ...
+
+    def published(self) -> Mapping[str, Any] | None:
+        """The manifest of what stands at the target already, if populace put it there."""
         ...
 
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:

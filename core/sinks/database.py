@@ -37,6 +37,14 @@ class DatabaseSink:
             if table.height or index == 0:
                 write_atomic(self.stage.part(name, index, "parquet"), lambda p, t=table: WRITERS["parquet"](t, p))
 
+    def published(self) -> Mapping[str, Any] | None:
+        if not self.target.is_file():
+            return None
+        try:
+            return stored_manifest(self.scheme, self.target)
+        except UserError:
+            return None
+
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
         draft = self.stage.path / "whole.db"
         draft.unlink(missing_ok=True)
@@ -94,6 +102,14 @@ def table_names(scheme: str, path: Path) -> list[str]:
     return [str(n) for n in _query(scheme, path, query)[:, 0].to_list()]
 
 
+def stored_manifest(scheme: str, path: Path) -> Mapping[str, Any] | None:
+    """The manifest that populace keeps in a database it made, or None."""
+    if MANIFEST not in table_names(scheme, path):
+        return None
+    stored = read_table(scheme, path, MANIFEST)
+    return json.loads(stored.item()) if stored.height else None
+
+
 def read_table(scheme: str, path: Path, table: str) -> Table:
     """One table of a database file as a frame."""
     return _query(scheme, path, 'SELECT * FROM "{}"'.format(table.replace('"', '""')))  # noqa: S608
@@ -134,7 +150,7 @@ def load_frame(scheme: str, path: Path, table: str, part: Path) -> None:
         import duckdb
 
         with duckdb.connect(str(path)) as connection:
-            connection.execute(f"CREATE TABLE \"{table}\" AS SELECT * FROM read_parquet(?)", [str(part)])  # noqa: S608
+            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM read_parquet(?)', [str(part)])  # noqa: S608
         return
     import polars as pl
     from adbc_driver_sqlite import dbapi

@@ -14,7 +14,7 @@ import polars as pl
 from ..domain import Domain, View
 from ..schema import LABEL
 from ..tables import Table, Tables
-from .stage import Stage, publish_folder, write_atomic
+from .stage import Stage, publish_folder, read_manifest, write_atomic
 
 INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
@@ -45,6 +45,9 @@ class FolderSink:
             if table.height or index == 0:
                 write_atomic(self.stage.part(name, index, self.format), lambda p, t=table: WRITERS[self.format](t, p))
 
+    def published(self) -> Mapping[str, Any] | None:
+        return read_manifest(self.target / "manifest.json")
+
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
         made = self.stage.path / "parts"
         write_atomic(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
@@ -70,6 +73,9 @@ class ViewSink:
             if "name" in frame.columns:
                 frame = frame.select(pl.concat_str("name", pl.lit("\t"), "text").alias("text"))
             write_atomic(path, lambda p, f=frame: write_lines(f["text"], p))
+
+    def published(self) -> Mapping[str, Any] | None:
+        return read_manifest(self.target / "manifest.json")
 
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
         made = self.stage.path / "whole"

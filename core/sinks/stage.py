@@ -90,6 +90,19 @@ class Stage:
             return False
 
 
+def read_manifest(path: Path) -> Mapping[str, Any] | None:
+    """The manifest at a path, or None where there is none. Raises UserError if the file is not one of populace."""
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("populace"), dict):
+            raise ValueError("it has no 'populace' entry")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a manifest of populace: {error}") from None
+    return manifest
+
+
 def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
     """Write a file under another name, then rename: it is whole or absent. `content` is bytes, or writes to the path it is given."""
     path.parent.mkdir(parents=True, exist_ok=True)

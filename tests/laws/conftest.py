@@ -6,9 +6,8 @@ import datetime as dt
 from dataclasses import replace
 
 import pytest
-from toy import TOY
-
 from populace.core.domain import Domain, domain_names, find_domain
+from toy import TOY
 
 DOMAINS = {**{name: find_domain(name) for name in domain_names()}, "toy": TOY}
 
@@ -18,7 +17,12 @@ def small(domain: Domain) -> Domain:
     start, end = (dt.date.fromisoformat(d) for d in domain.window)
     days = max(2, (end - start).days // 7)
     window = (domain.window[0], (start + dt.timedelta(days)).isoformat())
-    return replace(domain, block=11 if domain.per_unit == 1 else 1, size=40 if domain.per_unit == 1 else 3 * domain.per_unit, window=window)
+    return replace(
+        domain,
+        block=11 if domain.per_unit == 1 else 1,
+        size=40 if domain.per_unit == 1 else 3 * domain.per_unit,
+        window=window,
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

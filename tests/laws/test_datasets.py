@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-
 from populace.core.dataset import Dataset, generate, make_cast
 from populace.core.digest import digest
 from populace.core.domain import Block, Domain, Step
@@ -78,7 +77,14 @@ def test_a_new_column_and_a_new_table_leave_the_rest_alone(domain: Domain):
 
     tables = dict(domain.schema.tables)
     tables[domain.root] = replace(root, columns={**root.columns, "extra": Column("extra", "float", "More.")})
-    tables["extra"] = replace(root, name="extra", key="extra_id", columns={"extra_id": Column("extra_id", "id", "Key.")}, within=None, checks=())
+    tables["extra"] = replace(
+        root,
+        name="extra",
+        key="extra_id",
+        columns={"extra_id": Column("extra_id", "id", "Key.")},
+        within=None,
+        checks=(),
+    )
     at = 1 + max(n for n, s in enumerate(domain.steps) if domain.root in s.makes)
     steps = (*domain.steps[:at], Step("more", (domain.root, "extra"), more, (domain.root,)), *domain.steps[at:])
     wider = replace(domain, schema=replace(domain.schema, tables=tables), steps=steps)
@@ -98,7 +104,9 @@ def test_a_scenario_changes_only_the_units_it_cast(domain: Domain, scenario: str
         if spec.reference:
             assert_frame_equal(before, after)
             continue
-        outside = [f.filter(~pl.Series(domain.schema.unit_of_rows(name, f)).is_in(list(units))) for f in (before, after)]
+        outside = [
+            f.filter(~pl.Series(domain.schema.unit_of_rows(name, f)).is_in(list(units))) for f in (before, after)
+        ]
         assert_frame_equal(*outside)
         changed |= not before.equals(after)
     assert changed, "the scenario did nothing"
@@ -141,5 +149,7 @@ def test_scenarios_compose(domain: Domain):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_count_says_how_many_instances(domain: Domain, scenario: str, count: int):
-    many = make_plan(Spec(domain.name, size=domain.size * 4, scenarios=(ScenarioRequest(scenario, {"count": count}),)), domain)
+    many = make_plan(
+        Spec(domain.name, size=domain.size * 4, scenarios=(ScenarioRequest(scenario, {"count": count}),)), domain
+    )
     assert set(generate(many).frames["label"]["instance"]) == set(range(count))
