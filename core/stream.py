@@ -98,5 +98,5 @@ def join_rows(parent: NDArray, k: NDArray | int) -> U64:
     b = np.asarray(k).astype(np.uint64)
     z = (a + np.uint64(1)) * _GOLDEN
     z = (z ^ (z >> np.uint64(29))) * _MIX_2
-    z = z + (b + np.uint64(1)) * _MIX_1
+    z = np.add(z, np.multiply(np.add(b, np.uint64(1)), _MIX_1))
     return z ^ (z >> np.uint64(32))
