@@ -34,6 +34,29 @@ MIME = {"parquet": "application/x-parquet", "csv": "text/csv", "ndjson": "applic
 LIBRARIES = ("numpy", "polars", "pyarrow", "scipy", "simpy", "faker")
 
 
+CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    **{
+        name: f"cr:{name}"
+        for name in (
+            "citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet", "format", "includes",
+            "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
+            "repeated", "replace", "separator", "source", "subField", "transform",
+        )
+    },
+    **{name: {"@id": f"cr:{name}", "@type": "@json"} for name in ("data", "examples")},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "populace": {"@id": "urn:populace:manifest", "@type": "@json"},
+}  # fmt: skip
+"""The JSON-LD context of Croissant 1.0, and `populace`, whose value is plain JSON."""
+
+
 def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
     """What is to be known of a block, or of a whole dataset, once its rows are gone from memory."""
     sums = {name: digest(table) for name, table in tables.items()}
@@ -75,25 +98,7 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, forma
     schema = plan.domain.schema
     specs = {name: spec for name, spec in {**schema.tables, LABEL.name: LABEL}.items() if name in summed["tables"]}
     return {
-        "@context": {
-            "@language": "en",
-            "@vocab": "https://schema.org/",
-            "sc": "https://schema.org/",
-            "cr": "http://mlcommons.org/croissant/",
-            "dct": "http://purl.org/dc/terms/",
-            "conformsTo": "dct:conformsTo",
-            "recordSet": "cr:recordSet",
-            "field": "cr:field",
-            "key": "cr:key",
-            "source": "cr:source",
-            "extract": "cr:extract",
-            "column": "cr:column",
-            "fileSet": "cr:fileSet",
-            "includes": "cr:includes",
-            "references": "cr:references",
-            "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-            "populace": "urn:populace:manifest:",
-        },
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": f"populace-{plan.domain.name}",

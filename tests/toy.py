@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+
 from populace.core.derive import number, rank
 from populace.core.domain import Block, Check, Domain, Step, View
 from populace.core.priors import Prior, Priors

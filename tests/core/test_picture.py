@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+
 from populace.core.picture import ALARM, PALETTE, figure, to_svg
 
 

@@ -7,7 +7,20 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "polars", "numpy", "scipy", "pyarrow", "fhir", "simpy", "duckdb", "faker", "matplotlib", "adbc_driver_manager")
+HEAVY = (
+    "torch",
+    "pandas",
+    "polars",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "fhir",
+    "simpy",
+    "duckdb",
+    "faker",
+    "matplotlib",
+    "adbc_driver_manager",
+)
 STARTS = {
     "import": "import populace",
     "help": "from populace.app.cli import cli; cli(['--help'], standalone_mode=False)",

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 
 import pytest
+
 from populace.core.domain import Domain, domain_names, find_domain
 from toy import TOY
 

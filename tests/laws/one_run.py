@@ -3,6 +3,7 @@
 import sys
 
 from conftest import DOMAINS, small
+
 from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.sinks import open_target

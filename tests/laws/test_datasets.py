@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+
 from populace.core.dataset import Dataset, generate, make_cast
 from populace.core.digest import digest
 from populace.core.domain import Block, Domain, Step

@@ -1,0 +1,84 @@
+"""What a block's program refuses: violations that no scenario declares, and declared ones that do not occur."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from toy import TOY
+
+from populace.core.dataset import generate
+from populace.core.domain import Domain
+from populace.core.errors import InvalidData, UserError
+from populace.core.plan import make_plan
+from populace.core.run import run
+from populace.core.scenario import Expect, Scene, parse_request
+from populace.core.sinks import open_target
+from populace.core.spec import Spec
+
+
+def with_scenario(name: str, **changes: object) -> Domain:
+    return replace(TOY, scenarios={**TOY.scenarios, name: replace(TOY.scenarios[name], **changes)})
+
+
+def play(domain: Domain, *scenarios: str, size: int = 40):
+    return generate(make_plan(Spec("toy", size=size, scenarios=tuple(map(parse_request, scenarios))), domain))
+
+
+def test_an_undeclared_violation_is_an_error_that_names_check_table_and_key():
+    with pytest.raises(InvalidData, match=r"sale\.small: 1 row\(s\) of sale, for example key \d+"):
+        play(with_scenario("splurge", breaks=()), "splurge")
+
+
+def test_a_declared_violation_that_does_not_occur_is_an_error(tmp_path):
+    domain = with_scenario("ring", breaks=("sale.small",))
+    plan = make_plan(Spec("toy", scenarios=(parse_request("ring"),)), domain)
+    with pytest.raises(InvalidData, match=r"ring declares that it breaks sale\.small"):
+        run(plan, [open_target(str(tmp_path / "out"), domain)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_scenario_does_not_excuse_anothers_violation():
+    with pytest.raises(InvalidData, match=r"sale\.small"):
+        plain = with_scenario("ring", breaks=("sale.small",))
+        play(replace(plain, scenarios={**plain.scenarios, "splurge": replace(plain.scenarios["splurge"], breaks=())}), "ring", "splurge")
+
+
+def test_an_unmet_expectation_is_an_error():
+    with pytest.raises(InvalidData, match=r"ring\.expect\[0\].*\(never\)"):
+        play(with_scenario("ring", expect=(Expect("sale", "payee_id IS NULL", "never"),)), "ring")
+
+
+def test_a_cast_that_cannot_be_filled_is_refused_with_the_numbers():
+    with pytest.raises(UserError, match=r"ring: 9 instance\(s\) need 108 shopper\(s\) as 'hand' where loyal; \d+ are eligible"):
+        play(TOY, "ring:count=9,hops=12", size=20)
+
+
+def test_labels_name_what_happened_to_each_row():
+    data = play(TOY, "splurge:count=3", "ring:hops=5")
+    label = data.frames["label"]
+    assert label.filter(effect="hop").height == 5
+    splurged = label.filter(effect="splurge")["row_key"]
+    large = data.frames["sale"].filter(pl.col("amount_minor") == 500_000)["sale_id"]
+    assert splurged.sort().to_list() == large.to_list()
+    assert label.filter(effect="forgotten")["row_key"].null_count() == label.filter(effect="forgotten").height > 0
+
+
+def test_a_ring_closes_whatever_blocks_it_spans():
+    for block in (1, 3, 64):
+        data = play(replace(TOY, block=block), "ring:count=2,hops=6")
+        keys = data.frames["label"].filter(effect="hop")
+        hops = data.frames["sale"].filter(pl.col("sale_id").is_in(keys["row_key"].implode()))
+        assert hops.height == 12
+        assert set(hops["shopper_id"]) == set(hops["payee_id"])
+
+
+def test_two_edits_of_one_row_are_both_labelled():
+    def twice(scene: Scene):
+        edits = TOY.scripts["splurge"](scene)
+        return [*edits, edits[0]]
+
+    domain = replace(TOY, scripts={**TOY.scripts, "splurge": twice})
+    label = play(domain, "splurge").frames["label"]
+    assert label.filter(effect="splurge").height == 2
