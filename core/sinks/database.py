@@ -79,8 +79,6 @@ def _load_sqlite(path: Path, statements: list[list[str]], parts: Mapping[str, li
     from .folder import _as_text
 
     with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
-        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
-            cursor.execute(f"PRAGMA {pragma}").close()
         for table, create in zip(parts, statements, strict=True):
             for statement in create:
                 cursor.execute(statement)
@@ -124,7 +122,7 @@ def _query(scheme: str, path: Path, query: str) -> Any:
 
             with duckdb.connect(str(path), read_only=True) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
-                return connection.execute(query).pl()
+                return pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
         from adbc_driver_sqlite import dbapi
 
         with dbapi.connect(f"file:{path}?mode=ro") as connection, connection.cursor() as cursor:
