@@ -28,7 +28,7 @@ lint: $(SETUP)            ## style, format and the layers
 	$(BIN)/lint-imports
 
 types: $(SETUP)           ## pyright over the package
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(SETUP)          ## let ruff rewrite
 	$(BIN)/ruff check --fix .

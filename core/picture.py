@@ -30,7 +30,7 @@ _STYLE: Any = {
     "svg.hashsalt": "populace",
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],  # ships with matplotlib, so every machine lays a chart out alike
-    "font.size": 10,
+    "font.size": 11,
     "axes.edgecolor": _INK,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
@@ -38,7 +38,7 @@ _STYLE: Any = {
     "axes.labelcolor": _INK,
     "axes.titlecolor": _INK,
     "axes.titlelocation": "left",
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "text.color": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,

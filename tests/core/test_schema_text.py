@@ -18,6 +18,7 @@ import jsonschema
 import numpy as np
 import polars as pl
 import pytest
+
 from populace.core.checks import row_rules
 from populace.core.domain import domain_names, find_domain
 from populace.core.errors import UserError
