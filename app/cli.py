@@ -289,7 +289,7 @@ def demo(real: str | None, folder: str) -> None:
     """The main job from end to end: all three domains, a staging database, a fitted model, validation, and a page to look at."""
     from .demo import run_demo
 
-    run_demo(Path(folder), Path(real) if real else None, click.echo)
+    run_demo(Path(folder), Path(real) if real else None, _cores(), click.echo)
 
 
 def main() -> None:

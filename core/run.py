@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -175,5 +176,10 @@ def _discard(sinks: Sequence[Sink]) -> None:
 def _no_room(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in FULL:
         return FULL[error.errno]
-    text = str(error).lower()
-    return FULL[errno.ENOSPC] if "no space left" in text or "os error 28" in text else None
+    # polars and the database drivers tell the system's error in words
+    code = re.search(r"os error (\d+)", str(error))
+    if code:
+        return FULL.get(int(code[1]))
+    told = str(error).lower()
+    words = {"no space left": errno.ENOSPC, "disk is full": errno.ENOSPC, "file too large": errno.EFBIG}
+    return next((FULL[number] for text, number in words.items() if text in told), None)

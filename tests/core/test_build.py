@@ -42,7 +42,11 @@ def test_a_declared_violation_that_does_not_occur_is_an_error(tmp_path):
 def test_one_scenario_does_not_excuse_anothers_violation():
     with pytest.raises(InvalidData, match=r"sale\.small"):
         plain = with_scenario("ring", breaks=("sale.small",))
-        play(replace(plain, scenarios={**plain.scenarios, "splurge": replace(plain.scenarios["splurge"], breaks=())}), "ring", "splurge")
+        play(
+            replace(plain, scenarios={**plain.scenarios, "splurge": replace(plain.scenarios["splurge"], breaks=())}),
+            "ring",
+            "splurge",
+        )
 
 
 def test_an_unmet_expectation_is_an_error():
@@ -51,7 +55,9 @@ def test_an_unmet_expectation_is_an_error():
 
 
 def test_a_cast_that_cannot_be_filled_is_refused_with_the_numbers():
-    with pytest.raises(UserError, match=r"ring: 9 instance\(s\) need 108 shopper\(s\) as 'hand' where loyal; \d+ are eligible"):
+    with pytest.raises(
+        UserError, match=r"ring: 9 instance\(s\) need 108 shopper\(s\) as 'hand' where loyal; \d+ are eligible"
+    ):
         play(TOY, "ring:count=9,hops=12", size=20)
 
 

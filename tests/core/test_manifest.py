@@ -38,7 +38,12 @@ def test_it_records_what_was_asked_and_found(made: Path):
     assert record["tables"]["shop"]["rows"] == 9
     assert record["tables"]["sale"]["columns"]["amount_minor"] == "money"
     (scenario,) = record["scenarios"]
-    assert scenario == {"name": "splurge", "instances": 2, "labelled_rows": scenario["labelled_rows"], "breaks": {"sale.small": 2}}
+    assert scenario == {
+        "name": "splurge",
+        "instances": 2,
+        "labelled_rows": scenario["labelled_rows"],
+        "breaks": {"sale.small": 2},
+    }
     assert "paid-recomputes" in record["checks"]["made"]
 
 

@@ -99,13 +99,16 @@ def test_a_planted_violation_is_found_and_named(data: Dataset, check: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("sold_at", "yesterday"), ("amount_minor", "12.5"), ("amount_minor", "many"), ("shop_id", "x")]
+    ("column", "value"),
+    [("sold_at", "yesterday"), ("amount_minor", "12.5"), ("amount_minor", "many"), ("shop_id", "x")],
 )
 def test_a_value_of_another_type_is_found_and_named(data: Dataset, column: str, value: str, tmp_path: Path):
     place = Path(write(data, "csv", tmp_path))
     part = place / "sale/part-00000.csv"
     frame = pl.read_csv(part, infer_schema=False)
-    frame.with_columns(pl.when(pl.int_range(pl.len()) == 2).then(pl.lit(value)).otherwise(column).alias(column)).write_csv(part)
+    frame.with_columns(
+        pl.when(pl.int_range(pl.len()) == 2).then(pl.lit(value)).otherwise(column).alias(column)
+    ).write_csv(part)
     found = validate(TOY, str(place)).listed()
     (entry,) = [e for e in found if e["check"] == f"sale.{column}.type"]
     assert entry["rows"] == 1

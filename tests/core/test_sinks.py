@@ -1,0 +1,152 @@
+"""Targets: all or nothing, never over what stands there, the same values in every form."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+import pytest
+from toy import TOY
+
+from populace.core.dataset import Dataset, generate
+from populace.core.digest import digest
+from populace.core.errors import UserError
+from populace.core.plan import Plan, make_plan
+from populace.core.run import run
+from populace.core.sinks import open_target
+from populace.core.source import read_source
+from populace.core.spec import ScenarioRequest, Spec
+
+
+def plan(*scenarios: str, size: int = 50) -> Plan:
+    return make_plan(Spec("toy", size=size, scenarios=tuple(ScenarioRequest(s) for s in scenarios)), TOY)
+
+
+def write(p: Plan, *targets: object, format: str = "parquet", **how: bool):
+    return run(p, [open_target(str(t), TOY, format, p.breaks) for t in targets], format=format, **how)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return generate(plan("ring", "splurge"))
+
+
+TARGETS = {
+    "parquet": "out",
+    "csv": "out",
+    "ndjson": "out",
+    "duckdb": "duckdb:///{}/x.db",
+    "sqlite": "sqlite:///{}/x.db",
+}
+
+
+@pytest.mark.parametrize("form", TARGETS)
+def test_every_form_holds_the_same_values(form: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    target = TARGETS[form].format(tmp_path)
+    outcome = write(plan("ring", "splurge"), target, format=form if form in ("csv", "ndjson") else "parquet")
+    source = read_source(TOY, target)
+    for name, frame in {**source.tables, "label": source.label}.items():
+        assert (
+            str(digest(frame))
+            == outcome.manifest["populace"]["tables"][name]["digest"]
+            == str(digest(data.frames[name]))
+        )
+    assert source.manifest is not None
+    assert source.manifest["populace"]["fingerprint"] == plan("ring", "splurge").fingerprint
+
+
+def test_a_staging_database_enforces_what_no_scenario_breaks(tmp_path: Path):
+    write(plan("splurge"), f"sqlite:///{tmp_path / 'x.db'}")
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        assert connection.execute("SELECT count(*) FROM sale WHERE amount_minor > 100000").fetchone() == (1,)
+        for bad in (
+            "UPDATE sale SET amount_minor = 0",
+            "UPDATE sale SET payee_id = 1",
+            "UPDATE sale SET shopper_id = -5",
+        ):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(bad)
+                connection.commit()
+            connection.rollback()
+
+
+def test_a_view_is_one_file_of_a_kind_with_the_labels_and_the_manifest(data: Dataset, tmp_path: Path):
+    write(plan("ring", "splurge"), f"lines:{tmp_path / 'v'}")
+    lines = [json.loads(line) for line in (tmp_path / "v/Sale.ndjson").read_text().splitlines()]
+    assert [r["id"] for r in lines] == data.frames["sale"]["sale_id"].to_list()
+    assert len((tmp_path / "v/Shop.ndjson").read_text().splitlines()) == 7
+    assert pl.read_csv(tmp_path / "v/label.csv").height == data.frames["label"].height
+    assert json.loads((tmp_path / "v/manifest.json").read_text())["populace"]["view"] == "lines"
+
+
+def test_what_stands_there_is_never_overwritten(tmp_path: Path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for target in (
+        tmp_path / "full",
+        tmp_path / "file",
+        tmp_path / "link",
+        f"duckdb:///{tmp_path / 'file'}",
+        tmp_path / "file/below",
+    ):
+        before = sorted(os.listdir(tmp_path))
+        with pytest.raises(UserError, match=r"exists already|not a folder"):
+            write(plan(), target)
+        assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "full/mine.txt").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    write(plan(), tmp_path / "empty")
+    assert (tmp_path / "empty/manifest.json").exists()
+
+
+def test_one_refused_target_among_several_stops_all(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError):
+        write(plan(), tmp_path / "good", tmp_path / "file")
+    assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("target", ["out", "sqlite:///{}/x.db", "duckdb:///{}/x.db"])
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="nothing was written"):
+            write(plan(size=400), target.format(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_in_progress_keeps_others_out(tmp_path: Path):
+    sink = open_target(str(tmp_path / "out"), TOY)
+    with sink.stage.opened("x", resume=False), pytest.raises(UserError, match="another run"):
+        write(plan(), tmp_path / "out")
+
+
+def test_resume_refuses_another_plan(tmp_path: Path):
+    sink = open_target(str(tmp_path / "out"), TOY)
+    sink.stage.path.mkdir()
+    (sink.stage.path / "plan.json").write_text('{"fingerprint": "of another"}')
+    with pytest.raises(UserError, match="another plan"):
+        write(plan(), tmp_path / "out", resume=True)
+    write(plan(), tmp_path / "out")
+    assert write(plan(), tmp_path / "out", resume=True).resumed == plan().blocks
+
+
+def test_text_that_would_upset_a_format_survives(tmp_path: Path):
+    assert 'Dee "D"' in set(generate(plan()).frames["shopper"]["name"])
+    for form in ("csv", "ndjson"):
+        write(plan(), tmp_path / form, format=form)
+        assert read_source(TOY, str(tmp_path / form)).tables["shopper"].equals(generate(plan()).frames["shopper"])
