@@ -7,13 +7,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from toy import TOY
 
 from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.scenario import parse_request
 from populace.core.sinks import open_target
 from populace.core.spec import Spec
+from toy import TOY
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from toy import TOY
 
 from populace.core.dataset import Dataset, generate
 from populace.core.digest import digest
@@ -20,6 +19,7 @@ from populace.core.run import run
 from populace.core.sinks import open_target
 from populace.core.source import read_source
 from populace.core.spec import ScenarioRequest, Spec
+from toy import TOY
 
 
 def plan(*scenarios: str, size: int = 50) -> Plan:
@@ -70,7 +70,7 @@ def test_a_staging_database_enforces_what_no_scenario_breaks(tmp_path: Path):
             "UPDATE sale SET payee_id = 1",
             "UPDATE sale SET shopper_id = -5",
         ):
-            with pytest.raises(sqlite3.IntegrityError):
+            with pytest.raises(sqlite3.IntegrityError):  # noqa: PT012 a deferred key is judged when the change is committed
                 connection.execute(bad)
                 connection.commit()
             connection.rollback()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from toy import TOY
 
 from populace.core.checks import check_names
 from populace.core.dataset import Dataset, generate
@@ -15,6 +14,7 @@ from populace.core.errors import UserError
 from populace.core.plan import make_plan
 from populace.core.spec import ScenarioRequest, Spec
 from populace.core.validate import validate
+from toy import TOY
 
 FORMS = ["parquet", "csv", "ndjson", "duckdb", "sqlite"]
 
