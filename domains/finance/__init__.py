@@ -1,0 +1,51 @@
+"""Finance: one bank's customers, accounts, cards and payments, with a double-entry ledger under every balance."""
+
+from __future__ import annotations
+
+from ...core.domain import Domain, Step
+from ...core.priors import load_priors
+from ...core.scenario import load_scenarios
+from ...core.schema import load_schema
+from .ledger import identities, postings
+from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
+from .payments import purchases
+from .reference import internal_accounts, merchants
+from .transfers import transfers
+
+_SCHEMA = load_schema("finance")
+
+DOMAIN = Domain(
+    name="finance",
+    doc="One bank's view: customers, accounts, cards, devices, payments by card and transfer, and the ledger.",
+    root="customer",
+    schema=_SCHEMA,
+    priors=load_priors("finance"),
+    scenarios=load_scenarios("finance"),
+    size=1_000,
+    window=("2025-01-01", "2025-07-01"),
+    reference=(
+        Step("merchant", ("merchant",), merchants(_SCHEMA)),
+        Step("internal-account", ("internal_account",), internal_accounts(_SCHEMA)),
+    ),
+    steps=(
+        Step("customer", ("customer",), customers),
+        Step("account", ("account",), accounts, ("customer",)),
+        Step("card", ("card",), cards, ("account",)),
+        Step("device", ("device",), devices, ("customer",)),
+        Step("counterparty", ("counterparty",), counterparties, ("customer", "account")),
+        Step("purchase", ("transaction",), purchases(_SCHEMA), ("customer", "account", "card", "device")),
+        Step(
+            "transfer",
+            ("transaction",),
+            transfers(_SCHEMA),
+            ("transaction", "customer", "account", "device", "counterparty"),
+        ),
+    ),
+    derive=(
+        Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
+        Step("ledger", ("transaction", "ledger_entry"), postings(_SCHEMA), ("transaction", "account")),
+    ),
+    scripts={},
+    slots={CREDIT_SLOT.name: CREDIT_SLOT},
+    block=2_000,
+)

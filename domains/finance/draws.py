@@ -1,0 +1,65 @@
+"""Ways to turn addressed randomness into columns that are fast enough for the payment tables.
+
+A 64-bit word holds four 16-bit lanes, each good for one choice among weights in steps of 1/65,536.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.stream import F64, U64
+
+LANES = 1 << 16
+
+
+def lane(words: U64, n: int) -> NDArray[np.uint16]:
+    """The n-th 16-bit lane (0 to 3) of each word."""
+    return words.view(np.uint16)[n::4]
+
+
+def table_of(weights: Iterable[float]) -> NDArray[np.uint8]:
+    """For each lane value the index of the choice it stands for; weights that sum to less than one leave the rest to the last."""
+    cum = np.cumsum(np.asarray(list(weights), float))
+    at = (np.arange(LANES) + 0.5) / LANES
+    return np.minimum(np.searchsorted(cum, at), len(cum) - 1).astype(np.uint8)
+
+
+def below(share: float | F64) -> NDArray[np.int64]:
+    """The lane values below this are a `share` of all."""
+    return np.round(np.asarray(share) * LANES).astype(np.int64)
+
+
+def choose(u: F64, weights: Iterable[float]) -> NDArray[np.int64]:
+    """The index of a choice for each uniform; weights need not be normalised."""
+    cum = np.cumsum(np.asarray(list(weights), float))
+    return np.minimum(np.searchsorted(cum / cum[-1], u, side="right"), len(cum) - 1)
+
+
+def poisson(u: F64, mean: F64) -> NDArray[np.int64]:
+    """Poisson counts by inversion."""
+    from scipy.special import pdtrik
+
+    k = np.ceil(pdtrik(u, np.maximum(mean, 1e-9)))
+    return np.where(u <= np.exp(-mean), 0, np.nan_to_num(k)).astype(np.int64)
+
+
+def enum(codes: NDArray, categories: Iterable[str], where: NDArray[np.bool_] | None = None) -> pl.Series:
+    """An Enum column from category numbers; null where `where` is false."""
+    series = pl.Series(codes.astype(np.uint32, copy=False)).cat.to(pl.Enum(list(categories)))
+    return series if where is None else keep(series, where)
+
+
+def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:
+    """The values where `where` is true, else null."""
+    return pl.select(pl.when(pl.Series(where)).then(pl.Series(values))).to_series()
+
+
+def siblings(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For children laid out parent by parent: the parent's position, and the child's number from 0."""
+    parent = np.repeat(np.arange(len(counts)), counts)
+    first = np.cumsum(counts) - counts
+    return parent, np.arange(len(parent)) - np.repeat(first, counts)

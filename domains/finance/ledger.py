@@ -1,0 +1,154 @@
+"""What follows from the facts: keys, references, the double-entry ledger, running balances.
+
+A ledger is kept per customer account, as a journal of pairs: each pair posts to the account and, with the opposite sign, to one of the bank's own
+accounts. A transfer between two customers is two pairs, A to transfer clearing and transfer clearing to B, each in the journal of its own account. So
+every journal balances by itself, and a block makes the journals of its own accounts without asking another block for a row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.derive import number, rank
+from ...core.domain import Block
+from ...core.schema import Schema
+from ...core.tables import ROW, Tables
+from .calendar import DAY
+from .draws import enum, keep
+from .parties import ACCOUNTS
+
+PURPOSE = {
+    "card-present": "card-settlement",
+    "card-not-present": "card-settlement",
+    "atm": "cash",
+    "transfer": "transfer-clearing",
+    "salary": "transfer-clearing",
+    "direct-debit": "direct-debit-clearing",
+    "fee": "fee-income",
+}
+"""The bank's own account that each channel settles through."""
+OPENING, BOOKING, REVERSAL = 0, 1, 2
+
+
+def identities(schema: Schema):
+    """The step that gives keys in order of time, so that a key says nothing about how its row came to be."""
+    references = {"device": "first_seen_at", "counterparty": "added_at"}
+
+    def run(block: Block, tables: Tables) -> Tables:
+        made = {name: number(tables[name], schema[name], order) for name, order in references.items()}
+        payment = number(tables["transaction"], schema["transaction"], "authorised_at")
+        for name, parent in made.items():
+            found = _key_of(payment[f"{name}_row"], parent, f"{name}_id")
+            payment = payment.with_columns(found.alias(f"{name}_id"))
+        reference = block.stream.child("transaction", "reference").bits(payment[ROW].to_numpy()) >> np.uint64(1)
+        cleared, reversed_at = pl.col("cleared_at"), pl.col("reversed_at")
+        status = pl.Enum(schema["transaction"].columns["status"].codes)
+        payment = payment.with_columns(
+            pl.Series("transaction_ref", reference.astype(np.int64)),
+            pl.when(reversed_at.is_not_null())
+            .then(pl.lit("reversed", status))
+            .when(cleared.is_not_null())
+            .then(pl.lit("booked", status))
+            .otherwise(pl.lit("declined", status))
+            .alias("status"),
+            (cleared // DAY).cast(pl.Int32).cast(pl.Date).alias("booked_on"),
+        )
+        return {**made, "transaction": payment}
+
+    return run
+
+
+def _key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
+    """The keys of the rows that addresses name; null where there is none, or where another block has it."""
+    at = rows.drop_nulls().to_numpy()
+    order = np.argsort(known := parent[ROW].to_numpy())
+    place = np.minimum(np.searchsorted(known, at, sorter=order), len(known) - 1)
+    here = known[order[place]] == at
+    keys = keep(parent[key].to_numpy()[order[place]], here)
+    out = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(rows)) if len(rows) else pl.Series([], dtype=pl.Int64)
+    return out.scatter(np.flatnonzero(rows.is_not_null().to_numpy()), keys) if len(at) else out
+
+
+def postings(schema: Schema):
+    """The step that makes `ledger_entry` and each transaction's `balance_after_minor`."""
+    spec = schema["ledger_entry"]
+    purposes, currencies = (list(schema.code_lists[name].codes) for name in ("purpose", "currency"))
+    channels = schema["transaction"].columns["channel"].codes
+    through = np.array([purposes.index(PURPOSE[c]) for c in channels])
+
+    def run(block: Block, tables: Tables) -> Tables:
+        payment, account = tables["transaction"], tables["account"]
+        first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
+        own = payment["account_id"].to_numpy() - first
+        other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
+        sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
+        signed = payment["amount_minor"].to_numpy() * sign
+        cleared, undone = (payment[c].fill_null(-1).to_numpy() for c in ("cleared_at", "reversed_at"))
+        booked = cleared >= 0
+        # who is posted to, by which transaction, which way, when, why
+        legs = []
+        for holder, factor in ((own, 1), (other, -1)):
+            here = booked & (holder >= 0) & (holder < span)
+            for when, kind, direction in ((cleared, BOOKING, factor), (undone, REVERSAL, -factor)):
+                at = np.flatnonzero(here & (when >= 0))
+                legs.append((holder[at], at, signed[at] * direction, when[at], np.full(len(at), kind, np.int8)))
+        opening = account["account_id"].to_numpy() - first
+        legs.append(
+            (
+                opening,
+                np.full(len(opening), -1),
+                account["opening_balance_minor"].to_numpy(),
+                np.full(len(opening), block.window.start - 1),
+                np.full(len(opening), OPENING, np.int8),
+            )
+        )
+        holder, source, amount, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
+        order = _order(holder, at, source)
+        holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
+        total = np.cumsum(amount)
+        k = rank(holder)
+        balance = total - (total - amount)[np.arange(len(k)) - k]
+        after = np.zeros(payment.height, np.int64)
+        mine = (kind == BOOKING) & (holder == own[source])
+        after[source[mine]] = balance[mine]
+
+        currency = account["currency"].to_physical().to_numpy().astype(np.int64)
+        of_holder = np.zeros(span, np.int64)
+        of_holder[opening] = currency
+        money = of_holder[holder]
+        purpose = (
+            through[payment["channel"].to_physical().to_numpy()[source]]
+            if payment.height
+            else np.zeros(len(k), np.int64)
+        )
+        internal = np.where(kind == OPENING, 0, purpose) * len(currencies) + money
+        reference = payment["transaction_ref"].to_numpy()[source] if payment.height else np.zeros(len(k), np.int64)
+        pairs = np.repeat(np.arange(len(k)), 2)
+        bank = np.tile(np.array([False, True]), len(k))
+        journal = (holder + first)[pairs]
+        entry = pl.DataFrame(
+            {
+                "ledger_entry_id": journal * spec.fan + (2 * k)[pairs] + bank,
+                "account_id": journal,
+                "internal_account_id": keep(internal[pairs], bank),
+                "transaction_ref": keep(reference, kind != OPENING).gather(pairs),
+                "kind": enum(kind, spec.columns["kind"].codes).gather(pairs),
+                "amount_minor": amount[pairs] * np.where(bank, -1, 1),
+                "currency": enum(money, currencies).gather(pairs),
+                "booked_at": at[pairs],
+                "balance_minor": keep(balance[pairs], ~bank),
+            }
+        )
+        return {
+            "transaction": payment.with_columns(keep(after, booked).alias("balance_after_minor")),
+            "ledger_entry": entry,
+        }
+
+    return run
+
+
+def _order(group: NDArray[np.int64], at: NDArray[np.int64], tie: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions in order of group, time, then `tie`."""
+    return np.lexsort((tie, at, group))
