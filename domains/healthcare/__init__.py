@@ -1,0 +1,48 @@
+"""Healthcare: patients of a US health system from birth to death, with FHIR R4 views."""
+
+from __future__ import annotations
+
+from ...core.domain import Domain, Step
+from ...core.priors import load_priors
+from ...core.scenario import load_scenarios
+from ...core.schema import load_schema
+from . import conditions, derived, encounters, observations, orders, population, reference
+
+_SCHEMA = load_schema("healthcare")
+_PRIORS = load_priors("healthcare")
+_TIMED = tuple(derived.numbering(_SCHEMA))
+
+DOMAIN = Domain(
+    name="healthcare",
+    doc=__doc__ or "",
+    root="patient",
+    schema=_SCHEMA,
+    priors=_PRIORS,
+    scenarios=load_scenarios("healthcare"),
+    size=500,
+    window=("2015-01-01", "2025-01-01"),
+    reference=(
+        Step("organizations", ("organization",), reference.organizations),
+        Step("practitioners", ("practitioner",), reference.practitioners, ("organization",)),
+    ),
+    steps=(
+        Step("patients", ("patient",), population.patients),
+        Step("conditions", ("condition",), conditions.conditions, ("patient",)),
+        Step("encounters", ("encounter",), encounters.encounters, ("patient", "condition")),
+        Step(
+            "observations",
+            ("observation",),
+            observations.observations,
+            ("patient", "condition", "encounter"),
+        ),
+        Step("medication requests", ("medication_request",), orders.medication_requests, ("encounter",)),
+        Step("immunizations", ("immunization",), orders.immunizations, ("encounter",)),
+    ),
+    derive=(
+        Step("ages", ("patient",), derived.ages, ("patient",)),
+        Step("measures", ("observation",), derived.measures, ("patient", "observation")),
+        Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
+        Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
+    ),
+    scripts={},
+)

@@ -1,0 +1,190 @@
+"""Diseases. Chronic ones follow prevalence by age through each patient's liability; acute ones are Poisson by age and sex."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.priors import Priors
+from ...core.stream import Stream, join_rows
+from ...core.tables import ROW, Table, Tables
+from .curves import DAY, YEAR, any_time, at_age, by_sex, choose, midnight, office_time
+from .physiology import OBESE, adult_bmi_median
+
+AGES = np.arange(0.0, 110.5, 0.5)
+OBESITY = "E66.9"
+TRAIT_OF = {"I10": "pressure", "E11.9": "glycaemia", "E78.5": "lipids", "N18.9": "renal", OBESITY: "mass"}
+SEASON_OF = {"J11.1": "influenza", "J18.9": "influenza", "J06.9": "respiratory", "H66.90": "respiratory"}
+CLASSES = ("AMB", "EMER", "IMP")
+MOST_EPISODES = 6
+
+
+def chronic_codes(priors: Priors) -> list[str]:
+    return [*_below(priors, "chronic"), OBESITY]
+
+
+def acute_codes(priors: Priors) -> list[str]:
+    return _below(priors, "acute")
+
+
+def _below(priors: Priors, group: str) -> list[str]:
+    return [name.removeprefix(f"{group}.") for name in priors if name.startswith(f"{group}.")]
+
+
+def conditions(block: Block, tables: Tables) -> Tables:
+    """One row per diagnosis. Helper columns: `encounter_row`, `care_class`, `care_start` and `care_end` of the encounter in which it
+    is found, null for chronic conditions that are older than the window."""
+    patient = tables["patient"]
+    parts = [_chronic(block, patient, code) for code in chronic_codes(block.priors)]
+    parts += [_acute(block, patient, code) for code in acute_codes(block.priors)]
+    return {"condition": pl.concat(parts)}
+
+
+def prevalence(priors: Priors, code: str, sex: str) -> NDArray[np.float64]:
+    """Share of people of a sex who have the condition, at each of `AGES`."""
+    if code != OBESITY:
+        return at_age(priors(f"chronic.{code}"), sex, AGES)
+    from scipy.special import ndtr
+
+    body = priors("body.bmi")
+    sigma = body["sigma"][sex == "male"]
+    share = ndtr(np.log(adult_bmi_median(priors, AGES, sex) / OBESE) / sigma)
+    return share * np.clip((AGES - 18) / 2, 0, 1)
+
+
+def span(curve: NDArray, u: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First and last age at which a prevalence curve lies above each u: nan and nan if never, inf if it still does at the end."""
+    rising = np.maximum.accumulate(curve)
+    falling = np.maximum.accumulate(curve[::-1])
+    first = np.interp(u, rising, AGES)
+    last = np.interp(u, falling, AGES[::-1])
+    last = np.where(u < curve[-1], np.inf, last)
+    never = u >= rising[-1]
+    return np.where(never, np.nan, first), np.where(never, np.nan, last)
+
+
+def liability(block: Block, patient: Table, code: str) -> NDArray[np.float64]:
+    """Uniform on (0, 1) for each patient: the lower, the likelier the condition. It hangs together with the trait that it shows in."""
+    from scipy.special import ndtr
+
+    own = block.stream.child("condition", code, "liability").normal(patient[ROW].to_numpy())
+    trait = TRAIT_OF.get(code)
+    if trait is None:
+        return ndtr(-own)
+    z = patient[f"z_{trait}"].to_numpy()
+    share = 1.0 if code == OBESITY else block.priors("body.liability")[code]
+    return ndtr(-(share * z + np.sqrt(1 - share**2) * own))
+
+
+def _chronic(block: Block, patient: Table, code: str) -> Table:
+    stream = block.stream.child("condition", code)
+    male = (patient["sex"] == "male").to_numpy()
+    u = liability(block, patient, code)
+    women, men = (span(prevalence(block.priors, code, sex), u) for sex in ("female", "male"))
+    onset_age, end_age = (np.where(male, m, w) for m, w in zip(men, women, strict=True))
+    birth = patient["birth"].to_numpy()
+    onset = midnight(np.nan_to_num(birth + onset_age * YEAR, nan=2.0**62))
+    abates = np.nan_to_num(birth + end_age * YEAR, nan=2.0**62, posinf=2.0**62).astype(np.int64)
+    rows = stream.child("row").bits(patient[ROW].to_numpy())
+    inside = onset >= patient["first_seen"].to_numpy()
+    start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)
+    return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, "AMB")
+
+
+def _acute(block: Block, patient: Table, code: str) -> Table:
+    stream, priors = block.stream.child("condition", code), block.priors
+    first, last = patient["first_seen"].to_numpy(), patient["last_seen"].to_numpy()
+    years = np.arange(_year(block.window.start), _year(block.window.end - 1) + 1)
+    who = np.repeat(np.arange(patient.height), len(years))
+    year = np.tile(years, patient.height)
+    jan1 = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64) * DAY
+    birth, male = patient["birth"].to_numpy()[who], (patient["sex"] == "male").to_numpy()[who]
+    address = join_rows(patient[ROW].to_numpy()[who], year)
+    rate = by_sex(priors(f"acute.{code}"), np.maximum(0, (jan1 - birth) / YEAR + 0.5), male)
+    n = _poisson(stream.child("count").uniform(address), rate)
+    who, jan1, address = (np.repeat(a, n) for a in (who, jan1, address))
+    k = np.arange(len(who)) - np.repeat(np.cumsum(n) - n, n)
+    rows = stream.child("row").bits(join_rows(address, k))
+    onset = midnight(jan1 + _time_of_year(priors, code, stream, rows) * YEAR)
+    inside = (onset >= first[who]) & (onset < last[who])
+    who, rows, onset = who[inside], rows[inside], onset[inside]
+    delay = -priors("episode.before_care") * np.log(stream.child("delay").uniform(rows)) * DAY
+    kind = choose(stream.child("setting").uniform(rows), priors("setting")[code])
+    hours = priors("encounter.hours")
+    start = np.where(
+        kind == 0,
+        office_time(onset + delay, hours["office"], stream.child("care time"), rows),
+        any_time(onset + delay, hours["emergency"], stream.child("arrival"), rows),
+    )
+    median, sigma = priors("episode.days")[code]
+    abates = onset + (median * np.exp(sigma * stream.child("days").normal(rows)) * DAY).astype(np.int64)
+    care = np.array(CLASSES)[kind]
+    return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, care)
+
+
+def _finish(
+    block: Block,
+    patient: Table,
+    code: str,
+    stream: Stream,
+    rows: NDArray,
+    who: NDArray,
+    onset: NDArray,
+    abates: NDArray,
+    seen: NDArray,
+    start: NDArray,
+    care: NDArray | str,
+) -> Table:
+    """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens."""
+    first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
+    care = np.broadcast_to(np.asarray(care), who.shape)
+    end = start + duration(block.priors, care, stream.child("duration"), rows)
+    kept = np.where(seen, (end <= last) & (onset < last), (onset < first) & (abates > first))
+    onset, abates = np.minimum(onset, last), np.maximum(abates, onset)
+    return pl.DataFrame(
+        {
+            ROW: rows,
+            "patient_id": patient["patient_id"].to_numpy()[who],
+            "code": np.full(len(rows), code),
+            "onset_at": onset,
+            "abatement_at": pl.Series(abates).set(pl.Series(abates >= last), None),
+            "encounter_row": pl.Series(stream.child("encounter").bits(rows)).set(pl.Series(~seen), None),
+            "care_class": pl.Series(care).set(pl.Series(~seen), None),
+            "care_start": pl.Series(start).set(pl.Series(~seen), None),
+            "care_end": pl.Series(end).set(pl.Series(~seen), None),
+        },
+        schema_overrides={"code": pl.String, "care_class": pl.String},
+    ).filter(pl.Series(kept, dtype=pl.Boolean))
+
+
+def duration(priors: Priors, kind: NDArray, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
+    """Microseconds that encounters of each class last, in whole minutes."""
+    minutes = priors("encounter.minutes")
+    median, sigma = (np.select([kind == c for c in CLASSES], [minutes[c][i] for c in CLASSES]) for i in (0, 1))
+    return np.maximum(5, np.round(median * np.exp(sigma * stream.normal(rows)))).astype(np.int64) * 60_000_000
+
+
+def _time_of_year(priors: Priors, code: str, stream: Stream, rows: NDArray) -> NDArray[np.float64]:
+    u = stream.child("when").uniform(rows)
+    season = SEASON_OF.get(code)
+    if season is None:
+        return u
+    edges = np.concatenate(([0.0], np.cumsum(priors("episode.season")[season])))
+    return np.interp(u * edges[-1], edges, np.arange(13) / 12)
+
+
+def _poisson(u: NDArray, rate: NDArray) -> NDArray[np.int64]:
+    """Poisson counts by inversion, at most `MOST_EPISODES` (a year's rate is far below one)."""
+    term = np.exp(-rate)
+    below, count = term.copy(), np.zeros(len(u), np.int64)
+    for k in range(1, MOST_EPISODES + 1):
+        count += u > below
+        term = term * rate / k
+        below += term
+    return count
+
+
+def _year(time: int) -> int:
+    return int(np.datetime64(time, "us").astype("datetime64[Y]").astype(np.int64)) + 1970

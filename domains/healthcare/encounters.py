@@ -1,0 +1,199 @@
+"""Encounters: check-ups by age, the visits in which conditions are found, follow-ups of chronic ones, influenza shots."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.stream import join_rows
+from ...core.tables import ROW, Table, Tables
+from .conditions import duration
+from .curves import DAY, YEAR, office_time
+from .reference import EMERGENCY, HOSPITAL
+
+CHILD, ADULT, CHECK, SYMPTOM, SHOT = "410620009", "162673000", "185349003", "185345009", "127785005"
+ROOM, ADMISSION, INTENSIVE = "50849002", "32485007", "305351004"
+MONTH = YEAR / 12
+
+
+def encounters(block: Block, tables: Tables) -> Tables:
+    """One row per encounter. Helper columns: `condition_row`, `months` (the scheduled age of a check-up)."""
+    patient, condition = tables["patient"], tables["condition"]
+    parts = [
+        _check_ups(block, patient),
+        _care(block, condition),
+        _follow_ups(block, patient, condition),
+        _influenza_shots(block, patient),
+    ]
+    frame = pl.concat([p.select(parts[0].columns) for p in parts])
+    return {"encounter": _place(block, patient, frame)}
+
+
+def schedule(block: Block) -> NDArray[np.float64]:
+    """The ages in months at which anyone is due for a check-up."""
+    every = block.priors("wellness.every")
+    ages = [*block.priors("wellness.months")]
+    for first, last, years in zip(every["age"], [*every["age"][1:], 110], every["years"], strict=True):
+        ages += [12.0 * a for a in range(int(first), int(last), int(years))]
+    return np.array(ages)
+
+
+def _check_ups(block: Block, patient: Table) -> Table:
+    stream, priors = block.stream.child("encounter", "check-up"), block.priors
+    months = schedule(block)
+    who = np.repeat(np.arange(patient.height), len(months))
+    months = np.tile(months, patient.height)
+    rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], np.round(months * 100).astype(np.int64)))
+    slack = np.where(months < 24, months * 0.05, 3.0)
+    due = patient["birth"].to_numpy()[who] + (months + slack * stream.child("slack").uniform(rows)) * MONTH
+    share = np.interp(months / 12, priors("wellness.kept")["age"], priors("wellness.kept")["share"])
+    start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
+    kept = stream.child("kept").uniform(rows) < share
+    kind = np.where(months < 264, CHILD, ADULT)
+    return _visits(block, patient, who, rows, start, kept, kind, "check-up", months=months)
+
+
+def _follow_ups(block: Block, patient: Table, condition: Table) -> Table:
+    """Every few months from the time a chronic condition is known to the time it abates or the record ends."""
+    stream, priors = block.stream.child("encounter", "follow-up"), block.priors
+    every = priors("follow_up.months")
+    known = condition.filter(pl.col("code").is_in(list(every)))
+    who = _index(patient, known["patient_id"])
+    gap = known["code"].replace_strict(every, return_dtype=pl.Float64).to_numpy() * MONTH
+    rows = known[ROW].to_numpy()
+    first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
+    old = known["care_start"].is_null().to_numpy()
+    began = np.where(old, first, known["onset_at"].to_numpy())
+    until = np.minimum(last, known["abatement_at"].fill_null(2**62).to_numpy())
+    n = np.maximum(0, np.ceil((until - began) / gap)).astype(np.int64)
+    at = np.repeat(np.arange(known.height), n)
+    k = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
+    address = join_rows(rows[at], k)
+    # the first gap starts anywhere for those known before the window, the others a full gap after the finding
+    phase = np.where(old[at], stream.child("phase").uniform(rows)[at], 1.0)
+    due = began[at] + (k + phase + 0.2 * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
+    start = office_time(
+        np.maximum(due, began[at] + DAY), priors("encounter.hours")["office"], stream.child("time"), address
+    )
+    kept = (stream.child("kept").uniform(address) < priors("follow_up.kept")) & (start < until[at])
+    return _visits(
+        block,
+        patient,
+        who[at],
+        stream.child("row").bits(address),
+        start,
+        kept,
+        np.full(len(at), CHECK),
+        "follow-up",
+        reason=known["code"].gather(at),
+        condition_row=known[ROW].gather(at),
+    )
+
+
+def _influenza_shots(block: Block, patient: Table) -> Table:
+    stream, priors = block.stream.child("encounter", "influenza shot"), block.priors
+    first = int(np.datetime64(block.window.start, "us").astype("datetime64[Y]").astype(int)) + 1970
+    last = int(np.datetime64(block.window.end, "us").astype("datetime64[Y]").astype(int)) + 1970
+    years = np.arange(first, last + 1)
+    who = np.repeat(np.arange(patient.height), len(years))
+    year = np.tile(years, patient.height)
+    rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], year))
+    september = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 8
+    # earlier more often than later: the square of a uniform, over September to December
+    day = september.astype("datetime64[D]").astype(np.int64) + np.floor(stream.child("day").uniform(rows) ** 2 * 115)
+    start = office_time(day * DAY, priors("encounter.hours")["office"], stream.child("time"), rows)
+    coverage = priors("vaccine.influenza")
+    age = (start - patient["birth"].to_numpy()[who]) / YEAR
+    group = np.searchsorted(coverage["age"], age, side="right")
+    share = np.array([0.0, *coverage["share"]])[group]
+    kept = stream.child("kept").uniform(rows) < share
+    return _visits(block, patient, who, rows, start, kept, np.full(len(who), SHOT), "influenza shot")
+
+
+def _care(block: Block, condition: Table) -> Table:
+    """The encounters in which conditions are found."""
+    found = condition.filter(pl.col("encounter_row").is_not_null())
+    emergency, inpatient = pl.col("care_class") == "EMER", pl.col("care_class") == "IMP"
+    return found.select(
+        pl.col("encounter_row").alias(ROW),
+        "patient_id",
+        pl.col("care_class").alias("class"),
+        pl.when(emergency)
+        .then(pl.lit(ROOM))
+        .when(inpatient)
+        .then(pl.lit(ADMISSION))
+        .otherwise(pl.lit(SYMPTOM))
+        .alias("type"),
+        pl.col("care_start").alias("start_at"),
+        pl.col("care_end").alias("end_at"),
+        pl.col("code").alias("reason"),
+        pl.col(ROW).alias("condition_row"),
+        pl.lit(None, pl.Float64).alias("months"),
+    )
+
+
+def _visits(
+    block: Block,
+    patient: Table,
+    who: NDArray,
+    rows: NDArray,
+    start: NDArray,
+    kept: NDArray,
+    kind: NDArray,
+    name: str,
+    *,
+    reason: pl.Series | None = None,
+    condition_row: pl.Series | None = None,
+    months: NDArray | None = None,
+) -> Table:
+    """Ambulatory visits, those that lie within the time that the record covers."""
+    stream = block.stream.child("encounter", name, "duration")
+    end = start + duration(block.priors, np.full(len(rows), "AMB"), stream, rows)
+    first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
+    kept = kept & (start >= first) & (end <= last)
+    empty = len(rows)
+    return pl.DataFrame(
+        {
+            ROW: rows,
+            "patient_id": patient["patient_id"].to_numpy()[who],
+            "class": pl.repeat("AMB", empty, dtype=pl.String, eager=True),
+            "type": pl.Series(kind, dtype=pl.String),
+            "start_at": start,
+            "end_at": end,
+            "reason": reason if reason is not None else pl.repeat(None, empty, dtype=pl.String, eager=True),
+            "condition_row": condition_row
+            if condition_row is not None
+            else pl.repeat(None, empty, dtype=pl.UInt64, eager=True),
+            "months": months if months is not None else pl.repeat(None, empty, dtype=pl.Float64, eager=True),
+        }
+    ).filter(pl.Series(kept, dtype=pl.Boolean))
+
+
+def _place(block: Block, patient: Table, frame: Table) -> Table:
+    """Where and with whom: the patient's own practice, or a hospital and one of its doctors."""
+    stream, rows = block.stream.child("encounter", "place"), frame[ROW].to_numpy()
+    doctors = block.reference["practitioner"]
+    specialty = doctors["specialty"].to_numpy()
+    who = _index(patient, frame["patient_id"])
+    own = patient["practitioner_id"].to_numpy()[who]
+    u = stream.uniform(rows)
+    room, ward = (np.flatnonzero(specialty == s) for s in (EMERGENCY, HOSPITAL))
+    kind = frame["class"].to_numpy()
+    doctor = np.select(
+        [kind == "EMER", kind == "IMP"], [room[(u * len(room)).astype(int)], ward[(u * len(ward)).astype(int)]], own
+    )
+    age = (frame["start_at"].to_numpy() - patient["birth"].to_numpy()[who]) / YEAR
+    nursing = (kind == "IMP") & (age >= 65) & (stream.child("nursing").uniform(rows) < block.priors("encounter.snf"))
+    disposition = pl.Series(np.where(nursing, "snf", "home")).set(pl.Series(kind == "AMB"), None)
+    return frame.with_columns(
+        disposition=disposition,
+        organization_id=doctors["organization_id"].gather(doctor),
+        practitioner_id=doctors["practitioner_id"].gather(doctor),
+    )
+
+
+def _index(patient: Table, patient_id: pl.Series) -> NDArray[np.int64]:
+    """The position in `patient`, whose rows are consecutive units, of each id."""
+    return patient_id.to_numpy() - int(patient["patient_id"][0])

@@ -1,0 +1,119 @@
+"""Vital signs and laboratory results: what is measured depends on the encounter, the values on the body."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.stream import join_rows
+from ...core.tables import ROW, Table, Tables
+from . import physiology as body
+from .curves import YEAR
+from .physiology import Body
+from .population import TRAITS
+
+LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES: body.LDL}
+"""Codes that are always measured together with another."""
+SHOWN = ("I10", "E11.9", "E78.5", "N18.9")
+"""Conditions that values show."""
+MINUTE = 60_000_000
+
+
+def observations(block: Block, tables: Tables) -> Tables:
+    """One row per value measured. Helper column: `encounter_row`."""
+    rounds = _rounds(block, tables)
+    bodies = _bodies(block, tables, rounds)
+    reason = rounds["reason"].to_numpy()
+    parts = []
+    for code in body.VALUES:
+        due = _due(block, code, rounds, bodies)
+        who = np.flatnonzero(due)
+        value = body.measure(bodies.take(who), code) + _effect(block, code, reason[who])
+        parts.append(
+            pl.DataFrame(
+                {
+                    ROW: block.stream.child("observation", code).bits(bodies.rows[who]),
+                    "patient_id": rounds["patient_id"].gather(who),
+                    "encounter_row": rounds["encounter_row"].gather(who),
+                    "code": pl.repeat(code, len(who), dtype=pl.String, eager=True),
+                    "at": rounds["at"].gather(who),
+                    "value": body.report(code, value),
+                }
+            )
+        )
+    return {"observation": pl.concat(parts)}
+
+
+def _rounds(block: Block, tables: Tables) -> Table:
+    """Times of measurement: a few minutes into a visit, every few hours in hospital."""
+    visit = tables["encounter"]
+    every = block.priors("panel.every_hours") * 60 * MINUTE
+    start, end = visit["start_at"].to_numpy(), visit["end_at"].to_numpy()
+    stays = (visit["class"] == "IMP").to_numpy()
+    n = np.where(stays, 1 + (end - start - 1) // every, 1)
+    at = np.repeat(np.arange(visit.height), n)
+    k = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
+    rows = join_rows(visit[ROW].to_numpy()[at], k)
+    wait = np.minimum((end - start)[at] // 2, 15 * MINUTE)
+    wait = (block.stream.child("observation", "wait").uniform(rows) * wait).astype(np.int64) // MINUTE * MINUTE
+    time = np.minimum(start[at] + k * every + wait, end[at])
+    return visit.select("patient_id", "type", "reason", pl.col(ROW).alias("encounter_row")).select(
+        pl.all().gather(at), pl.Series("at", time), pl.Series(ROW, rows)
+    )
+
+
+def _bodies(block: Block, tables: Tables, rounds: Table) -> Body:
+    patient = tables["patient"]
+    who = rounds["patient_id"].to_numpy() - int(patient["patient_id"][0])
+    at = rounds["at"].to_numpy()
+    has = {code: since(tables["condition"], patient, code)[who] <= at for code in SHOWN}
+    has["E78.5 treated"] = treated(block, patient[ROW].to_numpy(), "E78.5")[who]
+    return Body(
+        rounds[ROW].to_numpy(),
+        patient["birth"].to_numpy()[who],
+        at,
+        (patient["sex"] == "male").to_numpy()[who],
+        {t: patient[f"z_{t}"].to_numpy()[who] for t in TRAITS},
+        has,
+        block.priors,
+        block.stream.child("observation"),
+    )
+
+
+def since(condition: Table, patient: Table, code: str) -> NDArray[np.int64]:
+    """When each patient's condition began, microseconds; a far future where there is none."""
+    onset = np.full(patient.height, 2**62)
+    found = condition.filter(pl.col("code") == code)
+    onset[found["patient_id"].to_numpy() - int(patient["patient_id"][0])] = found["onset_at"].to_numpy()
+    return onset
+
+
+def treated(block: Block, patients: NDArray, code: str) -> NDArray[np.bool_]:
+    """Whether each patient, if ill, is given a drug: the same at every visit."""
+    share = block.priors("drug")[code]["treated"]
+    return block.stream.child("medication_request", code, "treated").uniform(patients) < share
+
+
+def _due(block: Block, code: str, rounds: Table, bodies: Body) -> NDArray[np.bool_]:
+    asked = LINKED.get(code, code)
+    by_type = {k: v.get(asked, 0.0) for k, v in block.priors("panel.type").items()}
+    by_reason = {k: v.get(asked, 0.0) for k, v in block.priors("panel.reason").items()}
+    share = rounds.select(
+        pl.max_horizontal(
+            pl.col("type").replace_strict(by_type, return_dtype=pl.Float64),
+            pl.col("reason").replace_strict(by_reason, default=0.0, return_dtype=pl.Float64),
+        )
+    ).to_series()
+    drawn = block.stream.child("observation", asked, "made").uniform(bodies.rows)
+    youngest = block.priors("panel.youngest").get(asked, 0.0)
+    return (drawn < share.fill_null(0.0).to_numpy()) & ((bodies.at - bodies.birth) / YEAR >= youngest)
+
+
+def _effect(block: Block, code: str, reason: NDArray) -> NDArray[np.float64]:
+    shift = np.zeros(len(reason))
+    for illness, effects in block.priors("effect").items():
+        if code in effects:
+            shift[reason == illness] = effects[code]
+    return shift

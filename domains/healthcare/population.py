@@ -1,0 +1,153 @@
+"""Patients: who they are, when they are born and die, and the hidden traits that their bodies and diseases follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.stream import Stream
+from ...core.tables import ROW, Tables
+from . import identity
+from .curves import DAY, YEAR, age_at_death, at_age, choose, midnight
+from .reference import OFFICE
+
+TRAITS = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
+
+
+def patients(block: Block, _: Tables) -> Tables:
+    """One row per patient. Helper columns: `birth`, `first_seen`, `last_seen` (microseconds), `z_…` (standard normal
+    traits), and what scenarios choose by: `age_at_start` (years), `adult_days`, `leap_gap_days`."""
+    units, stream, priors = block.units, block.stream.child("patient"), block.priors
+    start, end = block.window.start, block.window.end
+    male, birth = _born(block, stream)
+    age = np.maximum(0.0, (start - birth) / YEAR)
+    dies = age_at_death(priors("population.death"), age, male, stream.child("death").uniform(units))
+    # rounding must not put a death before the window or the birth
+    death = np.maximum(np.maximum(birth, start), (birth + dies * YEAR).astype(np.int64))
+    last_seen = np.minimum(death, end)
+    last_age = (last_seen - birth) / YEAR
+    doctors = block.reference["practitioner"]
+    doctor = _general_practitioner(doctors, last_age, stream, units)
+    has_phone = stream.child("has phone").uniform(units) < priors("population.phone")
+    has_middle = stream.child("has middle").uniform(units) < priors("population.middle_name")
+    adult = np.minimum(last_seen, end) - np.maximum(start, birth + 18 * YEAR)
+    frame = pl.DataFrame(
+        {
+            ROW: units,
+            "patient_id": units.astype(np.int64),
+            "mrn": identity.mrn(units, stream.child("mrn")),
+            "given_name": identity.given_name(units, male, stream.child("given")),
+            "middle_name": _where(has_middle, identity.given_name(units, male, stream.child("middle"))),
+            "family_name": identity.family_name(units, stream.child("family")),
+            "sex": pl.Series(np.where(male, "male", "female")),
+            "birth_date": pl.Series(birth // DAY).cast(pl.Int32).cast(pl.Date),
+            "death_at": pl.Series(death).set(pl.Series(death >= end), None).cast(pl.Datetime("us", "UTC")),
+            **_background(block, stream, last_age),
+            **identity.address(units, stream.child("address"), priors("population.state")),
+            "phone": _where(has_phone, identity.phone(units, stream.child("phone"))),
+            "organization_id": doctors["organization_id"].gather(doctor),
+            "practitioner_id": doctors["practitioner_id"].gather(doctor),
+            "birth": birth,
+            "first_seen": np.maximum(start, birth),
+            "last_seen": last_seen,
+            "age_at_start": (start - birth) / YEAR,
+            "adult_days": adult / DAY,
+            "leap_gap_days": (birth - leap_day_before(birth)) // DAY,
+            **{f"z_{name}": z for name, z in traits(block, stream.child("trait"), units).items()},
+        }
+    )
+    return {"patient": frame}
+
+
+def leap_day_before(birth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last 29 February on or before each birth (microseconds at midnight)."""
+    years = np.arange(1600, 2401, 4)
+    years = years[(years % 100 != 0) | (years % 400 == 0)]
+    days = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 1
+    leaps = (days.astype("datetime64[D]") + 28).astype(np.int64) * DAY
+    return leaps[np.searchsorted(leaps, birth, side="right") - 1]
+
+
+def traits(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Correlated standard normals per patient, by the loadings `body.loading`."""
+    load = block.priors("body.loading")
+    own = {name: stream.child(name).normal(units) for name in TRAITS}
+    z = dict(own)
+    z["glycaemia"] = _mix(own["glycaemia"], (load["glycaemia_on_mass"], z["mass"]))
+    on_mass, on_glycaemia = load["pressure_on_mass"], load["pressure_on_glycaemia"]
+    z["pressure"] = _mix(
+        own["pressure"],
+        (on_mass, z["mass"]),
+        (on_glycaemia, z["glycaemia"]),
+        overlap=2 * on_mass * on_glycaemia * load["glycaemia_on_mass"],
+    )
+    shared = on_glycaemia + on_mass * load["glycaemia_on_mass"]
+    on_pressure, on_sugar = load["renal_on_pressure"], load["renal_on_glycaemia"]
+    z["renal"] = _mix(
+        own["renal"],
+        (on_pressure, z["pressure"]),
+        (on_sugar, z["glycaemia"]),
+        overlap=2 * on_pressure * on_sugar * shared,
+    )
+    z["lipids"] = _mix(own["lipids"], (load["lipids_on_mass"], z["mass"]))
+    z["triglycerides"] = _mix(own["triglycerides"], (load["triglycerides_on_mass"], z["mass"]))
+    z["hdl"] = _mix(own["hdl"], (load["hdl_on_triglycerides"], z["triglycerides"]))
+    return z
+
+
+def _mix(own: NDArray, *parts: tuple[float, NDArray], overlap: float = 0.0) -> NDArray[np.float64]:
+    rest = 1.0 - overlap - sum(a * a for a, _ in parts)
+    return np.sqrt(max(rest, 0.0)) * own + sum(a * z for a, z in parts)
+
+
+def _born(block: Block, stream: Stream) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Sex and birth: alive at the window's start with the census's ages, or born inside the window."""
+    units, priors, window = block.units, block.priors, block.window
+    inside = priors("population.births") * window.days / 365.2425
+    newborn = stream.child("newborn").uniform(units) < inside / (1 + inside)
+    ages = priors("population.age")
+    groups = len(ages["female"])
+    cell = choose(stream.child("age group").uniform(units), [*ages["female"], *ages["male"]])
+    within = stream.child("age").uniform(units)
+    older = window.start - (cell % groups + within) * 5 * YEAR
+    born = np.where(newborn, window.start + within * (window.end - window.start), older)
+    boy = stream.child("boy").uniform(units) < priors("population.male_births")
+    return np.where(newborn, boy, cell >= groups), midnight(born)
+
+
+def _background(block: Block, stream: Stream, age: NDArray) -> dict[str, NDArray]:
+    units, priors = block.units, block.priors
+    shares = priors("population.race")
+    at = choose(stream.child("race").uniform(units), list(shares.values()))
+    race = np.array(list(shares))[at]
+    hispanic_share = np.array([priors("population.hispanic")[r] for r in shares])
+    hispanic = stream.child("hispanic").uniform(units) < hispanic_share[at]
+    language = np.empty(len(units), "U2")
+    for group, who in (("hispanic", hispanic), ("asian", ~hispanic & (race == "2028-9")), ("other", ~hispanic)):
+        who = who & (language == "")
+        words = priors(f"population.language.{group}")
+        drawn = choose(stream.child("language").uniform(units[who]), list(words.values()))
+        language[who] = np.array(list(words))[drawn]
+    marital = priors("population.marital")
+    edges = np.cumsum([at_age(marital, s, age) for s in "SMDW"], axis=0)
+    state = (stream.child("marital").uniform(units) * edges[-1] > edges[:-1]).sum(axis=0)
+    return {
+        "race": race,
+        "ethnicity": np.where(hispanic, "2135-2", "2186-5"),
+        "language": language,
+        "marital_status": np.array(list("SMDW"))[state],
+    }
+
+
+def _general_practitioner(doctors: pl.DataFrame, age: NDArray, stream: Stream, units: NDArray) -> NDArray[np.int64]:
+    """Row of `practitioner` for each patient: a paediatrician for children, family or internal medicine for adults."""
+    specialty = doctors["specialty"].to_numpy()
+    adults, children = (np.flatnonzero(np.isin(specialty, s)) for s in (OFFICE[:2], OFFICE[2:]))
+    u = stream.child("general practitioner").uniform(units)
+    return np.where(age < 18, children[(u * len(children)).astype(int)], adults[(u * len(adults)).astype(int)])
+
+
+def _where(present: NDArray, values: pl.Series) -> pl.Series:
+    return values.set(pl.Series(~present), None)
