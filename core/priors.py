@@ -68,31 +68,41 @@ class Priors(Mapping[str, Prior]):
 
 
 def _read(prior: Prior, given: Any, place: str) -> Any:
-    value = given
+    value: Any = given
     if isinstance(given, str) and not isinstance(prior.value, str):
         try:
             value = json.loads(given)
         except ValueError:
             value = given
-    expected = (
-        float if isinstance(prior.value, int | float) and not isinstance(prior.value, bool) else type(prior.value)
-    )
-    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if isinstance(prior.value, int) and value != int(value):
+    old = prior.value
+    if _is_number(old) and _is_number(value):
+        if isinstance(old, int) and value != int(value):
             raise UserError(f"{place}: {prior.name} is {given!r}, expected a whole number")
-        value = type(prior.value)(value)
-    elif type(value) is not expected:
-        kind = {float: "a number", list: "a list", dict: "a table", bool: "true or false", str: "text"}
-        raise UserError(f"{place}: {prior.name} is {given!r}, expected {kind.get(expected, expected.__name__)}")
-    elif isinstance(value, dict) and value.keys() != prior.value.keys():
-        raise UserError(f"{place}: {prior.name} needs exactly the entries {', '.join(prior.value)}")
-    elif isinstance(value, list) and len(value) != len(prior.value):
-        raise UserError(f"{place}: {prior.name} has {len(value)} entries, expected {len(prior.value)}")
+        value = type(old)(value)
+    elif type(value) is not type(old):
+        kinds = {
+            int: "a number",
+            float: "a number",
+            list: "a list",
+            dict: "a table",
+            bool: "true or false",
+            str: "text",
+        }
+        kind = kinds.get(type(old), type(old).__name__)
+        raise UserError(f"{place}: {prior.name} is {given!r}, expected {kind}")
+    elif isinstance(value, dict) and value.keys() != old.keys():
+        raise UserError(f"{place}: {prior.name} needs exactly the entries {', '.join(old)}")
+    elif isinstance(value, list) and len(value) != len(old):
+        raise UserError(f"{place}: {prior.name} has {len(value)} entries, expected {len(old)}")
     for number in _numbers(value):
         if number != number or (prior.range and not prior.range[0] <= number <= prior.range[1]):
             low, high = prior.range or ("-inf", "inf")
             raise UserError(f"{place}: {prior.name} is {given!r}, outside its range {low} to {high}")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _numbers(value: Any) -> Iterator[float]:

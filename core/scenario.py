@@ -207,7 +207,7 @@ def _read(parameter: Parameter, raw: Any, place: str) -> Any:
         value = float(value)
     if type(value) is not kind:
         raise bad
-    if kind is float and not np.isfinite(value):
+    if isinstance(value, float) and not np.isfinite(value):
         raise bad
     if parameter.choices and value not in parameter.choices:
         raise unknown(parameter.name, value, [str(c) for c in parameter.choices], place)
