@@ -118,9 +118,11 @@ def _map(
         return
     import multiprocessing
 
+    import cloudpickle  # a domain's steps may be closures, which the standard pickle cannot send
+
     threads = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _enter, setting)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _enter, (cloudpickle.dumps(setting),))
     try:
         futures = {pool.submit(_work, task, i): i for i in indices}
         for future in as_completed(futures):
@@ -138,9 +140,11 @@ def _map(
             os.environ["POLARS_MAX_THREADS"] = threads
 
 
-def _enter(*setting: Any) -> None:
+def _enter(setting: bytes) -> None:
+    import cloudpickle
+
     global _setting
-    _setting = setting  # type: ignore[assignment]
+    _setting = cloudpickle.loads(setting)
 
 
 def _work(task: Callable[[Setting, int], Any], index: int) -> Any:
