@@ -24,7 +24,7 @@ def as_markdown(schema: Schema) -> str:
 
 
 def _table(schema: Schema, spec: TableSchema) -> Iterator[str]:
-    yield from (f"## {spec.name} {{ #{spec.name} }}", "", _flat(spec.doc), "")
+    yield from (f"## {spec.name}", "", _flat(spec.doc), "")
     facts = [f"Key: `{spec.key}`."] if spec.key else []
     if spec.within:
         parent = spec.columns[spec.within].references
@@ -70,7 +70,7 @@ def _rules(schema: Schema, column: Column) -> Iterator[str]:
 
 
 def _code_list(codes: CodeList) -> Iterator[str]:
-    yield from (f"### {codes.name} {{ #codes-{codes.name} }}", "")
+    yield from (f"### Codes: {codes.name}", "")
     system = f"System: `{codes.system}`. " if codes.system else ""
     yield from (f"{system}Source: {_flat(codes.source)}", "", "| code | meaning |", "|---|---|")
     for code, display in codes.codes.items():
