@@ -8,11 +8,11 @@ no defence against someone who forges data on purpose.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from .stream import U64
 
@@ -46,24 +46,44 @@ def digest(frame: pl.DataFrame) -> Digest:
         return Digest(frame.height)
     total = Digest()
     for part in frame.iter_slices(1 << 20):
-        words = [(_seed(name), _words(part[name])) for name in part.columns]
+        columns = [_mixer(part[name]) for name in part.columns]
         for at in range(0, part.height, _CHUNK):
-            total += _rows([(seed, w[at : at + _CHUNK]) for seed, w in words])
+            total += _rows(columns, at, min(at + _CHUNK, part.height))
     return total
 
 
-def _rows(columns: list[tuple[np.uint64, U64]]) -> Digest:
-    n = len(columns[0][1])
+Mixer = Callable[[int, int, U64, U64], U64]
+"""The mixed words of a column's rows from one position to another; the two buffers are there to be written to."""
+
+
+def _rows(columns: list[Mixer], start: int, stop: int) -> Digest:
+    n = stop - start
     row, z, t = np.zeros(n, np.uint64), np.empty(n, np.uint64), np.empty(n, np.uint64)
-    for seed, words in columns:
-        np.bitwise_xor(words, seed, out=z)
-        _mix(z, t)
-        np.add(row, z, out=row)
+    for column in columns:
+        np.add(row, column(start, stop, z, t), out=row)
     _mix(row, t)
     a = int(row.sum(dtype=np.uint64))
     np.bitwise_xor(row, _NULL, out=row)
     _mix(row, t)
     return Digest(n, a, int(row.sum(dtype=np.uint64)))
+
+
+def _mixer(series: pl.Series) -> Mixer:
+    seed = _seed(series.name)
+    if isinstance(series.dtype, pl.Enum):
+        # mix each category once, then look it up; null stands behind the last
+        words = np.append(_text_words(series.dtype.categories), _NULL) ^ seed
+        _mix(words, np.empty_like(words))
+        codes = series.to_physical().cast(pl.UInt32).fill_null(len(words) - 1).to_numpy()
+        return lambda start, stop, z, t: np.take(words, codes[start:stop], out=z, mode="clip")
+    words = _words(series)
+
+    def mixed(start: int, stop: int, z: U64, t: U64) -> U64:
+        np.bitwise_xor(words[start:stop], seed, out=z)
+        _mix(z, t)
+        return z
+
+    return mixed
 
 
 def _mix(z: U64, t: U64) -> None:
@@ -81,48 +101,43 @@ def _seed(name: str) -> np.uint64:
 
 def _words(series: pl.Series) -> U64:
     kind = series.dtype
-    mask = series.is_null().to_numpy() if series.null_count() else None
     if isinstance(kind, pl.Categorical):
         return _words(series.cast(pl.String))
-    if isinstance(kind, pl.Enum):
-        table = _text_words(kind.categories)
-        codes = series.to_physical().fill_null(0).to_numpy()
-        words = table[codes] if len(table) else np.zeros(len(series), np.uint64)
-    elif kind == pl.String:
-        words = _text_words(series.fill_null(""))
+    if kind == pl.Boolean or kind.is_integer() or kind == pl.Date or isinstance(kind, pl.Datetime):
+        whole = series.to_physical().cast(pl.Int64)
+        return (whole.fill_null(int(_NULL.view(np.int64))) if whole.null_count() else whole).to_numpy().view(np.uint64)
+    mask = series.is_null().to_numpy() if series.null_count() else None
+    if kind == pl.String:
+        words = _text_words(series.fill_null("") if mask is not None else series)
     elif kind.is_float():
         values = series.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0
-        words = (
-            np.where(np.isnan(values), np.nan, values).view(np.uint64)
-            if np.isnan(values).any()
-            else values.view(np.uint64)
-        )
-    elif kind == pl.Boolean or kind.is_integer() or kind in (pl.Date,) or isinstance(kind, pl.Datetime):
-        words = np.ascontiguousarray(series.to_physical().cast(pl.Int64).fill_null(0).to_numpy()).view(np.uint64)
+        words = np.where(np.isnan(values), np.nan, values).view(np.uint64)
     else:
         raise TypeError(f"column '{series.name}' has type {kind}, which has no digest")
     return words if mask is None else np.where(mask, _NULL, words)
 
 
 def _text_words(series: pl.Series) -> U64:
+    """Each text's words for its bytes, weighted by position and added up, with its length."""
+    import pyarrow as pa
+
     if not len(series):
         return np.empty(0, np.uint64)
-    ends = series.str.len_bytes().to_numpy().astype(np.int64).cumsum()
-    starts = np.concatenate(([0], ends[:-1]))
-    data = np.frombuffer(_bytes(series), np.uint8)
-    lengths = ends - starts
-    at = np.arange(len(data)) - np.repeat(starts, lengths)
-    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(_BYTE_WORDS[data] * _powers(int(lengths.max()))[at])))
-    return (sums[ends] - sums[starts]) + lengths.astype(np.uint64) * _M1
+    found = []
+    for at in range(0, len(series), _CHUNK):
+        text = series[at : at + _CHUNK].to_arrow().cast(pa.large_string())
+        _, offsets, data = text.buffers()
+        ends = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
+        starts, ends = ends[:-1] - ends[0], ends[1:] - ends[0]
+        first = np.frombuffer(offsets, np.int64)[text.offset]
+        letters = np.frombuffer(data or b"", np.uint8)[first : first + ends[-1]]
+        lengths = ends - starts
+        place = np.arange(len(letters)) - np.repeat(starts, lengths)
+        weighted = _BYTE_WORDS[letters] * _powers(int(lengths.max()))[place]
+        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(weighted, dtype=np.uint64)))
+        found.append(sums[ends] - sums[starts] + lengths.astype(np.uint64) * _M1)
+    return np.concatenate(found)
 
 
-def _bytes(series: pl.Series) -> bytes:
-    return (
-        "".join(series.to_list()).encode()
-        if len(series) < 64
-        else pl.DataFrame(series).select(pl.nth(0).str.join("")).item().encode()
-    )
-
-
-def _powers(n: int) -> NDArray[np.uint64]:
+def _powers(n: int) -> U64:
     return np.concatenate((np.ones(1, np.uint64), np.cumprod(np.full(max(n, 1), _M2))))
