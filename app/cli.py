@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
 @click.argument("domain")
 @click.argument("place", metavar="PATH-OR-URL")
 @click.option("--format", "format_", default="text", metavar="text|json", help="How to print.  [default: text]")
-def validate(domain: str, place: str, format_: str) -> None:
+def validate(domain: str, place: str, format_: str) -> int:
     """Check a dataset. Exit 0: valid; 1: violations, listed; 2: it could not look."""
     from ..core.domain import find_domain
     from ..core.errors import unknown
@@ -176,7 +176,7 @@ def validate(domain: str, place: str, format_: str) -> None:
         rows = f"{sum(verdict.rows.values()):,} rows in {len(verdict.rows)} tables, " if verdict.rows else ""
         declared = f"; {verdict.declared.height} declared by scenarios" if verdict.declared.height else ""
         click.echo(f"{place}: {rows}{verdict.checks} checks, {verdict.found.height} violations{declared}")
-    sys.exit(0 if verdict.valid else 1)
+    return 0 if verdict.valid else 1
 
 
 @cli.command(epilog=EPILOG["scenarios"])
@@ -294,12 +294,15 @@ def demo(real: str | None, folder: str) -> None:
 
 def main() -> None:
     """Run the command line: user errors on one line with exit code 2, invalid data with 1, an interruption with 130."""
-    sys.exit(_guarded(cli))
+    sys.exit(run_command(sys.argv[1:]))
 
 
-def _guarded(command: Callable[..., Any]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; what a user did wrong is told on standard error."""
     try:
-        return command(standalone_mode=False) or 0
+        return cli(list(arguments), standalone_mode=False) or 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
     except click.exceptions.Abort:
         return _say("interrupted; --resume goes on from here", 130)
     except click.exceptions.NoArgsIsHelpError as error:
