@@ -1,0 +1,82 @@
+"""What populace does, at the sizes at which it is asked to do it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from populace.core.dataset import generate
+from populace.core.domain import Window, find_domain
+from populace.core.plan import make_plan
+from populace.core.run import run
+from populace.core.samplers.compose import chain
+from populace.core.samplers.rules import Calendar, Choice, Draw
+from populace.core.samplers.text import Address, person
+from populace.core.sinks import open_target
+from populace.core.sinks.folder import write_lines
+from populace.core.spec import Spec
+from populace.core.stream import Stream
+from populace.core.tables import ROW
+
+PEOPLE = 500_000
+DAY = 86_400_000_000
+YEAR_2025 = Window(20_089 * DAY, 20_454 * DAY)
+
+
+def people(folder: Path) -> float:
+    """The same columns as the peer's, by samplers."""
+    sampler = chain(
+        person("en_US"),
+        Address("en_US"),
+        Draw("birth_days", "integer", low=-14_000, high=13_000),
+        Draw("amount", "uniform", low=1.0, high=1_000.0),
+        Calendar("at", YEAR_2025),
+        Choice("category", ("a", "b", "c", "d")),
+    )
+    given = pl.DataFrame({ROW: np.arange(PEOPLE, dtype=np.uint64)})
+    table = sampler.sample(given, Stream.root(1).child("people"))
+    table = table.with_columns(
+        pl.col("birth_days").cast(pl.Int32).cast(pl.Date).alias("birth_date"), pl.col("amount").round(2)
+    )
+    table.drop("birth_days").write_parquet(folder / "x.parquet", compression="snappy")
+    return PEOPLE
+
+
+def domain_run(name: str, size: int, table: str, folder: Path) -> float:
+    """A whole run: build, check, digest, write, publish. Rows of the one table, though all are made."""
+    domain = find_domain(name)
+    outcome = run(make_plan(Spec(name, size=size)), [open_target(str(folder / "out"), domain)], quiet=True)
+    return outcome.manifest["populace"]["tables"][table]["rows"]
+
+
+@lru_cache(maxsize=1)
+def _observations() -> dict[str, pl.DataFrame]:
+    return dict(generate(make_plan(Spec("healthcare", size=1_000))).frames)
+
+
+def observation_ndjson(folder: Path) -> float:
+    """FHIR Observation from tables, in megabytes."""
+    frames = _observations()
+    reference = {
+        n: t
+        for n, t in frames.items()
+        if find_domain("healthcare").schema.tables.get(n) and find_domain("healthcare").schema[n].reference
+    }
+    only = {
+        n: (t if n in ("observation", "encounter", "patient") or n in reference else t.clear())
+        for n, t in frames.items()
+    }
+    rendered = find_domain("healthcare").views["fhir+ndjson"].render(only, reference)
+    write_lines(rendered["Observation"]["text"], folder / "Observation.ndjson")
+    return (folder / "Observation.ndjson").stat().st_size / 1e6
+
+
+LINES = [
+    ("people to Parquet", "rows/s", people, "Faker row by row", "500 ×"),
+    ("finance transactions to Parquet", "rows/s", lambda f: domain_run("finance", 6_000, "transaction", f), "12 random columns to Parquet", "500,000 rows/s"),
+    ("iot readings to Parquet", "rows/s", lambda f: domain_run("iot", 100, "reading", f), "4 random columns to Parquet", "5,000,000 rows/s"),
+    ("FHIR Observation NDJSON", "MB/s", observation_ndjson, "JSON text by expressions", "300 MB/s"),
+]  # fmt: skip
