@@ -14,7 +14,7 @@ from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.samplers.compose import chain
 from populace.core.samplers.rules import Calendar, Choice, Draw
-from populace.core.samplers.text import Address, person
+from populace.core.samplers.text import Address, Email, Name
 from populace.core.sinks import open_target
 from populace.core.sinks.folder import write_lines
 from populace.core.spec import Spec
@@ -26,22 +26,26 @@ DAY = 86_400_000_000
 YEAR_2025 = Window(20_089 * DAY, 20_454 * DAY)
 
 
+COLUMNS = ("name", "email", "street", "city", "postal_code", "region", "birth_date", "amount", "at", "category")
+
+
 def people(folder: Path) -> float:
     """The same columns as the peer's, by samplers."""
     sampler = chain(
-        person("en_US"),
+        Name("en_US"),
+        Email(),
         Address("en_US"),
         Draw("birth_days", "integer", low=-14_000, high=13_000),
         Draw("amount", "uniform", low=1.0, high=1_000.0),
         Calendar("at", YEAR_2025),
-        Choice("category", ("a", "b", "c", "d")),
+        Choice("category", ("a", "b", "c", "d"), dtype=pl.Enum(["a", "b", "c", "d"])),
     )
     given = pl.DataFrame({ROW: np.arange(PEOPLE, dtype=np.uint64)})
     table = sampler.sample(given, Stream.root(1).child("people"))
     table = table.with_columns(
         pl.col("birth_days").cast(pl.Int32).cast(pl.Date).alias("birth_date"), pl.col("amount").round(2)
     )
-    table.drop("birth_days").write_parquet(folder / "x.parquet", compression="snappy")
+    table.select(COLUMNS).write_parquet(folder / "x.parquet", compression="snappy")
     return PEOPLE
 
 
