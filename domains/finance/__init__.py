@@ -10,7 +10,9 @@ from .ledger import identities, postings
 from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
 from .payments import purchases
 from .reference import internal_accounts, merchants
+from .scripts import SCRIPTS
 from .transfers import transfers
+from .validators import CHECKS
 
 _SCHEMA = load_schema("finance")
 
@@ -45,7 +47,8 @@ DOMAIN = Domain(
         Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
         Step("ledger", ("transaction", "ledger_entry"), postings(_SCHEMA), ("transaction", "account")),
     ),
-    scripts={},
+    scripts=SCRIPTS,
+    checks=CHECKS,
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=2_000,
 )

@@ -56,28 +56,32 @@ def pan(number: NDArray[np.int64]) -> pl.Series:
     return pl.Series(body * 10 + (-total) % 10).cast(pl.String)
 
 
-def luhn_broken(column: str) -> pl.Expr:
-    """True where a text of 16 digits fails Luhn's test."""
-    total = pl.lit(0)
-    for place in range(16):
-        digit = pl.col(column).str.slice(place, 1).cast(pl.Int64, strict=False)
-        doubled = digit * 2
-        total = total + (digit if place % 2 else pl.when(doubled > 9).then(doubled - 9).otherwise(doubled))
-    return (total % 10 != 0).fill_null(True)
+def luhn_broken(texts: pl.Series) -> NDArray[np.bool_]:
+    """True where a text is not 16 digits that pass Luhn's test."""
+    values = _characters(texts, 16)
+    digit = values.astype(np.int64)
+    digit[:, ::2] = 2 * digit[:, ::2] - 9 * (digit[:, ::2] > 4)
+    return (values > 9).any(axis=1) | (digit.sum(axis=1) % 10 != 0)
 
 
-def iban_broken(column: str) -> pl.Expr:
-    """True where an IBAN fails the remainder modulo 97 (ISO 7064)."""
-    text = pl.col(column)
-    turned = text.str.slice(4) + text.str.slice(0, 4)
-    for n in range(26):
-        turned = turned.str.replace_all(chr(65 + n), str(10 + n), literal=True)
-    rest = pl.lit(0)
-    for at in range(0, 36, 9):
-        part = turned.str.slice(at, 9)
-        # one more digit shifts the remainder by ten: the part's length says how far
-        shift = pl.lit(1)
-        for n in range(9):
-            shift = pl.when(part.str.len_bytes() > n).then(shift * 10 % 97).otherwise(shift)
-        rest = (rest * shift + part.cast(pl.Int64, strict=False).fill_null(0)) % 97
-    return (rest != 1).fill_null(True)
+def iban_broken(texts: pl.Series) -> NDArray[np.bool_]:
+    """True where a text fails the IBAN's remainder modulo 97 (ISO 7064)."""
+    values = _characters(texts, 34)
+    rest = np.zeros(len(texts), np.int64)
+    for at in (*range(4, 34), *range(4)):
+        value = values[:, at].astype(np.int64)
+        step = (rest * np.where(value > 9, 100, 10) + value) % 97
+        rest = np.where(value < 36, step, rest)
+    return rest != 1
+
+
+def _characters(texts: pl.Series, width: int) -> NDArray[np.uint8]:
+    """Each text's characters as the numbers they count for: digits 0 to 9, capitals 10 to 35, anything else and padding 99."""
+    plain = texts.fill_null("").str.replace_all(r"[^0-9A-Z]", "~").str.slice(0, width).str.pad_end(width, "~")
+    found = np.frombuffer("".join(plain.to_list()).encode("ascii"), np.uint8).reshape(len(texts), width)
+    return _VALUE[found]
+
+
+_VALUE = np.full(256, 99, np.uint8)
+_VALUE[48:58] = np.arange(10)
+_VALUE[65:91] = np.arange(10, 36)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from ...core.derive import number, rank
+from ...core.derive import arrange, number, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import ROW, Tables
@@ -105,7 +104,7 @@ def postings(schema: Schema):
             )
         )
         holder, source, amount, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
-        order = _order(holder, at, source)
+        order = arrange(holder, at, source * 4 + kind)
         holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
         total = np.cumsum(amount)
         k = rank(holder)
@@ -125,20 +124,20 @@ def postings(schema: Schema):
         )
         internal = np.where(kind == OPENING, 0, purpose) * len(currencies) + money
         reference = payment["transaction_ref"].to_numpy()[source] if payment.height else np.zeros(len(k), np.int64)
-        pairs = np.repeat(np.arange(len(k)), 2)
-        bank = np.tile(np.array([False, True]), len(k))
-        journal = (holder + first)[pairs]
+        bank = np.zeros(2 * len(k), bool)
+        bank[1::2] = True
+        journal = np.repeat(holder + first, 2)
         entry = pl.DataFrame(
             {
-                "ledger_entry_id": journal * spec.fan + (2 * k)[pairs] + bank,
+                "ledger_entry_id": journal * spec.fan + np.repeat(2 * k, 2) + bank,
                 "account_id": journal,
-                "internal_account_id": keep(internal[pairs], bank),
-                "transaction_ref": keep(reference, kind != OPENING).gather(pairs),
-                "kind": enum(kind, spec.columns["kind"].codes).gather(pairs),
-                "amount_minor": amount[pairs] * np.where(bank, -1, 1),
-                "currency": enum(money, currencies).gather(pairs),
-                "booked_at": at[pairs],
-                "balance_minor": keep(balance[pairs], ~bank),
+                "internal_account_id": keep(np.repeat(internal, 2), bank),
+                "transaction_ref": keep(np.repeat(reference, 2), np.repeat(kind != OPENING, 2)),
+                "kind": enum(np.repeat(kind, 2), spec.columns["kind"].codes),
+                "amount_minor": np.repeat(amount, 2) * np.where(bank, -1, 1),
+                "currency": enum(np.repeat(money, 2), currencies),
+                "booked_at": np.repeat(at, 2),
+                "balance_minor": keep(np.repeat(balance, 2), ~bank),
             }
         )
         return {
@@ -147,8 +146,3 @@ def postings(schema: Schema):
         }
 
     return run
-
-
-def _order(group: NDArray[np.int64], at: NDArray[np.int64], tie: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions in order of group, time, then `tie`."""
-    return np.lexsort((tie, at, group))

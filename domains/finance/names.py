@@ -29,8 +29,11 @@ def pool(kind: str, country: str) -> tuple[str, ...]:
     if kind == "city":
         if country == "DE":
             return tuple(German.cities)
-        return tuple(f"{_family('GB', n)}{end}" for n in range(200) for end in British.city_suffixes[:6])
-    ends = German.street_suffixes_long if country == "DE" else [f" {e}" for e in British.street_suffixes]
+        return tuple(
+            f"{_family('GB', n)}{end}" for n in range(200) for end in tuple[str, ...](British.city_suffixes)[:6]
+        )
+    ends = tuple[str, ...](German.street_suffixes_long if country == "DE" else British.street_suffixes)
+    ends = ends if country == "DE" else tuple(f" {e}" for e in ends)
     return tuple(f"{_family(country, n)}{end}" for n in range(300) for end in ends)
 
 

@@ -38,8 +38,7 @@ CREDIT_SLOT = Slot(
 def customers(block: Block, tables: Tables) -> Tables:
     p, units, stream = block.priors, block.units, block.stream.child("customer")
     today = block.window.start // DAY
-    german = stream.child("country").uniform(units) * sum(p("customer.country").values()) >= p("customer.country")["GB"]
-    male = stream.child("sex").uniform(units) >= p("customer.female")
+    german, male = _origins(block, units)
     business = stream.child("segment").uniform(units) < p("customer.small_business")
     edges = np.asarray(p("customer.age_bounds"), float)
     cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
@@ -49,12 +48,7 @@ def customers(block: Block, tables: Tables) -> Tables:
     )
     income = np.round(income * np.where(business, p("customer.takings"), 1.0) * 100).astype(np.int64)
     tenure = np.minimum(-np.log(stream.child("opened").uniform(units)) * p("customer.tenure_years"), age - 17.0)
-    given = pl.select(
-        pl.when(pl.Series(male))
-        .then(by_country("male", stream.child("given"), units, german))
-        .otherwise(by_country("female", stream.child("given"), units, german))
-    ).to_series()
-    family = by_country("family", stream.child("family"), units, german)
+    given, family = holder_names(block, units)
     mailbox = pl.select((given + "." + family).str.to_lowercase().str.normalize("NFKD").str.replace_all(r"[^a-z.]", ""))
     domain = pl.Series(["example.com", "example.org", "example.net", "mail.example"]).gather(
         stream.child("domain").integers(units, 4)
@@ -89,6 +83,23 @@ def customers(block: Block, tables: Tables) -> Tables:
         }
     )
     return {"customer": frame.with_columns(_credit(block, stream.child("credit"), age, male).get_columns())}
+
+
+def _origins(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Who is German (the others are British), and who is male."""
+    p, stream = block.priors, block.stream.child("customer")
+    home = p("customer.country")
+    german = stream.child("country").uniform(units) * sum(home.values()) >= home["GB"]
+    return german, stream.child("sex").uniform(units) >= p("customer.female")
+
+
+def holder_names(block: Block, units: U64) -> tuple[pl.Series, pl.Series]:
+    """Given and family names of any customers, also those of other blocks."""
+    german, male = _origins(block, units)
+    stream = block.stream.child("customer")
+    given = pl.when(pl.Series(male)).then(by_country("male", stream.child("given"), units, german))
+    given = given.otherwise(by_country("female", stream.child("given"), units, german))
+    return pl.select(given).to_series(), by_country("family", stream.child("family"), units, german)
 
 
 def _postcodes(stream: Stream, units: U64, german: NDArray[np.bool_]) -> pl.Series:
