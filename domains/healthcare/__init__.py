@@ -6,7 +6,8 @@ from ...core.domain import Domain, Step
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
-from . import conditions, derived, encounters, observations, orders, population, reference
+from . import checks, conditions, derived, encounters, fhir, observations, orders, population, reference
+from .scripts import SCRIPTS
 
 _SCHEMA = load_schema("healthcare")
 _PRIORS = load_priors("healthcare")
@@ -44,5 +45,7 @@ DOMAIN = Domain(
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
         Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
     ),
-    scripts={},
+    scripts=SCRIPTS,
+    checks=checks.checks(_PRIORS),
+    views=fhir.views(_SCHEMA),
 )

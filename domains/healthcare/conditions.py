@@ -10,7 +10,7 @@ from ...core.domain import Block
 from ...core.priors import Priors
 from ...core.stream import Stream, join_rows
 from ...core.tables import ROW, Table, Tables
-from .curves import DAY, YEAR, any_time, at_age, by_sex, choose, midnight, office_time
+from .curves import DAY, MINUTE, YEAR, any_time, at_age, by_sex, choose, midnight, office_time
 from .physiology import OBESE, adult_bmi_median
 
 AGES = np.arange(0.0, 110.5, 0.5)
@@ -86,7 +86,7 @@ def _chronic(block: Block, patient: Table, code: str) -> Table:
     onset_age, end_age = (np.where(male, m, w) for m, w in zip(men, women, strict=True))
     birth = patient["birth"].to_numpy()
     onset = midnight(np.nan_to_num(birth + onset_age * YEAR, nan=2.0**62))
-    abates = np.nan_to_num(birth + end_age * YEAR, nan=2.0**62, posinf=2.0**62).astype(np.int64)
+    abates = midnight(np.nan_to_num(birth + end_age * YEAR, nan=2.0**62, posinf=2.0**62))
     rows = stream.child("row").bits(patient[ROW].to_numpy())
     inside = onset >= patient["first_seen"].to_numpy()
     start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)
@@ -119,7 +119,7 @@ def _acute(block: Block, patient: Table, code: str) -> Table:
         any_time(onset + delay, hours["emergency"], stream.child("arrival"), rows),
     )
     median, sigma = priors("episode.days")[code]
-    abates = onset + (median * np.exp(sigma * stream.child("days").normal(rows)) * DAY).astype(np.int64)
+    abates = midnight(onset + DAY + median * np.exp(sigma * stream.child("days").normal(rows)) * DAY)
     care = np.array(CLASSES)[kind]
     return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, care)
 
@@ -163,7 +163,7 @@ def duration(priors: Priors, kind: NDArray, stream: Stream, rows: NDArray) -> ND
     """Microseconds that encounters of each class last, in whole minutes."""
     minutes = priors("encounter.minutes")
     median, sigma = (np.select([kind == c for c in CLASSES], [minutes[c][i] for c in CLASSES]) for i in (0, 1))
-    return np.maximum(5, np.round(median * np.exp(sigma * stream.normal(rows)))).astype(np.int64) * 60_000_000
+    return np.maximum(5, np.round(median * np.exp(sigma * stream.normal(rows)))).astype(np.int64) * MINUTE
 
 
 def _time_of_year(priors: Priors, code: str, stream: Stream, rows: NDArray) -> NDArray[np.float64]:

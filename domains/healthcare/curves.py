@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.stream import Stream
 
+MINUTE = 60_000_000
 DAY = 86_400_000_000
 YEAR = 365.2425 * DAY
 OLDEST = 120
@@ -53,13 +54,13 @@ def office_time(time: NDArray, hours: list[float], stream: Stream, rows: NDArray
     day = day + np.where(weekday == 5, 2, np.where(weekday == 6, 1, 0))
     first, last = hours
     minute = np.floor((first + (last - first) * stream.uniform(rows)) * 60).astype(np.int64)
-    return day * DAY + minute * 60_000_000
+    return day * DAY + minute * MINUTE
 
 
 def any_time(time: NDArray, weights: list[float], stream: Stream, rows: NDArray) -> NDArray[np.int64]:
     """A moment of the same day, its hour drawn by weight."""
     hour = choose(stream.child("hour").uniform(rows), weights)
-    return midnight(time) + (hour * 60 + stream.child("minute").integers(rows, 60)) * 60_000_000
+    return midnight(time) + (hour * 60 + stream.child("minute").integers(rows, 60)) * MINUTE
 
 
 def choose(u: NDArray, weights: Any) -> NDArray[np.int64]:

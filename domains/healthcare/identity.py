@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,8 +30,10 @@ def cities() -> Pool:
     """Invented places: a family name and an ending."""
     from faker.providers.address.en_US import Provider
 
+    # typed as either texts or weights in Faker; for this locale they are texts
+    endings: Any = Provider.city_suffixes
     first = names("last_names")[0].to_list()[:150]
-    pool = [f"{n}{e}" for n in first for e in Provider.city_suffixes[:12]]
+    pool = [f"{n}{e}" for n in first for e in endings[:12]]
     return pl.Series(pool), np.arange(1.0, len(pool) + 1)
 
 
@@ -39,8 +42,9 @@ def streets() -> Pool:
     """Street names: a family name and a kind of street."""
     from faker.providers.address.en_US import Provider
 
+    suffixes: Any = Provider.street_suffixes
     first = names("last_names")[0].to_list()[:300]
-    kinds = sorted({*Provider.street_suffixes[:60], "Street", "Avenue", "Road", "Drive", "Lane", "Court"})
+    kinds = sorted({*suffixes[:60], "Street", "Avenue", "Road", "Drive", "Lane", "Court"})
     pool = [f"{n} {e}" for n in first for e in kinds]
     return pl.Series(pool), np.arange(1.0, len(pool) + 1)
 

@@ -10,7 +10,7 @@ from ...core.domain import Block
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
 from . import physiology as body
-from .curves import YEAR
+from .curves import MINUTE, YEAR
 from .physiology import Body
 from .population import TRAITS
 
@@ -18,7 +18,6 @@ LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES:
 """Codes that are always measured together with another."""
 SHOWN = ("I10", "E11.9", "E78.5", "N18.9")
 """Conditions that values show."""
-MINUTE = 60_000_000
 
 
 def observations(block: Block, tables: Tables) -> Tables:

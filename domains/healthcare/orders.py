@@ -8,12 +8,11 @@ import polars as pl
 from ...core.domain import Block
 from ...core.stream import join_rows
 from ...core.tables import ROW, Tables
-from .curves import choose
+from .curves import MINUTE, choose
 from .encounters import SHOT
 from .observations import treated
 
 INFLUENZA = "150"
-MINUTE = 60_000_000
 
 
 def medication_requests(block: Block, tables: Tables) -> Tables:
@@ -67,4 +66,4 @@ def immunizations(block: Block, tables: Tables) -> Tables:
 def _late_in_visit() -> pl.Expr:
     """Four fifths of the way through a visit, at most an hour in: after the measurements."""
     length = pl.col("end_at") - pl.col("start_at")
-    return pl.col("start_at") + pl.min_horizontal(length * 4 // 5, pl.lit(60 * MINUTE))
+    return pl.col("start_at") + pl.min_horizontal(length * 4 // 5, pl.lit(60 * MINUTE)) // MINUTE * MINUTE

@@ -85,7 +85,7 @@ def _weight(b: Body) -> NDArray:
 
 def _blend(age: NDArray, child: NDArray, adult: NDArray) -> NDArray:
     share = np.clip((age - 18) / 2, 0, 1)
-    return (1 - share) * child + share * adult
+    return child + share * (adult - child)
 
 
 def _pressure(b: Body, name: str) -> NDArray:

@@ -10,7 +10,7 @@ from ...core.domain import Block
 from ...core.stream import Stream
 from ...core.tables import ROW, Tables
 from . import identity
-from .curves import DAY, YEAR, age_at_death, at_age, choose, midnight
+from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, choose, midnight
 from .reference import OFFICE
 
 TRAITS = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
@@ -25,7 +25,7 @@ def patients(block: Block, _: Tables) -> Tables:
     age = np.maximum(0.0, (start - birth) / YEAR)
     dies = age_at_death(priors("population.death"), age, male, stream.child("death").uniform(units))
     # rounding must not put a death before the window or the birth
-    death = np.maximum(np.maximum(birth, start), (birth + dies * YEAR).astype(np.int64))
+    death = np.maximum(np.maximum(birth, start), (birth + dies * YEAR).astype(np.int64) // MINUTE * MINUTE)
     last_seen = np.minimum(death, end)
     last_age = (last_seen - birth) / YEAR
     doctors = block.reference["practitioner"]

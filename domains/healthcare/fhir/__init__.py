@@ -1,0 +1,82 @@
+"""FHIR R4 views of the tables: bulk NDJSON, one file per resource type, and transaction Bundles, one per patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from ....core.domain import View
+from ....core.render_json import Raw, Text, render
+from ....core.schema import Schema
+from ....core.tables import Table, Tables
+from . import judge
+from .resources import REFERENCE, resource_id, resources
+
+SERVER = "https://fhir.example.org/r4"
+"""What `fullUrl` begins with, so that relative references resolve inside a bundle (R4, Resolving references in Bundles)."""
+
+
+def views(schema: Schema) -> dict[str, View]:
+    """The views by name."""
+
+    def ndjson(tables: Tables, _: Tables) -> Mapping[str, Table]:
+        return {kind: pl.DataFrame({"text": text}) for kind, (_, text) in resources(schema, tables).items()}
+
+    def bundle(tables: Tables, _: Tables) -> Mapping[str, Table]:
+        return {"Bundle": bundles(schema, tables)}
+
+    return {
+        "fhir+ndjson": View(
+            "fhir+ndjson",
+            "FHIR R4 bulk data: one NDJSON file per resource type.",
+            ndjson,
+            "ndjson",
+            judge.is_ndjson,
+            judge.check,
+        ),
+        "fhir+bundle": View(
+            "fhir+bundle",
+            "FHIR R4 transaction Bundles: organizations, practitioners, then one per patient. Post them in the order of their names.",
+            bundle,
+            "json",
+            judge.is_bundles,
+            judge.check,
+        ),
+    }
+
+
+def bundles(schema: Schema, tables: Tables) -> Table:
+    """Columns `name` and `text`. Every entry is a PUT under the resource's own id, so a bundle may be posted again."""
+    made = resources(schema, tables)
+    parts = [
+        _whole(_entries(kind, *made[kind]).with_columns(name=pl.lit(f"{n}-{kind.lower()}s")))
+        for n, kind in enumerate(REFERENCE)
+        if kind in made
+    ]
+    per_patient = [
+        _entries(kind, frame, text).with_columns(name=pl.format("patient-{}", frame["patient_id"]))
+        for kind, (frame, text) in made.items()
+        if "patient_id" in frame.columns
+    ]
+    parts.append(
+        _whole(pl.concat(per_patient)) if per_patient else pl.DataFrame(schema={"name": pl.String, "text": pl.String})
+    )
+    return pl.concat(parts)
+
+
+def _entries(kind: str, frame: Table, text: pl.Series) -> Table:
+    identity = resource_id(kind)
+    entry = {
+        "fullUrl": Text(f"{SERVER}/{kind}/", *identity.parts),
+        "resource": Raw(pl.col("text")),
+        "request": {"method": "PUT", "url": Text(f"{kind}/", *identity.parts)},
+    }
+    return pl.DataFrame({"entry": render(frame.with_columns(text), entry)})
+
+
+def _whole(entries: Table) -> Table:
+    """Each name's entries, in order, as one Bundle."""
+    joined = entries.group_by("name", maintain_order=True).agg(pl.col("entry").str.join(","))
+    opening = pl.lit('{"resourceType":"Bundle","type":"transaction","entry":[')
+    return joined.select("name", pl.concat_str(opening, "entry", pl.lit("]}")).alias("text"))

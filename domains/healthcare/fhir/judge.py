@@ -1,0 +1,123 @@
+"""Judging a folder of FHIR documents: each resource by fhir.resources (R4B), ids unique, references resolved within the folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ....core.checks import VIOLATION
+from ....core.tables import Table
+
+Found = tuple[str, str, int, str]
+"""check, file, line or entry (from 1), detail"""
+
+
+def is_ndjson(folder: Path) -> bool:
+    """Whether the folder holds FHIR NDJSON: files named for a resource type whose first line is such a resource."""
+    return any(_first_type(f) == f.stem for f in sorted(folder.glob("*.ndjson")))
+
+
+def is_bundles(folder: Path) -> bool:
+    """Whether the folder holds `Bundle/*.json`."""
+    return any((folder / "Bundle").glob("*.json"))
+
+
+def check(folder: Path) -> Table:
+    """Every fault in the documents of a folder: columns check, table (the file), row_key (line or entry, from 1), detail."""
+    found: list[Found] = []
+    where: dict[str, tuple[str, int]] = {}
+    wanted: list[tuple[str, str, int]] = []
+    for place, n, text in _resources(folder, found):
+        kind, identity = text.get("resourceType"), text.get("id")
+        fault = _structure(kind, text)
+        if fault:
+            found.append(("fhir.structure", place, n, fault))
+        if not isinstance(kind, str):
+            continue
+        if not identity:
+            found.append(("fhir.id", place, n, f"{kind} without an id"))
+        elif (key := f"{kind}/{identity}") in where:
+            found.append(("fhir.id", place, n, f"{key} stands in {where[key][0]} too, at {where[key][1]}"))
+        else:
+            where[key] = (place, n)
+        wanted += [(r, place, n) for r in _references(text)]
+    found += [
+        ("fhir.reference", place, n, f"{target} is not here") for target, place, n in wanted if target not in where
+    ]
+    return pl.DataFrame(found, schema=VIOLATION, orient="row")
+
+
+def _first_type(file: Path) -> str | None:
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        try:
+            first = json.loads(lines.readline())
+        except ValueError:
+            return None
+    return first.get("resourceType") if isinstance(first, dict) else None
+
+
+def _resources(folder: Path, found: list[Found]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Every resource with its file and its place in it. What is not JSON, or not an object, is a fault."""
+    for file in sorted(folder.glob("*.ndjson")):
+        with open(file, "rb") as lines:
+            for n, line in enumerate(lines, 1):
+                yield from _object(file.name, n, line, found)
+    for file in sorted((folder / "Bundle").glob("*.json")):
+        place = f"Bundle/{file.name}"
+        for _, _, bundle in _object(place, 0, file.read_bytes(), found):
+            fault = _structure(bundle.get("resourceType"), bundle, "Bundle")
+            if fault:
+                found.append(("fhir.bundle", place, 0, fault))
+            for n, entry in enumerate(bundle.get("entry", []), 1):
+                resource = entry.get("resource", {})
+                identity = f"{resource.get('resourceType')}/{resource.get('id')}"
+                if not str(entry.get("fullUrl", "")).endswith(f"/{identity}"):
+                    found.append(("fhir.bundle", place, n, f"fullUrl {entry.get('fullUrl')} is not that of {identity}"))
+                if (url := entry.get("request", {}).get("url")) != identity:
+                    found.append(("fhir.bundle", place, n, f"request.url {url} is not {identity}"))
+                yield place, n, resource
+
+
+def _object(place: str, n: int, text: bytes, found: list[Found]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        found.append(("fhir.json", place, n, f"not JSON: {error}"))
+        return
+    if isinstance(value, dict):
+        yield place, n, value
+    else:
+        found.append(("fhir.json", place, n, "not a JSON object"))
+
+
+def _structure(kind: Any, resource: dict[str, Any], only: str | None = None) -> str | None:
+    from fhir.resources.R4B import get_fhir_model_class
+
+    if only == "Bundle":
+        # the entries' resources are judged one by one
+        if kind != "Bundle":
+            return f"resourceType is {kind!r}, expected 'Bundle'"
+        entries = [{k: v for k, v in e.items() if k != "resource"} for e in resource.get("entry", [])]
+        resource = {**resource, "entry": entries}
+    try:
+        get_fhir_model_class(kind).model_validate(resource)
+    except (ValueError, KeyError, LookupError, TypeError) as error:
+        return " ".join(str(error).split())[:300]
+    return None
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Every relative reference in a resource."""
+    if isinstance(value, dict):
+        target = value.get("reference")
+        if isinstance(target, str) and not target.startswith(("#", "http:", "https:", "urn:")):
+            yield target
+        for child in value.values():
+            yield from _references(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _references(child)
