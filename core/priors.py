@@ -90,7 +90,7 @@ def _read(prior: Prior, given: Any, place: str) -> Any:
         }
         kind = kinds.get(type(old), type(old).__name__)
         raise UserError(f"{place}: {prior.name} is {given!r}, expected {kind}")
-    elif isinstance(value, dict) and value.keys() != old.keys():
+    elif isinstance(old, dict) and value.keys() != old.keys():
         raise UserError(f"{place}: {prior.name} needs exactly the entries {', '.join(old)}")
     elif isinstance(value, list) and len(value) != len(old):
         raise UserError(f"{place}: {prior.name} has {len(value)} entries, expected {len(old)}")

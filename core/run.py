@@ -15,7 +15,7 @@ from typing import Any
 from .build import build
 from .cast import Cast, candidates, settle
 from .dataset import refuse
-from .errors import Interrupted, InvalidData, UserError
+from .errors import Interrupted, UserError
 from .manifest import make_manifest, receipt, total
 from .plan import Plan
 from .progress import Progress
@@ -68,14 +68,10 @@ def run(
             receipts, resumed = _build_all(plan, sinks, workers, quiet)
             manifests = [make_manifest(plan, total(receipts), _view(s), format) for s in sinks]
             written = [w for s, m in zip(sinks, manifests, strict=True) for w in s.publish(m)]
-        except Interrupted:
-            raise
-        except (InvalidData, UserError):
-            _discard(sinks)
+        except UserError:
             raise
         except Exception as error:
             if reason := _no_room(error):
-                _discard(sinks)
                 raise UserError(
                     f"{reason}; nothing was written. Free some space, or choose another place with --to."
                 ) from None
@@ -170,11 +166,6 @@ def _make(setting: Setting, index: int) -> dict[str, Any]:
 def _view(sink: Sink) -> str | None:
     view = getattr(sink, "view", None)
     return view.name if view else None
-
-
-def _discard(sinks: Sequence[Sink]) -> None:
-    for sink in sinks:
-        sink.stage.discard()
 
 
 def _no_room(error: Exception) -> str | None:

@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import Interrupted, InvalidData, UserError
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class Stage:
 
     @contextmanager
     def opened(self, fingerprint: str, resume: bool) -> Iterator[None]:
-        """Hold the stage for one run. It stays on disk when the process dies or is interrupted, and goes when the run fails."""
+        """Hold the stage for one run. It stays on disk when the process dies or is interrupted, and goes when the run fails, with the
+        folders that were made for it."""
         if not resume and self.path.exists() and not self._held():
             shutil.rmtree(self.path)
+        new = [p for p in self.target.parents if not p.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "a+") as lock:
             if not _try_lock(lock):
@@ -60,8 +62,17 @@ class Stage:
                     )
             else:
                 write_atomic(plan, json.dumps({"fingerprint": fingerprint}).encode())
-            yield
-        shutil.rmtree(self.path, ignore_errors=True)
+            try:
+                yield
+            except Interrupted:
+                raise
+            except (UserError, InvalidData):
+                self.discard()
+                for folder in new:
+                    with suppress(OSError):  # something else was put there meanwhile
+                        folder.rmdir()
+                raise
+        self.discard()
 
     def discard(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
