@@ -5,7 +5,6 @@ A model file is in the safetensors format: arrays as tensors, and in the header'
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .digest import digest
 from .errors import UserError, unknown
 from .samplers import Sampler
 from .samplers.statistical.copula import fit_copula, rebuild_copula
@@ -57,7 +57,8 @@ class Model:
 
     def sample(self, n: int, seed: int = 0, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """`n` rows as a pandas DataFrame, each column of the kind that the fitted table had. See `sample_frame`."""
-        return _to_pandas(self.sample_frame(n, seed, where))
+        marginals = getattr(self.sampler, "marginals", ())
+        return _to_pandas(self.sample_frame(n, seed, where), {m.name for m in marginals if m.missing})
 
     def sample_frame(self, n: int, seed: int = 0, where: Mapping[str, Any] | None = None) -> Table:
         """`n` rows as a polars frame. With `where`, every row has these values, and the other columns are drawn conditional on them.
@@ -94,7 +95,7 @@ def fit(data: pd.DataFrame | Table | str | os.PathLike[str], model: str = "gauss
         "rows": table.height,
         "columns": {c: dtype_text(t) for c, t in table.schema.items()},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
-        "sha256": _fingerprint(table),
+        "digest": _digest(table),
     }
     return Model(model, sampler, card)
 
@@ -232,10 +233,10 @@ def _parsed(content: bytes) -> tuple[dict[str, str], dict[str, NDArray]]:
     return metadata, {name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found}
 
 
-def _fingerprint(table: Table) -> str:
-    """SHA-256 over names, types and values, in order."""
-    names = json.dumps({c: dtype_text(t) for c, t in table.schema.items()})
-    return hashlib.sha256(names.encode() + table.write_csv(None, float_precision=17).encode()).hexdigest()
+def _digest(table: Table) -> str:
+    """Of the values: types that no schema has are taken as numbers or text."""
+    spans, others = pl.col(pl.Duration, pl.Time), pl.col(pl.Decimal, pl.Null)
+    return str(digest(table.with_columns(spans.to_physical(), others.cast(pl.String))))
 
 
 def _from_pandas(data: Any) -> Table:
@@ -255,6 +256,14 @@ def _from_pandas(data: Any) -> Table:
     return pl.DataFrame(columns)
 
 
-def _to_pandas(frame: Table) -> pd.DataFrame:
-    """pandas' own types; whole numbers stay whole where none is missing."""
-    return frame.with_columns(pl.col(pl.Enum).cast(pl.Categorical)).to_pandas()
+def _to_pandas(frame: Table, missing: set[str]) -> pd.DataFrame:
+    """pandas' own types; whole numbers and truth values keep their kind where some are missing."""
+    import pandas as pd
+
+    out = frame.to_pandas()
+    for name, dtype in frame.schema.items():
+        if name in missing and dtype.is_integer():
+            out[name] = pd.array(frame[name].to_list(), dtype=str(dtype))  # type: ignore[call-overload]
+        elif name in missing and dtype == pl.Boolean:
+            out[name] = out[name].astype("boolean")
+    return out

@@ -250,7 +250,8 @@ def numbers(values: pl.Series, dtype: Any) -> tuple[NDArray, NDArray[np.bool_]]:
             x = values.cast(pl.Float64).fill_nan(None)
             return x.fill_null(0.0).to_numpy(), x.is_not_null().to_numpy()
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"column '{values.name}': a value of type {values.dtype} cannot be {dtype}: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"column '{values.name}': a value of type {values.dtype} does not fit: {reason}") from None
     raise UserError(
         f"column '{values.name}' has type {dtype}, which no model can learn: expected numbers, text, dates or truth values"
     )
