@@ -9,6 +9,7 @@ from ...core.schema import load_schema
 from .ledger import identities, postings
 from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
 from .payments import purchases
+from .pictures import pictures
 from .reference import internal_accounts, merchants
 from .scripts import SCRIPTS
 from .transfers import transfers
@@ -51,4 +52,5 @@ DOMAIN = Domain(
     checks=CHECKS,
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=2_000,
+    pictures=pictures,
 )
