@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from ...core.domain import Domain, Step
+from ...core.domain import Domain, Picture, Step
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
+from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, observations, orders, population, reference
 from .scripts import SCRIPTS
 
 _SCHEMA = load_schema("healthcare")
 _PRIORS = load_priors("healthcare")
 _TIMED = tuple(derived.numbering(_SCHEMA))
+
+
+def _pictures(tables: Tables) -> list[Picture]:
+    from .pictures import pictures
+
+    return pictures(_SCHEMA, tables)
+
 
 DOMAIN = Domain(
     name="healthcare",
@@ -48,4 +56,5 @@ DOMAIN = Domain(
     scripts=SCRIPTS,
     checks=checks.checks(_PRIORS),
     views=fhir.views(_SCHEMA),
+    pictures=_pictures,
 )

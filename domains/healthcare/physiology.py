@@ -192,7 +192,8 @@ LIMITS = {COMA: (3.0, 15.0), SATURATION: (50.0, 100.0)}
 def report(code: str, value: NDArray) -> NDArray[np.float64]:
     """A value as it is reported: within the scale, to the code's decimals."""
     low, high = LIMITS.get(code, (-np.inf, np.inf))
-    return np.round(np.clip(value, low, high), DECIMALS.get(code, 0))
+    held: NDArray[np.float64] = np.minimum(np.maximum(value, low), high)
+    return held.round(DECIMALS.get(code, 0))
 
 
 def ckd_epi_2021(creatinine: NDArray, age: NDArray, female: NDArray) -> NDArray[np.float64]:
