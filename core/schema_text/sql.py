@@ -27,6 +27,14 @@ def _mysql_text(text: str) -> str:
     return _standard_text(text.replace("\\", "\\\\"))
 
 
+_PATTERN_TOKEN = re.compile(r"\\.|\[(?:\\.|[^\]])*\]|\$", re.DOTALL)
+
+
+def _mysql_pattern(pattern: str) -> str:
+    """Here `$` also matches before a last line break; `\\z`, as elsewhere, only at the end."""
+    return _PATTERN_TOKEN.sub(lambda m: r"\z" if m[0] == "$" else m[0], pattern)
+
+
 @dataclass(frozen=True)
 class Dialect:
     name: str
@@ -36,6 +44,7 @@ class Dialect:
     matches: str | None
     quote: str = '"'
     text: Callable[[str], str] = _standard_text
+    pattern: Callable[[str], str] = str
     date: str = "DATE {}"
     longest: int = 63
     """Characters in a constraint's name."""
@@ -91,6 +100,7 @@ DIALECTS: dict[str, Dialect] = {
             "{} REGEXP {}",
             quote="`",
             text=_mysql_text,
+            pattern=_mysql_pattern,
             ending=" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
             comments="clause",
         ),
@@ -193,7 +203,7 @@ def _column_predicates(column: Column, to: Dialect) -> Iterator[tuple[str, str]]
     if column.codes:
         yield "codes", f"{value} IN ({', '.join(to.text(c) for c in column.codes)})"
     if column.pattern and to.matches:
-        yield "pattern", to.matches.format(value, to.text(column.pattern))
+        yield "pattern", to.matches.format(value, to.text(to.pattern(column.pattern)))
 
 
 def _literal(column: Column, value: Any, to: Dialect) -> str:
