@@ -107,7 +107,7 @@ def purchases(schema: Schema):
                 ROW: rows,
                 "account_id": account,
                 "card_id": card,
-                "device_row": keep(device, online & (lane(how, 0) % 4096 >= below(p("purchase.unseen_device")) // 16)),
+                "device_row": keep(device, online & (lane(where, 2) >= below(p("purchase.unseen_device")))),
                 "merchant_id": shop.astype(np.int64),
                 "channel": enum(channel, lists["channel"]),
                 "type": enum(

@@ -146,7 +146,7 @@ def account_takeover(scene: Scene) -> list[Edit]:
             "account_id": who["account_id"],
             "device_row": device[nth],
             "counterparty_row": payee[nth],
-            **_transfer(who, at, amount, scene.stream.child("clear").uniform(rows)),
+            **_transfer(who, "ICDT/ESCT", at, amount, scene.stream.child("clear").uniform(rows)),
         }
     )
     return [
@@ -200,7 +200,7 @@ def mule_ring(scene: Scene) -> list[Edit]:
             "device_row": join_rows(ring["unit"].to_numpy(), 0 * member),
             "counterparty_row": party,
             "counterparty_account_id": payee["account_id"],
-            **_transfer(ring, at, amount, u["clear"]),
+            **_transfer(ring, "ICDT/BOOK", at, amount, u["clear"]),
         }
     )
     return [
@@ -212,11 +212,11 @@ def mule_ring(scene: Scene) -> list[Edit]:
 SCRIPTS = {"card_testing": card_testing, "account_takeover": account_takeover, "mule_ring": mule_ring}
 
 
-def _transfer(who: pl.DataFrame, at: NDArray, amount: F64, clear: F64) -> dict[str, object]:
+def _transfer(who: pl.DataFrame, kind: str, at: NDArray, amount: F64, clear: F64) -> dict[str, object]:
     """The columns that a transfer made online has like any other."""
     return {
         "channel": ["transfer"] * who.height,
-        "type": ["ICDT/ESCT"] * who.height,
+        "type": [kind] * who.height,
         "direction": ["DBIT"] * who.height,
         "amount_minor": np.maximum(amount, 1).astype(np.int64),
         "currency": who["currency"],

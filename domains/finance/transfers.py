@@ -13,14 +13,14 @@ from ...core.schema import Schema
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables, concat
 from .calendar import DAY, HOUR, curve, instants, micros, months
-from .draws import choose, poisson, siblings
+from .draws import LANES, choose, keep, poisson, siblings
 from .parties import ACCOUNTS, COUNTERPARTY, CREDIT, SAVINGS
 from .payments import MONTH, complete, device_used, fact_types, purchase_rate
 from .reference import MARKETS, bill_categories, purchase_categories
 
 SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
-PEOPLE = 4
-"""A customer's counterparties from this place on are people; 0 pays them, 1 is their own account elsewhere, 2 and 3 are here."""
+OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
+"""A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
 
 
 def transfers(schema: Schema):
@@ -139,11 +139,19 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
             type="RCDT/ESCT",
             direction="CRDT",
         )
-    return flows.frame(
+    own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < p("transfer.own_share"))
+    target = keep(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
+    frame = flows.frame(
         who, rows, at, cleared, amount,
-        counterparty_row=party, device_row=_any_device(flows, who, at, stream.child("device").uniform(rows)),
-        channel="transfer", type="ICDT/ESCT", direction="DBIT",
+        counterparty_row=np.where(own, join_rows(units, COUNTERPARTY + OWN_SAVINGS)[who], party),
+        counterparty_account_id=target,
+        device_row=device_used(block, flows.tables, who, at, stream.child("device").integers(rows, LANES).astype(np.uint16)),
+        channel="transfer", direction="DBIT",
     )  # fmt: skip
+    issued = (
+        pl.when(pl.col("counterparty_account_id").is_null()).then(pl.lit("ICDT/ESCT")).otherwise(pl.lit("ICDT/BOOK"))
+    )
+    return frame.with_columns(type=issued)
 
 
 def _known(flows: _Flows, who: NDArray, at: NDArray, u: F64) -> U64:
@@ -154,10 +162,6 @@ def _known(flows: _Flows, who: NDArray, at: NDArray, u: F64) -> U64:
     pick = first + np.floor(u**1.5 * count[who]).astype(np.int64)
     there = people["added_at"].to_numpy()[pick] <= at
     return people[ROW].to_numpy()[np.where(there, pick, first)]
-
-
-def _any_device(flows: _Flows, who: NDArray, at: NDArray, u: F64) -> U64:
-    return device_used(flows.block, flows.tables, who, at, np.floor(u * 65_536).astype(np.uint16))
 
 
 def _salaries(flows: _Flows) -> pl.DataFrame:
@@ -207,7 +211,9 @@ def _standing_orders(flows: _Flows) -> list[pl.DataFrame]:
         amount = np.floor(amount / 500) * 500
         here = flows.has[SAVINGS] if kind == SAVED else np.full(len(units), kind == REPAID)
         target = units * ACCOUNTS + (SAVINGS if kind == SAVED else CREDIT)
-        party = join_rows(flows.units, COUNTERPARTY + np.where(here, 2 if kind == SAVED else 3, 1))
+        party = join_rows(
+            flows.units, COUNTERPARTY + np.where(here, OWN_SAVINGS if kind == SAVED else OWN_CREDIT, OWN_ELSEWHERE)
+        )
         frame = flows.frame(
             who, rows, at, at + 30_000_000, amount[who],
             counterparty_row=party[who],

@@ -1,0 +1,131 @@
+"""The books balance, whoever adds them up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from populace.core.checks import check_tables
+from populace.core.dataset import Dataset, generate
+from populace.core.digest import digest
+from populace.core.plan import make_plan
+from populace.core.scenario import parse_request
+from populace.core.spec import Spec
+from populace.domains.finance import DOMAIN
+
+from .conftest import SCENARIOS
+
+
+def test_nothing_is_wrong_with_what_is_generated(bank: Dataset):
+    assert bank.validate().is_empty()
+
+
+def test_postings_of_each_reference_sum_to_zero_added_up_by_hand(bank: Dataset):
+    sums: dict[tuple, int] = defaultdict(int)
+    total: dict[str, int] = defaultdict(int)
+    for entry in bank.frames["ledger_entry"].head(20_000).iter_rows(named=True):
+        sums[entry["account_id"], entry["transaction_ref"], entry["kind"]] += entry["amount_minor"]
+        total[entry["currency"]] += entry["amount_minor"]
+    assert len(sums) > 5_000
+    assert set(sums.values()) == {0}
+
+
+def test_balances_recompute_from_the_payments_alone(bank: Dataset):
+    """An oracle that never looks at the ledger: opening balance and payments, in plain Python."""
+    frames = bank.frames
+    accounts = frames["account"].head(40)
+    movements: dict[int, list[tuple]] = {a: [] for a in accounts["account_id"]}
+    for t in frames["transaction"].iter_rows(named=True):
+        if t["cleared_at"] is None:
+            continue
+        amount = t["amount_minor"] if t["direction"] == "CRDT" else -t["amount_minor"]
+        for account, change in ((t["account_id"], amount), (t["counterparty_account_id"], -amount)):
+            if account in movements:
+                movements[account].append((t["cleared_at"], t["transaction_id"], 0, change))
+                if t["reversed_at"] is not None:
+                    movements[account].append((t["reversed_at"], t["transaction_id"], 1, -change))
+    booked = frames["ledger_entry"].filter(pl.col("internal_account_id").is_null())
+    after = dict(
+        zip(frames["transaction"]["transaction_id"], frames["transaction"]["balance_after_minor"], strict=True)
+    )
+    for account, opening in zip(accounts["account_id"], accounts["opening_balance_minor"], strict=True):
+        balance, expected = opening, [opening]
+        for _, transaction, kind, change in sorted(movements[account]):
+            balance += change
+            expected.append(balance)
+            if kind == 0 and transaction // 1_000_000 == account:
+                assert after[transaction] == balance
+        assert booked.filter(account_id=account)["balance_minor"].to_list() == expected
+
+
+def test_each_internal_account_mirrors_the_customers(bank: Dataset):
+    entry = bank.frames["ledger_entry"]
+    customers, internal = (
+        entry.filter(side)["amount_minor"].sum()
+        for side in (pl.col("internal_account_id").is_null(), pl.col("internal_account_id").is_not_null())
+    )
+    assert customers == -internal != 0
+    clearing = bank.frames["internal_account"].filter(purpose="transfer-clearing")["internal_account_id"]
+    both = bank.frames["transaction"].filter(pl.col("counterparty_account_id").is_not_null())["transaction_ref"]
+    through = entry.filter(
+        pl.col("transaction_ref").is_in(both.implode()), pl.col("internal_account_id").is_in(clearing.implode())
+    )
+    assert through.height == 2 * both.len()
+    assert through["amount_minor"].sum() == 0, "what comes into clearing from one customer leaves it to the other"
+
+
+def test_a_ring_across_blocks_is_the_ring_of_one_block(bank: Dataset):
+    requests = tuple(parse_request(s) for s in SCENARIOS)
+    scattered = generate(make_plan(Spec("finance", size=150, seed=3, scenarios=requests), replace(DOMAIN, block=11)))
+    for name, frame in bank.frames.items():
+        assert str(digest(frame)) == str(digest(scattered.frames[name])), name
+    hops = hops_of(scattered)
+    blocks = (hops["account_id"] // 8 // 11) != (hops["counterparty_account_id"] // 8 // 11)
+    assert blocks.sum() > hops.height / 2, "the test is about rings that span blocks"
+
+
+def hops_of(data: Dataset) -> pl.DataFrame:
+    keys = data.frames["label"].filter(pl.col("effect") == "hop")
+    return keys.join(data.frames["transaction"], left_on="row_key", right_on="transaction_id")
+
+
+def cents(table: str, column: str, expr: pl.Expr, where: pl.Expr) -> tuple[str, pl.Expr]:
+    return table, pl.when(where & (where.cum_sum() == 1)).then(expr).otherwise(pl.col(column)).alias(column)
+
+
+FIRST = pl.int_range(pl.len()) == 5
+CARD = pl.col("card_id").is_not_null()
+PLANTED = {
+    "ledger.double-entry": cents("ledger_entry", "amount_minor", pl.col("amount_minor") + 1, FIRST),
+    "ledger.running-balance": cents("ledger_entry", "balance_minor", pl.col("balance_minor") + 1, (pl.int_range(pl.len()) == 6)),
+    "ledger.posted": cents("transaction", "balance_after_minor", pl.col("balance_after_minor") - 1, pl.col("cleared_at").is_not_null()),
+    "card.luhn": cents("card", "pan", pl.lit("9999000000000000"), FIRST),
+    "account.iban-check-digits": cents("account", "iban", pl.col("iban").str.replace("[0-9]{2}", "01"), FIRST),
+    "counterparty.iban-check-digits": cents("counterparty", "iban", pl.col("iban").str.replace("[0-9]{2}", "99"), FIRST),
+    "transaction.card-valid": cents("transaction", "authorised_at", pl.col("authorised_at").dt.offset_by("-20y"), CARD),
+    "transaction.account-open": cents("transaction", "authorised_at", pl.col("authorised_at").dt.offset_by("-200y"), ~CARD),
+    "transaction.known-by-then": cents("transaction", "authorised_at", pl.col("authorised_at").dt.offset_by("-30y"), pl.col("device_id").is_not_null()),
+    "transaction.clears-after-authorisation": cents("transaction", "cleared_at", pl.col("authorised_at").dt.offset_by("-1s"), pl.col("cleared_at").is_not_null()),
+    "transaction.reverses-after-authorisation": cents("transaction", "reversed_at", pl.col("authorised_at").dt.offset_by("-1s"), pl.col("reversed_at").is_not_null()),
+    "transaction.reverses-after-clearing": cents("transaction", "reversed_at", pl.col("cleared_at").dt.offset_by("-1s"), pl.col("reversed_at").is_not_null() & pl.col("cleared_at").is_not_null()),
+    "account.iban.pattern": cents("account", "iban", pl.lit("GB29NWBK60161331926819"), FIRST),
+    "card.pan.pattern": cents("card", "pan", pl.lit("4111111111111111"), FIRST),
+    "transaction.merchant_id.reference": cents("transaction", "merchant_id", pl.lit(10**9), CARD),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("check", PLANTED)
+def test_a_planted_violation_is_found_and_named(bank: Dataset, check: str):
+    table, spoil = PLANTED[check]
+    tables = {k: v for k, v in bank.frames.items() if k != "label"}
+    tables[table] = tables[table].with_columns(spoil)
+    changed = tables[table].filter(tables[table].to_struct() != bank.frames[table].to_struct())
+    assert changed.height == 1
+    found = check_tables(DOMAIN, tables, set(tables)).filter(check=check)
+    assert found.height >= 1
+    key = DOMAIN.schema[table].key
+    if check != "ledger.double-entry":
+        assert changed[key][0] in found["row_key"].to_list()

@@ -1,0 +1,67 @@
+"""Every identifier is well formed to an independent judge, and can belong to nobody."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from stdnum import iban as iban_judge
+from stdnum import luhn as luhn_judge
+
+from populace.core.dataset import Dataset
+from populace.domains.finance.identifiers import home_number, iban, iban_broken, luhn_broken, pan
+
+
+def test_stdnum_accepts_every_iban_and_no_bank_can_have_issued_it(bank: Dataset):
+    texts = [*bank.frames["account"]["iban"], *bank.frames["counterparty"]["iban"]]
+    assert len(texts) > 1_000
+    for text in texts:
+        assert iban_judge.is_valid(text, check_country=False), text
+        assert re.fullmatch(r"(GB|NL)\d\dTEST\d+|DE\d\d9\d{17}", text), text
+        assert len(text) == {"GB": 22, "DE": 22, "NL": 18}[text[:2]]
+
+
+def test_stdnum_accepts_every_card_number_and_no_network_issues_it(bank: Dataset):
+    for text in bank.frames["card"]["pan"]:
+        assert luhn_judge.is_valid(text), text
+        assert text.startswith("9999")
+        assert len(text) == 16
+
+
+def test_our_own_identifiers_are_distinct(base: Dataset):
+    for table, column in (("account", "iban"), ("card", "pan"), ("transaction", "transaction_ref")):
+        assert base.frames[table][column].is_unique().all()
+
+
+@pytest.mark.parametrize("country", ["GB", "DE"])
+def test_account_numbers_stay_distinct_and_valid_for_very_large_banks(country: str):
+    ids = np.concatenate([np.arange(2_000), 10**8 + np.arange(2_000), 8 * 10**9 - np.arange(1, 2_000)])
+    texts = iban(country, home_number(np.full(len(ids), country == "DE"), ids))
+    assert texts.is_unique().all()
+    assert all(iban_judge.is_valid(t, check_country=False) for t in texts)
+
+
+def test_checks_agree_with_stdnum_on_numbers_with_one_digit_changed():
+    rng = np.random.default_rng(1)
+    good = iban("GB", rng.integers(0, 10**14, 300)).to_list() + iban("NL", rng.integers(0, 10**10, 300)).to_list()
+    cards = pan(rng.integers(0, 10**11, 300)).to_list()
+
+    def spoil(text: str) -> str:
+        at = int(rng.integers(8, len(text)))
+        return text[:at] + str((int(text[at]) + int(rng.integers(0, 10))) % 10) + text[at + 1 :]
+
+    ibans, pans = [spoil(t) for t in good], [spoil(t) for t in cards]
+    assert iban_broken(pl.Series(ibans)).tolist() == [not iban_judge.is_valid(t, check_country=False) for t in ibans]
+    assert luhn_broken(pl.Series(pans)).tolist() == [not luhn_judge.is_valid(t) for t in pans]
+    assert iban_broken(pl.Series(["", "GB", "gb12test", "DE00é"])).all()
+
+
+def test_contacts_and_addresses_are_from_ranges_kept_for_examples(bank: Dataset):
+    customer, device = bank.frames["customer"], bank.frames["device"]
+    assert customer["email"].str.contains(r"@(example\.(com|net|org)|[a-z-]+\.example)$").all()
+    assert customer["phone"].str.contains(r"^\+(447700900\d{3}|493023125\d{3})$").all()
+    kept = r"^(192\.0\.2\.|198\.51\.100\.|203\.0\.113\.|198\.1[89]\.\d+\.)\d+$"
+    assert device["ip"].str.contains(kept).all()
+    assert device["ip"].str.split(".").list.eval(pl.element().cast(pl.Int64) <= 255).list.all().all()

@@ -1,0 +1,116 @@
+"""The base population against the published figures that its priors name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from populace.core.dataset import Dataset
+from populace.domains.finance import DOMAIN
+
+P = DOMAIN.priors
+CARD = pl.col("channel").is_in(["card-present", "card-not-present"])
+
+
+def local(data: Dataset) -> pl.DataFrame:
+    """Card payments with the holder and the holder's local time."""
+    f = data.frames
+    holder = f["account"].select("account_id", "customer_id")
+    home = f["customer"].select("customer_id", home="country")
+    paid = f["transaction"].filter(CARD).join(holder, on="account_id").join(home, on="customer_id")
+    zones = {"GB": "Europe/London", "DE": "Europe/Berlin"}
+    at = pl.col("authorised_at")
+    parts = [
+        paid.filter(home=c).with_columns(local=at.dt.convert_time_zone(z).dt.replace_time_zone(None))
+        for c, z in zones.items()
+    ]
+    return pl.concat(parts).sort("customer_id", "authorised_at")
+
+
+def gini(values: np.ndarray) -> float:
+    x = np.sort(values)
+    return float((2 * np.arange(1, len(x) + 1) - len(x) - 1) @ x / (len(x) * x.sum()))
+
+
+def test_grocery_amounts_have_the_published_log_mean_and_spread(base: Dataset):
+    grocer = base.frames["merchant"].filter(category="groceries")["merchant_id"]
+    amounts = base.frames["transaction"].filter(CARD & pl.col("merchant_id").is_in(grocer.implode()))["amount_minor"]
+    logs = np.log(amounts.to_numpy() / 100)
+    assert logs.mean() == pytest.approx(2.742, abs=0.03)
+    assert logs.std() == pytest.approx(1.245, abs=0.03)
+    share = (amounts.cast(pl.String).str.slice(0, 1) == "1").mean()
+    assert share == pytest.approx(0.303, abs=0.02), "first digit 1, as in the baskets and in Benford's law"
+
+
+def test_median_card_amount_is_near_the_published_one(base: Dataset):
+    assert base.frames["transaction"].filter(CARD)["amount_minor"].median() == pytest.approx(2_200, rel=0.15)
+
+
+def test_hours_and_weekdays_follow_the_published_curves(base: Dataset):
+    at = local(base)["local"].dt
+    base_rows = len(at.hour())
+    hours = np.bincount(at.hour().to_numpy(), minlength=24) / base_rows
+    assert hours.argmax() == 17
+    assert np.abs(hours - P("purchase.hour")).max() < 0.003
+    days = np.bincount(at.weekday().to_numpy() - 1, minlength=7) / base_rows
+    assert np.abs(days - P("purchase.weekday")).max() < 0.006
+
+
+def test_purchases_per_customer_are_as_unequal_as_published(base: Dataset):
+    counts = local(base).group_by("customer_id").len()["len"].to_numpy()
+    assert gini(counts) == pytest.approx(0.500, abs=0.04)
+    _, mid, high = np.quantile(counts, [0.1, 0.5, 0.9])
+    assert high / mid == pytest.approx(131 / 43, rel=0.2)
+    assert counts.mean() / mid > 1.3, "a heavy tail"
+
+
+def test_time_between_purchases_is_as_bursty_as_published(base: Dataset):
+    gaps = local(base).select(pl.col("authorised_at").diff().over("customer_id")).drop_nulls()["authorised_at"]
+    days = gaps.dt.total_seconds().to_numpy() / 86_400
+    assert days.std() / days.mean() == pytest.approx(2.009, rel=0.12)
+
+
+def test_merchants_are_as_unequal_as_stores_are(base: Dataset):
+    paid = base.frames["transaction"].filter(CARD & (pl.col("country") == "GB"))
+    assert gini(paid.group_by("merchant_id").len()["len"].to_numpy()) == pytest.approx(0.788, abs=0.08)
+
+
+def test_the_figures_asked_for_are_those_of_the_baskets(public_data: Path):
+    stats = json.loads((public_data / "finance/retail_baskets/stats.json").read_text())
+    assert P("purchase.hour") == stats["local_hour_share"]
+    assert P("purchase.weekday") == stats["local_weekday_share_mon_sun"]
+    assert P("purchase.log_mean")["groceries"] == pytest.approx(stats["amount_mu"], abs=0.005)
+    assert P("purchase.log_sigma")["groceries"] == pytest.approx(stats["amount_sigma"], abs=0.005)
+
+
+def test_credit_columns_by_rule_are_like_the_public_table(base: Dataset, public_data: Path):
+    real = pl.read_csv(public_data / "tabular/credit_default/train.csv.gz")
+    made = base.frames["customer"]
+    limit = made["credit_limit_minor"] / P("credit.minor_per_ntd")
+    assert limit.log().mean() == pytest.approx(real["limit_bal"].log().mean(), abs=0.1)
+    assert made["defaulted"].mean() == pytest.approx(real["default"].mean(), abs=0.04)
+    assert (made["months_past_due"] > 0).mean() == pytest.approx((real["pay_0"] > 0).mean(), abs=0.04)
+
+
+def test_pay_lands_once_a_month_before_work_and_never_on_a_weekend(base: Dataset):
+    pay = base.frames["transaction"].filter(channel="salary")
+    assert (pay["authorised_at"].dt.weekday() <= 5).all()
+    assert (pay["authorised_at"].dt.hour() < 7).all()
+    times = pay.group_by("account_id").len()["len"]
+    assert set(times) <= {5, 6}, "six months; a first of the month on a weekend is paid before the window"
+
+
+def test_balances_stay_within_what_a_bank_would_see(base: Dataset):
+    frames = base.frames
+    entry = (
+        frames["ledger_entry"].filter(pl.col("balance_minor").is_not_null()).join(frames["account"], on="account_id")
+    )
+    last = entry.group_by("account_id", "type", "overdraft_limit_minor").agg(pl.last("balance_minor"))
+    current = last.filter(type="current")
+    assert (current["balance_minor"] > 0).mean() > 0.75
+    assert (current["balance_minor"] < -current["overdraft_limit_minor"]).mean() < 0.1
+    assert last.filter(type="savings")["balance_minor"].min() > 0
