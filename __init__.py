@@ -13,9 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core.dataset import Dataset
+    import os
 
-__all__ = ["generate"]
+    import pandas as pd
+    import polars as pl
+
+    from .core.dataset import Dataset
+    from .core.models import Model
+
+__all__ = ["fit", "generate", "load_model", "save_model"]
 
 
 def generate(
@@ -46,3 +52,29 @@ def generate(
         for s in scenarios
     )
     return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {})))
+
+
+def fit(
+    table: pd.DataFrame | pl.DataFrame | str | os.PathLike[str], *, model: str = "gaussian-copula", seed: int = 0
+) -> Model:
+    """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
+
+    `model.sample(1_000, seed=2, where={"sex": "F"})` draws rows from it. Raises UserError for an unknown model or a table that cannot be read.
+    """
+    from .core.models import fit as learn
+
+    return learn(table, model=model, seed=seed)
+
+
+def save_model(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model to one file (safetensors and JSON: data, nothing that executes)."""
+    from .core.models import save_model as save
+
+    save(model, path)
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model back. Raises UserError if the file is not a whole and valid model."""
+    from .core.models import load_model as load
+
+    return load(path)

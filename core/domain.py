@@ -88,6 +88,8 @@ class View:
     suffix: str
     recognises: Callable[[Path], bool] | None = None
     check: Callable[[Path], Table] | None = None
+    rules: tuple[str, ...] = ()
+    """The names of the checks that `check` makes."""
 
 
 @dataclass(frozen=True)

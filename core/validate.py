@@ -45,7 +45,7 @@ def validate(domain: Domain, place: str) -> Verdict:
     for view in domain.views.values():
         if view.check and view.recognises and path.is_dir() and view.recognises(path):
             found = view.check(path)
-            return Verdict(found, found.clear(), {}, found["check"].n_unique(), [f"read as {view.name}"])
+            return Verdict(found, found.clear(), {}, len(view.rules), [f"read as {view.name}"])
     source = read_source(domain, place)
     names = set(source.tables)
     found = pl.concat(

@@ -34,6 +34,7 @@ def views(schema: Schema) -> dict[str, View]:
             "ndjson",
             judge.is_ndjson,
             judge.check,
+            judge.RULES,
         ),
         "fhir+bundle": View(
             "fhir+bundle",
@@ -42,6 +43,7 @@ def views(schema: Schema) -> dict[str, View]:
             "json",
             judge.is_bundles,
             judge.check,
+            judge.RULES,
         ),
     }
 

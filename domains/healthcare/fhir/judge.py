@@ -12,6 +12,8 @@ import polars as pl
 from ....core.checks import VIOLATION
 from ....core.tables import Table
 
+RULES = ("fhir.json", "fhir.structure", "fhir.id", "fhir.reference", "fhir.bundle")
+
 Found = tuple[str, str, int, str]
 """check, file, line or entry (from 1), detail"""
 
