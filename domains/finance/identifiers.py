@@ -1,7 +1,7 @@
 """Numbers with valid check digits that nobody can hold: IBANs at banks that cannot exist, card numbers that no network issues.
 
-Card numbers start with 9999, which ISO/IEC 7812 leaves to national use and no network issues. British and Dutch IBANs name the bank `TEST`; German
-ones a bank code that starts with 9, a clearing area that the Bundesbank has not assigned.
+Card numbers start with 9999, which no network issues. British and Dutch IBANs name the bank `TEST`; German ones a bank code that
+starts with 9, a clearing area that the Bundesbank has not assigned.
 """
 
 from __future__ import annotations
@@ -10,50 +10,33 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-# letters count as 10 + their place in the alphabet (ISO 13616)
-_TEST = 29142829
-_COUNTRY = {"GB": 161100, "DE": 131400, "NL": 232100}
-_DIGITS = {"GB": 14, "DE": 18, "NL": 10}
-HOME_BANK_DE = 90_010_000
-_SPREAD = 790_310_003  # prime: multiplying by it permutes numbers modulo a power of ten
+from ...core.samplers.keys import SAFE_BANKS, iban, luhn, scatter
+from ...core.stream import U64, Stream
+from .people import per_country
+
+_HOME = {"GB": 400 * 10**10, "DE": 10_000 * 10**10}
+"""Sort codes of our own bank begin with 0400; its German bank code is 90010000. Ten digits follow."""
 
 
-def iban(country: str, number: NDArray[np.int64]) -> pl.Series:
-    """IBANs of one country. `number` is what follows the bank: sort code and account (GB, 14 digits), bank code and account
-    (DE, 18 digits), account (NL, 10 digits)."""
-    bank = 0 if country == "DE" else _TEST
-    digits = _DIGITS[country]
-    rest = (bank % 97) * pow(10, digits, 97) + number % 97
-    check = 98 - ((rest % 97) * pow(10, 6, 97) + _COUNTRY[country]) % 97
-    text = pl.lit(country) + pl.col("check").cast(pl.String).str.zfill(2)
-    text = text + (pl.lit("" if country == "DE" else "TEST") + pl.col("number").cast(pl.String).str.zfill(digits))
-    return pl.DataFrame({"check": check, "number": number}).select(text).to_series()
+def home_ibans(stream: Stream, german: NDArray[np.bool_], account_id: NDArray[np.int64]) -> pl.Series:
+    """IBANs of our own accounts: distinct for distinct accounts below 10^10. `stream` is the dataset's."""
+    number = scatter(stream.child("account", "iban"), account_id, 10)
+    return per_country(german, lambda country, at: iban(np.uint64(_HOME[country]) + number[at], country))
 
 
-def home_number(german: NDArray[np.bool_], account_id: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What follows the bank in the IBAN of one of our own accounts: distinct for distinct accounts below 10^10."""
-    british = (account_id // 10**8) * 10**8 + (account_id % 10**8) * _SPREAD % 10**8
-    return np.where(german, HOME_BANK_DE * 10**10 + account_id * _SPREAD % 10**10, british)
+def other_ibans(stream: Stream, country: NDArray, rows: U64) -> pl.Series:
+    """IBANs of accounts at other banks in GB, DE and NL."""
+    words = stream.bits(rows)
+    out = pl.Series([""], dtype=pl.String).new_from_index(0, len(rows))
+    for name, (_, free) in SAFE_BANKS.items():
+        at = np.flatnonzero(country == name)
+        out = out.scatter(at, iban(words[at] % np.uint64(10**free), name)) if len(at) else out
+    return out
 
 
-def other_number(country: NDArray, words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """What follows the bank in the IBAN of an account elsewhere. British sort codes start with 1 to 9, ours with 0."""
-    draw = (words >> np.uint64(4)).astype(np.int64)
-    german = (91_000_000 + draw % 8_999_999) * 10**10 + (draw // 8_999_999) % 10**10
-    british = 10**13 + draw % (9 * 10**13)
-    return np.select([country == "DE", country == "GB"], [german, british], draw % 10**10)
-
-
-def pan(number: NDArray[np.int64]) -> pl.Series:
-    """16-digit card numbers: 9999, eleven digits that are distinct for distinct numbers below 10^11, and the Luhn digit."""
-    body = 9999 * 10**11 + (number % 10**9 * _SPREAD % 10**9) + number // 10**9 % 100 * 10**9
-    total, rest = np.zeros(len(body), np.int64), body
-    for place in range(15):
-        digit = rest % 10
-        rest = rest // 10
-        doubled = digit * 2
-        total += np.where(place % 2 == 0, doubled - 9 * (doubled > 9), digit)
-    return pl.Series(body * 10 + (-total) % 10).cast(pl.String)
+def pans(stream: Stream, card_id: NDArray[np.int64]) -> pl.Series:
+    """Card numbers of 16 digits: distinct for distinct cards below 10^11. `stream` is the dataset's."""
+    return luhn(scatter(stream.child("card", "pan"), card_id, 11), "9999", 16)
 
 
 def luhn_broken(texts: pl.Series) -> NDArray[np.bool_]:

@@ -7,18 +7,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block, Slot
+from ...core.samplers.text import Address, Company, Email, Name, Phone
 from ...core.stream import U64, Stream, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
 from .draws import choose, enum, keep, poisson, siblings
-from .identifiers import home_number, iban, other_number, pan
-from .names import by_country, digits
+from .identifiers import home_ibans, other_ibans, pans
+from .people import COUNTRIES, sample
 
 CURRENT, SAVINGS, CREDIT = 0, 1, 2
 """The place of each product among a customer's accounts: account_id = customer_id * 8 + place."""
 ACCOUNTS, CARDS = 8, 32
 YEAR = 365.25
-COUNTRIES, CURRENCIES = ("GB", "DE"), ("GBP", "EUR")
+CURRENCIES = ("GBP", "EUR")
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 
@@ -48,12 +49,10 @@ def customers(block: Block, tables: Tables) -> Tables:
     )
     income = np.round(income * np.where(business, p("customer.takings"), 1.0) * 100).astype(np.int64)
     tenure = np.minimum(-np.log(stream.child("opened").uniform(units)) * p("customer.tenure_years"), age - 17.0)
-    given, family = holder_names(block, units)
-    mailbox = pl.select((given + "." + family).str.to_lowercase().str.normalize("NFKD").str.replace_all(r"[^a-z.]", ""))
-    domain = pl.Series(["example.com", "example.org", "example.net", "mail.example"]).gather(
-        stream.child("domain").integers(units, 4)
-    )
-    line = digits(stream.child("phone"), units, 3)
+    name = holder_names(block, units)
+    email = Email().sample(name.with_columns(pl.Series(ROW, units)), stream)["email"]
+    phone = sample(lambda locale: Phone("phone", locale), stream, units, german)["phone"]
+    address = sample(Address, stream, units, german)
     changed = stream.child("changed").uniform(units)
     share = p("customer.contact_change") * block.window.days / YEAR
     when = block.window.start + np.floor(changed / share * block.window.days * 86_400).astype(np.int64) * 1_000_000
@@ -61,20 +60,15 @@ def customers(block: Block, tables: Tables) -> Tables:
         {
             "customer_id": units.astype(np.int64),
             "segment": enum(business, ["retail", "small-business"]),
-            "given_name": given,
-            "family_name": family,
+            "given_name": name["given_name"],
+            "family_name": name["family_name"],
             "sex": enum(male, ["female", "male"]),
             "birth_date": pl.Series((today - np.floor(age * YEAR)).astype(np.int32)).cast(pl.Date),
-            "email": mailbox.to_series() + digits(stream.child("mailbox"), units, 3) + "@" + domain,
-            "phone": pl.select(
-                pl.when(pl.Series(german)).then(pl.lit("+493023125")).otherwise(pl.lit("+447700900"))
-            ).to_series()
-            + line,
-            "street": by_country("street", stream.child("street"), units, german)
-            + " "
-            + pl.Series(1 + stream.child("house").integers(units, 120)).cast(pl.String),
-            "city": by_country("city", stream.child("city"), units, german),
-            "postcode": _postcodes(stream.child("postcode"), units, german),
+            "email": email,
+            "phone": phone,
+            "street": address["street"],
+            "city": address["city"],
+            "postcode": address["postal_code"],
             "country": enum(german, COUNTRIES),
             "currency": enum(german, CURRENCIES),
             "income_minor": income,
@@ -93,20 +87,11 @@ def _origins(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bo
     return german, stream.child("sex").uniform(units) >= p("customer.female")
 
 
-def holder_names(block: Block, units: U64) -> tuple[pl.Series, pl.Series]:
-    """Given and family names of any customers, also those of other blocks."""
+def holder_names(block: Block, units: U64) -> pl.DataFrame:
+    """Given name, family name and both of any customers, also those of other blocks."""
     german, male = _origins(block, units)
-    stream = block.stream.child("customer")
-    given = pl.when(pl.Series(male)).then(by_country("male", stream.child("given"), units, german))
-    given = given.otherwise(by_country("female", stream.child("given"), units, german))
-    return pl.select(given).to_series(), by_country("family", stream.child("family"), units, german)
-
-
-def _postcodes(stream: Stream, units: U64, german: NDArray[np.bool_]) -> pl.Series:
-    # Germany: five digits. Britain: the non-geographic area ZZ is never assigned
-    number = digits(stream, units, 5)
-    british = "ZZ" + number.str.slice(0, 1) + " " + number.str.slice(1, 1) + "ZZ"
-    return pl.select(pl.when(pl.Series(german)).then(number).otherwise(british)).to_series()
+    sex = pl.Series(np.where(male, "male", "female"))
+    return sample(lambda locale: Name(locale, "sex"), block.stream.child("customer", "name"), units, german, sex=sex)
 
 
 def _credit(block: Block, stream: Stream, age: NDArray, male: NDArray[np.bool_]) -> pl.DataFrame:
@@ -168,15 +153,13 @@ def accounts(block: Block, tables: Tables) -> Tables:
     since = customer["opened_on"].to_physical().to_numpy()[who].astype(np.int64)
     later = np.floor(stream.child("later").uniform(rows) * (block.window.start // DAY - since))
     opened = np.where(place == CURRENT, since, since + later)
-    number = home_number(german, account_id)
-    texts = pl.select(pl.when(pl.Series(german)).then(iban("DE", number)).otherwise(iban("GB", number))).to_series()
     return {
         "account": pl.DataFrame(
             {
                 "account_id": account_id,
                 "customer_id": units[who].astype(np.int64),
                 "type": enum(place, ["current", "savings", "credit"]),
-                "iban": texts,
+                "iban": home_ibans(block.stream, german, account_id),
                 "currency": enum(german, CURRENCIES),
                 "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
                 "overdraft_limit_minor": limit.astype(np.int64),
@@ -202,7 +185,7 @@ def cards(block: Block, tables: Tables) -> Tables:
             {
                 "card_id": card_id,
                 "account_id": ids[parent],
-                "pan": pan(card_id),
+                "pan": pans(block.stream, card_id),
                 "kind": enum(account["type"].to_physical().to_numpy()[parent] == CREDIT, ["debit", "credit"]),
                 "issued_on": pl.Series(day.astype(np.int32)).cast(pl.Date),
                 # the old card still works to the end of the month after the new one comes
@@ -269,20 +252,12 @@ def counterparties(block: Block, tables: Tables) -> Tables:
         there &= (k != 1 + place) | held.list.contains(name).to_numpy()[parent]
     home = p("counterparty.country")["home"]
     country = np.where(stream.child("country").uniform(rows) < home, np.where(german, "DE", "GB"), "NL")
-    number = other_number(country, stream.child("number").bits(rows))
     inside = (k == 2) | (k == 3)
-    country = np.where(inside, np.where(german, "DE", "GB"), country)
-    number = np.where(inside, home_number(german, units[parent].astype(np.int64) * ACCOUNTS + k - 1), number)
-    person = (
-        by_country("female", stream.child("given"), rows, german)
-        + " "
-        + by_country("family", stream.child("family"), rows, german)
-    )
-    company = (
-        by_country("family", stream.child("company"), rows, german)
-        + pl.select(pl.when(pl.Series(german)).then(pl.lit(" GmbH")).otherwise(pl.lit(" Ltd"))).to_series()
-    )
-    mine = (tables["customer"]["given_name"] + " " + tables["customer"]["family_name"]).gather(parent)
+    here = home_ibans(block.stream, german[inside], units[parent].astype(np.int64)[inside] * ACCOUNTS + k[inside] - 1)
+    ibans = other_ibans(stream.child("number"), country, rows).scatter(np.flatnonzero(inside), here)
+    mine = holder_names(block, units)["name"].gather(parent)
+    person = sample(Name, stream.child("person"), rows, german)["name"]
+    company = sample(lambda locale: Company("company", locale), stream, rows, german)["company"]
     before = stream.child("before").uniform(rows) < p("counterparty.added_before")
     span = (block.window.end - block.window.start) / 1e6
     sign = np.where(before | (k <= 4), -1.0, 1.0)
@@ -297,16 +272,9 @@ def counterparties(block: Block, tables: Tables) -> Tables:
             "name": pl.select(
                 pl.when(pl.Series(k == 0)).then(company).when(pl.Series(own)).then(mine).otherwise(person)
             ).to_series(),
-            "iban": ibans(country, number),
+            "iban": ibans,
             "added_at": added,
             "place": k,
         }
     )
     return {"counterparty": frame.filter(pl.Series(there))}
-
-
-def ibans(country: NDArray, number: NDArray[np.int64]) -> pl.Series:
-    """IBANs of accounts in several countries."""
-    text = pl.when(pl.Series(country == "GB")).then(iban("GB", number % 10**14))
-    text = text.when(pl.Series(country == "DE")).then(iban("DE", number))
-    return pl.select(text.otherwise(iban("NL", number % 10**10))).to_series()

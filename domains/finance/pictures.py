@@ -23,7 +23,7 @@ def _amounts(tables: Tables) -> Picture:
     payment = tables["transaction"]
     fig = figure()
     ax = fig.subplots()
-    bins = np.geomspace(0.1, 20_000, 90)
+    bins = np.geomspace(0.1, 20_000, 90).tolist()
     for name, channels in (("Cards", CARD), ("Transfers", ("transfer",)), ("Pay", ("salary",))):
         amount = payment.filter(pl.col("channel").is_in(channels))["amount_minor"].to_numpy() / 100
         ax.hist(amount, bins=bins, histtype="step", label=name)

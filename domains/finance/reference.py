@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 
 from ...core.domain import Block
+from ...core.samplers.text import Address, Name
 from ...core.schema import Schema
 from ...core.tables import Tables
 from .draws import choose, enum
-from .names import by_country
+from .people import sample
 
 MARKETS = 3
 """Where a merchant sells: Britain, Germany, abroad."""
@@ -55,7 +56,8 @@ def merchants(schema: Schema):
         online = np.array([p("purchase.online").get(c, 1.0) for c in categories])
         weight = (rank + 1.0) ** -p("merchant.zipf")
         weight /= (np.arange(1, each + 1) ** -p("merchant.zipf")).sum()
-        family = by_country("family", stream.child("name"), at, market == 1)
+        german = market == 1
+        family = sample(Name, stream.child("name"), at, german)["family_name"]
         frame = pl.DataFrame(
             {
                 "merchant_id": at.astype(np.int64),
@@ -65,7 +67,7 @@ def merchants(schema: Schema):
                     schema.code_lists["category"].codes,
                 ),
                 "country": enum(country, countries),
-                "city": by_country("city", stream.child("city"), at, market == 1),
+                "city": sample(Address, stream.child("place"), at, german)["city"],
                 "online": stream.child("online").uniform(at) < online[category],
                 "popularity": weight,
             }

@@ -7,14 +7,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
+from ...core.samplers.text import Email, Name, Phone
 from ...core.scenario import Edit, Scene
 from ...core.stream import F64, join_rows
 from ...core.tables import ROW
 from .calendar import DAY, HOUR
 from .draws import keep
-from .identifiers import other_number
-from .names import digits
-from .parties import CARDS, addresses, holder_names, ibans
+from .identifiers import other_ibans
+from .parties import CARDS, addresses, holder_names
+from .people import sample
 
 SECOND = 1_000_000
 
@@ -97,8 +98,10 @@ def account_takeover(scene: Scene) -> list[Edit]:
     device, payee = (scene.address(kind, instance, 0) for kind in ("device", "payee"))
     country = np.where(victims["currency"].cast(pl.String).to_numpy() == "EUR", "DE", "GB")
     system = scene.stream.child("os").integers(device, 3)
-    given, family = holder_names(scene.block, scene.stream.child("name").bits(payee))
-    mail = digits(scene.stream.child("mail"), one, 6)
+    german = country == "DE"
+    name = sample(Name, scene.stream.child("name"), payee, german)
+    mail = Email().sample(name.with_columns(pl.Series(ROW, payee)), scene.stream)["email"]
+    phone = sample(lambda locale: Phone("phone", locale), scene.stream, payee, german)["phone"]
     new_device = pl.DataFrame(
         {
             ROW: device,
@@ -114,10 +117,8 @@ def account_takeover(scene: Scene) -> list[Edit]:
         {
             ROW: victims["customer_id"].cast(pl.UInt64),
             "instance": instance,
-            "email": (given + "." + family).str.to_lowercase().str.normalize("NFKD").str.replace_all(r"[^a-z.]", "")
-            + mail.str.slice(0, 3)
-            + "@example.net",
-            "phone": pl.Series(np.where(country == "DE", "+493023125", "+447700900")) + mail.str.slice(3, 3),
+            "email": mail,
+            "phone": phone,
             "contact_changed_at": changed,
         }
     )
@@ -127,8 +128,8 @@ def account_takeover(scene: Scene) -> list[Edit]:
             "instance": instance,
             "customer_id": victims["customer_id"],
             "kind": ["person"] * len(instance),
-            "name": given + " " + family,
-            "iban": ibans(country, other_number(country, scene.stream.child("iban").bits(payee))),
+            "name": name["name"],
+            "iban": other_ibans(scene.stream.child("iban"), country, payee),
             "added_at": added,
         }
     )
@@ -179,14 +180,14 @@ def mule_ring(scene: Scene) -> list[Edit]:
         _seconds(np.array(hops * 3 * scene["delay"] * 3_600)), (scene.block.window.end - scene.block.window.start) // 2
     )
     at = _start(scene, ring["instance"], margin=int(margin)) + wait
-    given, family = holder_names(scene.block, payee["unit"].to_numpy().astype(np.uint64))
+    name = holder_names(scene.block, payee["unit"].to_numpy().astype(np.uint64))["name"]
     parties = pl.DataFrame(
         {
             ROW: party,
             "instance": instance,
             "customer_id": ring["customer_id"],
             "kind": ["person"] * ring.height,
-            "name": given + " " + family,
+            "name": name,
             "iban": payee["iban"],
             "added_at": at - 300 * SECOND,
         }

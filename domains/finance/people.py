@@ -1,0 +1,36 @@
+"""Names, addresses and contacts, each from the pools of the customer's own country."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.samplers import Sampler
+from ...core.stream import U64, Stream
+from ...core.tables import ROW
+
+COUNTRIES = ("GB", "DE")
+LOCALES = {"GB": "en_GB", "DE": "de_DE"}
+
+
+def per_country(german: NDArray[np.bool_], make: Callable[[str, NDArray[np.int64]], pl.Series]) -> pl.Series:
+    """A column whose values each country makes for its own positions."""
+    places = {"GB": np.flatnonzero(~german), "DE": np.flatnonzero(german)}
+    back = np.empty(len(german), np.uint32)
+    back[np.concatenate(list(places.values()))] = np.arange(len(german))
+    return pl.concat([make(country, at) for country, at in places.items()]).gather(pl.Series(back))
+
+
+def sample(
+    make: Callable[[str], Sampler], stream: Stream, rows: U64, german: NDArray[np.bool_], **given: pl.Series | NDArray
+) -> pl.DataFrame:
+    """The columns that a text sampler makes, each row in the locale of its country."""
+    frame = pl.DataFrame({ROW: rows, **given})
+
+    def made(country: str, at: NDArray[np.int64]) -> pl.Series:
+        return make(LOCALES[country]).sample(frame[at], stream).to_struct()
+
+    return per_country(german, made).struct.unnest()
