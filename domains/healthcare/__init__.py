@@ -18,7 +18,7 @@ _TIMED = tuple(derived.numbering(_SCHEMA))
 def _pictures(tables: Tables) -> list[Picture]:
     from .pictures import pictures
 
-    return pictures(_SCHEMA, tables)
+    return pictures(_SCHEMA, _PRIORS, tables)
 
 
 DOMAIN = Domain(

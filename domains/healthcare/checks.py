@@ -12,8 +12,8 @@ import polars as pl
 from ...core.domain import Check
 from ...core.priors import Priors
 from ...core.tables import Table
-from .derived import ADULT, completed_years
-from .physiology import BMI, CREATININE, EGFR, HEIGHT, WEIGHT, ckd_epi_2021
+from .derived import completed_years
+from .physiology import ADULT, BMI, CREATININE, EGFR, HEIGHT, WEIGHT, ckd_epi_2021
 
 Lazy = Mapping[str, pl.LazyFrame]
 INSIDE = ("observation", "medication_request", "immunization")

@@ -11,9 +11,7 @@ from ...core.schema import Schema
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables, merge
 from .curves import DAY
-from .physiology import BMI, CHOLESTEROL, CREATININE, EGFR, HDL, HEIGHT, LDL, TRIGLYCERIDES, WEIGHT, ckd_epi_2021
-
-ADULT = 18
+from .physiology import ADULT, BMI, CHOLESTEROL, CREATININE, EGFR, HDL, HEIGHT, LDL, TRIGLYCERIDES, WEIGHT, ckd_epi_2021
 
 
 def completed_years(birth: pl.Expr, at: pl.Expr) -> pl.Expr:

@@ -29,7 +29,8 @@ def observations(block: Block, tables: Tables) -> Tables:
     for code in body.VALUES:
         due = _due(block, code, rounds, bodies)
         who = np.flatnonzero(due)
-        value = body.measure(bodies.take(who), code) + _effect(block, code, reason[who])
+        measured = bodies.take(who)
+        value = body.measure(measured, code) + _effect(block, code, reason[who])
         parts.append(
             pl.DataFrame(
                 {
@@ -38,7 +39,7 @@ def observations(block: Block, tables: Tables) -> Tables:
                     "encounter_row": rounds["encounter_row"].gather(who),
                     "code": pl.repeat(code, len(who), dtype=pl.String, eager=True),
                     "at": rounds["at"].gather(who),
-                    "value": body.report(code, value),
+                    "value": body.report(measured, code, value),
                 }
             )
         )

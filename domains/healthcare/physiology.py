@@ -13,6 +13,9 @@ from ...core.priors import Priors
 from ...core.stream import Stream
 from .curves import YEAR, at_age, by_sex
 
+ADULT = 18
+"""Years: from here on adult limits and adult formulas hold."""
+
 OBESE = 30.0
 """kg/m2: the definition of obesity in adults (WHO TRS 894)."""
 
@@ -112,7 +115,7 @@ def _hba1c(b: Body) -> NDArray:
     healthy = at_age(b.priors("body.normal"), "hba1c", b.age) + between * b.traits["glycaemia"]
     diabetic = least + median * np.exp(sigma * b.traits["control"])
     value = np.where(b.has["E11.9"], diabetic, np.minimum(healthy, least - 0.05))
-    return np.minimum(value + within * b.noise("hba1c"), 18.0)
+    return value + within * b.noise("hba1c")
 
 
 def _glucose(b: Body) -> NDArray:
@@ -185,14 +188,15 @@ VALUES = {
 DECIMALS = {HEIGHT: 1, WEIGHT: 1, TEMPERATURE: 1, HBA1C: 1, CREATININE: 2, LACTATE: 1}
 """Decimals that are reported; every other code is a whole number."""
 
-LIMITS = {COMA: (3.0, 15.0), SATURATION: (50.0, 100.0)}
-"""Ends of the scale of a code that has ends."""
 
-
-def report(code: str, value: NDArray) -> NDArray[np.float64]:
-    """A value as it is reported: within the scale, to the code's decimals."""
-    low, high = LIMITS.get(code, (-np.inf, np.inf))
-    held: NDArray[np.float64] = np.minimum(np.maximum(value, low), high)
+def report(body: Body, code: str, value: NDArray) -> NDArray[np.float64]:
+    """A value as it is reported: within what is possible at that age, to the code's decimals."""
+    low, high, adult_low, adult_high = body.priors("plausible.observation")[code]
+    # two years of margin: the record's age counts completed years
+    child = body.age < ADULT - 2
+    held: NDArray[np.float64] = np.minimum(
+        np.maximum(value, np.where(child, low, adult_low)), np.where(child, high, adult_high)
+    )
     return held.round(DECIMALS.get(code, 0))
 
 

@@ -9,26 +9,17 @@ import polars as pl
 
 from ...core.domain import Picture
 from ...core.picture import ALARM, PALETTE, figure, to_svg
+from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.tables import Table, Tables
 from .physiology import HEART_RATE, LACTATE, RESPIRATORY_RATE, SATURATION, SYSTOLIC
 
 OLDEST_BAND = 90
-PUBLISHED = {
-    "I10": (18, 47.7),
-    "E66.9": (20, 40.3),
-    "N18.9": (18, 14.0),
-    "F32.A": (12, 13.1),
-    "E11.9": (20, 11.3),
-    "J45.909": (0, 7.7),
-    "J44.9": (18, 3.8),
-}
-"""Least age and percentage of people of that age and over who have each condition; the sources stand in the priors."""
 
 
-def pictures(schema: Schema, tables: Tables) -> list[Picture]:
+def pictures(schema: Schema, priors: Priors, tables: Tables) -> list[Picture]:
     """The charts that the tables allow: the last one needs a labelled sepsis."""
-    made = [age_pyramid(tables["patient"]), prevalence(schema, tables)]
+    made = [age_pyramid(tables["patient"]), prevalence(schema, priors, tables)]
     label = tables.get("label")
     if label is not None and "sepsis-deterioration" in label["scenario"]:
         made.append(deterioration(schema, tables, label))
@@ -52,12 +43,12 @@ def age_pyramid(patient: Table) -> Picture:
     return Picture("Age and sex", f"{alive.height:,} living patients, by five-year group.", to_svg(fig))
 
 
-def prevalence(schema: Schema, tables: Tables) -> Picture:
+def prevalence(schema: Schema, priors: Priors, tables: Tables) -> Picture:
     """Share of living patients with each condition, beside the published one."""
     alive = tables["patient"].filter(pl.col("death_at").is_null())
     active = tables["condition"].filter(pl.col("abatement_at").is_null())
     shown = []
-    for code, (least, published) in PUBLISHED.items():
+    for code, (least, published) in priors("published.prevalence").items():
         who = alive.filter(pl.col("age_years") >= least)["patient_id"]
         ill = active.filter(pl.col("code") == code)["patient_id"]
         shown.append((code, published, 100 * who.is_in(ill.implode()).to_numpy().mean() if len(who) else 0.0))
@@ -66,13 +57,16 @@ def prevalence(schema: Schema, tables: Tables) -> Picture:
     at = np.arange(len(shown))[::-1]
     ax.barh(at, [s[2] for s in shown], 0.6, color=PALETTE[0], label="here")
     ax.plot([s[1] for s in shown], at, "D", color=PALETTE[1], label="published, US")
-    names = [
-        schema.code_lists["condition"].codes[s[0]].split(",")[0].replace("Essential (primary) h", "H") for s in shown
-    ]
+    names = [schema.code_lists["condition"].codes[code].split(",")[0] for code, _, _ in shown]
+    names = [n.removeprefix("Essential (primary) ").split(" without ")[0].capitalize() for n in names]
     ax.set_yticks(at, names)
-    ax.set_xlabel("% of people of the age that the figure is published for")
+    ax.set_xlabel("% of people")
     ax.legend()
-    return Picture("Conditions", "Active conditions of the living, against published prevalence.", to_svg(fig))
+    return Picture(
+        "Conditions",
+        "Share of the living with each condition, at the ages that the published figure is for.",
+        to_svg(fig),
+    )
 
 
 def deterioration(schema: Schema, tables: Tables, label: Table) -> Picture:

@@ -41,7 +41,7 @@ def duplicate_registration(scene: Scene) -> list[Edit]:
     visit = scene.address("visit", instance, 0)
     bodies = _bodies(scene, original, np.arange(len(instance)), start + 5 * MINUTE, visit)
     codes = (body.HEIGHT, body.WEIGHT, body.SYSTOLIC, body.DIASTOLIC, body.HEART_RATE)
-    values = {code: body.report(code, body.measure(bodies, code)) for code in codes}
+    values = {code: body.report(bodies, code, body.measure(bodies, code)) for code in codes}
     visits = duplicate.select("instance", "patient_id", "organization_id", "practitioner_id").with_columns(
         pl.Series(ROW, visit), pl.Series("start_at", start), pl.Series("end_at", start + 20 * MINUTE)
     )
@@ -204,7 +204,8 @@ def _trajectory(
     peak = np.where(dies, level["peak_death"], level["peak_survivor"])[who]
     rising = level["arrival"] + (1 - level["arrival"]) * np.clip(share / peak, 0, 1) ** 1.5
     falling = 1 - (1 - level["recovery"]) * np.clip((share - peak) / (1 - peak), 0, 1) ** 0.7
-    severity = np.where(share <= peak, rising, falling)
+    worsening = (share <= peak) | dies[who]
+    severity = np.where(worsening, rising, falling)
     # the round nearest to the peak stands at full severity
     nearest = np.abs(share - peak).reshape(-1, rounds).argmin(axis=1)
     top = k == nearest[who]
@@ -216,12 +217,12 @@ def _trajectory(
         spread = level["noise"] * (own - np.repeat(own.reshape(-1, rounds).mean(axis=1), rounds))
         rest = own - spread / level["noise"]
         full = rest * shock if code == body.CREATININE else shock
-        values[code] = body.report(code, rest + severity * (full - rest) + spread)
+        values[code] = body.report(bodies, code, rest + severity * (full - rest) + spread)
     at_rest, added = priors("sepsis.lactate")
     noise = np.exp(0.1 * bodies.noise("lactate"))
-    values[body.LACTATE] = body.report(body.LACTATE, (at_rest + added * severity**1.3) * noise)
+    values[body.LACTATE] = body.report(bodies, body.LACTATE, (at_rest + added * severity**1.3) * noise)
     visit = np.where(k == 0, room_row[who], ward_row[who])
-    phase = np.where(top, "peak", np.where(share <= peak, "deterioration", "recovery"))
+    phase = np.where(top, "peak", np.where(worsening, "deterioration", "recovery"))
     seldom = {body.LACTATE: top | (k % 2 == 0), body.CREATININE: top | (k % 6 == 0)}
     measured = _measured(scene, patient["patient_id"].gather(who), instance, visit, at, values, seldom, phase)
     return measured.with_columns(role=pl.lit("patient"))
