@@ -65,7 +65,6 @@ def _section(section: Section) -> str:
         f'<section id="{name}" aria-labelledby="{name}-title">',
         f'<h2 id="{name}-title">{name}</h2>',
         f"<p>{escape(section.doc)}</p>",
-        *(f'<p class="soft">{escape(note)}</p>' for note in section.notes),
         '<dl class="figures">',
         *(f"<div><dt>{escape(word)}</dt><dd>{n:,}</dd></div>" for word, n in facts.items()),
         "</dl>",
@@ -73,8 +72,11 @@ def _section(section: Section) -> str:
         *(_picture(p) for p in section.pictures),
         "</div>" if section.pictures else "",
         '<div class="facts">',
-        _tables(body["tables"]),
+        f"<div>{_tables(body['tables'])}</div>",
+        "<div>",
         _scenarios(body["scenarios"]) if body["scenarios"] else "",
+        _notes(section.notes) if section.notes else "",
+        "</div>",
         "</div>",
         _block("Make it again", section.commands, "$ ") if section.commands else "",
         _block("Written to", section.written) if section.written else "",
@@ -114,12 +116,16 @@ def _scenarios(scenarios: Iterable[Mapping[str, Any]]) -> str:
     return _listing("Scenarios cast", ("scenario", "instances", "rows labelled"), rows)
 
 
+def _notes(notes: Sequence[str]) -> str:
+    return f'<h4>Notes</h4><ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
+
+
 def _listing(title: str, heads: Sequence[str], rows: Iterable[str]) -> str:
     first, *others = heads
     head = f'<th scope="col">{first}</th>' + "".join(f'<th scope="col" class="number">{h}</th>' for h in others)
     return (
-        f'<div><h4>{title}</h4><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></div>"
+        f'<h4>{title}</h4><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
