@@ -37,7 +37,7 @@ def write_parquet(table: Table, path: Path) -> None:
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         path,
         compression="snappy",
-        use_dictionary=[name for name in table.columns if name not in encodings],
+        use_dictionary=[name for name in table.columns if name not in encodings],  # type: ignore[arg-type]
         column_encoding=encodings,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -40,25 +42,34 @@ def test_workers_do_not_matter(domain: Domain, tmp_path: Path):
 
 
 def test_killed_at_random_moments_and_resumed(domain: Domain, tmp_path: Path):
-    view = next(iter(domain.views), None)
-    whole = [tmp_path / "whole", *([f"{view}:{tmp_path / 'whole-view'}"] if view else [])]
+    views = list(domain.views)[:1]
+
+    def targets(name: str) -> list[str]:
+        return [str(tmp_path / name), *(f"{view}:{tmp_path / name}-view" for view in views)]
+
+    def result(name: str) -> list[dict[str, str]]:
+        return [files(tmp_path / name), *(files(tmp_path / f"{name}-view") for _ in views)]
+
     began = time.monotonic()
-    assert start(domain, 1, *whole).wait() == 0
-    length = time.monotonic() - began
-    chance = random.Random(domain.name)
-    killed = 0
-    target = tmp_path / "killed"
-    targets = [target, *([f"{view}:{tmp_path / 'killed-view'}"] if view else [])]
+    assert start(domain, 1, *targets("whole")).wait() == 0
+    longest = time.monotonic() - began
+    expected, chance, killed = result("whole"), random.Random(domain.name), 0
     for n in range(KILLS):
-        process = start(domain, 1 + n % 2, *targets)
-        time.sleep(chance.uniform(0, length))
-        os.killpg(process.pid, 9)
-        killed += process.wait() != 0
-        if target.exists():
-            # whatever is visible under the final name is whole, even if the process died just after
-            assert files(target) == files(tmp_path / "whole")
-    assert killed
-    assert start(domain, 1, *targets).wait() == 0
-    assert files(target) == files(tmp_path / "whole")
-    if view:
-        assert files(tmp_path / "killed-view") == files(tmp_path / "whole-view")
+        process = start(domain, 1 + n % 2, *targets("killed"))
+        time.sleep(chance.uniform(0, longest))
+        os.killpg(process.pid, signal.SIGKILL)
+        if process.wait() != 0:
+            killed += 1
+            if (tmp_path / "killed").exists():
+                # whatever is visible under its final name is whole, even if the process died just after
+                assert files(tmp_path / "killed") == expected[0]
+            continue
+        # it was done before the blow: what several lives made is right; begin anew, and strike sooner
+        assert result("killed") == expected
+        longest /= 2
+        for path in tmp_path.glob("killed*"):
+            shutil.rmtree(path)
+    assert killed >= 3
+    assert start(domain, 1, *targets("killed")).wait() == 0
+    assert result("killed") == expected
+    assert not list(tmp_path.glob(".*")), "nothing is left beside the targets"
