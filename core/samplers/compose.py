@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..stream import Stream
 from ..tables import ROW, Table, rows
 from . import Sampler
-from .rules import Guide
+from .rules import Guide, groups
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,9 @@ class Mix:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.samplers) != len(self.weights) or not self.samplers:
+        if len(self.samplers) != len(self.weights):
             raise UserError(f"mix: {len(self.samplers)} samplers but {len(self.weights)} weights")
-        for sampler in self.samplers[1:]:
-            if set(sampler.columns) != set(self.columns):
-                raise UserError(
-                    f"mix: one sampler makes {', '.join(self.columns)}, another {', '.join(sampler.columns)}"
-                )
+        _check_alike(self.samplers, "mix")
         _ = self._guide
 
     @property
@@ -62,17 +60,26 @@ class Mix:
     def sample(self, given: Table, stream: Stream) -> Table:
         stream = stream.child("mix", *self.columns)
         address = rows(given)
-        given = given.with_columns(pl.Series(ROW, address))
-        chosen = self._guide.choose(stream.uniform(address))
-        # a sampler that gets no row is asked too: the column types must not depend on which were chosen
-        order = np.argsort(chosen, kind="stable")
-        parts = [
-            sampler.sample(given.filter(pl.Series(chosen == n)), stream.child(n)).select(self.columns)
-            for n, sampler in enumerate(self.samplers)
-        ]
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return pl.concat(parts, how="vertical_relaxed")[back]
+        return _dealt(self.samplers, self._guide.choose(stream.uniform(address)), given, stream)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Each row comes from the sampler of its value in column `by`; under None, the sampler for every other value. All make the same columns."""
+
+    by: str
+    samplers: Mapping[Any, Sampler]
+
+    def __post_init__(self) -> None:
+        _check_alike(tuple(self.samplers.values()), "switch")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return next(iter(self.samplers.values())).columns
+
+    def sample(self, given: Table, stream: Stream) -> Table:
+        group = groups(given, self.by, list(self.samplers), f"switch to make {', '.join(self.columns)}")
+        return _dealt(tuple(self.samplers.values()), group, given, stream)
 
 
 @dataclass(frozen=True)
@@ -117,12 +124,35 @@ class Constrained:
             )
         return made
 
-    def _failing(self, given: Table, made: Table) -> np.ndarray:
+    def _failing(self, given: Table, made: Table) -> NDArray[np.int64]:
         try:
             holds = given.with_columns(made.get_columns()).select(pl.sql_expr(self.predicate).alias("holds"))["holds"]
         except pl.exceptions.PolarsError as error:
             raise UserError(f"constrain: '{self.predicate}' cannot be judged: {error}") from None
         return np.flatnonzero(~holds.fill_null(True).cast(pl.Boolean).to_numpy())
+
+
+def _check_alike(samplers: tuple[Sampler, ...], place: str) -> None:
+    if not samplers:
+        raise UserError(f"{place}: no samplers given")
+    first = samplers[0].columns
+    for sampler in samplers:
+        if set(sampler.columns) != set(first):
+            raise UserError(f"{place}: one sampler makes {', '.join(first)}, another {', '.join(sampler.columns)}")
+
+
+def _dealt(samplers: tuple[Sampler, ...], chosen: NDArray, given: Table, stream: Stream) -> Table:
+    """The rows of `given`, each from the sampler chosen for it."""
+    given = given.with_columns(pl.Series(ROW, rows(given)))
+    # a sampler that gets no row is asked too: the column types must not depend on which were chosen
+    parts = [
+        sampler.sample(given.filter(pl.Series(chosen == n)), stream.child(n)).select(samplers[0].columns)
+        for n, sampler in enumerate(samplers)
+    ]
+    order = np.argsort(chosen, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return pl.concat(parts, how="vertical_relaxed")[back]
 
 
 def chain(*samplers: Sampler) -> Chain:
@@ -133,6 +163,11 @@ def chain(*samplers: Sampler) -> Chain:
 def mix(samplers: Sequence[Sampler], weights: Sequence[float]) -> Mix:
     """One of several samplers for each row."""
     return Mix(tuple(samplers), tuple(weights))
+
+
+def switch(by: str, samplers: Mapping[Any, Sampler]) -> Switch:
+    """A sampler for each value of a column: a locale for each country, a distribution for each segment."""
+    return Switch(by, samplers)
 
 
 def constrain(sampler: Sampler, predicate: str, tries: int = 100) -> Constrained:

@@ -105,24 +105,8 @@ class ChoiceBy:
         )
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        if self.by not in given.columns:
-            raise unknown("column", self.by, given.columns, f"ChoiceBy {self.column}")
-        by = given[self.by]
-        if by.dtype in (pl.Enum, pl.Categorical):
-            by = by.cast(pl.String)
-        keys = list(self.table)
-        default = keys.index(None) if None in keys else None
-        listed = {k: n for n, k in enumerate(keys) if k is not None}
-        group = by.replace_strict(
-            pl.Series(list(listed), dtype=by.dtype, strict=False),
-            pl.Series(list(listed.values()), dtype=pl.Int64),
-            default=default,
-            return_dtype=pl.Int64,
-        ) if listed else pl.Series([default] * len(by), dtype=pl.Int64)  # fmt: skip
-        if group.null_count():
-            value = by.filter(group.is_null())[0]
-            raise unknown(f"value of {self.by}", value, map(str, listed), f"ChoiceBy {self.column}")
-        chosen = self._guide.choose(stream.child(self.column).uniform(rows(given)), group.to_numpy())
+        group = groups(given, self.by, list(self.table), f"ChoiceBy {self.column}")
+        chosen = self._guide.choose(stream.child(self.column).uniform(rows(given)), group)
         return pl.Series(self.column, self._values, dtype=self.dtype).gather(chosen).to_frame()
 
 
@@ -260,6 +244,31 @@ class Calendar:
     def sample(self, given: Table, stream: Stream) -> Table:
         u = stream.child(self.column).uniform(rows(given))
         return pl.Series(self.column, self.rhythm.over(self.window).moment(u)).cast(pl.Datetime("us", "UTC")).to_frame()
+
+
+def groups(given: Table, by: str, keys: list[Any], place: str) -> NDArray[np.int64]:
+    """The position of each row's value of column `by` among the keys; that of None for every value not among them.
+
+    Raises UserError if there is such a value and no None.
+    """
+    if by not in given.columns:
+        raise unknown("column", by, given.columns, place)
+    values = given[by]
+    if isinstance(values.dtype, (pl.Enum, pl.Categorical)):
+        values = values.cast(pl.String)
+    listed = {key: n for n, key in enumerate(keys) if key is not None}
+    default = keys.index(None) if None in keys else None
+    if not listed:
+        return np.full(len(values), default)
+    if values.dtype == pl.Null:
+        group = pl.Series([default] * len(values), dtype=pl.Int64)
+    else:
+        old = pl.Series(list(listed)).cast(values.dtype)
+        group = values.replace_strict(old, list(listed.values()), default=default, return_dtype=pl.Int64)
+    if group.null_count():
+        value = values.filter(group.is_null())[0]
+        raise unknown(f"value of {by}", value, map(str, listed), place)
+    return group.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)

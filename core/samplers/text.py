@@ -146,7 +146,7 @@ class Email:
     """An e-mail address at a domain that cannot exist, made from the name in the columns `name`: (given, family).
 
     ASCII whatever the script: Latin letters lose their accents, Japanese is read by Faker's own romanisation, Arabic and Devanagari letter by
-    letter; for other scripts the local part begins with "user" and a number. A number makes most addresses distinct, not all.
+    letter; a name in another script becomes "user" and a number. A number makes most addresses distinct, not all.
     """
 
     column: str = "email"
@@ -162,16 +162,13 @@ class Email:
                 raise unknown("column", name, given.columns, f"Email {self.column}")
         stream, address = stream.child(self.column), rows(given)
         first, family = (_romanised(given[name]) for name in self.name)
-        unread = (first == "user") & (family == "user")
+        local = _join([first, ".", family])
+        unread = (first == "") | (family == "")
         if unread.any():
-            number = scatter(stream.child("user"), address, 9)
-            first = pl.select(
-                pl.when(unread).then(pl.lit("user") + pl.Series(number).cast(pl.String)).otherwise(first)
-            ).to_series()
+            user = _join(["user", pl.Series(scatter(stream.child("user"), address, 9)).cast(pl.String)])
+            local = pl.select(pl.when(unread).then(user).otherwise(local)).to_series()
         ends = pl.Series([f"{n}@{d}" for n in range(1, 1000) for d in MAIL_DOMAINS])
-        return (
-            _join([first, ".", family, _pick(ends, stream.integers(address, len(ends)))]).alias(self.column).to_frame()
-        )
+        return _join([local, _pick(ends, stream.integers(address, len(ends)))]).alias(self.column).to_frame()
 
 
 def person(locale: str = "en_US", sex: str | None = None) -> Chain:
@@ -282,10 +279,10 @@ def _postal_ranges(locale: str) -> NDArray[np.int64] | None:
 
 
 def _romanised(names: pl.Series) -> pl.Series:
-    """One word of each name in lower-case ASCII letters, or "user"."""
+    """One word of each name in lower-case ASCII letters; empty for null and where there is none."""
     distinct = names.cast(pl.String).unique().drop_nulls()
-    ascii_names = [romanise(n) or "user" for n in distinct]
-    return names.cast(pl.String).replace_strict(distinct, ascii_names, default="user", return_dtype=pl.String)
+    ascii_names = [romanise(n) for n in distinct]
+    return names.cast(pl.String).replace_strict(distinct, ascii_names, default="", return_dtype=pl.String)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -54,6 +54,13 @@ class Marginal:
         return Guide(self.edges[None, 1:])
 
     @cached_property
+    def _grid(self) -> int:
+        """What all whole numbers are multiples of, counted from the least: a day for dates kept as instants, 100 for round sums."""
+        if float(self.right[-1]) - float(self.left[0]) > 2.0**62:
+            return 1
+        return max(int(np.gcd.reduce(np.concatenate((self.left, self.right)) - self.left[0])), 1)
+
+    @cached_property
     def _texts(self) -> pl.Series:
         return pl.Series(self.name, self.categories or (), dtype=pl.String).cast(self.dtype)
 
@@ -96,8 +103,8 @@ class Marginal:
         with np.errstate(invalid="ignore"):
             nearer = (self.left[piece] > x) & (x - self.right[before] < self.left[piece] - x)
             piece = np.where(nearer, before, piece)
-            width = (self.right[piece] - self.left[piece]).astype(np.float64)
-            share = np.divide(x - self.left[piece], width, out=np.full(len(x), 0.5), where=width > 0)
+            width = self.right[piece].astype(np.float64) - self.left[piece]
+            share = np.divide(x.astype(np.float64) - self.left[piece], width, out=np.full(len(x), 0.5), where=width > 0)
         return piece, np.clip(share, 0.0, 1.0), known
 
     @property
@@ -108,9 +115,9 @@ class Marginal:
     def _between(self, piece: NDArray, share: F64) -> NDArray:
         left, right = self.left[piece], self.right[piece]
         with np.errstate(invalid="ignore"):
-            step = share * (right - left)
+            step = share * (right.astype(np.float64) - left)
         if self.left.dtype.kind == "i":
-            return left + np.round(step).astype(np.int64)
+            return left + np.round(step / self._grid).astype(np.int64) * self._grid
         values = np.where(left == right, left, left + step)
         return values if self.decimals is None else np.round(values, self.decimals)
 

@@ -1,0 +1,143 @@
+"""The laws of a sampler, for every sampler there is: a class in core/samplers without an example here fails the first test."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import random
+
+import numpy as np
+import polars as pl
+import pytest
+
+from populace.core import samplers
+from populace.core.domain import Window
+from populace.core.samplers import Sampler, text
+from populace.core.samplers.compose import chain, constrain, mix, switch
+from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
+from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, Draw, Lookup, Zipf
+from populace.core.samplers.statistical.copula import fit_copula
+from populace.core.samplers.statistical.empirical import fit_empirical
+from populace.core.stream import Stream
+from populace.core.tables import ROW
+
+N = 300
+YEAR = Window(1_735_689_600_000_000, 1_767_225_600_000_000)
+
+
+def frame(n: int) -> pl.DataFrame:
+    """What the samplers are given: addresses out of order, and a few columns."""
+    rng = np.random.default_rng(5)
+    sex = np.array(["F", "M", None], dtype=object)
+    return pl.DataFrame(
+        {
+            ROW: rng.permutation(10 * n)[:n].astype(np.uint64),
+            "sex": pl.Series(sex[rng.integers(0, 3, n)], dtype=pl.String),
+            "country": pl.Series(np.array(["GB", "NL", "JP"])[rng.integers(0, 3, n)]),
+            "age": pl.Series(rng.integers(0, 100, n)),
+            "mu": rng.normal(size=n),
+            "given_name": pl.Series(np.array(["Łucja", "真綾", "محمد", "José María"])[rng.integers(0, 4, n)]),
+            "family_name": ["O'Neill"] * n,
+        }
+    )
+
+
+def table(n: int) -> pl.DataFrame:
+    """A table to learn: related columns of several types, with missing values."""
+    rng = np.random.default_rng(6)
+    z = rng.multivariate_normal([0, 0, 0], [[1, 0.7, 0.4], [0.7, 1, 0.2], [0.4, 0.2, 1]], n)
+    return pl.DataFrame(
+        {
+            "age": np.clip(40 + 15 * z[:, 0], 0, 100).astype(int),
+            "income": np.round(np.exp(8 + z[:, 1]), 2),
+            "sex": pl.Series(np.where(z[:, 2] > 0, "F", "M")),
+            "visits": pl.Series(np.floor(np.maximum(z[:, 1], 0) * 3).astype(int)).set(pl.Series(z[:, 0] > 1.2), None),
+        }
+    )
+
+
+CHOICE = Choice("kind", ["a", "b", "c"], [1, 2, 7])
+EXAMPLES: dict[str, Sampler] = {
+    "constant": Constant("x", "GB"),
+    "choice": CHOICE,
+    "choice enum": Choice("kind", ["a", "b"], dtype=pl.Enum(["b", "a"])),
+    "choice by": ChoiceBy("x", "sex", {"F": {"a": 1, "b": 3}, "M": {"b": 1}, None: {"c": 1}}),
+    "draw": Draw("x", "lognormal", mu="mu", sigma=0.5),
+    "draw poisson": Draw("x", "poisson", mean="age"),
+    "zipf": Zipf("x", 100_000, 1.1),
+    "lookup": Lookup(("code",), ("country",), pl.DataFrame({"country": ["JP", "GB", "NL"], "code": [3, 1, 2]})),
+    "calendar": Calendar("at", YEAR),
+    "sequence": Sequence("id", prefix="C-", width=9),
+    "uuid": Uuid("id"),
+    "luhn": Luhn("card"),
+    "iban": Iban("iban", "DE"),
+    "name": text.Name("pl_PL", "sex"),
+    "address": text.Address("en_US"),
+    "company": text.Company("employer", "fr_FR"),
+    "phone": text.Phone("phone", "en_GB"),
+    "email": text.Email(),
+    "person": text.person("ja_JP"),
+    "chain": chain(Draw("mean", "gamma", shape=2.0), Draw("count", "poisson", mean="mean")),
+    "mix": mix([Draw("x", "normal"), Constant("x", 0)], [3, 1]),
+    "switch": switch("country", {"GB": Iban("iban", "GB"), "NL": Iban("iban", "NL"), None: Constant("iban", None)}),
+    "constrain": constrain(Draw("x", "normal"), "x > mu - 1"),
+    "empirical": fit_empirical(table(500), Stream.root(1)),
+    "copula": fit_copula(table(500), Stream.root(1)),
+    "hybrid": chain(CHOICE, fit_copula(table(500).drop("sex"), Stream.root(1))),
+}
+
+
+@pytest.fixture(params=EXAMPLES)
+def sampler(request: pytest.FixtureRequest) -> Sampler:
+    return EXAMPLES[request.param]
+
+
+def test_every_sampler_is_held_to_the_laws():
+    found = set()
+    for module in pkgutil.walk_packages(samplers.__path__, "populace.core.samplers."):
+        members = vars(importlib.import_module(module.name)).values()
+        classes = {c for c in members if inspect.isclass(c) and c is not Sampler and hasattr(c, "sample")}
+        found |= {c for c in classes if c.__module__.startswith("populace.")}
+    assert found
+    assert found - {type(s) for s in EXAMPLES.values()} == set()
+
+
+def test_aligned(sampler: Sampler):
+    for n in (0, 1, N):
+        made = sampler.sample(frame(N).head(n), Stream.root(1))
+        assert made.height == n
+        assert tuple(made.columns) == sampler.columns
+    assert isinstance(sampler, Sampler)
+
+
+def test_deterministic_and_without_global_state(sampler: Sampler):
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    first = sampler.sample(frame(N), Stream.root(1))
+    assert first.equals(sampler.sample(frame(N), Stream.root(1)))
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+
+
+def test_prefix_stable(sampler: Sampler):
+    whole = sampler.sample(frame(N), Stream.root(1))
+    for k in (1, 7, 64, N - 1):
+        part = sampler.sample(frame(N).head(k), Stream.root(1))
+        assert part.schema == whole.schema
+        assert part.equals(whole.head(k))
+
+
+def test_a_row_depends_on_its_address_and_not_on_its_neighbours(sampler: Sampler):
+    whole = sampler.sample(frame(N), Stream.root(1))
+    order = np.random.default_rng(1).permutation(N)[: N // 2]
+    assert sampler.sample(frame(N)[order], Stream.root(1)).equals(whole[order])
+
+
+def test_another_column_changes_nothing(sampler: Sampler):
+    more = frame(N).with_columns(unrelated=pl.lit(1))
+    assert sampler.sample(more, Stream.root(1)).equals(sampler.sample(frame(N), Stream.root(1)))
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"constant", "lookup", "sequence"}))
+def test_another_stream_gives_other_rows(name: str):
+    one, two = (EXAMPLES[name].sample(frame(N), Stream.root(seed)) for seed in (1, 2))
+    assert not one.equals(two)
