@@ -18,8 +18,9 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
     """
     if spec.within is None:
         raise ValueError(f"{spec.name} has no parent to be numbered within")
-    # gathering from one chunk takes half the time of gathering from many
-    frame = frame.rechunk()[arrange(*(frame[c].to_physical().to_numpy() for c in (spec.within, order, ROW)))]
+    place = arrange(*(frame[c].to_physical().to_numpy() for c in (spec.within, order, ROW)))
+    # gathering from one chunk, by narrow indices, takes half the time
+    frame = frame.rechunk().select(pl.all().gather(pl.Series(place.astype(np.uint32))))
     parent = frame[spec.within].to_numpy().astype(np.int64)
     k = rank(parent)
     if len(k) and int(k.max()) >= spec.fan:
@@ -41,7 +42,8 @@ def arrange(group: NDArray, time: NDArray, tie: NDArray) -> NDArray[np.int64]:
     if int(g.max()).bit_length() + bits > 63:
         return np.lexsort((tie, time, group))
     key = (g << bits) | t
-    order = np.argsort(key)
+    # made in order of time for the most part: a stable sort merges the runs that are there
+    order = np.argsort(key, kind="stable")
     key = key[order]
     equal = key[1:] == key[:-1]
     if equal.any():

@@ -245,7 +245,6 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     parent, k = siblings(count)
     rows = join_rows(units[parent], COUNTERPARTY + k)
     german = (tables["customer"]["country"].to_physical().to_numpy() == 1)[parent]
-    own = (k >= 1) & (k <= 3)
     there = np.ones(len(rows), bool)
     held = tables["account"].group_by("customer_id", maintain_order=True).agg("type")["type"]
     for place, name in ((SAVINGS, "savings"), (CREDIT, "credit")):
@@ -255,9 +254,11 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     inside = (k == 2) | (k == 3)
     here = home_ibans(block.stream, german[inside], units[parent].astype(np.int64)[inside] * ACCOUNTS + k[inside] - 1)
     ibans = other_ibans(stream.child("number"), country, rows).scatter(np.flatnonzero(inside), here)
-    mine = holder_names(block, units)["name"].gather(parent)
-    person = sample(Name, stream.child("person"), rows, german)["name"]
-    company = sample(lambda locale: Company("company", locale), stream, rows, german)["company"]
+    names = holder_names(block, units)["name"].gather(parent)
+    payer, person = np.flatnonzero(k == 0), np.flatnonzero(k >= 4)
+    company = sample(lambda locale: Company("company", locale), stream, rows[payer], german[payer])["company"]
+    people = sample(Name, stream.child("person"), rows[person], german[person])["name"]
+    names = names.scatter(payer, company).scatter(person, people)
     before = stream.child("before").uniform(rows) < p("counterparty.added_before")
     span = (block.window.end - block.window.start) / 1e6
     sign = np.where(before | (k <= 4), -1.0, 1.0)
@@ -269,9 +270,7 @@ def counterparties(block: Block, tables: Tables) -> Tables:
             ROW: rows,
             "customer_id": units[parent].astype(np.int64),
             "kind": enum(k != 0, ["company", "person"]),
-            "name": pl.select(
-                pl.when(pl.Series(k == 0)).then(company).when(pl.Series(own)).then(mine).otherwise(person)
-            ).to_series(),
+            "name": names,
             "iban": ibans,
             "added_at": added,
             "place": k,

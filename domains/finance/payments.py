@@ -17,7 +17,6 @@ from .reference import MARKETS, purchase_categories
 
 MONTH = 30.4375
 QUANTILES = 4096
-SLOTS = 4
 PURCHASE = 1
 """Kinds of transaction: each addresses its rows below the customer's in a range of its own."""
 
@@ -190,13 +189,13 @@ def _merchant(
     each = len(merchant) // (MARKETS * (categories + len(p("bill.count"))))
     share = merchant["popularity"].to_numpy()[:each]
     rank = np.minimum(np.searchsorted(np.cumsum(share), (np.arange(QUANTILES) + 0.5) / QUANTILES), each - 1)
-    # each customer has a few usual merchants per category; half of the habitual visits go to the first
-    place = np.arange(categories * SLOTS, dtype=np.uint64)
+    slots = len(p("purchase.usual"))
+    place = np.arange(categories * slots, dtype=np.uint64)
     usual = stream.child("usual").integers(join_rows(units[:, None], place), QUANTILES).astype(np.int16)
-    slot = table_of([0.5, 0.25, 0.15, 0.1])[lane(where, 1)]
+    slot = table_of(p("purchase.usual"))[lane(where, 1)]
     any_one = (lane(where, 0) >> 4).astype(np.int16)
     habit = (lane(where, 0) & 15) < round(p("purchase.habit") * 16)
-    at = np.where(habit, usual[who, category.astype(np.int64) * SLOTS + slot], any_one)
+    at = np.where(habit, usual[who, category.astype(np.int64) * slots + slot], any_one)
     cell = market.astype(np.int64) * (categories + len(p("bill.count"))) + category
     return cell * each + rank[at]
 

@@ -42,15 +42,15 @@ def card_testing(scene: Scene) -> list[Edit]:
             # one merchant for the whole attack, one card after the other, seconds between two tries
             shop = scene.stream.child("shop").integers(instance.astype(np.uint64), len(shops))
             at = begin + member * 600 * SECOND + (n * 25 + np.floor(u["at"] * 20).astype(np.int64)) * SECOND
-            amount = 50 + np.floor(u["amount"] * 450)
+            amount = np.ceil(u["amount"] * scene["test"] * 100)
             refused = u["answer"] < scene["declined"]
         else:
             shop = scene.stream.child("shop", "later").integers(rows, len(shops))
             at = begin + 6 * HOUR + np.floor(u["at"] * 5 * DAY / SECOND).astype(np.int64) * SECOND
-            amount = np.floor(scene["amount"] * 100 * np.exp(0.6 * _probit(u["amount"])))
+            amount = np.floor(scene["amount"] * 100 * np.exp(scene["spread"] * _probit(u["amount"])))
             refused = u["answer"] < p("purchase.declined")["05"] * p("purchase.declined_online_factor")
         shop = shops[shop]
-        code = np.where(refused, np.where(u["code"] < 0.6, "82", "05"), "00")
+        code = np.where(refused, np.where(u["code"] < scene["wrong_code"], "82", "05"), "00")
         delay = np.exp(p("purchase.clearing_log_sigma") * _probit(u["clear"])) * p("purchase.clearing_hours")["online"]
         edits.append(
             scene.edit(
@@ -147,7 +147,7 @@ def account_takeover(scene: Scene) -> list[Edit]:
             "account_id": who["account_id"],
             "device_row": device[nth],
             "counterparty_row": payee[nth],
-            **_transfer(who, "ICDT/ESCT", at, amount, scene.stream.child("clear").uniform(rows)),
+            **_transfer(scene, who, "ICDT/ESCT", at, amount, scene.stream.child("clear").uniform(rows)),
         }
     )
     return [
@@ -172,7 +172,7 @@ def mule_ring(scene: Scene) -> list[Edit]:
     kept = np.where(member == 0, 1.0, 1.0 - scene["fee"] * (0.25 + 0.75 * u["fee"]))
     kept = np.exp(np.cumsum(np.log(kept).reshape(-1, hops), axis=1)).ravel()
     size = scene.stream.child("amount").uniform(instance.astype(np.uint64))
-    amount = np.floor(scene["amount"] * 100 * np.exp(0.5 * _probit(size)) * kept)
+    amount = np.floor(scene["amount"] * 100 * np.exp(scene["spread"] * _probit(size)) * kept)
     wait = np.where(member == 0, 0.0, 1_800 - np.log(u["delay"]) * scene["delay"] * 3_600)
     wait = _seconds(np.minimum(wait, 20 * scene["delay"] * 3_600))
     wait = np.cumsum(wait.reshape(-1, hops), axis=1).ravel()
@@ -201,7 +201,7 @@ def mule_ring(scene: Scene) -> list[Edit]:
             "device_row": join_rows(ring["unit"].to_numpy(), 0 * member),
             "counterparty_row": party,
             "counterparty_account_id": payee["account_id"],
-            **_transfer(ring, "ICDT/BOOK", at, amount, u["clear"]),
+            **_transfer(scene, ring, "ICDT/BOOK", at, amount, u["clear"]),
         }
     )
     return [
@@ -213,8 +213,9 @@ def mule_ring(scene: Scene) -> list[Edit]:
 SCRIPTS = {"card_testing": card_testing, "account_takeover": account_takeover, "mule_ring": mule_ring}
 
 
-def _transfer(who: pl.DataFrame, kind: str, at: NDArray, amount: F64, clear: F64) -> dict[str, object]:
+def _transfer(scene: Scene, who: pl.DataFrame, kind: str, at: NDArray, amount: F64, clear: F64) -> dict[str, object]:
     """The columns that a transfer made online has like any other."""
+    hours = scene.block.priors("transfer.clearing_hours")
     return {
         "channel": ["transfer"] * who.height,
         "type": [kind] * who.height,
@@ -222,7 +223,7 @@ def _transfer(who: pl.DataFrame, kind: str, at: NDArray, amount: F64, clear: F64
         "amount_minor": np.maximum(amount, 1).astype(np.int64),
         "currency": who["currency"],
         "authorised_at": at,
-        "cleared_at": at + _seconds(1 + clear**4 * 7_200),
+        "cleared_at": at + _seconds(1 + clear**4 * hours * 3_600),
     }
 
 

@@ -126,7 +126,13 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
     even = stream.child("even").uniform(rows) < p("transfer.round_share")
     amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
     party = _known(flows, who, at, stream.child("party").uniform(rows))
-    cleared = at + (1 + np.floor(stream.child("clear").uniform(rows) ** 4 * 7_200)).astype(np.int64) * 1_000_000
+    cleared = (
+        at
+        + (1 + np.floor(stream.child("clear").uniform(rows) ** 4 * p("transfer.clearing_hours") * 3_600)).astype(
+            np.int64
+        )
+        * 1_000_000
+    )
     if kind == RECEIVED:
         return flows.frame(
             who,
@@ -159,7 +165,7 @@ def _known(flows: _Flows, who: NDArray, at: NDArray, u: F64) -> U64:
     people = flows.tables["counterparty"].filter(pl.col("place") >= PEOPLE)
     count = np.bincount(people["customer_id"].to_numpy() - flows.block.first, minlength=len(flows.units))
     first = (np.cumsum(count) - count)[who]
-    pick = first + np.floor(u**1.5 * count[who]).astype(np.int64)
+    pick = first + np.floor(u ** flows.block.priors("transfer.favourite") * count[who]).astype(np.int64)
     there = people["added_at"].to_numpy()[pick] <= at
     return people[ROW].to_numpy()[np.where(there, pick, first)]
 

@@ -34,8 +34,10 @@ def _pairs_balance(entry: pl.DataFrame) -> bool:
     """Whether every two neighbours are one pair that sums to zero: then so do all groups, without grouping."""
     if entry.height % 2 or not entry["ledger_entry_id"].is_sorted():
         return False
+    group = ("account_id", "transaction_ref", "kind")
+    entry = entry.select(*group, "amount_minor")
     one, two = entry.gather_every(2), entry.gather_every(2, 1)
-    same = (one[c].eq_missing(two[c]).all() for c in ("account_id", "transaction_ref", "kind"))
+    same = (one[c].eq_missing(two[c]).all() for c in group)
     return all(same) and bool((one["amount_minor"] + two["amount_minor"] == 0).all())
 
 
@@ -61,13 +63,20 @@ def posted(tables: Lazy) -> pl.DataFrame:
     entry = tables["ledger_entry"].filter(CUSTOMER_SIDE).select(
         "account_id", "transaction_ref", "kind", "amount_minor", "balance_minor"
     )  # fmt: skip
-    booking, reversal = (entry.filter(pl.col("kind") == k) for k in ("booking", "reversal"))
+    booking, reversal = (entry.filter(pl.col("kind") == k).drop("kind") for k in ("booking", "reversal"))
     keys = ["account_id", "transaction_ref"]
+    payment, booking = payment.collect(), booking.collect()
+    single, double = payment["counterparty_account_id"].is_null(), payment["counterparty_account_id"].is_not_null()
+    shared = booking["transaction_ref"].is_in(payment.filter(double)["transaction_ref"].implode())
+    undone = payment.filter("undone").lazy()
+    if _same(payment.filter(single), booking.filter(~shared)):
+        payment, booking = payment.filter(double), booking.filter(shared)
+    payment, booking = payment.lazy(), booking.lazy()
     owner = payment.join(booking, on=keys, how="left").filter(
         pl.col("amount_minor").ne_missing(pl.col("due"))
         | pl.col("balance_minor").ne_missing(pl.col("balance_after_minor"))
     )
-    undone = payment.filter("undone").join(reversal, on=keys, how="left")
+    undone = undone.join(reversal, on=keys, how="left")
     undone = undone.filter(pl.col("amount_minor").ne_missing(-pl.col("due")))
     payee = (
         payment.filter(pl.col("counterparty_account_id").is_not_null())
@@ -82,6 +91,16 @@ def posted(tables: Lazy) -> pl.DataFrame:
             _found("transaction", "transaction_id", undone, "not booked back as reversed"),
             _found("transaction", "transaction_id", payee, "not booked on the account paid"),
         ]
+    )
+
+
+def _same(payment: pl.DataFrame, booking: pl.DataFrame) -> bool:
+    """Whether payments with one account each are, as a set, exactly what was posted, so that none need be looked up. Sets are compared by
+    two sums of row hashes, which costs a fraction of a join."""
+    due = payment.select("account_id", "transaction_ref", "due", "balance_after_minor")
+    done = booking.select("account_id", "transaction_ref", "amount_minor", "balance_minor")
+    return due.height == done.height and all(
+        due.hash_rows(seed).to_numpy().sum() == done.hash_rows(seed).to_numpy().sum() for seed in (1, 2)
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
+import populace
+from populace.core.dataset import generate
 from populace.core.domain import Block
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
@@ -62,3 +66,18 @@ def test_each_customer_is_drawn_by_address_whatever_the_block():
     part = customers(block(first=100, last=130, models={"customer-credit": Model()}), {})["customer"]
     assert whole[100:130].equals(part)
     assert ROW not in whole.columns
+
+
+def test_a_copula_fitted_to_the_public_table_gives_its_credit_columns(public_data: Path, tmp_path: Path):
+    """Hybrid generation from end to end: fit, write, plan with the file, generate."""
+    real = pl.read_csv(public_data / "tabular/credit_default/train.csv.gz")
+    model = populace.fit(real.to_pandas(), model="gaussian-copula", seed=1)
+    populace.save_model(model, tmp_path / "credit.model")
+    models = {"customer-credit": str(tmp_path / "credit.model")}
+    data = generate(make_plan(Spec("finance", size=1_000, seed=1, end="2025-01-03", models=models), DOMAIN))
+    made = data.frames["customer"]
+    assert made["defaulted"].mean() == pytest.approx(real["default"].mean(), abs=0.05)
+    assert (made["months_past_due"] > 0).mean() == pytest.approx((real["pay_0"] > 0).mean(), abs=0.05)
+    late = made.group_by(late=pl.col("months_past_due") > 0).agg(pl.col("defaulted").mean()).sort("late")["defaulted"]
+    assert late[1] > late[0] + 0.15, "the model's dependence comes through: who is late defaults more"
+    assert data.validate().is_empty()
