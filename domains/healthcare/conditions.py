@@ -142,7 +142,6 @@ def _finish(
     care = np.broadcast_to(np.asarray(care), who.shape)
     end = start + duration(block.priors, care, stream.child("duration"), rows)
     kept = np.where(seen, (end <= last) & (onset < last), (onset < first) & (abates > first))
-    onset, abates = np.minimum(onset, last), np.maximum(abates, onset)
     return pl.DataFrame(
         {
             ROW: rows,

@@ -42,11 +42,11 @@ def schedule(block: Block) -> NDArray[np.float64]:
 
 def _check_ups(block: Block, patient: Table) -> Table:
     stream, priors = block.stream.child("encounter", "check-up"), block.priors
-    months = schedule(block)
+    months, late = schedule(block), priors("wellness.slack")
     who = np.repeat(np.arange(patient.height), len(months))
     months = np.tile(months, patient.height)
     rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], np.round(months * 100).astype(np.int64)))
-    slack = np.where(months < 24, months * 0.05, 3.0)
+    slack = np.where(months < 24, months * late["infant"], late["later"])
     due = patient["birth"].to_numpy()[who] + (months + slack * stream.child("slack").uniform(rows)) * MONTH
     share = np.interp(months / 12, priors("wellness.kept")["age"], priors("wellness.kept")["share"])
     start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
@@ -73,7 +73,7 @@ def _follow_ups(block: Block, patient: Table, condition: Table) -> Table:
     address = join_rows(rows[at], k)
     # the first gap starts anywhere for those known before the window, the others a full gap after the finding
     phase = np.where(old[at], stream.child("phase").uniform(rows)[at], 1.0)
-    due = began[at] + (k + phase + 0.2 * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
+    due = began[at] + (k + phase + priors("follow_up.slack") * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
     start = office_time(
         np.maximum(due, began[at] + DAY), priors("encounter.hours")["office"], stream.child("time"), address
     )
@@ -96,13 +96,14 @@ def _influenza_shots(block: Block, patient: Table) -> Table:
     stream, priors = block.stream.child("encounter", "influenza shot"), block.priors
     first = int(np.datetime64(block.window.start, "us").astype("datetime64[Y]").astype(int)) + 1970
     last = int(np.datetime64(block.window.end, "us").astype("datetime64[Y]").astype(int)) + 1970
-    years = np.arange(first, last + 1)
+    years, season = np.arange(first, last + 1), priors("vaccine.season")
     who = np.repeat(np.arange(patient.height), len(years))
     year = np.tile(years, patient.height)
     rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], year))
-    september = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 8
-    # earlier more often than later: the square of a uniform, over September to December
-    day = september.astype("datetime64[D]").astype(np.int64) + np.floor(stream.child("day").uniform(rows) ** 2 * 115)
+    opens = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (season["month"] - 1)
+    day = opens.astype("datetime64[D]").astype(np.int64) + np.floor(
+        stream.child("day").uniform(rows) ** season["early"] * season["days"]
+    )
     start = office_time(day * DAY, priors("encounter.hours")["office"], stream.child("time"), rows)
     coverage = priors("vaccine.influenza")
     age = (start - patient["birth"].to_numpy()[who]) / YEAR

@@ -83,7 +83,7 @@ def _bmi(b: Body) -> NDArray:
 
 
 def _weight(b: Body) -> NDArray:
-    return _bmi(b) * (_height(b) / 100) ** 2 * np.exp(0.01 * b.noise("weight"))
+    return _bmi(b) * (_height(b) / 100) ** 2 * np.exp(b.priors("body.spread")["weight_log"][1] * b.noise("weight"))
 
 
 def _blend(age: NDArray, child: NDArray, adult: NDArray) -> NDArray:
@@ -94,7 +94,8 @@ def _blend(age: NDArray, child: NDArray, adult: NDArray) -> NDArray:
 def _pressure(b: Body, name: str) -> NDArray:
     between, within = b.priors("body.spread")[name]
     share = np.where(b.age < 18, b.priors("body.level")["child_shift"], 1.0)
-    own = between * (b.traits["pressure"] - (name == "diastolic") * 0.3 * b.traits["height"])
+    on_height = b.priors("body.loading").get(f"{name}_on_height", 0.0)
+    own = between * (b.traits["pressure"] + on_height * b.traits["height"])
     disease = b.priors("disease.pressure")[name] * b.has["I10"]
     return at_age(b.priors("body.normal"), name, b.age) + share * own + disease + within * b.noise("pressure")
 
@@ -131,7 +132,9 @@ def _creatinine(b: Body) -> NDArray:
     shift, further = b.priors("disease.creatinine")
     normal = by_sex(b.priors("body.normal"), b.age, b.male, "creatinine_")
     disease = np.where(b.has["N18.9"], shift + further * np.abs(b.traits["control"]), 0.0)
-    own = between * (0.6 * b.traits["renal"] + 0.8 * b.traits["height"])
+    load = b.priors("body.loading")
+    on_renal, on_height = load["creatinine_on_renal"], load["creatinine_on_height"]
+    own = between * (on_renal * b.traits["renal"] + on_height * b.traits["height"])
     return normal * np.exp(own + disease + within * b.noise("creatinine"))
 
 
@@ -163,7 +166,7 @@ def _lactate(b: Body) -> NDArray:
 
 
 def _coma(b: Body) -> NDArray:
-    return b.priors("body.level")["coma"] + 0.3 * b.noise("coma")
+    return b.priors("body.level")["coma"] + b.priors("body.spread")["coma"][1] * b.noise("coma")
 
 
 VALUES = {

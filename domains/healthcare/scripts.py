@@ -202,8 +202,8 @@ def _trajectory(
     at = np.minimum(at, end[who])
     share = (at - arrival[who]) / (end - arrival)[who]
     peak = np.where(dies, level["peak_death"], level["peak_survivor"])[who]
-    rising = level["arrival"] + (1 - level["arrival"]) * np.clip(share / peak, 0, 1) ** 1.5
-    falling = 1 - (1 - level["recovery"]) * np.clip((share - peak) / (1 - peak), 0, 1) ** 0.7
+    rising = level["arrival"] + (1 - level["arrival"]) * np.clip(share / peak, 0, 1) ** level["worsening"]
+    falling = 1 - (1 - level["recovery"]) * np.clip((share - peak) / (1 - peak), 0, 1) ** level["recovering"]
     worsening = (share <= peak) | dies[who]
     severity = np.where(worsening, rising, falling)
     # the round nearest to the peak stands at full severity
@@ -219,8 +219,8 @@ def _trajectory(
         full = rest * shock if code == body.CREATININE else shock
         values[code] = body.report(bodies, code, rest + severity * (full - rest) + spread)
     at_rest, added = priors("sepsis.lactate")
-    noise = np.exp(0.1 * bodies.noise("lactate"))
-    values[body.LACTATE] = body.report(bodies, body.LACTATE, (at_rest + added * severity**1.3) * noise)
+    noise = np.exp(level["lactate_noise"] * bodies.noise("lactate"))
+    values[body.LACTATE] = body.report(bodies, body.LACTATE, (at_rest + added * severity ** level["lactate"]) * noise)
     visit = np.where(k == 0, room_row[who], ward_row[who])
     phase = np.where(top, "peak", np.where(worsening, "deterioration", "recovery"))
     seldom = {body.LACTATE: top | (k % 2 == 0), body.CREATININE: top | (k % 6 == 0)}

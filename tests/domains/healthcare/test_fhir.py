@@ -1,0 +1,197 @@
+"""FHIR views: valid for fhir.resources, closed under reference, and judged the same when someone else has broken them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from fhir.resources.R4B import get_fhir_model_class
+
+import populace
+from populace.core.dataset import Dataset
+from populace.domains.healthcare import DOMAIN
+
+NDJSON, BUNDLE = DOMAIN.views["fhir+ndjson"], DOMAIN.views["fhir+bundle"]
+TYPES = [
+    "Organization",
+    "Practitioner",
+    "Patient",
+    "Encounter",
+    "Condition",
+    "Observation",
+    "MedicationRequest",
+    "Immunization",
+]
+
+
+def tables(data: Dataset) -> dict[str, pl.DataFrame]:
+    return {k: v for k, v in data.frames.items() if k != "label"}
+
+
+def write_ndjson(data: Dataset, folder: Path) -> Path:
+    for name, frame in NDJSON.render(tables(data), {}).items():
+        (folder / f"{name}.ndjson").write_text("".join(f"{t}\n" for t in frame["text"]), "utf-8")
+    return folder
+
+
+def write_bundles(data: Dataset, folder: Path) -> Path:
+    (folder / "Bundle").mkdir()
+    for name, text in BUNDLE.render(tables(data), {})["Bundle"].select("name", "text").rows():
+        (folder / "Bundle" / f"{name}.json").write_text(text, "utf-8")
+    return folder
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["reference"]] if isinstance(value.get("reference"), str) else []
+        return own + [r for child in value.values() for r in references(child)]
+    return [r for child in value for r in references(child)] if isinstance(value, list) else []
+
+
+def test_every_line_is_json_of_its_type_and_a_sample_is_valid_r4(few: Dataset):
+    rendered = NDJSON.render(tables(few), {})
+    assert list(rendered) == TYPES
+    for kind, frame in rendered.items():
+        resources = [json.loads(t) for t in frame["text"]]
+        assert {r["resourceType"] for r in resources} == {kind}
+        model = get_fhir_model_class(kind)
+        for resource in resources[:: max(1, len(resources) // 150)]:
+            model.model_validate(resource)
+
+
+def test_every_row_becomes_one_resource_but_two_blood_pressures_become_one(few: Dataset):
+    rendered = NDJSON.render(tables(few), {})
+    observation = few.frames["observation"]
+    pressures = observation.filter(pl.col("code") == "8462-4").height
+    assert rendered["Observation"].height == observation.height - pressures
+    for kind, table in (("Patient", "patient"), ("Encounter", "encounter"), ("Condition", "condition")):
+        assert rendered[kind].height == few.frames[table].height
+    panels = [json.loads(t) for t in rendered["Observation"]["text"] if "85354-9" in t]
+    assert len(panels) == pressures
+    for panel in panels:
+        high, low = (c["valueQuantity"]["value"] for c in panel["component"])
+        assert low < high
+        assert "valueQuantity" not in panel
+
+
+def test_values_of_a_patient_arrive_in_the_resource(few: Dataset):
+    row = few.frames["patient"].row(0, named=True)
+    patient = json.loads(NDJSON.render(tables(few), {})["Patient"]["text"][0])
+    assert patient["name"][0]["family"] == row["family_name"]
+    assert patient["birthDate"] == row["birth_date"].isoformat()
+    assert patient["gender"] == row["sex"]
+    codes = {e["url"].rsplit("/", 1)[1]: e for e in patient["extension"]}
+    assert codes["us-core-birthsex"]["valueCode"] == row["sex"][0].upper()
+    assert codes["us-core-ethnicity"]["extension"][0]["valueCoding"]["code"] == row["ethnicity"]
+
+
+def test_hostile_names_survive(few: Dataset):
+    name = 'O"Brien \\ \u0007 日本 \u2028'
+    changed = {**tables(few), "patient": few.frames["patient"].with_columns(family_name=pl.lit(name))}
+    assert json.loads(NDJSON.render(changed, {})["Patient"]["text"][0])["name"][0]["family"] == name
+
+
+def test_references_close_in_ndjson(few: Dataset):
+    resources = [json.loads(t) for f in NDJSON.render(tables(few), {}).values() for t in f["text"]]
+    here = [f"{r['resourceType']}/{r['id']}" for r in resources]
+    assert len(set(here)) == len(here)
+    assert {r for resource in resources for r in references(resource)} <= set(here)
+
+
+def test_bundles_may_be_posted_in_the_order_of_their_names(few: Dataset):
+    """Each bundle refers only to itself and to those posted before it."""
+    known: set[str] = set()
+    bundles = dict(BUNDLE.render(tables(few), {})["Bundle"].select("name", "text").rows())
+    assert len(bundles) == few.frames["patient"].height + 2
+    for name in sorted(bundles):
+        bundle = json.loads(bundles[name])
+        assert bundle["type"] == "transaction"
+        for entry in bundle["entry"]:
+            resource = entry["resource"]
+            identity = f"{resource['resourceType']}/{resource['id']}"
+            assert entry["request"] == {"method": "PUT", "url": identity}
+            assert entry["fullUrl"].endswith(identity)
+            known.add(identity)
+        assert {r for e in bundle["entry"] for r in references(e["resource"])} <= known
+
+
+def test_a_block_without_reference_tables_renders_what_it_has(few: Dataset):
+    only = {k: v for k, v in tables(few).items() if k not in ("organization", "practitioner")}
+    assert list(NDJSON.render(only, {})) == TYPES[2:]
+    assert all(n.startswith("patient-") for n in BUNDLE.render(only, {})["Bundle"]["name"])
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Dataset:
+    return populace.generate("healthcare", size=6, seed=3, start="2020-01-01", end="2021-01-01")
+
+
+def test_what_is_written_is_recognised_and_found_valid(tiny: Dataset, tmp_path: Path):
+    lines, bundles = tmp_path / "lines", tmp_path / "bundles"
+    lines.mkdir(), bundles.mkdir()
+    for view, folder in ((NDJSON, write_ndjson(tiny, lines)), (BUNDLE, write_bundles(tiny, bundles))):
+        assert view.recognises is not None
+        assert view.check is not None
+        assert view.recognises(folder)
+        assert view.check(folder).is_empty()
+    assert not NDJSON.recognises(bundles)  # pyright: ignore[reportOptionalCall]
+    assert not BUNDLE.recognises(lines)  # pyright: ignore[reportOptionalCall]
+
+
+def broken(folder: Path, file: str, line: int, change: Any) -> pl.DataFrame:
+    path = folder / file
+    lines = path.read_text("utf-8").splitlines()
+    lines[line] = change(lines[line])
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return NDJSON.check(folder)  # pyright: ignore[reportOptionalCall]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "check"),
+    [
+        ("Observation.ndjson", lambda t: t[:-1], "fhir.json"),
+        ("Observation.ndjson", lambda t: "[]", "fhir.json"),
+        ("Observation.ndjson", lambda t: t.replace('"status":"final",', ""), "fhir.structure"),
+        ("Patient.ndjson", lambda t: t.replace('"birthDate":"', '"birthDate":"x'), "fhir.structure"),
+        ("Condition.ndjson", lambda t: t.replace("Patient/patient-", "Patient/nobody-"), "fhir.reference"),
+        ("Encounter.ndjson", lambda t: t.replace('"id":"encounter-', '"id":"encounter-x-'), "fhir.reference"),
+        (
+            "Immunization.ndjson",
+            lambda t: t.replace('"resourceType":"Immunization"', '"resourceType":"Nonsense"'),
+            "fhir.structure",
+        ),
+    ],
+)
+def test_planted_faults_are_found_and_named(tiny: Dataset, tmp_path: Path, file: str, change: Any, check: str):
+    found = broken(write_ndjson(tiny, tmp_path), file, 0, change)
+    assert (check, file) in set(found.select("check", "table").rows()) or check == "fhir.reference"
+    assert check in set(found["check"])
+
+
+def test_a_second_resource_of_the_same_id_is_found(tiny: Dataset, tmp_path: Path):
+    folder = write_ndjson(tiny, tmp_path)
+    path = folder / "Organization.ndjson"
+    first = path.read_text("utf-8").splitlines()[0]
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(first + "\n")
+    found = NDJSON.check(folder)  # pyright: ignore[reportOptionalCall]
+    assert found.select("check", "table", "row_key").rows() == [("fhir.id", "Organization.ndjson", 23)]
+
+
+def test_the_published_planted_errors_that_structure_can_show_are_found(real_data: Path, tmp_path: Path):
+    """Planted errors of real resources: what fhir.resources can tell (it does not check codes) is found, valid ones pass."""
+    planted = json.loads((real_data / "healthcare/fhir/planted_errors.json").read_text("utf-8"))
+    caught = 0
+    for n, (name, case) in enumerate(planted.items()):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        (folder / f"{case['r']['resourceType']}.ndjson").write_text(json.dumps(case["r"]) + "\n")
+        found = NDJSON.check(folder).filter(pl.col("check") == "fhir.structure")  # pyright: ignore[reportOptionalCall]
+        if case["expect"] == "ok":
+            assert found.is_empty(), name
+        elif case["expect"] == "bad":
+            caught += not found.is_empty()
+    assert caught >= 3
