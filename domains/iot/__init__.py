@@ -1,0 +1,47 @@
+"""IoT: fleets of sensors behind gateways: when they run and are cut off, and what they read."""
+
+from __future__ import annotations
+
+from ...core.derive import number
+from ...core.domain import Block, Domain, Step
+from ...core.priors import load_priors
+from ...core.scenario import load_scenarios
+from ...core.tables import Tables
+from . import population, readings, simulation
+from .population import DEVICES, SCHEMA
+
+
+def _numbered(block: Block, tables: Tables) -> Tables:
+    return {name: number(tables[name], SCHEMA[name], "started_at") for name in ("device_event", "gateway_event")}
+
+
+DOMAIN = Domain(
+    name="iot",
+    doc="Fleets of sensors behind gateways: when they run and are cut off, and what they read.",
+    root="device",
+    schema=SCHEMA,
+    priors=load_priors("iot"),
+    scenarios=load_scenarios("iot"),
+    size=50,
+    window=("2025-03-03", "2025-03-17"),
+    steps=(
+        Step("sites", ("site",), population.sites),
+        Step("gateways", ("gateway",), population.gateways),
+        Step("devices", ("device",), population.devices),
+        Step("channels", ("channel",), population.channels, ("device",)),
+        Step("events", ("device_event", "gateway_event"), simulation.events, ("gateway",)),
+        Step("readings", ("reading",), readings.readings, ("site", "device", "channel", "device_event")),
+    ),
+    derive=(
+        Step("keys", ("device_event", "gateway_event"), _numbered, ("device_event", "gateway_event")),
+        Step(
+            "arrivals",
+            ("reading",),
+            readings.arrivals,
+            ("gateway", "device", "channel", "gateway_event", "reading"),
+        ),
+    ),
+    scripts={},
+    per_unit=DEVICES,
+    block=2,
+)

@@ -1,0 +1,123 @@
+"""What there is: sites, the gateways and devices in them, and the channels of each device."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.priors import Priors
+from ...core.samplers.rules import choose
+from ...core.schema import load_schema
+from ...core.stream import F64, U64, Stream
+from ...core.tables import Table, Tables
+
+SCHEMA = load_schema("iot")
+GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("gateway", "device", "channel"))
+DAY = 86_400_000_000
+
+PROFILES = {
+    "room-climate": ("air-temperature", "relative-humidity", "carbon-dioxide"),
+    "energy-meter": ("active-power", "voltage"),
+    "pump-vibration": ("vibration-velocity", "bearing-temperature"),
+}
+"""The channels of each kind of device, in order."""
+
+
+def sites(block: Block, tables: Tables) -> Tables:
+    stream, units, priors = block.stream.child("site"), block.units, block.priors
+    return {
+        "site": pl.DataFrame(
+            {
+                "site_id": units.astype(np.int64),
+                "kind": _pick(stream.child("kind"), units, priors("site.kind")),
+                "latitude": _between(stream.child("latitude"), units, priors("site.latitude")),
+                "longitude": _between(stream.child("longitude"), units, priors("site.longitude")),
+                "utc_offset_minutes": np.full(len(units), priors("site.utc_offset_minutes")),
+            }
+        )
+    }
+
+
+def gateways(block: Block, tables: Tables) -> Tables:
+    each = block.priors("gateway.per_site")
+    ids = (block.units[:, None] * np.uint64(GATEWAYS) + np.arange(each, dtype=np.uint64)).ravel()
+    key = ids.astype(np.int64)
+    uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
+    return {
+        "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
+            urn=_urn(pl.lit("gateway"), "gateway_id"),
+            backfill_speed=pl.lit(block.priors("gateway.backfill_speed")),
+        )
+    }
+
+
+def fleet(block: Block) -> Table:
+    """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews."""
+    stream, priors = block.stream.child("device"), block.priors
+    ids = np.arange(block.first * DEVICES, block.last * DEVICES, dtype=np.uint64)
+    key = ids.astype(np.int64)
+    site = key // DEVICES
+    low, high = priors("device.age_days")
+    age = low + stream.child("age").integers(ids, high - low + 1)
+    return pl.DataFrame(
+        {
+            "device_id": key,
+            "site_id": site,
+            "gateway_id": site * GATEWAYS + stream.child("gateway").integers(ids, priors("gateway.per_site")),
+            "profile": _pick(stream.child("profile"), ids, priors("device.profile")),
+            "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
+            "installed_on": pl.Series(block.window.start // DAY - age).cast(pl.Int32).cast(pl.Date),
+        }
+    )
+
+
+def devices(block: Block, tables: Tables) -> Tables:
+    product = pl.col("profile").str.replace("-", ".", literal=True)
+    frame = fleet(block).filter(pl.col("device_id") < block.size)
+    return {"device": frame.with_columns(urn=_urn(product, "device_id"))}
+
+
+def channels(block: Block, tables: Tables) -> Tables:
+    """The channels of each device. A device samples all of them at once; its grid starts at a moment of its own."""
+    device, priors = tables["device"], block.priors
+    interval = priors("device.interval_us")
+    kinds = pl.DataFrame(
+        [_kind(profile, k, name, priors) for profile, names in PROFILES.items() for k, name in enumerate(names)]
+    )
+    u = block.stream.child("device", "phase").uniform(device["device_id"].to_numpy())
+    step = device["profile"].replace_strict(interval, return_dtype=pl.Int64).to_numpy()
+    frame = device.select(
+        "device_id",
+        "profile",
+        pl.col("urn").alias("device_urn"),
+        pl.Series("first_sample_at", block.window.start + (u * step).astype(np.int64)),
+        pl.Series("interval_us", step),
+        pl.lit(priors("device.jitter_us")).alias("jitter_us"),
+    ).join(kinds, on="profile", maintain_order="left_right")
+    return {
+        "channel": frame.with_columns(
+            channel_id=pl.col("device_id") * CHANNELS + pl.col("k"),
+            jitter_us=pl.min_horizontal("jitter_us", pl.col("interval_us") // 2),
+            urn=pl.concat_str("device_urn", pl.lit("_"), pl.col("signal").str.replace_all("-", ".", literal=True)),
+        )
+    }
+
+
+def _kind(profile: str, k: int, signal: str, priors: Priors) -> dict[str, object]:
+    prior = priors[f"signal.{signal}"]
+    limits = {name: prior.value[name] for name in ("resolution", "low", "high")}
+    return {"profile": profile, "k": k, "signal": signal, "unit": prior.unit, **limits}
+
+
+def _pick(stream: Stream, rows: U64, shares: dict[str, float]) -> NDArray[np.str_]:
+    return np.array(list(shares))[choose(stream.uniform(rows), list(shares.values()))]
+
+
+def _between(stream: Stream, rows: U64, bounds: list[float]) -> F64:
+    return bounds[0] + stream.uniform(rows) * (bounds[1] - bounds[0])
+
+
+def _urn(product: pl.Expr, key: str) -> pl.Expr:
+    return pl.concat_str(pl.lit("urn:dev:ops:32473-"), product, pl.lit("-"), pl.col(key).cast(pl.String).str.zfill(9))

@@ -1,0 +1,184 @@
+"""Readings: samples while the device is up, and their arrival through a gateway that is cut off at times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.tables import Table, Tables
+from .population import SCHEMA
+from .signals import climate, series
+
+I64 = NDArray[np.int64]
+Outages = Sequence[tuple[int, int]]
+FAN = SCHEMA["reading"].fan
+GOOD, LATE, LIMITED = range(3)
+
+
+def readings(block: Block, tables: Tables) -> Tables:
+    """A sample at each point of the grid at which the device is up: its value, when it was taken and when it would arrive
+    through a gateway that is never cut off."""
+    device, channel = tables["device"], tables["channel"]
+    offsets = dict(tables["site"].select("site_id", "utc_offset_minutes").iter_rows())
+    up = spans(tables["device_event"].filter(state="up"), "device_id")
+    runs = {
+        number: sampled(up.get(device_id, ()), first, interval, jitter)
+        for number, device_id, first, interval, jitter in channel.select(
+            "channel_id", "device_id", "first_sample_at", "interval_us", "jitter_us"
+        ).iter_rows()
+    }
+    total = sum(b - a for spans in runs.values() for a, b in spans)
+    key, owner, observed, received = (np.empty(total, np.int64) for _ in range(4))
+    value = np.empty(total)
+    shared = {s: climate(block, s, offset) for s, offset in offsets.items()}
+    site_of = dict(device.select("device_id", "site_id").iter_rows())
+    at = 0
+    for number, device_id, name, first, interval, jitter in channel.select(
+        "channel_id", "device_id", "signal", "first_sample_at", "interval_us", "jitter_us"
+    ).iter_rows():
+        count = max((b for _, b in runs[number]), default=0)
+        grid = np.arange(count)
+        taken, arrived = _clock(block, number, grid, first, interval, jitter)
+        values = series(
+            block.priors,
+            name,
+            block.stream.child("signal", number),
+            shared[site_of[device_id]],
+            first,
+            interval,
+            count,
+        )
+        for a, b in runs[number]:
+            to = slice(at, at + b - a)
+            np.add(grid[a:b], number * FAN, out=key[to])
+            owner[to] = number
+            observed[to], received[to], value[to] = taken[a:b], arrived[a:b], values[a:b]
+            at += b - a
+    columns = {
+        "reading_id": key,
+        "channel_id": owner,
+        "observed_at": observed,
+        "received_at": received,
+        "value": value,
+    }
+    instants = pl.col("observed_at", "received_at").cast(SCHEMA["reading"].columns["observed_at"].dtype)
+    return {"reading": pl.DataFrame(columns).with_columns(instants)}
+
+
+def _clock(block: Block, number: int, grid: I64, first: int, interval: int, jitter: int) -> tuple[I64, I64]:
+    """When samples are taken, and when they arrive. Neither order is ever disturbed by a delay: both stay below half an interval."""
+    rng = block.stream.child("transport", number).generator()
+    least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
+    taken = rng.integers(0, 1 << 16, len(grid), np.uint16).astype(np.int64)
+    taken *= jitter + 1
+    taken >>= 16
+    taken += first
+    taken += grid * interval
+    delay = rng.standard_exponential(len(grid), np.float32)
+    delay *= tail
+    delay += least
+    np.minimum(delay, interval // 2, out=delay)
+    return taken, taken + delay.astype(np.int64)
+
+
+def sampled(up: Outages, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
+    """The ranges of grid points [a, b) at which a device samples: it is up from the point until the latest that jitter allows."""
+    found = []
+    for t0, t1 in up:
+        a = max(0, -((first - t0) // interval))
+        b = (t1 - 1 - jitter - first) // interval + 1
+        if b > a:
+            found.append((a, b))
+    return found
+
+
+def spans(events: Table, entity: str) -> dict[int, list[tuple[int, int]]]:
+    """Start and end of each entity's events, in order of time, in microseconds since 1970."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    columns = pl.col("started_at", "ended_at").to_physical()
+    for number, t0, t1 in events.select(entity, columns).sort(entity, "started_at").iter_rows():
+        found.setdefault(number, []).append((t0, t1))
+    return found
+
+
+def union(outages: Outages) -> list[tuple[int, int]]:
+    """Outages that overlap or touch, as one."""
+    found: list[tuple[int, int]] = []
+    for a, b in sorted(outages):
+        if found and a <= found[-1][1]:
+            found[-1] = (found[-1][0], max(b, found[-1][1]))
+        else:
+            found.append((a, b))
+    return found
+
+
+def delay(received: I64, outages: Outages, speed: int) -> Iterator[tuple[int, int]]:
+    """Store and forward, in place: what would arrive during an outage arrives after it, in the order in which it was stored and
+    `speed` times as fast as it was measured. Readings made since go out at once, so they overtake the stored ones. What falls into the
+    next outage while it is being sent waits again.
+
+    `received` must be in order of time. Yields the ranges that were worked on.
+    """
+    held = union(outages)
+    lows = np.searchsorted(received, [a for a, _ in held])
+    highs = np.searchsorted(received, [b for _, b in held])
+    last, low_before = 0, 0
+    for (a, b), low, high in zip(held, lows.tolist(), highs.tolist(), strict=True):
+        low = low_before if a <= last else low
+        if high <= low:
+            continue
+        part = received[low:high]
+        waits = (part >= a) & (part < b)
+        part[waits] = b + (part[waits] - a) // speed
+        last, low_before = int(part.max()), low
+        yield low, high
+
+
+def arrivals(block: Block, tables: Tables) -> Tables:
+    """Derive when each reading arrives and what its quality is, from the outages of its gateway as they stand."""
+    reading = tables["reading"]
+    received = reading["received_at"].to_physical().to_numpy().copy()
+    value = reading["value"].to_numpy()
+    quality = np.zeros(reading.height, np.uint8)
+    outages = spans(tables["gateway_event"], "gateway_id")
+    for number, to, gateway, speed in by_channel(tables):
+        mine = received[to]
+        before = mine.copy() if gateway in outages else mine
+        for low, high in delay(mine, outages.get(gateway, ()), speed):
+            quality[to][low:high][mine[low:high] != before[low:high]] = LATE
+        low, high = limits(tables)[number]
+        ends = (value[to] <= low) | (value[to] >= high)
+        if ends.any():
+            quality[to][ends] = LIMITED
+    codes = SCHEMA["reading"].columns["quality"].dtype
+    return {
+        "reading": reading.with_columns(
+            pl.Series("received_at", received).cast(reading.schema["received_at"]),
+            pl.Series("quality", quality).cat.to(codes),
+        )
+    }
+
+
+def limits(tables: Tables) -> Mapping[int, tuple[float, float]]:
+    return {n: (a, b) for n, a, b in tables["channel"].select("channel_id", "low", "high").iter_rows()}
+
+
+def by_channel(tables: Tables) -> Iterator[tuple[int, slice, int, int]]:
+    """For each channel: where its readings stand, its gateway, and how fast that sends what it stored."""
+    owner = tables["reading"]["channel_id"].to_numpy()
+    channel = (
+        tables["channel"]
+        .select("channel_id", "device_id")
+        .join(tables["device"].select("device_id", "gateway_id"), on="device_id", maintain_order="left")
+        .join(tables["gateway"].select("gateway_id", "backfill_speed"), on="gateway_id", maintain_order="left")
+    )
+    numbers = channel["channel_id"].to_numpy()
+    starts, ends = np.searchsorted(owner, numbers), np.searchsorted(owner, numbers, "right")
+    for number, a, b, gateway, speed in zip(
+        numbers.tolist(), starts.tolist(), ends.tolist(), channel["gateway_id"], channel["backfill_speed"], strict=True
+    ):
+        yield number, slice(a, b), gateway, speed
