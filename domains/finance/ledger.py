@@ -84,14 +84,17 @@ def postings(schema: Schema):
         other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
         sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
         signed = payment["amount_minor"].to_numpy() * sign
-        cleared, undone = (payment[c].fill_null(-1).to_numpy() for c in ("cleared_at", "reversed_at"))
-        booked = cleared >= 0
+        cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
+        booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
         # who is posted to, by which transaction, which way, when, why
         legs = []
         for holder, factor in ((own, 1), (other, -1)):
             here = booked & (holder >= 0) & (holder < span)
-            for when, kind, direction in ((cleared, BOOKING, factor), (undone, REVERSAL, -factor)):
-                at = np.flatnonzero(here & (when >= 0))
+            for such, when, kind, direction in (
+                (here, cleared, BOOKING, factor),
+                (here & reversed_, undone, REVERSAL, -factor),
+            ):
+                at = np.flatnonzero(such)
                 legs.append((holder[at], at, signed[at] * direction, when[at], np.full(len(at), kind, np.int8)))
         opening = account["account_id"].to_numpy() - first
         legs.append(

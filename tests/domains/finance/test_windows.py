@@ -1,0 +1,41 @@
+"""Any window and any size makes a valid bank."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from populace.core.dataset import generate
+from populace.core.plan import make_plan
+from populace.core.scenario import parse_request
+from populace.core.spec import Spec
+from populace.domains.finance import DOMAIN
+
+
+@pytest.mark.parametrize(
+    ("size", "start", "end"),
+    [
+        (1, "1950-03-07", "1950-03-08"),
+        (3, "1969-01-30", "1970-02-02"),
+        (30, "2024-02-29", "2024-03-01"),
+        (5, "2020-01-15", "2030-01-15"),
+    ],
+    ids=["one-day-before-1970", "across-1970", "leap-day", "ten-years-of-card-renewals"],
+)
+def test_valid_whatever_the_window(size: int, start: str, end: str):
+    assert generate(make_plan(Spec("finance", size=size, start=start, end=end), DOMAIN)).validate().is_empty()
+
+
+def test_scenarios_fit_into_a_single_day():
+    scenarios = tuple(parse_request(f"{name}:count=1") for name in DOMAIN.scenarios)
+    plan = make_plan(Spec("finance", size=60, start="2025-01-01", end="2025-01-02", scenarios=scenarios), DOMAIN)
+    data = generate(plan)
+    assert data.validate().is_empty()
+    assert set(data.frames["label"]["scenario"]) == set(DOMAIN.scenarios)
+
+
+def test_a_bank_without_purchases_still_balances():
+    settings = {"purchase.per_month": 0, "transfer.per_month": 0, "transfer.received_per_month": 0}
+    data = generate(make_plan(Spec("finance", size=20, settings=settings), DOMAIN))
+    assert "card-present" not in set(data.frames["transaction"]["channel"].cast(pl.String))
+    assert data.validate().is_empty()
