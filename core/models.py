@@ -1,6 +1,6 @@
 """Models: samplers learnt from a table, kept in one file that holds numbers and text and nothing that executes.
 
-A model file is in the safetensors format: arrays as tensors, and in the header's `__metadata__` the card and the columns as JSON.
+A model file is in the safetensors format: arrays as tensors, and in the header's `__metadata__` one JSON text with the card and the columns.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     from safetensors.numpy import save
 
     plain, arrays = model.sampler.state()  # type: ignore[attr-defined]
-    metadata = {"format": FORMAT, "card": json.dumps(dict(model.card)), "state": json.dumps(plain)}
+    # one entry: safetensors writes several in an order that changes from run to run
+    metadata = {FORMAT: json.dumps({"card": dict(model.card), "state": plain})}
     content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, metadata)
     path = Path(path)
     try:
@@ -134,8 +135,9 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     except OSError as error:
         raise UserError(f"model {path}: cannot be read: {error.strerror}") from None
     try:
-        metadata, arrays = _parsed(content)
-        card, plain = json.loads(metadata["card"]), json.loads(metadata["state"])
+        text, arrays = _parsed(content)
+        whole = json.loads(text)
+        card, plain = whole["card"], whole["state"]
         name = card["model"]
         if name not in MODELS:
             raise unknown("model", name, MODELS, f"model {path}")
@@ -215,7 +217,8 @@ def _width(dtype: Any) -> str:
     return "f4" if dtype == pl.Float32 else "f8"
 
 
-def _parsed(content: bytes) -> tuple[dict[str, str], dict[str, NDArray]]:
+def _parsed(content: bytes) -> tuple[str, dict[str, NDArray]]:
+    """The JSON text and the arrays of a model file. Raises ValueError if it is none."""
     from safetensors import SafetensorError, deserialize
 
     size = int.from_bytes(content[:8], "little")
@@ -223,14 +226,16 @@ def _parsed(content: bytes) -> tuple[dict[str, str], dict[str, NDArray]]:
         raise ValueError("its header is cut off")
     header = json.loads(content[8 : 8 + size])
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"its format is '{metadata.get('format')}', expected '{FORMAT}'")
+    if FORMAT not in metadata:
+        raise ValueError(f"its header has no '{FORMAT}'")
     try:
         found = deserialize(content)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
     kinds = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
-    return metadata, {name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found}
+    return metadata[FORMAT], {
+        name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found
+    }
 
 
 def _digest(table: Table) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -160,7 +161,7 @@ class Marginal:
             and len(left) == len(right) == max(len(edges) - 1, 0)
             and edges.dtype == np.float64
             and left.dtype == right.dtype
-            and left.dtype in (np.dtype(np.int64), np.dtype(np.float64))
+            and left.dtype == (np.float64 if dtype.is_float() or dtype.is_decimal() else np.int64)
             and 0.0 <= plain["missing"] <= 1.0
             and (decimals is None or (isinstance(decimals, int) and 0 <= decimals <= 20))
         )
@@ -177,7 +178,13 @@ class Marginal:
             )
         if not sound:
             raise ValueError(f"column '{plain['name']}' is not a distribution")
-        return Marginal(str(plain["name"]), dtype, float(plain["missing"]), edges, left, right, categories, decimals)
+        rebuilt = Marginal(str(plain["name"]), dtype, float(plain["missing"]), edges, left, right, categories, decimals)
+        if categories is None:
+            rebuilt._typed(left)
+            rebuilt._typed(right)
+        else:
+            _ = rebuilt._texts
+        return rebuilt
 
 
 def fit_marginal(values: pl.Series) -> Marginal:
@@ -287,7 +294,8 @@ def dtype_of(text: str, levels: Sequence[str] | None = None) -> Any:
     if text == "Categorical":
         return pl.Categorical()
     if found := re.fullmatch(r"Datetime\((ms|us|ns),([\w/+-]*)\)", text):
-        return pl.Datetime(found[1], found[2] or None)  # type: ignore[arg-type]
+        zone = ZoneInfo(found[2]).key if found[2] else None
+        return pl.Datetime(found[1], zone)  # type: ignore[arg-type]
     if found := re.fullmatch(r"Duration\((ms|us|ns)\)", text):
         return pl.Duration(found[1])  # type: ignore[arg-type]
     if found := re.fullmatch(r"Decimal\((\d{1,2}),(\d{1,2})\)", text):
