@@ -93,24 +93,21 @@ def _triangular(u: F64, low: Values, mode: Values, high: Values) -> F64:
 
 
 def _poisson(u: F64, mean: Values) -> NDArray[np.int64]:
-    from scipy.special import pdtr, pdtrik
+    from scipy.special import pdtr
 
+    top = np.floor(mean + 40 * np.sqrt(mean) + 40)
     if np.ndim(mean) == 0 and mean < 1000:
-        k = np.arange(int(mean + 40 * np.sqrt(mean) + 40))
-        return _search(u, pdtr(k, mean))
-    with np.errstate(all="ignore"):
-        k = np.ceil(pdtrik(u, mean))
-    return _settle(k, u, lambda k: np.where(np.equal(mean, 0), 1.0, pdtr(k, mean)), np.inf)
+        return _search(u, pdtr(np.arange(int(top)), mean))
+    return _bisect(u, lambda k: pdtr(k, mean), top)
 
 
 def _binomial(u: F64, n: Values, p: Values) -> NDArray[np.int64]:
-    from scipy.special import bdtr, bdtrik
+    from scipy.special import bdtr
 
     if np.ndim(n) == 0 and np.ndim(p) == 0 and n < 10_000:
         return _search(u, np.append(bdtr(np.arange(int(n)), int(n), p), 1.0))
-    with np.errstate(all="ignore"):
-        k = np.ceil(bdtrik(u, n, p))
-    return _settle(k, u, lambda k: np.where(np.greater_equal(k, n), 1.0, bdtr(k, np.asarray(n, np.int64), p)), n)
+    n = np.asarray(n, np.int64)
+    return _bisect(u, lambda k: np.where(k >= n, 1.0, bdtr(np.minimum(k, n), n, p)), n)
 
 
 def _search(u: F64, cdf: F64) -> NDArray[np.int64]:
@@ -118,14 +115,14 @@ def _search(u: F64, cdf: F64) -> NDArray[np.int64]:
     return np.minimum(np.searchsorted(cdf, u, side="left"), len(cdf) - 1)
 
 
-def _settle(k: F64, u: F64, cdf: Callable[[F64], F64], top: Values) -> NDArray[np.int64]:
-    """From an approximate inverse to the smallest k with cdf(k) >= u: the continuous inverses may be one off, or fail near zero."""
-    k = np.clip(np.nan_to_num(k, nan=0.0), 0.0, top)
-    for _ in range(3):
-        k = np.where(cdf(k) < u, np.minimum(k + 1, top), k)
-    for _ in range(3):
-        k = np.where((k > 0) & (cdf(np.maximum(k - 1, 0)) >= u), k - 1, k)
-    return k.astype(np.int64)
+def _bisect(u: F64, cdf: Callable[[F64], F64], top: Values) -> NDArray[np.int64]:
+    """The smallest k from 0 to `top` with cdf(k) >= u. The continuous inverses of special functions fail in the far tails."""
+    low, high = np.zeros(len(u)), np.broadcast_to(np.asarray(top, np.float64), np.shape(u))
+    for _ in range(int(np.max(high, initial=0)).bit_length() + 1):
+        middle = np.floor((low + high) / 2)
+        enough = cdf(middle) >= u
+        low, high = np.where(enough, low, np.minimum(middle + 1, high)), np.where(enough, middle, high)
+    return high.astype(np.int64)
 
 
 def _geometric(u: F64, p: Values) -> NDArray[np.int64]:

@@ -245,7 +245,8 @@ def _decimals(v: NDArray) -> int | None:
     if v.dtype.kind == "i":
         return None
     finite = v[np.isfinite(v)]
-    return next((d for d in range(7) if np.array_equal(np.round(finite, d), finite)), None)
+    with np.errstate(over="ignore"):
+        return next((d for d in range(7) if np.array_equal(np.round(finite, d), finite)), None)
 
 
 def numbers(values: pl.Series, dtype: Any) -> tuple[NDArray, NDArray[np.bool_]]:
