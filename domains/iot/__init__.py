@@ -9,6 +9,7 @@ from ...core.scenario import load_scenarios
 from ...core.tables import Tables
 from . import population, readings, simulation
 from .checks import CHECKS
+from .pictures import pictures
 from .population import DEVICES, SCHEMA
 from .scripts import SCRIPTS
 
@@ -47,4 +48,5 @@ DOMAIN = Domain(
     checks=CHECKS,
     per_unit=DEVICES,
     block=2,
+    pictures=pictures,
 )
