@@ -13,6 +13,7 @@ from ...core.tables import Table, Tables
 
 _DAY = 86_400_000_000
 _POINTS = 1_200  # an SVG with more would only be larger
+_DOTS = 400
 
 
 def pictures(tables: Tables) -> list[Picture]:
@@ -40,7 +41,7 @@ def _faults(tables: Tables) -> Picture | None:
         wrong = trace.filter(marked)["observed_at"]
         ax.axvspan(wrong.min(), wrong.max(), color=ALARM, alpha=0.12)
         ax.set_title(f"{scenario}: {about['signal']} in {about['unit_code']}")
-        _days(ax)
+        _dates(ax, "%d %b")
     return Picture(
         "Sensor faults",
         "Traces of the sensors that scenarios cast; what a faulty sensor gave is in red, and labelled row by row.",
@@ -62,7 +63,7 @@ def _availability(event: Table) -> Picture:
     ax = fig.subplots()
     ax.step(edges[:-1].astype("datetime64[us]"), 100 * share, where="post")
     ax.set_ylabel("% of devices up")
-    _days(ax)
+    _dates(ax, "%d %b")
     return Picture(
         "Availability of the fleet",
         "Share of time that devices are up, by the hour: failures, the wait for the crew, repairs and restarts take the rest.",
@@ -87,15 +88,15 @@ def _delay(tables: Tables) -> Picture | None:
         pl.col("channel_id").is_in(channel.implode())
         & pl.col("received_at").is_between(row["started_at"] - margin, row["ended_at"] + margin)
     )
-    near = near.sort("received_at").gather_every(max(1, near.height // _POINTS))
+    near = near.sort("received_at").gather_every(max(1, near.height // _DOTS))
     late = (near["received_at"] - near["observed_at"]).dt.total_microseconds().to_numpy() / 60e6
     fig = figure(6.4, 2.4)
     ax = fig.subplots()
-    ax.scatter(near["received_at"].to_numpy(), late, s=3, color=PALETTE[0])
+    ax.plot(near["received_at"].to_numpy(), late, ".", markersize=3, color=PALETTE[0])
     ax.axvspan(row["started_at"], row["ended_at"], color=ALARM, alpha=0.12)
     ax.set_ylabel("minutes late")
     ax.set_xlabel("arrived at (UTC)")
-    _hours(ax)
+    _dates(ax, "%H:%M")
     return Picture(
         "Arrivals around an outage",
         "Nothing arrives while the gateway is cut off (shaded); then the backlog drains, oldest first, while what is measured since overtakes it.",
@@ -103,15 +104,8 @@ def _delay(tables: Tables) -> Picture | None:
     )
 
 
-def _days(ax: Any) -> None:
+def _dates(ax: Any, form: str) -> None:
     from matplotlib.dates import AutoDateLocator, DateFormatter
 
-    ax.xaxis.set_major_locator(AutoDateLocator(maxticks=8))
-    ax.xaxis.set_major_formatter(DateFormatter("%d %b"))
-
-
-def _hours(ax: Any) -> None:
-    from matplotlib.dates import AutoDateLocator, DateFormatter
-
-    ax.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
-    ax.xaxis.set_major_formatter(DateFormatter("%d %b %H:%M"))
+    ax.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=10))
+    ax.xaxis.set_major_formatter(DateFormatter(form))
