@@ -8,7 +8,10 @@ from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.tables import Tables
 from . import population, readings, simulation
+from .checks import CHECKS
+from .pictures import pictures
 from .population import DEVICES, SCHEMA
+from .scripts import SCRIPTS
 
 
 def _numbered(block: Block, tables: Tables) -> Tables:
@@ -41,7 +44,9 @@ DOMAIN = Domain(
             ("gateway", "device", "channel", "gateway_event", "reading"),
         ),
     ),
-    scripts={},
+    scripts=SCRIPTS,
+    checks=CHECKS,
     per_unit=DEVICES,
     block=2,
+    pictures=pictures,
 )

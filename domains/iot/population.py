@@ -108,7 +108,7 @@ def channels(block: Block, tables: Tables) -> Tables:
 def _kind(profile: str, k: int, signal: str, priors: Priors) -> dict[str, object]:
     prior = priors[f"signal.{signal}"]
     limits = {name: prior.value[name] for name in ("resolution", "low", "high")}
-    return {"profile": profile, "k": k, "signal": signal, "unit": prior.unit, **limits}
+    return {"profile": profile, "k": k, "signal": signal, "unit_code": prior.unit, **limits}
 
 
 def _pick(stream: Stream, rows: U64, shares: dict[str, float]) -> NDArray[np.str_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,9 @@ from .population import SCHEMA
 from .signals import climate, series
 
 I64 = NDArray[np.int64]
-Outages = Sequence[tuple[int, int]]
+Spans = Sequence[tuple[int, int]]
 FAN = SCHEMA["reading"].fan
-GOOD, LATE, LIMITED = range(3)
+LATE, LIMITED = 1, 2  # places in the code list `quality`, where `good` is 0
 
 
 def readings(block: Block, tables: Tables) -> Tables:
@@ -85,7 +85,7 @@ def _clock(block: Block, number: int, grid: I64, first: int, interval: int, jitt
     return taken, taken + delay.astype(np.int64)
 
 
-def sampled(up: Outages, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
+def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
     """The ranges of grid points [a, b) at which a device samples: it is up from the point until the latest that jitter allows."""
     found = []
     for t0, t1 in up:
@@ -105,8 +105,8 @@ def spans(events: Table, entity: str) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-def union(outages: Outages) -> list[tuple[int, int]]:
-    """Outages that overlap or touch, as one."""
+def union(outages: Spans) -> list[tuple[int, int]]:
+    """Spans that overlap or touch, as one."""
     found: list[tuple[int, int]] = []
     for a, b in sorted(outages):
         if found and a <= found[-1][1]:
@@ -116,7 +116,7 @@ def union(outages: Outages) -> list[tuple[int, int]]:
     return found
 
 
-def delay(received: I64, outages: Outages, speed: int) -> Iterator[tuple[int, int]]:
+def delay(received: I64, outages: Spans, speed: int) -> Iterator[tuple[int, int]]:
     """Store and forward, in place: what would arrive during an outage arrives after it, in the order in which it was stored and
     `speed` times as fast as it was measured. Readings made since go out at once, so they overtake the stored ones. What falls into the
     next outage while it is being sent waits again.
@@ -145,15 +145,16 @@ def arrivals(block: Block, tables: Tables) -> Tables:
     value = reading["value"].to_numpy()
     quality = np.zeros(reading.height, np.uint8)
     outages = spans(tables["gateway_event"], "gateway_id")
+    limits = {n: (a, b) for n, a, b in tables["channel"].select("channel_id", "low", "high").iter_rows()}
     for number, to, gateway, speed in by_channel(tables):
         mine = received[to]
         before = mine.copy() if gateway in outages else mine
-        for low, high in delay(mine, outages.get(gateway, ()), speed):
-            quality[to][low:high][mine[low:high] != before[low:high]] = LATE
-        low, high = limits(tables)[number]
+        low, high = limits[number]
         ends = (value[to] <= low) | (value[to] >= high)
         if ends.any():
             quality[to][ends] = LIMITED
+        for a, b in delay(mine, outages.get(gateway, ()), speed):
+            quality[to][a:b][mine[a:b] != before[a:b]] = LATE
     codes = SCHEMA["reading"].columns["quality"].dtype
     return {
         "reading": reading.with_columns(
@@ -161,10 +162,6 @@ def arrivals(block: Block, tables: Tables) -> Tables:
             pl.Series("quality", quality).cat.to(codes),
         )
     }
-
-
-def limits(tables: Tables) -> Mapping[int, tuple[float, float]]:
-    return {n: (a, b) for n, a, b in tables["channel"].select("channel_id", "low", "high").iter_rows()}
 
 
 def by_channel(tables: Tables) -> Iterator[tuple[int, slice, int, int]]:

@@ -1,0 +1,154 @@
+"""What must hold of a fleet and no predicate over one row can say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.checks import violations
+from ...core.domain import Check
+from ...core.tables import Table
+from .readings import FAN, sampled, spans, union
+
+Lazy = Mapping[str, pl.LazyFrame]
+
+NEXT = {"up": ("failed", "restart"), "failed": ("repair",), "repair": ("up",), "restart": ("up",)}
+"""The states that may follow each state of a device."""
+
+
+def on_scale(tables: Lazy) -> Table:
+    found = [violations()]
+    for channel, (key, value) in _channels(tables, "value"):
+        low, high = channel["low"], channel["high"]
+        steps = float(round(1 / channel["resolution"]))
+        if len(value) and (value.min() < low or value.max() > high):
+            found.append(_rows(key, (value < low) | (value > high), f"outside {low} to {high}"))
+        whole = value * steps
+        np.rint(whole, out=whole)
+        whole /= steps
+        if (off := whole != value).any():
+            found.append(_rows(key, off, f"not a multiple of {channel['resolution']}"))
+    return _reported(found)
+
+
+def on_grid(tables: Lazy) -> Table:
+    found = [violations()]
+    for channel, (key, observed) in _channels(tables, "observed_at"):
+        into = key - channel["channel_id"] * FAN
+        into *= -channel["interval_us"]
+        into += observed
+        into -= channel["first_sample_at"]
+        # as an unsigned number, too early is too late as well
+        off = into.view(np.uint64) > np.uint64(channel["jitter_us"])
+        if off.any():
+            found.append(_rows(key, off, f"not within {channel['jitter_us']} us of its point of the grid"))
+    return _reported(found)
+
+
+def gaps_explained(tables: Lazy) -> Table:
+    found = [violations()]
+    up = spans(tables["device_event"].filter(pl.col("state").cast(pl.String) == "up").collect(), "device_id")
+    for channel, (key,) in _channels(tables):
+        grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
+        runs = sampled(up.get(channel["device_id"], ()), *grid)
+        index = key - channel["channel_id"] * FAN
+        expected = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in runs)])
+        if np.array_equal(index, expected):
+            continue
+        found.append(_rows(key, ~np.isin(index, expected), "sampled while the device was down"))
+        if missing := int((~np.isin(expected, index)).sum()):
+            owner = pl.Series([channel["channel_id"]])
+            found.append(violations("", "channel", owner, f"{missing} samples missing while the device was up"))
+    return _reported(found)
+
+
+def arrives_connected(tables: Lazy) -> Table:
+    found = [violations()]
+    outages = spans(tables["gateway_event"].collect(), "gateway_id")
+    if not outages:
+        return _reported(found)
+    gateway = dict(tables["device"].select("device_id", "gateway_id").collect().iter_rows())
+    for channel, (key, received) in _channels(tables, "received_at"):
+        for a, b in union(outages.get(gateway.get(channel["device_id"], -1), ())):
+            if (during := (received >= a) & (received < b)).any():
+                found.append(_rows(key, during, "arrived while its gateway was cut off"))
+    return _reported(found)
+
+
+def transitions(tables: Lazy) -> Table:
+    event = (
+        tables["device_event"].with_columns(pl.col("state").cast(pl.String)).sort("device_id", "started_at").collect()
+    )
+    event = event.with_columns(
+        pl.col("state").shift().over("device_id").alias("before"),
+        pl.col("ended_at").shift().over("device_id").alias("since"),
+    )
+    legal = pl.DataFrame([(a, b) for a, after in NEXT.items() for b in after], ["before", "state"], orient="row")
+    later = event.filter(pl.col("before").is_not_null())
+    illegal = later.join(legal, on=["before", "state"], how="anti")
+    apart = later.filter(pl.col("since") != pl.col("started_at"))
+    return pl.concat(
+        [
+            illegal.select(
+                table=pl.lit("device_event"),
+                row_key="device_event_id",
+                detail=pl.concat_str("state", pl.lit(" after "), "before"),
+            ),
+            apart.select(
+                table=pl.lit("device_event"),
+                row_key="device_event_id",
+                detail=pl.lit("does not start when the state before it ends"),
+            ),
+        ]
+    )
+
+
+CHECKS = (
+    Check(
+        "on-scale",
+        ("channel", "reading"),
+        "a value is a whole multiple of its channel's resolution, within its range",
+        on_scale,
+    ),
+    Check("on-grid", ("channel", "reading"), "a sample is taken at its point of the grid, within the jitter", on_grid),
+    Check(
+        "gaps-explained",
+        ("channel", "reading", "device_event"),
+        "there is a reading at each point of the grid at which the device is up, and at no other",
+        gaps_explained,
+    ),
+    Check(
+        "arrives-connected",
+        ("device", "channel", "reading", "gateway_event"),
+        "nothing arrives through a gateway that is cut off",
+        arrives_connected,
+    ),
+    Check(
+        "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
+    ),
+)
+
+
+def _channels(tables: Lazy, *columns: str) -> Iterator[tuple[dict[str, int], list[NDArray]]]:
+    """Each channel with the keys and some columns of its readings, in order of key."""
+    reading = tables["reading"].select("channel_id", "reading_id", *columns).collect()
+    if not (reading["channel_id"].is_sorted() and reading["reading_id"].is_sorted()):
+        reading = reading.sort("channel_id", "reading_id")
+    arrays = [reading[c].to_physical().to_numpy() for c in ("reading_id", *columns)]
+    owner = reading["channel_id"].to_numpy()
+    channel = tables["channel"].with_columns(pl.col("first_sample_at").to_physical()).collect()
+    numbers = channel["channel_id"].to_numpy()
+    starts, ends = np.searchsorted(owner, numbers), np.searchsorted(owner, numbers, "right")
+    for row, a, b in zip(channel.iter_rows(named=True), starts.tolist(), ends.tolist(), strict=True):
+        yield row, [array[a:b] for array in arrays]
+
+
+def _rows(key: NDArray, broken: NDArray, detail: str) -> Table:
+    return violations("", "reading", pl.Series(key[broken]), detail)
+
+
+def _reported(found: list[Table]) -> Table:
+    return pl.concat(found).drop("check")

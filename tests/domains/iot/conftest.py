@@ -1,0 +1,42 @@
+"""Small fleets, built once: without a scenario, and with each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from populace.core.dataset import Dataset, generate
+from populace.core.plan import make_plan
+from populace.core.scenario import ScenarioRequest
+from populace.core.spec import Spec
+
+SETTINGS = {
+    # a short window of a fleet that fails often enough to see it
+    "watchdog.hours": 20.0,
+    "failure.hours": {"room-climate": 60.0, "energy-meter": 60.0, "pump-vibration": 60.0},
+    "gateway.days_between_outages": 1.0,
+    "device.interval_us": {"room-climate": 60_000_000, "energy-meter": 30_000_000, "pump-vibration": 60_000_000},
+}
+
+
+def fleet(*scenarios: str, count: int = 1, settings: dict | None = None, **parameters: object) -> Dataset:
+    """Twenty devices at two sites for three days."""
+    requests = tuple(ScenarioRequest(name, {"count": count, **parameters}) for name in scenarios)
+    spec = Spec("iot", size=20, end="2025-03-06", scenarios=requests, settings={**SETTINGS, **(settings or {})}, seed=4)
+    return generate(make_plan(spec))
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Dataset]:
+    return fleet
+
+
+@pytest.fixture(scope="session")
+def plain() -> Dataset:
+    return fleet()
+
+
+@pytest.fixture(scope="session")
+def played() -> dict[str, Dataset]:
+    return {name: fleet(name, count=2) for name in ("sensor-drift", "stuck-at", "gateway-outage")}

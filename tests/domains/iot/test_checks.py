@@ -1,0 +1,99 @@
+"""Each check finds a violation planted for it, and names the row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from populace.core.checks import check_tables
+from populace.core.dataset import Dataset
+from populace.domains.iot import DOMAIN
+
+SECOND = dt.timedelta(seconds=1)
+
+
+def found(data: Dataset, table: str, frame: pl.DataFrame) -> set[tuple[str, str, int]]:
+    tables = {**{k: v for k, v in data.frames.items() if k != "label"}, table: frame}
+    return set(check_tables(DOMAIN, tables, set(tables)).select("check", "table", "row_key").iter_rows())
+
+
+def edited(data: Dataset, key: int, **values: object) -> pl.DataFrame:
+    hit = pl.col("reading_id") == key
+    reading = data.frames["reading"]
+    return reading.with_columns(
+        pl.when(hit).then(pl.lit(v)).otherwise(pl.col(c)).cast(reading.schema[c]).alias(c) for c, v in values.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    [
+        ("on-scale", lambda row: {"value": 1e6}),
+        ("on-scale", lambda row: {"value": row["value"] + 0.003}),
+        ("on-grid", lambda row: {"observed_at": row["observed_at"] - 5 * SECOND}),
+        ("reading.received-after-observed", lambda row: {"received_at": row["observed_at"] - SECOND}),
+    ],
+)
+def test_a_planted_reading_is_named(plain: Dataset, check: str, change: Callable[[dict], dict]):
+    row = plain.frames["reading"].filter(quality="good").row(1000, named=True)
+    frame = edited(plain, row["reading_id"], **change(row))
+    assert (check, "reading", row["reading_id"]) in found(plain, "reading", frame)
+    assert not found(plain, "reading", plain.frames["reading"])
+
+
+def test_a_missing_reading_is_missed(plain: Dataset):
+    row = plain.frames["reading"].row(5000, named=True)
+    frame = plain.frames["reading"].filter(pl.col("reading_id") != row["reading_id"])
+    assert found(plain, "reading", frame) == {("gaps-explained", "channel", row["channel_id"])}
+
+
+def test_a_reading_of_a_device_that_is_down_is_named(plain: Dataset):
+    """The log says that the device was down: then its readings of that time are the violations."""
+    event = plain.frames["device_event"].filter(state="up").row(0, named=True)
+    frame = plain.frames["device_event"].with_columns(
+        pl.when(pl.col("device_event_id") == event["device_event_id"])
+        .then(pl.lit("restart").cast(plain.frames["device_event"].schema["state"]))
+        .otherwise("state")
+        .alias("state")
+    )
+    down = plain.frames["reading"].filter(
+        (pl.col("channel_id") // 8 == event["device_id"])
+        & pl.col("observed_at").is_between(event["started_at"], event["ended_at"], closed="left")
+    )
+    names = {
+        key
+        for check, table, key in found(plain, "device_event", frame)
+        if (check, table) == ("gaps-explained", "reading")
+    }
+    assert names == set(down["reading_id"])
+    assert names
+
+
+def test_an_arrival_through_a_cut_is_named(plain: Dataset):
+    late = plain.frames["reading"].filter(quality="late").row(0, named=True)
+    frame = edited(plain, late["reading_id"], received_at=late["observed_at"] + SECOND)
+    assert ("arrives-connected", "reading", late["reading_id"]) in found(plain, "reading", frame)
+
+
+def test_an_illegal_state_and_a_hole_in_the_log_are_named(plain: Dataset):
+    event = plain.frames["device_event"]
+    repair = event.filter(state="repair").row(0, named=True)
+    without = event.filter(
+        ~((pl.col("device_id") == repair["device_id"]) & (pl.col("ended_at") == repair["started_at"]))
+    )
+    assert ("transitions", "device_event", repair["device_event_id"]) in found(plain, "device_event", without)
+    shortened = event.with_columns(
+        pl.when(pl.col("device_event_id") == repair["device_event_id"])
+        .then(pl.col("started_at") + SECOND)
+        .otherwise("started_at")
+        .alias("started_at")
+    )
+    assert ("transitions", "device_event", repair["device_event_id"]) in found(plain, "device_event", shortened)
+
+
+def test_checks_do_not_mind_the_order_of_rows(plain: Dataset):
+    frame = plain.frames["reading"].sample(fraction=1.0, shuffle=True, seed=1)
+    assert {check for check, _, _ in found(plain, "reading", frame)} <= {"reading.key"}

@@ -1,0 +1,136 @@
+"""The event log explains every gap, and arrivals follow from outages: both recomputed here point by point, in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+
+from populace.core.dataset import Dataset
+from populace.core.plan import make_plan
+from populace.core.spec import Spec
+from populace.domains.iot import DOMAIN
+from populace.domains.iot.readings import delay
+from populace.domains.iot.simulation import events
+
+FAN = 100_000_000
+
+
+def micros(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col(pl.Datetime("us", "UTC")).to_physical())
+
+
+def rows(frame: pl.DataFrame) -> list[dict]:
+    return micros(frame).to_dicts()
+
+
+def test_the_event_log_explains_every_gap(plain: Dataset):
+    window = plain.plan.window
+    states: dict[int, list[dict]] = {}
+    for event in rows(plain.frames["device_event"]):
+        states.setdefault(event["device_id"], []).append(event)
+    expected: set[int] = set()
+    for channel in rows(plain.frames["channel"]):
+        up = [(e["started_at"], e["ended_at"]) for e in states[channel["device_id"]] if e["state"] == "up"]
+        index, at = 0, channel["first_sample_at"]
+        while at < window.end:
+            if any(t0 <= at and at + channel["jitter_us"] < t1 for t0, t1 in up):
+                expected.add(channel["channel_id"] * FAN + index)
+            index, at = index + 1, at + channel["interval_us"]
+    assert set(plain.frames["reading"]["reading_id"]) == expected
+    assert plain.frames["device_event"].filter(pl.col("state") != "up").height > 20, "or this proves nothing"
+
+
+def test_states_tile_the_window(plain: Dataset):
+    window = plain.plan.window
+    for _, spans in micros(plain.frames["device_event"]).group_by("device_id"):
+        spans = spans.sort("started_at")
+        edges = [window.start, *spans["ended_at"]]
+        assert spans["started_at"].to_list() == edges[:-1]
+        assert edges[-1] == window.end
+
+
+def test_a_crew_is_at_one_place_at_a_time(plain: Dataset):
+    """One crew for each site: no two of its repairs overlap."""
+    repairs = micros(plain.frames["device_event"].filter(state="repair")).with_columns(site=pl.col("device_id") // 10)
+    assert repairs.height > 3
+    for _, mine in repairs.group_by("site"):
+        mine = mine.sort("started_at")
+        assert (mine["started_at"][1:] >= mine["ended_at"][:-1]).all()
+
+
+def test_arrivals_follow_from_outages(make: Callable[..., Dataset], plain: Dataset, played: dict[str, Dataset]):
+    """The same fleet behind gateways that are never cut off says when each reading would arrive."""
+    never = make(settings={"gateway.days_between_outages": 100_000.0}).frames
+    assert never["gateway_event"].is_empty()
+    at_once = dict(micros(never["reading"]).select("reading_id", "received_at").iter_rows())
+    for data in (plain, played["gateway-outage"]):
+        speed = dict(data.frames["gateway"].select("gateway_id", "backfill_speed").iter_rows())
+        gateway = dict(data.frames["device"].select("device_id", "gateway_id").iter_rows())
+        device = dict(data.frames["channel"].select("channel_id", "device_id").iter_rows())
+        out: dict[int, list[list[int]]] = {}
+        for event in rows(data.frames["gateway_event"].sort("gateway_id", "started_at")):
+            mine, a, b = out.setdefault(event["gateway_id"], []), event["started_at"], event["ended_at"]
+            if mine and a <= mine[-1][1]:
+                mine[-1][1] = max(b, mine[-1][1])
+            else:
+                mine.append([a, b])
+        late = 0
+        reading = micros(data.frames["reading"]).select("reading_id", "channel_id", "received_at", "quality")
+        for key, channel, received, quality in reading.iter_rows():
+            number, at = gateway[device[channel]], at_once[key]
+            for a, b in out.get(number, []):
+                if a <= at < b:
+                    at = b + (at - a) // speed[number]
+            assert received == at
+            assert (quality == "late") == (at != at_once[key])
+            late += quality == "late"
+        assert late > 100, "or this proves nothing"
+
+
+@pytest.mark.parametrize(
+    ("outages", "expected"),
+    [
+        ([], [10, 20, 30, 40, 50]),
+        ([(15, 35)], [10, 35 + 5 // 2, 35 + 15 // 2, 40, 50]),
+        ([(15, 25), (20, 35)], [10, 37, 42, 40, 50]),
+        # the backlog of the first outage is still being sent when the second begins: 28 waits again
+        ([(15, 25), (26, 45)], [10, 45 + 1 // 2, 45 + 4 // 2, 45 + 14 // 2, 50]),
+    ],
+)
+def test_delay_by_hand(outages: list[tuple[int, int]], expected: list[int]):
+    received = np.array([10, 20, 30, 40, 50])
+    for _ in delay(received, outages, 2):
+        pass
+    assert received.tolist() == expected
+
+
+@pytest.mark.parametrize("hours", [40.0, 400.0])
+def test_availability_is_mtbf_over_mtbf_and_mttr(hours: float):
+    """A crew for each device, so nobody waits for another's repair; exponential lives, a thousand of them or more."""
+    settings = {
+        "failure.hours": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), hours),
+        "failure.shape": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), 1.0),
+        "battery.profiles": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), 0),
+        "watchdog.hours": 1e7,
+        "repair.crews": 10,
+    }
+    plan = make_plan(Spec("iot", size=100, start="2024-01-01", end="2026-01-01", settings=settings), DOMAIN)
+    up = down = failures = 0
+    for index in range(plan.blocks):
+        block = plan.block(index)
+        gateways = DOMAIN.steps[1].run(block, {})
+        event = events(block, gateways)["device_event"]
+        length = event.select(pl.col("ended_at") - pl.col("started_at")).to_series()
+        up += length.filter(event["state"] == "up").sum()
+        down += length.filter(event["state"] != "up").sum()
+        failures += (event["state"] == "repair").sum()
+    mttr = plan.priors("repair.response_hours") + plan.priors("repair.work_hours") * np.exp(
+        plan.priors("repair.work_log_sigma") ** 2 / 2
+    )
+    share = hours / (hours + mttr)
+    # the down time of n repairs has a relative error of about 1 / sqrt(n)
+    assert failures > 1000
+    assert abs(down / (up + down) - (1 - share)) < 4 * (1 - share) / np.sqrt(failures)
