@@ -101,7 +101,7 @@ class Marginal:
         x, known = numbers(values, self.dtype)
         piece = np.minimum(np.searchsorted(self.right, x, side="left"), self.pieces - 1)
         before = np.maximum(piece - 1, 0)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             nearer = (self.left[piece] > x) & (x - self.right[before] < self.left[piece] - x)
             piece = np.where(nearer, before, piece)
             width = self.right[piece].astype(np.float64) - self.left[piece]
@@ -115,11 +115,12 @@ class Marginal:
 
     def _between(self, piece: NDArray, share: F64) -> NDArray:
         left, right = self.left[piece], self.right[piece]
-        with np.errstate(invalid="ignore"):
-            step = share * (right.astype(np.float64) - left)
         if self.left.dtype.kind == "i":
+            step = share * (right.astype(np.float64) - left)
             return left + np.round(step / self._grid).astype(np.int64) * self._grid
-        values = np.where(left == right, left, left + step)
+        with np.errstate(invalid="ignore"):
+            values = np.clip((1.0 - share) * left + share * right, left, right)
+        values = np.where(left == right, left, values)
         return values if self.decimals is None else np.round(values, self.decimals)
 
     def _typed(self, values: NDArray) -> pl.Series:
