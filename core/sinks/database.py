@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..schema_text import create_statements
 from ..tables import Table, Tables
 from .folder import WRITERS
-from .stage import Stage, write_atomic
+from .stage import Stage
 
 MANIFEST = "populace_manifest"
 
@@ -35,7 +35,7 @@ class DatabaseSink:
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         for name, table in tables.items():
             if table.height or index == 0:
-                write_atomic(self.stage.part(name, index, "parquet"), lambda p, t=table: WRITERS["parquet"](t, p))
+                self.stage.put_part(name, index, "parquet", lambda p, t=table: WRITERS["parquet"](t, p))
 
     def published(self) -> Mapping[str, Any] | None:
         if not self.target.is_file():

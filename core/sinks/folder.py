@@ -14,7 +14,7 @@ import polars as pl
 from ..domain import Domain, View
 from ..schema import LABEL
 from ..tables import Table, Tables
-from .stage import Stage, publish_folder, read_manifest, write_atomic
+from .stage import Stage, publish_folder, read_manifest
 
 INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
@@ -62,14 +62,14 @@ class FolderSink:
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         for name, table in tables.items():
             if table.height or index == 0:
-                write_atomic(self.stage.part(name, index, self.format), lambda p, t=table: WRITERS[self.format](t, p))
+                self.stage.put_part(name, index, self.format, lambda p, t=table: WRITERS[self.format](t, p))
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
 
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
         made = self.stage.path / "parts"
-        write_atomic(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+        self.stage.put(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         publish_folder(made, self.target)
         return [str(self.target)]
 
@@ -86,12 +86,11 @@ class ViewSink:
         return Stage(self.target)
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
-        write_atomic(self.stage.part(LABEL.name, index, "csv"), lambda p: WRITERS["csv"](tables[LABEL.name], p))
+        self.stage.put_part(LABEL.name, index, "csv", lambda p: WRITERS["csv"](tables[LABEL.name], p))
         for name, frame in self.view.render(tables, reference).items():
-            path = self.stage.part(name, index, "documents")
             if "name" in frame.columns:
                 frame = frame.select(pl.concat_str("name", pl.lit("\t"), "text").alias("text"))
-            write_atomic(path, lambda p, f=frame: write_lines(f["text"], p))
+            self.stage.put_part(name, index, "documents", lambda p, f=frame: write_lines(f["text"], p))
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
@@ -107,7 +106,7 @@ class ViewSink:
                 _split(self.stage.parts(kind.name, "documents"), made / kind.name)
             else:
                 _join(self.stage.parts(kind.name, "documents"), made / f"{kind.name}.{self.view.suffix}", header=False)
-        write_atomic(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+        self.stage.put(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         publish_folder(made, self.target)
         return [str(self.target)]
 

@@ -61,7 +61,7 @@ class Stage:
                         "settings or version differ). Resume it as it was, or run without --resume to start afresh."
                     )
             else:
-                write_atomic(plan, json.dumps({"fingerprint": fingerprint}).encode())
+                self.put(plan, json.dumps({"fingerprint": fingerprint}).encode())
             try:
                 yield
             except Interrupted:
@@ -83,11 +83,15 @@ class Stage:
         return json.loads(path.read_text("utf-8")) if path.exists() else None
 
     def sign(self, index: int, receipt: Mapping[str, Any]) -> None:
-        write_atomic(self.path / "done" / f"{index:06d}.json", json.dumps(receipt, sort_keys=True).encode())
+        self.put(self.path / "done" / f"{index:06d}.json", json.dumps(receipt, sort_keys=True).encode())
 
-    def part(self, table: str, index: int, suffix: str) -> Path:
+    def put(self, path: Path, content: bytes | Callable[[Path], None]) -> None:
+        """Write a file of the stage. Drafts lie apart, so that what a killed process left of one is never published."""
+        write_atomic(path, content, self.path / "drafts")
+
+    def put_part(self, table: str, index: int, suffix: str, write: Callable[[Path], None]) -> Path:
         path = self.path / "parts" / table / f"part-{index:05d}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.put(path, write)
         return path
 
     def parts(self, table: str, suffix: str) -> list[Path]:
@@ -114,10 +118,13 @@ def read_manifest(path: Path) -> Mapping[str, Any] | None:
     return manifest
 
 
-def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
-    """Write a file under another name, then rename: it is whole or absent. `content` is bytes, or writes to the path it is given."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+def write_atomic(path: Path, content: bytes | Callable[[Path], None], drafts: Path | None = None) -> None:
+    """Write a file under another name, then rename: it is whole or absent. `content` is bytes, or writes to the path it is given;
+    `drafts` is where the draft lies meanwhile, on the same disk (beside the file, without)."""
+    drafts = drafts or path.parent
+    for folder in (path.parent, drafts):
+        folder.mkdir(parents=True, exist_ok=True)
+    draft = drafts / f".{path.name}.{os.getpid()}"
     try:
         if callable(content):
             content(draft)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UserError, unknown
 from ..tables import Table
 from .folder import WRITERS
-from .stage import Stage, publish_folder, write_atomic
+from .stage import Stage, publish_folder
 
 NAME = "sample"
 
@@ -27,8 +27,8 @@ def write_table(frame: Table, target: str, format: str = "parquet") -> str:
     stage = Stage(path)
     stage.check()
     with stage.opened("table", resume=False):
-        part = stage.part(NAME, 0, "parquet" if match else format)
-        write_atomic(part, lambda p: WRITERS["parquet" if match else format](frame, p))
+        form = "parquet" if match else format
+        part = stage.put_part(NAME, 0, form, lambda p: WRITERS[form](frame, p))
         if not match:
             publish_folder(stage.path / "parts", path)
             return str(path)

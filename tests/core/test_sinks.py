@@ -150,3 +150,21 @@ def test_text_that_would_upset_a_format_survives(tmp_path: Path):
     for form in ("csv", "ndjson"):
         write(plan(), tmp_path / form, format=form)
         assert read_source(TOY, str(tmp_path / form)).tables["shopper"].equals(generate(plan()).frames["shopper"])
+
+
+def test_what_a_killed_process_left_half_written_is_never_published(tmp_path: Path):
+    stage = open_target(str(tmp_path / "out"), TOY).stage
+
+    def die_half_way(path: Path) -> None:
+        path.write_bytes(b"half")
+        os._exit(1)
+
+    stage.path.mkdir()
+    if (child := os.fork()) == 0:
+        stage.put_part("sale", 0, "parquet", die_half_way)
+    os.waitpid(child, 0)
+    assert [p.read_bytes() for p in stage.path.rglob("*") if p.is_file()] == [b"half"]
+    write(plan(), tmp_path / "out", resume=True)
+    write(plan(), tmp_path / "clean")
+    listed = [sorted(str(p.relative_to(f)) for p in f.rglob("*")) for f in (tmp_path / "out", tmp_path / "clean")]
+    assert listed[0] == listed[1]
