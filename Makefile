@@ -13,8 +13,8 @@ $(SETUP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(SETUP)            ## generate, fit, validate and show all three domains
-	$(BIN)/populace demo
+demo: $(SETUP)            ## generate, fit, validate and show all three domains (REAL=TABLE: with a model of it)
+	$(BIN)/populace demo $(if $(REAL),--real $(REAL))
 
 test: $(SETUP)            ## the tests that every change must pass
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -266,16 +266,19 @@ def fit(table: str, model: str, out: str | None, seed: int) -> None:
 )
 def sample(model: str, rows: int, seed: int, where: tuple[str, ...], targets: tuple[str, ...], format_: str) -> None:
     """Draw rows from a fitted model."""
+    from ..core.manifest import sample_manifest
     from ..core.models import load_model
-    from ..core.sinks.table import write_table
+    from ..core.sinks.table import NAME, write_table
     from ..core.spec import parse_settings
 
-    fitted = load_model(Path(model))
-    frame = fitted.sample_frame(rows, seed=seed, where=parse_settings(where, "--where"))
+    fitted, told = load_model(Path(model)), parse_settings(where, "--where")
+    frame = fitted.sample_frame(rows, seed=seed, where=told)
     if not targets:
         click.echo(frame.write_csv(), nl=False)
+    asked = {"rows": rows, "seed": seed, "where": told}
     for target in targets:
-        click.echo(f"{rows:,} rows written to {write_table(frame, target, format_)}")
+        place = write_table(frame, target, lambda form: sample_manifest(frame, NAME, asked, fitted.card, form), format_)
+        click.echo(f"{rows:,} rows written to {place}")
 
 
 @cli.command(epilog=EPILOG["demo"])

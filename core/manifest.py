@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+import polars as pl
+
 from .checks import check_names
 from .digest import Digest, digest
 from .errors import InvalidData
 from .plan import Plan
-from .schema import LABEL, Schema, TableSchema
+from .schema import LABEL, Column, TableSchema
 from .tables import Table, Tables
 
 CROISSANT_TYPES = {
@@ -95,42 +97,73 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, forma
             raise InvalidData(
                 f"scenario {use.scenario.name} declares that it breaks {', '.join(sorted(missing))}, but no row does"
             )
-    schema = plan.domain.schema
-    specs = {name: spec for name, spec in {**schema.tables, LABEL.name: LABEL}.items() if name in summed["tables"]}
+    known = {**plan.domain.schema.tables, LABEL.name: LABEL}
+    specs = {name: spec for name, spec in known.items() if name in summed["tables"]}
+    doc = f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device."
+    record = {
+        "spec": plan.describe(),
+        "fingerprint": plan.fingerprint,
+        "view": view,
+        "tables": {name: _contents(spec, summed["tables"][name]) for name, spec in specs.items()},
+        "scenarios": [
+            {
+                "name": use.scenario.name,
+                "instances": use.count,
+                "labelled_rows": summed["labelled"].get(use.scenario.name, 0),
+                "breaks": dict(sorted(summed["declared"].get(use.scenario.name, {}).items())),
+            }
+            for use in {u.scenario.name: u for u in plan.uses}.values()
+        ],
+        "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": 0},
+    }
+    return _croissant(f"populace-{plan.domain.name}", doc, specs, None if view else format, record)
+
+
+def sample_manifest(
+    frame: Table, table: str, asked: Mapping[str, Any], card: Mapping[str, Any], format: str
+) -> dict[str, Any]:
+    """Describe rows drawn from a fitted model: what was asked of it, and the model's own card."""
+    columns = {n: Column(n, column_type(t), f"{n}, as the model draws it.", null=True) for n, t in frame.schema.items()}
+    spec = TableSchema(table, f"Rows drawn from a {card['model']}.", "", columns)
+    record = {"spec": dict(asked), "model": dict(card), "tables": {table: _contents(spec, digest(frame))}}
+    return _croissant("populace-sample", spec.doc, {table: spec}, format, record)
+
+
+def column_type(kind: pl.DataType) -> str:
+    """The name that a schema gives to a type of polars."""
+    for name, holds in (
+        ("bool", kind == pl.Boolean),
+        ("date", kind == pl.Date),
+        ("int", kind.is_integer()),
+        ("float", kind.is_numeric()),
+    ):
+        if holds:
+            return name
+    return "instant" if isinstance(kind, pl.Datetime) else "text"
+
+
+def _contents(spec: TableSchema, sums: Digest) -> dict[str, Any]:
+    return {"rows": sums.rows, "digest": str(sums), "columns": {c.name: c.type for c in spec.columns.values()}}
+
+
+def _croissant(
+    name: str, doc: str, specs: Mapping[str, TableSchema], format: str | None, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The description in the standard's terms; without a `format` there are no files of tables to describe."""
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": f"populace-{plan.domain.name}",
-        "description": f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device.",
+        "name": name,
+        "description": doc,
         "version": "1.0.0",
-        "distribution": [] if view else [_files(name, format) for name in specs],
-        "recordSet": [] if view else [_records(spec, schema) for spec in specs.values()],
+        "distribution": [_files(name, format) for name in specs] if format else [],
+        "recordSet": [_records(spec, specs) for spec in specs.values()] if format else [],
         "populace": {
             "version": version("populace"),
             "python": platform.python_version(),
             "libraries": {name: version(name) for name in LIBRARIES},
-            "spec": plan.describe(),
-            "fingerprint": plan.fingerprint,
-            "view": view,
-            "tables": {
-                name: {
-                    "rows": summed["tables"][name].rows,
-                    "digest": str(summed["tables"][name]),
-                    "columns": {c.name: c.type for c in spec.columns.values()},
-                }
-                for name, spec in specs.items()
-            },
-            "scenarios": [
-                {
-                    "name": use.scenario.name,
-                    "instances": use.count,
-                    "labelled_rows": summed["labelled"].get(use.scenario.name, 0),
-                    "breaks": dict(sorted(summed["declared"].get(use.scenario.name, {}).items())),
-                }
-                for use in {u.scenario.name: u for u in plan.uses}.values()
-            ],
-            "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": 0},
+            **record,
         },
     }
 
@@ -145,7 +178,7 @@ def _files(table: str, format: str) -> dict[str, Any]:
     }
 
 
-def _records(spec: TableSchema, schema: Schema) -> dict[str, Any]:
+def _records(spec: TableSchema, specs: Mapping[str, TableSchema]) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": spec.name,
@@ -161,7 +194,7 @@ def _records(spec: TableSchema, schema: Schema) -> dict[str, Any]:
                 "dataType": CROISSANT_TYPES[c.type],
                 "source": {"fileSet": {"@id": f"{spec.name}-files"}, "extract": {"column": c.name}},
                 **(
-                    {"references": {"field": {"@id": f"{c.references}/{schema[c.references].key}"}}}
+                    {"references": {"field": {"@id": f"{c.references}/{specs[c.references].key}"}}}
                     if c.references
                     else {}
                 ),

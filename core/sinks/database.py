@@ -68,8 +68,7 @@ def _load_duckdb(path: Path, statements: list[list[str]], parts: Mapping[str, li
                 connection.execute(statement)
             files = [str(p) for p in parts[table]]
             connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM read_parquet(?)', [files])  # noqa: S608
-        connection.execute(f"CREATE TABLE {MANIFEST} (manifest JSON NOT NULL)")
-        connection.execute(f"INSERT INTO {MANIFEST} VALUES (?)", [manifest])  # noqa: S608
+        _keep_manifest(connection, manifest)
 
 
 def _load_sqlite(path: Path, statements: list[list[str]], parts: Mapping[str, list[Path]], manifest: str) -> None:
@@ -86,8 +85,7 @@ def _load_sqlite(path: Path, statements: list[list[str]], parts: Mapping[str, li
                 frame = _as_text(pl.read_parquet(part)).with_columns(pl.col(pl.Enum, pl.Date).cast(pl.String))
                 if frame.height:
                     cursor.adbc_ingest(table, frame.to_arrow(), mode="append")
-        cursor.execute(f"CREATE TABLE {MANIFEST} (manifest TEXT NOT NULL)")
-        cursor.execute(f"INSERT INTO {MANIFEST} VALUES (?)", (manifest,))  # noqa: S608
+        _keep_manifest(cursor, manifest)
         connection.commit()
 
 
@@ -142,17 +140,24 @@ def _driver_errors(scheme: str) -> Any:
     return Error
 
 
-def load_frame(scheme: str, path: Path, table: str, part: Path) -> None:
+def load_frame(scheme: str, path: Path, table: str, part: Path, manifest: str) -> None:
     """Make a table from one Parquet file, in a new database file, with the types that the driver infers."""
     if scheme == "duckdb":
         import duckdb
 
         with duckdb.connect(str(path)) as connection:
             connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM read_parquet(?)', [str(part)])  # noqa: S608
+            _keep_manifest(connection, manifest)
         return
     import polars as pl
     from adbc_driver_sqlite import dbapi
 
     with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
         cursor.adbc_ingest(table, pl.read_parquet(part).to_arrow(), mode="create")
+        _keep_manifest(cursor, manifest)
         connection.commit()
+
+
+def _keep_manifest(cursor: Any, manifest: str) -> None:
+    cursor.execute(f"CREATE TABLE {MANIFEST} (manifest TEXT NOT NULL)")
+    cursor.execute(f"INSERT INTO {MANIFEST} VALUES (?)", (manifest,))  # noqa: S608

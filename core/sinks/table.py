@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, unknown
 from ..tables import Table
@@ -13,8 +16,10 @@ from .stage import Stage, publish_folder
 NAME = "sample"
 
 
-def write_table(frame: Table, target: str, format: str = "parquet") -> str:
-    """Write `sample/part-00000.<format>` in a new folder, or a table `sample` in a new DuckDB or SQLite file; returns the place.
+def write_table(
+    frame: Table, target: str, manifest: Callable[[str], Mapping[str, Any]], format: str = "parquet"
+) -> str:
+    """Write `sample/part-00000.<format>` and the manifest in a new folder, or a table `sample` in a new DuckDB or SQLite file; returns the place.
 
     Raises UserError if the target exists or cannot be written, or for an unknown format or scheme.
     """
@@ -30,12 +35,14 @@ def write_table(frame: Table, target: str, format: str = "parquet") -> str:
         form = "parquet" if match else format
         part = stage.put_part(NAME, 0, form, lambda p: WRITERS[form](frame, p))
         if not match:
+            text = json.dumps(manifest(form), indent=2, ensure_ascii=False)
+            stage.put(stage.path / "parts" / "manifest.json", text.encode())
             publish_folder(stage.path / "parts", path)
             return str(path)
         from .database import load_frame
 
         draft = stage.path / "whole.db"
-        load_frame(match[1], draft, NAME, part)
+        load_frame(match[1], draft, NAME, part, json.dumps(manifest(form), ensure_ascii=False))
         if path.exists():
             raise UserError(f"target {path} came to exist meanwhile; nothing was overwritten")
         draft.replace(path)

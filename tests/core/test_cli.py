@@ -12,6 +12,7 @@ import pytest
 
 from populace.app.cli import cli, run_command
 from populace.core.domain import domain_names, find_domain
+from populace.core.sinks.database import read_table, stored_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +177,39 @@ def test_it_runs_as_a_program():
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rows = [f"{n % 60 + 18},{'F' if n % 3 else 'M'},{n * 7 % 13 / 2}" for n in range(400)]
+    (tmp_path / "people.csv").write_text("age,sex,score\n" + "\n".join(rows))
+    return tmp_path / "people.csv"
+
+
+@pytest.mark.parametrize("model", ["gaussian-copula", "empirical"])
+def test_fit_and_sample(model: str, table: Path, capsys: pytest.CaptureFixture[str]):
+    assert run_command(["fit", str(table), "--model", model, "--out", "m.model"]) == 0
+    assert "m.model" in capsys.readouterr().out
+    command = ["sample", "m.model", "-n", "50", "--seed", "4", "--where", "sex=M"]
+    assert run_command(command) == 0
+    first = capsys.readouterr().out
+    assert run_command(command) == 0
+    assert capsys.readouterr().out == first
+    assert [line.split(",")[1] for line in first.splitlines()] == ["sex"] + ["M"] * 50
+    assert run_command(["fit", str(table), "--model", model, "--out", "m.model"]) == 2
+
+
+@pytest.mark.parametrize("target", ["twin", "duckdb:///twin.db", "sqlite:///twin.db"])
+def test_samples_go_where_they_are_told_with_a_manifest(target: str, table: Path, tmp_path: Path):
+    assert run_command(["fit", str(table), "--model", "empirical", "--out", "m.model"]) == 0
+    assert run_command(["sample", "m.model", "-n", "50", "--to", target]) == 0
+    assert run_command(["sample", "m.model", "-n", "50", "--to", target]) == 2
+    if target == "twin":
+        assert pl.read_parquet(tmp_path / "twin/sample/part-00000.parquet").height == 50
+        manifest = json.loads((tmp_path / "twin/manifest.json").read_text())
+    else:
+        scheme = target.partition(":")[0]
+        assert read_table(scheme, tmp_path / "twin.db", "sample").height == 50
+        manifest = stored_manifest(scheme, tmp_path / "twin.db")
+    assert manifest["populace"]["model"]["model"] == "empirical"
+    assert manifest["populace"]["tables"]["sample"]["rows"] == 50
