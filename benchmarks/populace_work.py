@@ -16,7 +16,7 @@ from populace.core.samplers.compose import chain
 from populace.core.samplers.rules import Calendar, Choice, Draw
 from populace.core.samplers.text import Address, Email, Name
 from populace.core.sinks import open_target
-from populace.core.sinks.folder import write_lines
+from populace.core.sinks.folder import write_lines, write_parquet
 from populace.core.spec import Spec
 from populace.core.stream import Stream
 from populace.core.tables import ROW
@@ -45,7 +45,7 @@ def people(folder: Path) -> float:
     table = table.with_columns(
         pl.col("birth_days").cast(pl.Int32).cast(pl.Date).alias("birth_date"), pl.col("amount").round(2)
     )
-    table.select(COLUMNS).write_parquet(folder / "x.parquet", compression="snappy")
+    write_parquet(table.select(COLUMNS), folder / "x.parquet")
     return PEOPLE
 
 

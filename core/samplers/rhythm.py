@@ -15,6 +15,7 @@ from ..stream import F64
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+_CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,17 @@ class Clock:
 
     def moment(self, share: F64) -> NDArray[np.int64]:
         """The moment, in microseconds since 1970, before which a share (0 to 1) of all activity lies."""
-        i = np.minimum(self._hour(share), len(self.edges) - 2)
-        width = self.before[i + 1] - self.before[i]
-        into = np.divide(share - self.before[i], width, out=np.zeros(np.shape(share)), where=width > 0)
-        start = self.edges[i]
-        span = self.edges[i + 1] - start
-        return start + np.minimum((np.clip(into, 0.0, 1.0) * span).astype(np.int64), span - 1)
+        shape, share = np.shape(share), np.ravel(share)
+        hour = np.minimum(self._hour(share), len(self.edges) - 2)
+        span = np.diff(self.edges)
+        width = np.diff(self.before)
+        speed = np.divide(span, width, out=np.zeros(len(span)), where=width > 0)
+        out = np.empty(len(share), np.int64)
+        for at in range(0, len(share), _CHUNK):
+            i = hour[at : at + _CHUNK]
+            into = np.maximum((share[at : at + _CHUNK] - self.before[i]) * speed[i], 0.0).astype(np.int64)
+            out[at : at + _CHUNK] = self.edges[i] + np.minimum(into, span[i] - 1)
+        return out.reshape(shape)
 
     def share(self, moment: NDArray) -> F64:
         """The share of all activity that lies before each moment."""

@@ -1,19 +1,15 @@
-"""Names, addresses, companies, e-mail addresses and telephone numbers: Faker's pools for a locale, read once, drawn by vectorised lookup.
+"""Names, addresses, companies, e-mail addresses and telephone numbers, from the pools of a locale.
 
 How the pieces are put together stands in `locales.toml`. City, region and postal code are drawn independently of one another, except
-that a US postal code lies in its state. Which texts a pool holds depends on the installed version of Faker.
+that a US postal code lies in its state. Which texts a pool holds depends on the installed version of Faker. Texts that come whole from
+a pool (given and family name, city, region) are categorical: a code for each row and one text for each code.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-import unicodedata
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,10 +21,9 @@ from ..stream import Stream
 from ..tables import Table, rows
 from .compose import Chain, chain
 from .keys import ascii_text, digit_text, scatter
+from .pools import LANE, Form, entry, fill, form, joined, lanes, large, pool, provider
+from .romanise import romanise
 from .rules import Guide
-
-POOL = 2_048
-"""How many street names, cities and postal codes a locale has, where Faker makes them rather than listing them."""
 
 MAIL_DOMAINS = (
     "example.com", "example.org", "example.net", "mail.example", "post.example", "inbox.example", "web.example", "home.example",
@@ -48,25 +43,32 @@ class Name:
     sex: str | None = None
 
     def __post_init__(self) -> None:
-        _locale(self.locale)
+        entry(self.locale)
 
     @property
     def columns(self) -> tuple[str, ...]:
         return ("given_name", "family_name", "name")
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        entry, address = _locale(self.locale), rows(given)
-        sex = _sexes(given, self.sex)
-        texts, guide = _given_names(self.locale)
-        first = _pick(texts, guide.choose(stream.child("given_name").uniform(address), sex))
-        family = fill(self.locale, entry["family"], stream.child("family_name"), address)
-        for pattern, replacement in entry.get("feminine", ()):
-            family = pl.select(
-                pl.when(pl.Series(sex == 0)).then(family.str.replace(pattern, replacement)).otherwise(family)
-            ).to_series()
-        parts = re.split(r"\{(\w+)\}", entry["name"])
-        pieces = [{"given": first, "family": family}.get(p, p) for p in parts if p]
-        return pl.DataFrame({"given_name": first, "family_name": family}).with_columns(name=_join(pieces))
+        address, names, sex = rows(given), _names(self.locale), _sexes(given, self.sex)
+        u = stream.child("given_name").uniform(address)
+        first = names.either.choose(u) if sex is None else names.by_sex.choose(u, sex)
+        family = names.form.index(stream.child("family_name"), address)
+        if sex is not None and names.feminine:
+            family += np.where(sex == 0, np.uint32(names.feminine), np.uint32(0))[:, None]
+        pieces = [first[:, None], family + np.uint32(len(names.given))]
+        whole = np.concatenate(
+            pieces[::-1] if names.family_first else pieces, axis=1, dtype=np.uint32, casting="unsafe"
+        )
+        return pl.DataFrame(
+            {
+                "given_name": names.given.gather(first),
+                "family_name": names.family.gather(family[:, 0])
+                if family.shape[1] == 1
+                else joined(names.memory, pieces[1]).cast(pl.Categorical),
+                "name": joined(names.memory, whole),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -76,29 +78,28 @@ class Address:
     locale: str = "en_US"
 
     def __post_init__(self) -> None:
-        _locale(self.locale)
+        entry(self.locale)
 
     @property
     def columns(self) -> tuple[str, ...]:
         return ("street", "city", "postal_code", "region")
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        entry, address = _locale(self.locale), rows(given)
-        texts, guide = pool(self.locale, entry["region"])
-        region = guide.choose(stream.child("region").uniform(address))
+        parts, address = entry(self.locale), rows(given)
+        region, city = (form(self.locale, tuple(f)) for f in ([f"{{{parts['region']}}}"], parts["city"]))
+        where = region.index(stream.child("region"), address)[:, 0]
         ranges = _postal_ranges(self.locale)
         if ranges is None:
-            postal = fill(self.locale, entry["postal_code"], stream.child("postal_code"), address)
+            postal = fill(self.locale, parts["postal_code"], stream.child("postal_code"), address)
         else:
-            low, high = ranges[region, 0], ranges[region, 1]
-            number = low + np.floor(stream.child("postal_code").uniform(address) * (high - low + 1)).astype(np.int64)
-            postal = ascii_text(digit_text(number.astype(np.uint64), 5))
+            low, size = ranges[0][where], ranges[1][where]
+            postal = _five_digits().gather(low + ((lanes(stream.child("postal_code"), address, 1)[0] * size) >> LANE))
         return pl.DataFrame(
             {
-                "street": fill(self.locale, entry["street"], stream.child("street"), address),
-                "city": fill(self.locale, entry["city"], stream.child("city"), address),
+                "street": fill(self.locale, parts["street"], stream.child("street"), address),
+                "city": city.codes.gather(city.index(stream.child("city"), address)[:, 0]),
                 "postal_code": postal,
-                "region": _pick(texts, region),
+                "region": region.codes.gather(where),
             }
         )
 
@@ -111,14 +112,14 @@ class Company:
     locale: str = "en_US"
 
     def __post_init__(self) -> None:
-        _locale(self.locale)
+        entry(self.locale)
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        text = fill(self.locale, _locale(self.locale)["company"], stream.child(self.column), rows(given))
+        text = fill(self.locale, entry(self.locale)["company"], stream.child(self.column), rows(given))
         return text.alias(self.column).to_frame()
 
 
@@ -130,14 +131,14 @@ class Phone:
     locale: str = "en_US"
 
     def __post_init__(self) -> None:
-        _locale(self.locale)
+        entry(self.locale)
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        text = fill(self.locale, _locale(self.locale)["phone"], stream.child(self.column), rows(given))
+        text = fill(self.locale, entry(self.locale)["phone"], stream.child(self.column), rows(given))
         return text.alias(self.column).to_frame()
 
 
@@ -157,18 +158,25 @@ class Email:
         return (self.column,)
 
     def sample(self, given: Table, stream: Stream) -> Table:
+        import pyarrow as pa
+
         for name in self.name:
             if name not in given.columns:
                 raise unknown("column", name, given.columns, f"Email {self.column}")
         stream, address = stream.child(self.column), rows(given)
-        first, family = (_romanised(given[name]) for name in self.name)
-        local = _join([first, ".", family])
-        unread = (first == "") | (family == "")
+        (first, one), (family, two) = (_read(given[name]) for name in self.name)
+        texts = pa.concat_arrays([large([f"{n}." for n in first] + family), _mail_ends()])
+        end = (lanes(stream, address, 1)[0] * len(_mail_ends())) >> LANE
+        index = np.stack(
+            [one, two + len(first), end + (len(first) + len(family))], axis=1, dtype=np.uint32, casting="unsafe"
+        )
+        mail = joined(texts, index)
+        unread = (np.array([n == "" for n in first], bool)[one]) | (np.array([n == "" for n in family], bool)[two])
         if unread.any():
-            user = _join(["user", pl.Series(scatter(stream.child("user"), address, 9)).cast(pl.String)])
-            local = pl.select(pl.when(unread).then(user).otherwise(local)).to_series()
-        ends = pl.Series([f"{n}@{d}" for n in range(1, 1000) for d in MAIL_DOMAINS])
-        return _join([local, _pick(ends, stream.integers(address, len(ends)))]).alias(self.column).to_frame()
+            user = pl.Series(scatter(stream.child("user"), address, 9)).cast(pl.String)
+            named = "user" + user + joined(_mail_ends(), end[:, None].astype(np.uint32))
+            mail = named.zip_with(pl.Series(unread), mail)
+        return mail.alias(self.column).to_frame()
 
 
 def person(locale: str = "en_US", sex: str | None = None) -> Chain:
@@ -176,178 +184,95 @@ def person(locale: str = "en_US", sex: str | None = None) -> Chain:
     return chain(Name(locale, sex), Email(), Phone("phone", locale), Address(locale))
 
 
-def locales() -> tuple[str, ...]:
-    """The locales there are."""
-    return tuple(_entries())
+@dataclass(frozen=True, eq=False)
+class _Names:
+    """The names of a locale, ready to draw from."""
 
-
-def fill(locale: str, formats: Sequence[str], stream: Stream, address: NDArray) -> pl.Series:
-    """One text for each row: a format, with each of its slots filled from its pool."""
-    if len(formats) == 1:
-        return _fill_one(locale, formats[0], stream.child(0), address)
-    kind = stream.child("format").integers(address, len(formats))
-    order = np.argsort(kind, kind="stable")
-    parts = [_fill_one(locale, f, stream.child(n), address[kind == n]) for n, f in enumerate(formats)]
-    back = np.empty(len(order), np.uint32)
-    back[order] = np.arange(len(order), dtype=np.uint32)
-    return pl.concat(parts).gather(pl.Series(back))
-
-
-def _fill_one(locale: str, text: str, stream: Stream, address: NDArray) -> pl.Series:
-    pieces = [
-        part if isinstance(part, str) else _pick(part[0], part[1].choose(stream.child(n).uniform(address)))
-        for n, part in enumerate(_slots(locale, text))
-    ]
-    if all(isinstance(p, str) for p in pieces):
-        return pl.Series(pieces * len(address), dtype=pl.String)
-    return _join(pieces)
-
-
-def _join(pieces: Sequence[pl.Series | str]) -> pl.Series:
-    return pl.select(pl.concat_str([pl.lit(p) for p in pieces])).to_series()
-
-
-def _pick(texts: pl.Series, index: NDArray) -> pl.Series:
-    return texts.gather(pl.Series(index.astype(np.uint32)))
-
-
-@lru_cache(maxsize=1024)
-def _slots(locale: str, text: str) -> list[str | tuple[pl.Series, Guide]]:
-    """A format as fixed texts and pools."""
-    slots: list[str | tuple[pl.Series, Guide]] = []
-    for part in re.split(r"(\{\w+\}|[#%]{1,3})", text):
-        if part.startswith("{"):
-            slots.append(pool(locale, part[1:-1]))
-        elif part and part[0] in "#%":
-            texts = ["".join(d) for d in product(*("0123456789" if c == "#" else "123456789" for c in part))]
-            slots.append((pl.Series(texts), Guide.of([[1.0] * len(texts)])))
-        elif part:
-            slots.append(part)
-    return slots
-
-
-@lru_cache(maxsize=1024)
-def pool(locale: str, name: str) -> tuple[pl.Series, Guide]:
-    """The texts of one pool with their weights: our own, or a list that Faker's provider has, or what a method of it makes."""
-    own = _locale(locale).get("pools", {})
-    if name in own:
-        return pl.Series(own[name]), Guide.of([[1.0] * len(own[name])])
-    fake = _faker(locale)
-    for provider in fake.get_providers():
-        listed = getattr(type(provider), name, None)
-        if isinstance(listed, Mapping):
-            return pl.Series(list(listed), dtype=pl.String), Guide.of([list(listed.values())])
-        if isinstance(listed, (list, tuple)) and listed:
-            texts = [t if isinstance(t, str) else t[-1] for t in listed]
-            return pl.Series(texts), Guide.of([[1.0] * len(texts)])
-    fake.seed_instance(f"{locale} {name}")
-    texts = list(dict.fromkeys(getattr(fake, name)() for _ in range(POOL)))
-    return pl.Series(texts), Guide.of([[1.0] * len(texts)])
+    given: pl.Series
+    """Female, then male."""
+    either: Guide
+    by_sex: Guide
+    """Weights for: female, male, either."""
+    form: Form
+    family: pl.Series
+    """The texts of `form`, and where women bear another form, those once more in it."""
+    feminine: int
+    """How far on that form stands; 0 where there is none."""
+    family_first: bool
+    memory: Any
+    """Given names with what stands between the two, then `family`."""
 
 
 @lru_cache(maxsize=128)
-def _given_names(locale: str) -> tuple[pl.Series, Guide]:
-    """Given names of both sexes, with weights for: female, male, either."""
-    (female, f), (male, m) = pool(locale, "first_names_female"), pool(locale, "first_names_male")
-    p, q = np.diff(f.cdf[0], prepend=0.0), np.diff(m.cdf[0], prepend=0.0)
-    none_p, none_q = np.zeros(len(p)), np.zeros(len(q))
-    weights = [np.append(p, none_q), np.append(none_p, q), np.append(p, q)]
-    return pl.concat([female, male]), Guide.of(weights)
+def _names(locale: str) -> _Names:
+    female, male = pool(locale, "first_names_female"), pool(locale, "first_names_male")
+    p, q = (np.array(s.weights or [1.0] * len(s.texts)) / sum(s.weights or [len(s.texts)]) for s in (female, male))
+    weights = [np.append(p, 0 * q), np.append(0 * p, q), np.append(p, q)]
+    parts = entry(locale)
+    names = form(locale, tuple(parts["family"]))
+    family = names.texts
+    if "feminine" in parts:
+        for pattern, replacement in parts["feminine"]:
+            family = tuple(re.sub(pattern, replacement, t) for t in family)
+        family = names.texts + family
+    left, right = parts["name"].split("{given}")
+    before, after = left.replace("{family}", ""), right.replace("{family}", "")
+    given = female.texts + male.texts
+    return _Names(
+        given=pl.Series(given, dtype=pl.Categorical),
+        either=Guide.of([weights[2]]),
+        by_sex=Guide.of(weights),
+        form=names,
+        family=pl.Series(family, dtype=pl.Categorical),
+        feminine=len(names.texts) if "feminine" in parts else 0,
+        family_first="{family}" in left,
+        memory=large([f"{before}{g}{after}" for g in given] + list(family)),
+    )
 
 
-def _sexes(given: Table, column: str | None) -> NDArray[np.int64]:
-    """0 female, 1 male, 2 either."""
+def _sexes(given: Table, column: str | None) -> NDArray[np.int64] | None:
+    """0 female, 1 male, 2 either; nothing where all are either."""
     if column is None:
-        return np.full(given.height, 2)
+        return None
     if column not in given.columns:
         raise unknown("column", column, given.columns, "Name")
     values = given[column].cast(pl.String)
     kinds = {v: 0 if v.lower() in _FEMALE else 1 if v.lower() in _MALE else 2 for v in values.unique().drop_nulls()}
     if not kinds:
-        return np.full(given.height, 2)
+        return None
     return values.replace_strict(list(kinds), list(kinds.values()), default=2, return_dtype=pl.Int64).to_numpy()
 
 
 @lru_cache(maxsize=16)
-def _postal_ranges(locale: str) -> NDArray[np.int64] | None:
-    """The lowest and highest postal code of each region, where Faker knows them."""
-    entry = _locale(locale)
-    if "postal_ranges" not in entry:
+def _postal_ranges(locale: str) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The lowest postal code of each region and how many there are, in the order of the region's form, where Faker knows them."""
+    parts = entry(locale)
+    if "postal_ranges" not in parts:
         return None
-    ranges = getattr(_provider(locale, "address"), entry["postal_ranges"])
-    return np.array([ranges[t] for t in pool(locale, entry["region"])[0]], dtype=np.int64)
-
-
-def _romanised(names: pl.Series) -> pl.Series:
-    """One word of each name in lower-case ASCII letters; empty for null and where there is none."""
-    distinct = names.cast(pl.String).unique().drop_nulls()
-    ascii_names = [romanise(n) for n in distinct]
-    return names.cast(pl.String).replace_strict(distinct, ascii_names, default="", return_dtype=pl.String)
-
-
-@lru_cache(maxsize=1 << 16)
-def romanise(text: str) -> str:
-    """The first word of a text that is no particle, in lower-case ASCII letters; empty where the script cannot be read letter by letter."""
-    text = _japanese().get(text, text)
-    out: list[str] = []
-    for char in unicodedata.normalize("NFC", text):
-        name = unicodedata.name(char, "")
-        if name.startswith("DEVANAGARI"):
-            _devanagari(name, out)
-        elif char in _LETTERS:
-            out.append(_LETTERS[char])
-        else:
-            plain = unicodedata.normalize("NFKD", char)
-            out.append("".join(c for c in plain if not unicodedata.combining(c)))
-    words = re.findall(r"[a-z]+", "".join(out).lower().replace("'", "").replace(".", ""))
-    return next((w for w in words if len(w) > 2), max(words, key=len, default=""))
-
-
-def _devanagari(name: str, out: list[str]) -> None:
-    """Unicode names spell the sound: a letter carries an a, which a vowel sign replaces and a virama drops."""
-    last = name.split()[-1].lower()
-    if " VOWEL SIGN " in name or name.endswith("SIGN VIRAMA"):
-        if out and out[-1].endswith("a"):
-            out[-1] = out[-1][:-1]
-        out.append("" if name.endswith("VIRAMA") else last)
-    elif name.endswith(("SIGN ANUSVARA", "SIGN CANDRABINDU")):
-        out.append("n")
-    elif " LETTER " in name:
-        out.append(last)
-
-
-_LETTERS = {
-    "ß": "ss", "ł": "l", "Ł": "l", "ø": "o", "Ø": "o", "đ": "d", "Đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "ä": "ae", "ö": "oe", "ü": "ue",
-    "Ä": "ae", "Ö": "oe", "Ü": "ue", "þ": "th", "ا": "a", "أ": "a", "إ": "i", "آ": "a", "ب": "b", "ت": "t", "ث": "th", "ج": "j", "ح": "h",
-    "خ": "kh", "د": "d", "ذ": "dh", "ر": "r", "ز": "z", "س": "s", "ش": "sh", "ص": "s", "ض": "d", "ط": "t", "ظ": "z", "ع": "a", "غ": "gh",
-    "ف": "f", "ق": "q", "ك": "k", "ل": "l", "م": "m", "ن": "n", "ه": "h", "و": "w", "ي": "y", "ى": "a", "ة": "a", "ئ": "y", "ؤ": "w",
-}  # fmt: skip
+    ranges = getattr(provider(locale, "address"), parts["postal_ranges"])
+    regions = form(locale, (f"{{{parts['region']}}}",)).texts
+    low, high = np.array([ranges.get(t, (0, 0)) for t in regions], dtype=np.int64).T
+    return low, high - low + 1
 
 
 @lru_cache(maxsize=1)
-def _japanese() -> Mapping[str, str]:
-    provider = _provider("ja_JP", "person")
-    pairs = (*provider.first_name_pairs, *provider.last_name_pairs)
-    return {kanji: romaji for kanji, _, romaji in pairs}
+def _five_digits() -> pl.Series:
+    return ascii_text(digit_text(np.arange(100_000, dtype=np.uint64), 5))
 
 
 @lru_cache(maxsize=1)
-def _entries() -> Mapping[str, dict[str, Any]]:
-    return tomllib.loads((resources.files("populace.core.samplers") / "locales.toml").read_text("utf-8"))
+def _mail_ends() -> Any:
+    return large([f"{n}@{d}" for n in range(1, 1000) for d in MAIL_DOMAINS])
 
 
-def _locale(locale: str) -> dict[str, Any]:
-    if locale not in _entries():
-        raise unknown("locale", locale, _entries())
-    return _entries()[locale]
-
-
-@lru_cache(maxsize=16)
-def _faker(locale: str) -> Any:
-    from faker import Faker
-
-    return Faker(locale)
-
-
-def _provider(locale: str, kind: str) -> Any:
-    return next(p for p in _faker(locale).get_providers() if f"providers.{kind}." in type(p).__module__)
+def _read(names: pl.Series) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct names in lower-case ASCII letters, and the position of each row's among them; empty for null and where it cannot be read."""
+    codes = names.cast(pl.Categorical).to_physical().cast(pl.Int64)
+    code = codes.fill_null(-1).to_numpy() + 1
+    row_of = np.full(int(code.max(initial=0)) + 1, -1)
+    row_of[code] = np.arange(len(code))
+    present = np.flatnonzero(row_of >= 0)
+    texts = names.gather(row_of[present]).cast(pl.String)
+    position = np.empty(len(row_of), np.int64)
+    position[present] = np.arange(len(present))
+    return [romanise(t) if t else "" for t in texts], position[code]

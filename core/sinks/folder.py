@@ -24,8 +24,8 @@ def _as_text(table: Table) -> Table:
 
 
 def write_parquet(table: Table, path: Path) -> None:
-    """Parquet, each type in the encoding that is small and quick for it: keys and times by their differences, measures by their bytes,
-    codes and texts by dictionary."""
+    """Parquet, each type in the encoding that is small and quick for it: keys and times by their differences, measures by their bytes, codes
+    and texts that repeat by dictionary. Texts have no order worth a statistic: what a reader skips by, keys and times, is numbers."""
     import pyarrow.parquet
 
     encodings = {
@@ -37,9 +37,20 @@ def write_parquet(table: Table, path: Path) -> None:
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         path,
         compression="snappy",
-        use_dictionary=[name for name in table.columns if name not in encodings],  # type: ignore[arg-type]
+        use_dictionary=[  # type: ignore[arg-type]
+            name for name in table.columns if name not in encodings and _repeats(table[name])
+        ],
         column_encoding=encodings,
+        write_statistics=list(encodings),  # type: ignore[arg-type]
     )
+
+
+def _repeats(values: pl.Series) -> bool:
+    """Whether a dictionary of the values is worth trying: it is not, if most of the first few thousand differ."""
+    if values.dtype != pl.String:
+        return True
+    first = values.head(4_096)
+    return first.n_unique() * 2 <= len(first)
 
 
 WRITERS: dict[str, Callable[[Table, Path], None]] = {

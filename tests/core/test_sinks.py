@@ -17,6 +17,7 @@ from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
 from populace.core.run import run
 from populace.core.sinks import open_target
+from populace.core.sinks.folder import write_parquet
 from populace.core.source import read_source
 from populace.core.spec import ScenarioRequest, Spec
 from toy import TOY
@@ -168,3 +169,18 @@ def test_what_a_killed_process_left_half_written_is_never_published(tmp_path: Pa
     write(plan(), tmp_path / "clean")
     listed = [sorted(str(p.relative_to(f)) for p in f.rglob("*")) for f in (tmp_path / "out", tmp_path / "clean")]
     assert listed[0] == listed[1]
+
+
+def test_parquet_has_a_dictionary_only_where_values_repeat(tmp_path: Path):
+    import pyarrow.parquet
+
+    table = pl.DataFrame(
+        {"id": [f"C-{n}" for n in range(9_000)], "kind": ["a", "b", None] * 3_000, "n": range(9_000)},
+        schema_overrides={"n": pl.Int64},
+    ).with_columns(code=pl.col("kind").cast(pl.Enum(["a", "b"])))
+    write_parquet(table, tmp_path / "x.parquet")
+    group = pyarrow.parquet.ParquetFile(tmp_path / "x.parquet").metadata.row_group(0)
+    columns = {table.columns[n]: group.column(n) for n in range(group.num_columns)}
+    assert {name for name, column in columns.items() if column.has_dictionary_page} == {"kind", "code"}
+    assert (columns["n"].statistics.min, columns["n"].statistics.max) == (0, 8_999)
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(table)

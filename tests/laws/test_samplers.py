@@ -78,6 +78,9 @@ EXAMPLES: dict[str, Sampler] = {
     "phone": text.Phone("phone", "en_GB"),
     "email": text.Email(),
     "person": text.person("ja_JP"),
+    "people of several countries": switch(
+        "country", {"GB": text.person("en_GB", "sex"), "NL": text.person("es_ES"), None: text.person("ja_JP")}
+    ),
     "chain": chain(Draw("mean", "gamma", shape=2.0), Draw("count", "poisson", mean="mean")),
     "mix": mix([Draw("x", "normal"), Constant("x", 0)], [3, 1]),
     "switch": switch("country", {"GB": Iban("iban", "GB"), "NL": Iban("iban", "NL"), None: Constant("iban", None)}),
