@@ -8,6 +8,7 @@ a pool (given and family name, city, region) are categorical: a code for each ro
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +24,7 @@ from .compose import Chain, chain
 from .keys import ascii_text, digit_text, scatter
 from .pools import LANE, Form, entry, fill, form, joined, lanes, large, pool, provider
 from .romanise import romanise
-from .rules import Guide
+from .rules import Guide, choose
 
 MAIL_DOMAINS = (
     "example.com", "example.org", "example.net", "mail.example", "post.example", "inbox.example", "web.example", "home.example",
@@ -73,12 +74,17 @@ class Name:
 
 @dataclass(frozen=True)
 class Address:
-    """Street with number, city, postal code and region (state, county, prefecture)."""
+    """Street with number, city, postal code and region (state, county, prefecture). `regions` weighs some of the locale's regions by name;
+    without it all are equally likely."""
 
     locale: str = "en_US"
+    regions: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        entry(self.locale)
+        there = pool(self.locale, entry(self.locale)["region"]).texts
+        for name in self.regions or ():
+            if name not in there:
+                raise unknown("region", name, there, f"Address {self.locale}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,7 +93,11 @@ class Address:
     def sample(self, given: Table, stream: Stream) -> Table:
         parts, address = entry(self.locale), rows(given)
         region, city = (form(self.locale, tuple(f)) for f in ([f"{{{parts['region']}}}"], parts["city"]))
-        where = region.index(stream.child("region"), address)[:, 0]
+        if self.regions is None:
+            where = region.index(stream.child("region"), address)[:, 0]
+        else:
+            listed = np.array([region.texts.index(name) for name in self.regions])
+            where = listed[choose(stream.child("region").uniform(address), list(self.regions.values()))]
         ranges = _postal_ranges(self.locale)
         if ranges is None:
             postal = fill(self.locale, parts["postal_code"], stream.child("postal_code"), address)

@@ -32,16 +32,16 @@ def patients(block: Block, _: Tables) -> Tables:
     doctor = _general_practitioner(doctors, last_age, stream, units)
     has_phone = stream.child("has phone").uniform(units) < priors("population.phone")
     has_middle = stream.child("has middle").uniform(units) < priors("population.middle_name")
+    sex = np.where(male, "male", "female")
     adult = np.minimum(last_seen, end) - np.maximum(start, birth + 18 * YEAR)
     frame = pl.DataFrame(
         {
             ROW: units,
             "patient_id": units.astype(np.int64),
             "mrn": identity.mrn(units, stream.child("mrn")),
-            "given_name": identity.given_name(units, male, stream.child("given")),
-            "middle_name": _where(has_middle, identity.given_name(units, male, stream.child("middle"))),
-            "family_name": identity.family_name(units, stream.child("family")),
-            "sex": pl.Series(np.where(male, "male", "female")),
+            **identity.names(units, sex, stream.child("name")),
+            "middle_name": _where(has_middle, identity.names(units, sex, stream.child("middle"))["given_name"]),
+            "sex": sex,
             "birth_date": pl.Series(birth // DAY).cast(pl.Int32).cast(pl.Date),
             "death_at": pl.Series(death).set(pl.Series(death >= end), None).cast(pl.Datetime("us", "UTC")),
             **_background(block, stream, last_age),

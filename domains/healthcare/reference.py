@@ -21,12 +21,11 @@ def organizations(block: Block, _: Tables) -> Tables:
     stream = block.stream.child("organization")
     address = identity.address(rows, stream.child("address"), block.priors("population.state"))
     suffix = {"hospital": "General Hospital", "clinic": "Family Health Center", "urgent": "Urgent Care"}
-    names = identity.pick(identity.cities(), stream.child("name"), rows)
     return {
         "organization": pl.DataFrame(
             {
                 "organization_id": rows.astype(np.int64),
-                "name": [f"{n} {suffix[k]}" for n, k in zip(names, kind, strict=True)],
+                "name": [f"{n} {suffix[k]}" for n, k in zip(address["city"], kind, strict=True)],
                 "kind": kind,
                 **address,
                 "phone": identity.phone(rows, stream.child("phone")),
@@ -52,8 +51,7 @@ def practitioners(block: Block, tables: Tables) -> Tables:
                 "practitioner_id": rows.astype(np.int64),
                 "organization_id": np.where(inside, hospital[rows % len(hospital)], office[rows % len(office)]),
                 "npi": identity.npi(rows, stream.child("npi")),
-                "given_name": identity.given_name(rows, sex == "male", stream.child("given")),
-                "family_name": identity.family_name(rows, stream.child("family")),
+                **identity.names(rows, sex, stream.child("name")),
                 "sex": sex,
                 "specialty": specialty,
             }

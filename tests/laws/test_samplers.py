@@ -73,7 +73,7 @@ EXAMPLES: dict[str, Sampler] = {
     "luhn": Luhn("card"),
     "iban": Iban("iban", "DE"),
     "name": text.Name("pl_PL", "sex"),
-    "address": text.Address("en_US"),
+    "address": text.Address("en_US", {"CA": 2, "NY": 1}),
     "company": text.Company("employer", "fr_FR"),
     "phone": text.Phone("phone", "en_GB"),
     "email": text.Email(),

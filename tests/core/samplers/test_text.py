@@ -124,6 +124,14 @@ def test_american_postal_codes_lie_in_their_state():
         assert len(code) == 5
 
 
+def test_regions_can_be_weighed():
+    made = Address("en_US", {"TX": 3.0, "OH": 1.0}).sample(WHERE, Stream.root(3))["region"].cast(pl.String)
+    assert set(made) == {"TX", "OH"}
+    assert (made == "TX").mean() == pytest.approx(0.75, abs=0.03)
+    with pytest.raises(UserError, match="unknown region 'TN1'"):
+        Address("en_US", {"TN1": 1.0})
+
+
 @pytest.mark.parametrize(
     ("locale", "shape"),
     [("en_GB", r"[A-Z]{1,2}\d[\dA-Z]? \d[A-Z]{2}"), ("de_DE", r"\d{5}"), ("pl_PL", r"\d\d-\d{3}"), ("ja_JP", r"\d{3}-\d{4}"), ("pt_BR", r"\d{5}-\d{3}")],
