@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.priors import Priors
+from ...core.samplers.rules import choose
 from ...core.stream import Stream, join_rows
 from ...core.tables import ROW, Table, Tables
-from .curves import DAY, MINUTE, YEAR, any_time, at_age, by_sex, choose, midnight, office_time
+from .curves import DAY, MINUTE, YEAR, any_time, at_age, by_sex, midnight, office_time
 from .physiology import OBESE, adult_bmi_median
 
 AGES = np.arange(0.0, 110.5, 0.5)

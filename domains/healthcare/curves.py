@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.samplers.rules import choose
 from ...core.stream import Stream
 
 MINUTE = 60_000_000
@@ -61,9 +62,3 @@ def any_time(time: NDArray, weights: list[float], stream: Stream, rows: NDArray)
     """A moment of the same day, its hour drawn by weight."""
     hour = choose(stream.child("hour").uniform(rows), weights)
     return midnight(time) + (hour * 60 + stream.child("minute").integers(rows, 60)) * MINUTE
-
-
-def choose(u: NDArray, weights: Any) -> NDArray[np.int64]:
-    """Indices drawn with the given weights from uniforms."""
-    edges = np.cumsum(np.asarray(weights, np.float64))
-    return np.minimum(np.searchsorted(edges, u * edges[-1], side="right"), len(edges) - 1)

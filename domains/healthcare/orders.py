@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from ...core.domain import Block
+from ...core.samplers.rules import choose
 from ...core.stream import join_rows
 from ...core.tables import ROW, Tables
-from .curves import MINUTE, choose
+from .curves import MINUTE
 from .encounters import SHOT
 from .observations import treated
 

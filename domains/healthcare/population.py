@@ -7,10 +7,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
+from ...core.samplers.rules import choose
 from ...core.stream import Stream
 from ...core.tables import ROW, Tables
 from . import identity
-from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, choose, midnight
+from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, midnight
 from .reference import OFFICE
 
 TRAITS = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
