@@ -56,7 +56,7 @@ def purchases(schema: Schema):
         customer = tables["customer"]
         merchant = block.reference["merchant"]
         zone = customer["country"].to_physical().to_numpy().astype(np.int64)
-        n = poisson(stream.child("count").uniform(units), purchase_rate(block, customer) * block.window.days / MONTH)
+        n = poisson(stream.child("count").uniform(units), purchase_rate(block) * block.window.days / MONTH)
         who, k = siblings(n)
         rows = join_rows(join_rows(units, PURCHASE)[who], k)
         at = _times(block, stream, units, zone, n, who, rows)
@@ -138,14 +138,13 @@ def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
     return days
 
 
-def purchase_rate(block: Block, customer: pl.DataFrame) -> F64:
+def purchase_rate(block: Block) -> F64:
     """Card transactions a month that each customer is expected to make: log-normal, rising with income."""
     p, units = block.priors, block.units
     sigma, rho = p("purchase.rate_log_sigma"), p("purchase.income_correlation")
     z = rho * block.stream.child("customer", "income").normal(units)
     z += np.sqrt(1 - rho**2) * block.stream.child("purchase", "rate").normal(units)
-    rate = p("purchase.per_month") * np.exp(sigma * z - sigma**2 / 2)
-    return rate * np.where(customer["segment"].to_physical().to_numpy() == 1, p("purchase.small_business"), 1.0)
+    return p("purchase.per_month") * np.exp(sigma * z - sigma**2 / 2)
 
 
 def _times(
@@ -213,22 +212,17 @@ def _answers(block: Block, draw: NDArray[np.uint16], online: NDArray[np.bool_], 
 
 
 def _delay(block: Block, draw: NDArray[np.uint16], online: NDArray, cash: NDArray) -> NDArray[np.int64]:
-    from scipy.special import ndtri
-
-    p = block.priors
-    spread = np.exp(p("purchase.clearing_log_sigma") * ndtri((np.arange(LANES) + 0.5) / LANES))
-    hours = p("purchase.clearing_hours")
+    spread = -np.log2((np.arange(LANES) + 0.5) / LANES)
+    hours = block.priors("purchase.clearing_hours")
     seconds = np.stack([np.floor(spread * hours[c] * HOUR / 1e6) for c in ("present", "online", "cash")])
     return (seconds.astype(np.int64) * 1_000_000)[np.where(cash, 2, online.view(np.int8)), draw]
 
 
 def device_used(block: Block, tables: Tables, who: NDArray, at: NDArray[np.int64], draw: NDArray[np.uint16]) -> U64:
-    """The address of the device used: usually the customer's first, another only once it has been seen."""
+    """The address of the device used: any of the customer's that has been seen by then, else the first."""
     device = tables["device"]
     count = np.bincount(device["customer_id"].to_numpy() - block.first, minlength=block.last - block.first)
     first = np.cumsum(count) - count
-    share = block.priors("device.other_share")
-    other = (draw < below(share)) * (1 + (draw & 1)) % count[who]
-    place = first[who] + other
+    place = first[who] + draw % count[who]
     seen = device["first_seen_at"].to_numpy()[place] <= at
     return device[ROW].to_numpy()[np.where(seen, place, first[who])]

@@ -51,7 +51,7 @@ def card_testing(scene: Scene) -> list[Edit]:
             refused = u["answer"] < p("purchase.declined")["05"] * p("purchase.declined_online_factor")
         shop = shops[shop]
         code = np.where(refused, np.where(u["code"] < scene["wrong_code"], "82", "05"), "00")
-        delay = np.exp(p("purchase.clearing_log_sigma") * _probit(u["clear"])) * p("purchase.clearing_hours")["online"]
+        delay = -np.log2(u["clear"]) * p("purchase.clearing_hours")["online"]
         edits.append(
             scene.edit(
                 "insert",

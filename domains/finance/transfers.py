@@ -56,7 +56,8 @@ class _Flows:
         self.paid_here = self.business | (stream.child("paid").uniform(units) < p("salary.share"))
         sigma = p("transfer.rate_log_sigma")
         spread = np.exp(sigma * stream.child("rate").normal(units) - sigma**2 / 2)
-        self.sent, self.received = spread * p("transfer.per_month"), spread * p("transfer.received_per_month")
+        # what one customer sends another receives: on the whole as many and as much
+        self.rate = spread * p("transfer.per_month")
         self.has = {
             place: np.isin(units.astype(np.int64), tables["account"].filter(type=name)["customer_id"].to_numpy())
             for place, name in ((SAVINGS, "savings"), (CREDIT, "credit"))
@@ -65,12 +66,10 @@ class _Flows:
             np.array(list(p("purchase.log_mean").values())) + np.array(list(p("purchase.log_sigma").values())) ** 2 / 2
         )
         share = np.array(list(p("purchase.share").values()))
-        spent = purchase_rate(block, customer) * float(mean @ share / share.sum()) * 100
+        spent = purchase_rate(block) * float(mean @ share / share.sum()) * 100
         self.on_credit = np.where(self.has[CREDIT], spent * p("purchase.credit_share"), 0.0)
-        each = np.exp(p("transfer.log_mean") + p("transfer.log_sigma") ** 2 / 2) * 100
         self.bills = np.stack([self.bill(n, name) for n, name in enumerate(bill_categories(block))], axis=1)
-        out = spent + self.sent * each + self.bills.sum(axis=1)
-        self.left = np.where(self.paid_here, self.income, 0) + self.received * each - out
+        self.left = np.where(self.paid_here, self.income, 0) - spent - self.bills.sum(axis=1)
 
     def bill(self, n: int, category: str) -> F64:
         """The monthly amount of a kind of bill, 0 for customers without it."""
@@ -116,11 +115,10 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
     """Transfers to people, or from them, at hours when people bank online."""
     p, block, units = flows.block.priors, flows.block, flows.units
     stream = flows.stream.child("sent" if kind == SENT else "received")
-    rate = flows.sent if kind == SENT else flows.received
-    n = poisson(stream.child("count").uniform(units), rate * block.window.days / MONTH)
+    n = poisson(stream.child("count").uniform(units), flows.rate * block.window.days / MONTH)
     who, k = siblings(n)
     rows = join_rows(join_rows(units, kind)[who], k)
-    clock = curve(block.window, p("transfer.hour"), [1.0] * 7)
+    clock = curve(block.window, p("purchase.hour"), [1.0] * 7)
     at = instants(clock, flows.zone[who], stream.child("at").uniform(rows))
     amount = np.exp(p("transfer.log_mean") + p("transfer.log_sigma") * stream.child("amount").normal(rows)) * 100
     even = stream.child("even").uniform(rows) < p("transfer.round_share")
@@ -145,7 +143,8 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
             type="RCDT/ESCT",
             direction="CRDT",
         )
-    own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < p("transfer.own_share"))
+    # their own savings are one payee among the others
+    own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < 1 / (1 + _people(flows)[1][who]))
     target = keep(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
     frame = flows.frame(
         who, rows, at, cleared, amount,
@@ -160,10 +159,15 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
     return frame.with_columns(type=issued)
 
 
+def _people(flows: _Flows) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """The people on all lists, and how many are on each customer's."""
+    people = flows.tables["counterparty"].filter(pl.col("place") >= PEOPLE)
+    return people, np.bincount(people["customer_id"].to_numpy() - flows.block.first, minlength=len(flows.units))
+
+
 def _known(flows: _Flows, who: NDArray, at: NDArray, u: F64) -> U64:
     """The address of someone on the customer's list by then; the first person was always on it."""
-    people = flows.tables["counterparty"].filter(pl.col("place") >= PEOPLE)
-    count = np.bincount(people["customer_id"].to_numpy() - flows.block.first, minlength=len(flows.units))
+    people, count = _people(flows)
     first = (np.cumsum(count) - count)[who]
     pick = first + np.floor(u ** flows.block.priors("transfer.favourite") * count[who]).astype(np.int64)
     there = people["added_at"].to_numpy()[pick] <= at
@@ -186,8 +190,8 @@ def _salaries(flows: _Flows) -> pl.DataFrame:
 
 
 def _bills(flows: _Flows, n: int, category: str) -> pl.DataFrame:
-    """A direct debit a month to one creditor, metered bills a little different each time."""
-    block, p, stream = flows.block, flows.block.priors, flows.stream.child("bill", category)
+    """A direct debit a month to one creditor, the year's cost in equal instalments."""
+    block, stream = flows.block, flows.stream.child("bill", category)
     who, rows, at = flows.monthly(BILL + n, 1 + stream.child("day").integers(flows.units, 28))
     at = at + HOUR + stream.child("at").integers(rows, 3 * 3_600) * 1_000_000
     merchant = block.reference["merchant"]
@@ -196,9 +200,8 @@ def _bills(flows: _Flows, n: int, category: str) -> pl.DataFrame:
     cell = flows.zone * cells + len(purchase_categories(block)) + n
     share = np.cumsum(merchant["popularity"].to_numpy()[:each])
     creditor = cell * each + np.minimum(np.searchsorted(share, stream.child("creditor").uniform(flows.units)), each - 1)
-    wobble = np.exp(p("bill.wobble") * stream.child("wobble").normal(rows)) if category == "utilities" else 1.0
     frame = flows.frame(
-        who, rows, at, at + 4 * HOUR, np.round(flows.bills[who, n] * wobble),
+        who, rows, at, at + 4 * HOUR, np.round(flows.bills[who, n]),
         merchant_id=creditor[who], mcc=merchant["mcc"].gather(creditor[who]), country=merchant["country"].gather(creditor[who]),
         channel="direct-debit", type="RDDT/ESDD", direction="DBIT",
     )  # fmt: skip
@@ -232,11 +235,11 @@ def _standing_orders(flows: _Flows) -> list[pl.DataFrame]:
 
 
 def _fees(flows: _Flows) -> pl.DataFrame:
+    """German accounts have a monthly fee; British banking is free while in credit."""
     p = flows.block.priors
-    charged = flows.stream.child("fee").uniform(flows.units) < p("account.fee_share")
     who, rows, at = flows.monthly(FEE)
     frame = flows.frame(
         who, rows, at + HOUR, at + HOUR, np.full(len(who), p("account.fee_minor")),
         channel="fee", type="MDOP/CHRG", direction="DBIT",
     )  # fmt: skip
-    return frame.filter(pl.Series(charged[who]))
+    return frame.filter(pl.Series(flows.zone[who] == 1))

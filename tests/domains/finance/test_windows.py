@@ -35,7 +35,7 @@ def test_scenarios_fit_into_a_single_day():
 
 
 def test_a_bank_without_purchases_still_balances():
-    settings = {"purchase.per_month": 0, "transfer.per_month": 0, "transfer.received_per_month": 0}
+    settings = {"purchase.per_month": 0, "transfer.per_month": 0}
     data = generate(make_plan(Spec("finance", size=20, settings=settings), DOMAIN))
     assert "card-present" not in set(data.frames["transaction"]["channel"].cast(pl.String))
     assert data.validate().is_empty()
