@@ -87,6 +87,60 @@ def test_the_figures_asked_for_are_those_of_the_baskets(public_data: Path):
     assert P("purchase.log_sigma")["groceries"] == pytest.approx(stats["amount_sigma"], abs=0.005)
 
 
+def test_the_figures_measured_on_the_baskets_are_theirs(public_data: Path):
+    trips = pl.read_parquet(public_data / "finance/retail_baskets/baskets.parquet")
+    stores = trips.group_by("household_id", "store_id").agg(pl.len(), first=pl.col("ts").min())
+    ranked = stores.with_columns(rank=pl.col("len").rank("ordinal", descending=True).over("household_id"))
+    usual = ranked.filter(pl.col("rank") <= 4).group_by("rank").agg(pl.col("len").sum()).sort("rank")["len"]
+    assert P("purchase.usual") == pytest.approx((usual / usual.sum()).to_list(), abs=0.005)
+    each = stores.height / stores["household_id"].n_unique()
+    assert 1 + P("counterparty.people") == pytest.approx(each, abs=0.05)
+    assert P("transfer.favourite") == pytest.approx(np.log(each) / -np.log(usual[0] / trips.height), abs=0.05)
+    middle = trips["ts"].min() + (trips["ts"].max() - trips["ts"].min()) / 2  # type: ignore[operator]
+    assert P("counterparty.added_before") == pytest.approx((stores["first"] < middle).mean(), abs=0.01)
+
+
+def test_the_figures_measured_on_the_bank_ledger_are_its_own(public_data: Path):
+    moved = pl.read_csv(public_data / "tabular/berka/trans.csv.gz", infer_schema_length=None)
+    moved = moved.with_columns(pl.col("date").str.to_date(), symbol=pl.col("k_symbol").fill_null("")).sort("trans_id")
+    moved = moved.with_columns(month=pl.col("date").dt.strftime("%Y-%m")).sort(
+        "account_id", "date", maintain_order=True
+    )
+    paid_in = moved.filter((pl.col("type") == "credit") & (pl.col("symbol") != "interest credited"))
+    months = pl.col("date").max() - pl.col("date").min()
+    account = (
+        moved.group_by("account_id")
+        .agg(months=months.dt.total_days() / 30.4375, seen=pl.col("month").n_unique())
+        .join(paid_in.group_by("account_id").agg(pl.col("amount").sum(), paid=pl.col("month").n_unique()), "account_id")
+    )
+    assert P("salary.share") == pytest.approx((account["paid"] / account["seen"] >= 0.8).mean(), abs=0.01)
+    inflow = pl.col("amount") / pl.col("months")
+    account = account.filter(pl.col("months") > 6).select("account_id", "months", inflow=inflow)
+
+    ends = moved.group_by("account_id", "month", maintain_order=True).agg(pl.col("balance").last())
+    held = ends.join(account, "account_id").filter(pl.col("balance") > 0)
+    log = (held["balance"] / held["inflow"]).log()
+    assert P("account.opening_months_log_mean") == pytest.approx(log.mean(), abs=0.02)
+    assert P("account.opening_months_log_sigma") == pytest.approx(log.std(), abs=0.02)
+
+    sent = moved.filter(operation="remittance to another bank").join(account, "account_id")
+    free = sent.filter(pl.col("symbol").str.strip_chars() == "")
+    log = (free["amount"] / free["inflow"]).log()
+    assert P("transfer.log_mean") - P("customer.income_log_mean") == pytest.approx(log.mean(), abs=0.02)
+    assert P("transfer.log_sigma") == pytest.approx(log.std(), abs=0.02)
+    rate = sent.group_by("account_id", "months").len().select((pl.col("len") / pl.col("months")).log()).to_series()
+    assert P("transfer.rate_log_sigma") == pytest.approx(rate.std(), abs=0.02)
+
+    withdrawn = pl.col("operation").is_in(["withdrawal in cash", "credit card withdrawal"]) & (pl.col("symbol") == "")
+    often = moved.filter(withdrawn).group_by("account_id").len().join(account, "account_id")
+    related = np.corrcoef(np.log(often["len"] / often["months"]), np.log(often["inflow"]))[0, 1]
+    assert P("purchase.income_correlation") == pytest.approx(related, abs=0.02)
+    cash = moved.filter(withdrawn | (pl.col("operation") == "credit in cash"))["amount"]
+    assert P("transfer.round_share") == pytest.approx((cash % 100 == 0).mean(), abs=0.01)
+    orders = pl.read_csv(public_data / "tabular/berka/order.csv.gz").filter(k_symbol="SIPO")["amount"]
+    assert P("bill.log_sigma") == pytest.approx(orders.log().std(), abs=0.01)
+
+
 def test_credit_columns_by_rule_are_like_the_public_table(base: Dataset, public_data: Path):
     real = pl.read_csv(public_data / "tabular/credit_default/train.csv.gz")
     made = base.frames["customer"]
