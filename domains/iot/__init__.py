@@ -47,6 +47,6 @@ DOMAIN = Domain(
     scripts=SCRIPTS,
     checks=CHECKS,
     per_unit=DEVICES,
-    block=2,
+    block=1,
     pictures=pictures,
 )

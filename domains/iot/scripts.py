@@ -28,11 +28,8 @@ def sensor_drift(scene: Scene) -> list[Edit]:
         def fault(values: F64, at: I64, sigma: float) -> F64:
             most = scene["severity"] * sigma
             # a drift that would leave the range goes the other way
-            sign = (
-                1.0
-                if values.mean() - most < channel["low"] or (up and values.mean() + most < channel["high"])
-                else -1.0
-            )
+            down = values.min() - most > channel["low"] and (not up or values.max() + most > channel["high"])
+            sign = -1.0 if down else 1.0
             ramp = (at - at[0]) / max(1, int(at[-1] - at[0]))
             return values + sign * most * ramp
 

@@ -12,7 +12,7 @@ from populace.core.dataset import Dataset
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
 from populace.domains.iot import DOMAIN
-from populace.domains.iot.readings import delay
+from populace.domains.iot.readings import delay, sampled
 from populace.domains.iot.simulation import events
 
 FAN = 100_000_000
@@ -41,6 +41,19 @@ def test_the_event_log_explains_every_gap(plain: Dataset):
             index, at = index + 1, at + channel["interval_us"]
     assert set(plain.frames["reading"]["reading_id"]) == expected
     assert plain.frames["device_event"].filter(pl.col("state") != "up").height > 20, "or this proves nothing"
+
+
+def test_sampled_points_are_those_that_brute_force_finds():
+    rng = np.random.default_rng(7)
+    for _ in range(500):
+        first, interval = int(rng.integers(0, 20)), int(rng.integers(1, 12))
+        jitter = int(rng.integers(0, interval // 2 + 1))
+        edges = np.unique(rng.integers(0, 100, 6)).tolist()
+        up = list(zip(edges[::2], edges[1::2], strict=False))
+        points = [
+            i for i in range(200) if any(a <= first + i * interval and first + i * interval + jitter < b for a, b in up)
+        ]
+        assert [i for a, b in sampled(up, first, interval, jitter) for i in range(a, b)] == points
 
 
 def test_states_tile_the_window(plain: Dataset):
