@@ -37,6 +37,7 @@ DOMAIN = Domain(
     ),
     derive=(
         Step("keys", ("device_event", "gateway_event"), _numbered, ("device_event", "gateway_event")),
+        Step("silence", ("reading",), readings.silence, ("channel", "device_event", "reading")),
         Step(
             "arrivals",
             ("reading",),
