@@ -29,8 +29,8 @@ DOMAIN = Domain(
     window=("2025-03-03", "2025-03-17"),
     steps=(
         Step("sites", ("site",), population.sites),
-        Step("gateways", ("gateway",), population.gateways),
         Step("devices", ("device",), population.devices),
+        Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),
         Step("events", ("device_event", "gateway_event"), simulation.events, ("gateway",)),
         Step("readings", ("reading",), readings.readings, ("site", "device", "channel", "device_event")),
@@ -48,6 +48,6 @@ DOMAIN = Domain(
     scripts=SCRIPTS,
     checks=CHECKS,
     per_unit=DEVICES,
-    block=1,
+    block=2,
     pictures=pictures,
 )

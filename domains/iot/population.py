@@ -41,19 +41,6 @@ def sites(block: Block, tables: Tables) -> Tables:
     }
 
 
-def gateways(block: Block, tables: Tables) -> Tables:
-    """The gateways that a device sends through."""
-    key = devices(block, {})["device"]["gateway_id"].unique().sort().to_numpy()
-    ids = key.astype(np.uint64)
-    uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
-    return {
-        "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
-            urn=_urn(pl.lit("gateway"), "gateway_id"),
-            backfill_speed=pl.lit(block.priors("gateway.backfill_speed")),
-        )
-    }
-
-
 def fleet(block: Block) -> Table:
     """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews."""
     stream, priors = block.stream.child("device"), block.priors
@@ -78,6 +65,19 @@ def devices(block: Block, tables: Tables) -> Tables:
     product = pl.col("profile").str.replace("-", ".", literal=True)
     frame = fleet(block).filter(pl.col("device_id") < block.size)
     return {"device": frame.with_columns(urn=_urn(product, "device_id"))}
+
+
+def gateways(block: Block, tables: Tables) -> Tables:
+    """The gateways that a device sends through."""
+    key = tables["device"]["gateway_id"].unique().sort().to_numpy()
+    ids = key.astype(np.uint64)
+    uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
+    return {
+        "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
+            urn=_urn(pl.lit("gateway"), "gateway_id"),
+            backfill_speed=pl.lit(block.priors("gateway.backfill_speed")),
+        )
+    }
 
 
 def channels(block: Block, tables: Tables) -> Tables:
