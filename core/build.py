@@ -104,19 +104,19 @@ def _apply(schema: Schema, tables: Tables, edit: Edit, block: Block) -> tuple[Ta
             else pl.all()
         )
         return merge(tables, {edit.table: pl.concat([frame, new])}), added
-    known = edit.rows.filter(pl.col(ROW).is_in(frame[ROW].implode()))
-    if edit.action == "remove":
-        return merge(tables, {edit.table: frame.filter(~pl.col(ROW).is_in(known[ROW].implode()))}), known
-    columns = [c for c in known.columns if c not in (*marks, ROW)]
-    patch = known.select(
-        ROW,
-        pl.lit(True).alias("_hit"),
-        *(pl.col(c).cast(frame.schema[c]).alias(f"_new_{c}") for c in columns),
+    known = edit.rows.with_columns(pl.col(ROW).cast(pl.UInt64)).join(
+        frame.select(ROW).with_row_index("_at"), on=ROW, how="inner", maintain_order="left"
     )
-    frame = frame.join(patch, on=ROW, how="left", maintain_order="left")
-    frame = frame.with_columns(
-        pl.when(pl.col("_hit")).then(pl.col(f"_new_{c}")).otherwise(pl.col(c)).alias(c) for c in columns
-    ).drop("_hit", *(f"_new_{c}" for c in columns))
+    at = known.drop_in_place("_at").to_numpy()
+    if edit.action == "remove":
+        kept = np.ones(frame.height, bool)
+        kept[at] = False
+        return merge(tables, {edit.table: frame.filter(kept)}), known
+    columns = [c for c in known.columns if c not in (*marks, ROW)]
+    # old and new values end to end, each row taking the last that is meant for it
+    source = np.arange(frame.height, dtype=np.uint32)
+    source[at] = np.arange(frame.height, frame.height + len(at), dtype=np.uint32)
+    frame = frame.with_columns(pl.concat([frame[c], known[c].cast(frame.schema[c])]).gather(source) for c in columns)
     return merge(tables, {edit.table: frame}), known
 
 

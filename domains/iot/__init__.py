@@ -29,14 +29,15 @@ DOMAIN = Domain(
     window=("2025-03-03", "2025-03-17"),
     steps=(
         Step("sites", ("site",), population.sites),
-        Step("gateways", ("gateway",), population.gateways),
         Step("devices", ("device",), population.devices),
+        Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),
         Step("events", ("device_event", "gateway_event"), simulation.events, ("gateway",)),
         Step("readings", ("reading",), readings.readings, ("site", "device", "channel", "device_event")),
     ),
     derive=(
         Step("keys", ("device_event", "gateway_event"), _numbered, ("device_event", "gateway_event")),
+        Step("silence", ("reading",), readings.silence, ("channel", "device_event", "reading")),
         Step(
             "arrivals",
             ("reading",),

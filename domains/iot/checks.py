@@ -65,16 +65,23 @@ def gaps_explained(tables: Lazy) -> Table:
     return _reported(found)
 
 
-def arrives_connected(tables: Lazy) -> Table:
+def arrivals_explained(tables: Lazy) -> Table:
     found = [violations()]
     outages = spans(tables["gateway_event"].collect(), "gateway_id")
-    if not outages:
-        return _reported(found)
     gateway = dict(tables["device"].select("device_id", "gateway_id").collect().iter_rows())
-    for channel, (key, received) in _channels(tables, "received_at"):
-        for a, b in union(outages.get(gateway.get(channel["device_id"], -1), ())):
+    for channel, (key, observed, received) in _channels(tables, "observed_at", "received_at"):
+        held = union(outages.get(gateway.get(channel["device_id"], -1), ()))
+        for a, b in held:
             if (during := (received >= a) & (received < b)).any():
                 found.append(_rows(key, during, "arrived while its gateway was cut off"))
+        late = received - observed > channel["interval_us"]
+        if late.any():
+            # the last outage that began before it arrived must have lasted until it was there to be sent
+            starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
+            last = np.searchsorted(starts, received, "right") - 1
+            late &= (last < 0) | (ends[last] <= observed)
+        if late.any():
+            found.append(_rows(key, late, "arrived late, and its gateway was connected"))
     return _reported(found)
 
 
@@ -121,10 +128,10 @@ CHECKS = (
         gaps_explained,
     ),
     Check(
-        "arrives-connected",
+        "arrivals-explained",
         ("device", "channel", "reading", "gateway_event"),
-        "nothing arrives through a gateway that is cut off",
-        arrives_connected,
+        "nothing arrives through a gateway that is cut off, and nothing late but what such a gateway stored",
+        arrivals_explained,
     ),
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions

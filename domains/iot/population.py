@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
+from ...core.errors import UserError
 from ...core.priors import Priors
 from ...core.samplers.rules import choose
 from ...core.schema import load_schema
@@ -40,19 +41,6 @@ def sites(block: Block, tables: Tables) -> Tables:
     }
 
 
-def gateways(block: Block, tables: Tables) -> Tables:
-    each = block.priors("gateway.per_site")
-    ids = (block.units[:, None] * np.uint64(GATEWAYS) + np.arange(each, dtype=np.uint64)).ravel()
-    key = ids.astype(np.int64)
-    uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
-    return {
-        "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
-            urn=_urn(pl.lit("gateway"), "gateway_id"),
-            backfill_speed=pl.lit(block.priors("gateway.backfill_speed")),
-        )
-    }
-
-
 def fleet(block: Block) -> Table:
     """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews."""
     stream, priors = block.stream.child("device"), block.priors
@@ -79,10 +67,29 @@ def devices(block: Block, tables: Tables) -> Tables:
     return {"device": frame.with_columns(urn=_urn(product, "device_id"))}
 
 
+def gateways(block: Block, tables: Tables) -> Tables:
+    """The gateways that a device sends through."""
+    key = tables["device"]["gateway_id"].unique().sort().to_numpy()
+    ids = key.astype(np.uint64)
+    uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
+    return {
+        "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
+            urn=_urn(pl.lit("gateway"), "gateway_id"),
+            backfill_speed=pl.lit(block.priors("gateway.backfill_speed")),
+        )
+    }
+
+
 def channels(block: Block, tables: Tables) -> Tables:
     """The channels of each device. A device samples all of them at once; its grid starts at a moment of its own."""
     device, priors = tables["device"], block.priors
     interval = priors("device.interval_us")
+    most = (block.window.end - block.window.start) // min(interval.values()) + 1
+    if most > SCHEMA["reading"].fan:
+        raise UserError(
+            f"device.interval_us is {min(interval.values())}: {most:,} samples of a channel between --start and --end,"
+            f" at most {SCHEMA['reading'].fan:,} can be numbered"
+        )
     kinds = pl.DataFrame(
         [_kind(profile, k, name, priors) for profile, names in PROFILES.items() for k, name in enumerate(names)]
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import polars as pl
@@ -21,43 +23,33 @@ LATE, LIMITED = 1, 2  # places in the code list `quality`, where `good` is 0
 
 def readings(block: Block, tables: Tables) -> Tables:
     """A sample at each point of the grid at which the device is up: its value, when it was taken and when it would arrive
-    through a gateway that is never cut off."""
+    through a gateway that is never cut off. A device sends the samples of all its channels as one message."""
     device, channel = tables["device"], tables["channel"]
-    offsets = dict(tables["site"].select("site_id", "utc_offset_minutes").iter_rows())
     up = spans(tables["device_event"].filter(state="up"), "device_id")
-    runs = {
-        number: sampled(up.get(device_id, ()), first, interval, jitter)
-        for number, device_id, first, interval, jitter in channel.select(
-            "channel_id", "device_id", "first_sample_at", "interval_us", "jitter_us"
-        ).iter_rows()
-    }
-    total = sum(b - a for spans in runs.values() for a, b in spans)
-    key, owner, observed, received = (np.empty(total, np.int64) for _ in range(4))
-    value = np.empty(total)
-    shared = {s: climate(block, s, offset) for s, offset in offsets.items()}
+    grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")
+    runs = {number: sampled(up.get(number, ()), *grid) for number, *grid in grids.unique("device_id").iter_rows()}
+    size = sum(b - a for number in channel["device_id"] for a, b in runs[number])
+    key, owner, observed, received = (np.empty(size, np.int64) for _ in range(4))
+    value = np.empty(size)
+    offsets = tables["site"].select("site_id", "utc_offset_minutes").iter_rows()
+    shared = {site: climate(block, site, offset) for site, offset in offsets}
     site_of = dict(device.select("device_id", "site_id").iter_rows())
     at = 0
-    for number, device_id, name, first, interval, jitter in channel.select(
-        "channel_id", "device_id", "signal", "first_sample_at", "interval_us", "jitter_us"
-    ).iter_rows():
+    of_device = groupby(channel.select(*grids.columns, "channel_id", "signal").iter_rows(), itemgetter(0, 1, 2, 3))
+    for (number, first, interval, jitter), mine in of_device:
         count = max((b for _, b in runs[number]), default=0)
-        grid = np.arange(count)
-        taken, arrived = _clock(block, number, grid, first, interval, jitter)
-        values = series(
-            block.priors,
-            name,
-            block.stream.child("signal", number),
-            shared[site_of[device_id]],
-            first,
-            interval,
-            count,
+        index, taken, arrived = (
+            np.concatenate([x[:0], *(x[a:b] for a, b in runs[number])])
+            for x in _clock(block, number, count, first, interval, jitter)
         )
-        for a, b in runs[number]:
-            to = slice(at, at + b - a)
-            np.add(grid[a:b], number * FAN, out=key[to])
-            owner[to] = number
-            observed[to], received[to], value[to] = taken[a:b], arrived[a:b], values[a:b]
-            at += b - a
+        for *_, owned_by, signal in mine:
+            noise = block.stream.child("signal", owned_by)
+            values = series(block.priors, signal, noise, shared[site_of[number]], first, interval, count)
+            to = slice(at, at + len(index))
+            np.add(index, owned_by * FAN, out=key[to])
+            owner[to], observed[to], received[to] = owned_by, taken, arrived
+            np.concatenate([values[:0], *(values[a:b] for a, b in runs[number])], out=value[to])
+            at = to.stop
     columns = {
         "reading_id": key,
         "channel_id": owner,
@@ -69,20 +61,22 @@ def readings(block: Block, tables: Tables) -> Tables:
     return {"reading": pl.DataFrame(columns).with_columns(instants)}
 
 
-def _clock(block: Block, number: int, grid: I64, first: int, interval: int, jitter: int) -> tuple[I64, I64]:
-    """When samples are taken, and when they arrive. Neither order is ever disturbed by a delay: both stay below half an interval."""
-    rng = block.stream.child("transport", number).generator()
+def _clock(block: Block, device: int, count: int, first: int, interval: int, jitter: int) -> tuple[I64, I64, I64]:
+    """The grid's points, when samples are taken, and when they arrive. A delay never disturbs either order: both stay below half
+    an interval."""
+    rng = block.stream.child("transport", device).generator()
     least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
-    taken = rng.integers(0, 1 << 16, len(grid), np.uint16).astype(np.int64)
+    grid = np.arange(count)
+    taken = rng.integers(0, 1 << 16, count, np.uint16).astype(np.int64)
     taken *= jitter + 1
     taken >>= 16
     taken += first
     taken += grid * interval
-    delay = rng.standard_exponential(len(grid), np.float32)
+    delay = rng.standard_exponential(count, np.float32)
     delay *= tail
     delay += least
     np.minimum(delay, interval // 2, out=delay)
-    return taken, taken + delay.astype(np.int64)
+    return grid, taken, taken + delay.astype(np.int64)
 
 
 def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
@@ -136,6 +130,22 @@ def delay(received: I64, outages: Spans, speed: int) -> Iterator[tuple[int, int]
         part[waits] = b + (part[waits] - a) // speed
         last, low_before = int(part.max()), low
         yield low, high
+
+
+def silence(block: Block, tables: Tables) -> Tables:
+    """Derive what is left of the readings where scenarios have taken devices down: none of the time in which they were."""
+    found = tables["reading"]
+    reading = found if found["reading_id"].is_sorted() else found.sort("reading_id")
+    key = reading["reading_id"].to_numpy()
+    up = spans(tables["device_event"].filter(pl.col("state").cast(pl.String) == "up"), "device_id")
+    kept = np.zeros(len(key), bool)
+    for number, device, *grid in (
+        tables["channel"].select("channel_id", "device_id", "first_sample_at", "interval_us", "jitter_us").iter_rows()
+    ):
+        edges = np.array(sampled(up.get(device, ()), *grid), np.int64).reshape(-1) + number * FAN
+        for a, b in np.searchsorted(key, edges).reshape(-1, 2).tolist():
+            kept[a:b] = True
+    return {"reading": reading if kept.all() else reading.filter(kept)}
 
 
 def arrivals(block: Block, tables: Tables) -> Tables:

@@ -20,21 +20,21 @@ Fault = Callable[[F64, I64, float], F64]
 
 
 def sensor_drift(scene: Scene) -> list[Edit]:
-    """A ramp from the true value at onset to `severity` standard deviations off, when the sensor is calibrated again."""
+    """From the true value at onset to `severity` standard deviations off, when the sensor is calibrated again: evenly, or with
+    detours that are a random walk tied down at both ends."""
 
     def drift(instance: int, channel: Mapping[str, Any]) -> Fault:
         up = scene.stream.child("direction").uniform(np.array([instance]))[0] < 0.5
+        rng = scene.stream.child("detour", instance).generator()
 
         def fault(values: F64, at: I64, sigma: float) -> F64:
             most = scene["severity"] * sigma
             # a drift that would leave the range goes the other way
-            sign = (
-                1.0
-                if values.mean() - most < channel["low"] or (up and values.mean() + most < channel["high"])
-                else -1.0
-            )
-            ramp = (at - at[0]) / max(1, int(at[-1] - at[0]))
-            return values + sign * most * ramp
+            down = values.min() - most > channel["low"] and (not up or values.max() + most > channel["high"])
+            passed = (at - at[0]) / max(1, int(at[-1] - at[0]))
+            walk = rng.standard_normal(len(at)).cumsum() / np.sqrt(len(at))
+            detour = walk - passed * walk[-1] - (1 - passed) * walk[0]
+            return values + (-most if down else most) * (passed + scene["wander"] * detour)
 
         return fault
 
@@ -95,8 +95,9 @@ def _delayed(scene: Scene, outage: Table) -> Table:
 
 
 def _spoil(scene: Scene, role: str, fault: Callable[[int, Mapping[str, Any]], Fault]) -> Table:
-    """The readings of one span of each cast channel, with the values that a faulty sensor gives. The span counts samples, so it
-    always holds some: at most half of all there are."""
+    """The readings that a fault changes in one span of each cast channel, with the values that the faulty sensor gives. The span
+    counts samples, so it always holds some: at most half of all there are. Where the wrong value rounds to the true one, nothing
+    is wrong with the reading, and it is not among them."""
     reading = scene.tables["reading"]
     owner, key, value = (reading[c].to_numpy() for c in ("channel_id", "reading_id", "value"))
     taken = reading["observed_at"].to_physical().to_numpy()
@@ -111,7 +112,8 @@ def _spoil(scene: Scene, role: str, fault: Callable[[int, Mapping[str, Any]], Fa
         span = slice(first, first + length)
         wrong = fault(instance, channel)(value[span], taken[span], float(value[a:b].std()))
         wrong = quantise(np.array(wrong), channel["resolution"], channel["low"], channel["high"])
-        parts.append((np.full(length, instance), key[span], wrong))
+        changed = wrong != value[span]
+        parts.append((np.full(int(changed.sum()), instance), key[span][changed], wrong[changed]))
     return _rows(parts, "value")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
@@ -47,7 +48,9 @@ def climate(block: Block, site: int, offset_minutes: int) -> Climate:
     day = local // 24
     weekend = (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
     curve = np.array([priors("occupancy.weekday"), priors("occupancy.weekend")])
-    attendance = np.exp(priors("occupancy.day_sigma") * stream.child("attendance").normal(day))
+    from_first = day - day[0]
+    varies = stream.child("attendance").generator().standard_normal(int(from_first[-1]) + 1)
+    attendance = np.exp(priors("occupancy.day_sigma") * varies[from_first])
     occupancy = curve[weekend.astype(np.int64), local % 24] * attendance
     weather = autoregression(
         stream.child("weather").generator(), count, 1.0, float(np.exp(-1 / priors("weather.hours")))
@@ -56,14 +59,12 @@ def climate(block: Block, site: int, offset_minutes: int) -> Climate:
 
 
 def autoregression(rng: np.random.Generator, count: int, sigma: float, phi: float) -> F64:
-    """A stationary AR(1) series of standard deviation `sigma`: x[i] = phi * x[i-1] + e[i]."""
-    from scipy.signal import lfilter
-
+    """A stationary AR(1) series of standard deviation `sigma`: x[i] = phi * x[i-1] + e[i]. Its first value is stationary as well."""
     noise = rng.standard_normal(count)
-    fresh = np.sqrt(1 - phi * phi)
-    # the first value comes from the stationary distribution, not from a start at rest
-    before = np.array([noise[0] * (1 - fresh)]) if count else np.zeros(1)
-    return lfilter([sigma * fresh], [1.0, -phi], noise, zi=sigma * before)[0]
+    noise[:1] *= sigma
+    noise[1:] *= sigma * np.sqrt(1 - phi * phi) / (1 - phi)
+    # the same recursion as scipy.signal.lfilter's at the same speed, without a second spent on importing that
+    return pl.Series(noise).ewm_mean(alpha=1 - phi, adjust=False).to_numpy()
 
 
 def series(priors: Priors, name: str, stream: Stream, shared: Climate, first: int, interval: int, count: int) -> F64:
@@ -74,11 +75,11 @@ def series(priors: Priors, name: str, stream: Stream, shared: Climate, first: in
     smooth = shared.expected(signal, knots, priors("weather.peak_hour"))
     rng = stream.generator()
     smooth += signal["spread"] * rng.standard_normal()
-    values = autoregression(rng, count, signal["noise"], float(np.exp(-interval / 1e6 / signal["memory"])))
-    part = np.arange(every) / every
-    rise = np.diff(smooth)[:, None] * part
+    noise = autoregression(rng, count, signal["noise"], float(np.exp(-interval / 1e6 / signal["memory"])))
+    rise = np.diff(smooth)[:, None] * (np.arange(every) / every)
     rise += smooth[:-1, None]
-    values += rise.ravel()[:count]
+    values = rise.ravel()[:count]
+    values += noise
     return quantise(values, signal["resolution"], signal["low"], signal["high"])
 
 

@@ -85,3 +85,16 @@ def test_two_edits_of_one_row_are_both_labelled():
     domain = replace(TOY, scripts={**TOY.scripts, "splurge": twice})
     label = play(domain, "splurge").frames["label"]
     assert label.filter(effect="splurge").height == 2
+
+
+def test_a_row_named_twice_in_one_edit_is_still_one_row_and_keeps_the_last_value():
+    def twice(scene: Scene):
+        update, _ = TOY.scripts["splurge"](scene)
+        first = update.rows.with_columns(amount_minor=pl.lit(600_000))
+        return [replace(update, rows=pl.concat([first, update.rows]))]
+
+    domain = replace(TOY, scripts={**TOY.scripts, "splurge": twice})
+    plain, data = play(TOY), play(domain, "splurge")
+    assert data.frames["sale"].height == plain.frames["sale"].height
+    assert (data.frames["sale"]["amount_minor"] == 500_000).sum() == 1
+    assert data.frames["sale"]["amount_minor"].max() == 500_000

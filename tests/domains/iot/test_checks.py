@@ -75,7 +75,36 @@ def test_a_reading_of_a_device_that_is_down_is_named(plain: Dataset):
 def test_an_arrival_through_a_cut_is_named(plain: Dataset):
     late = plain.frames["reading"].filter(quality="late").row(0, named=True)
     frame = edited(plain, late["reading_id"], received_at=late["observed_at"] + SECOND)
-    assert ("arrives-connected", "reading", late["reading_id"]) in found(plain, "reading", frame)
+    assert ("arrivals-explained", "reading", late["reading_id"]) in found(plain, "reading", frame)
+
+
+def test_a_late_arrival_without_an_outage_is_named(plain: Dataset):
+    """Forget an outage: what it delayed and no other outage explains is then late for no reason."""
+    outages = plain.frames["gateway_event"]
+    longest = outages.sort(pl.col("ended_at") - pl.col("started_at")).row(-1, named=True)
+    frame = outages.filter(pl.col("gateway_event_id") != longest["gateway_event_id"])
+    gateway = plain.frames["channel"].join(plain.frames["device"], on="device_id").select("channel_id", "gateway_id")
+    mine = plain.frames["reading"].join(gateway, on="channel_id").filter(gateway_id=longest["gateway_id"])
+    held = mine.filter(
+        pl.col("observed_at").is_between(longest["started_at"], longest["ended_at"] - 60 * SECOND)
+        & (pl.col("received_at") - pl.col("observed_at") > 60 * SECOND)
+    )
+    named = {key for check, _, key in found(plain, "gateway_event", frame) if check == "arrivals-explained"}
+    assert named
+    assert named >= set(held["reading_id"])
+    assert named <= set(mine.filter(quality="late")["reading_id"])
+
+
+def test_a_cause_that_does_not_fit_its_state_is_named(plain: Dataset):
+    event = plain.frames["device_event"]
+    key = event.filter(state="repair")["device_event_id"][0]
+    frame = event.with_columns(
+        pl.when(pl.col("device_event_id") == key)
+        .then(pl.lit("watchdog").cast(event.schema["cause"]))
+        .otherwise("cause")
+        .alias("cause")
+    )
+    assert found(plain, "device_event", frame) == {("device_event.cause-of-its-state", "device_event", key)}
 
 
 def test_an_illegal_state_and_a_hole_in_the_log_are_named(plain: Dataset):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from populace.core.dataset import Dataset
+from populace.core.dataset import Dataset, generate
+from populace.core.errors import UserError
 from populace.core.plan import make_plan
+from populace.core.scenario import Edit, Role, Scenario, ScenarioRequest, Scene
 from populace.core.spec import Spec
+from populace.core.tables import ROW
 from populace.domains.iot import DOMAIN
-from populace.domains.iot.readings import delay
+from populace.domains.iot.readings import delay, sampled
 from populace.domains.iot.simulation import events
 
 FAN = 100_000_000
@@ -41,6 +46,19 @@ def test_the_event_log_explains_every_gap(plain: Dataset):
             index, at = index + 1, at + channel["interval_us"]
     assert set(plain.frames["reading"]["reading_id"]) == expected
     assert plain.frames["device_event"].filter(pl.col("state") != "up").height > 20, "or this proves nothing"
+
+
+def test_sampled_points_are_those_that_brute_force_finds():
+    rng = np.random.default_rng(7)
+    for _ in range(500):
+        first, interval = int(rng.integers(0, 20)), int(rng.integers(1, 12))
+        jitter = int(rng.integers(0, interval // 2 + 1))
+        edges = np.unique(rng.integers(0, 100, 6)).tolist()
+        up = list(zip(edges[::2], edges[1::2], strict=False))
+        points = [
+            i for i in range(200) if any(a <= first + i * interval and first + i * interval + jitter < b for a, b in up)
+        ]
+        assert [i for a, b in sampled(up, first, interval, jitter) for i in range(a, b)] == points
 
 
 def test_states_tile_the_window(plain: Dataset):
@@ -121,7 +139,7 @@ def test_availability_is_mtbf_over_mtbf_and_mttr(hours: float):
     up = down = failures = 0
     for index in range(plan.blocks):
         block = plan.block(index)
-        gateways = DOMAIN.steps[1].run(block, {})
+        gateways = {"gateway": pl.DataFrame(schema={"gateway_id": pl.Int64, "site_id": pl.Int64})}
         event = events(block, gateways)["device_event"]
         length = event.select(pl.col("ended_at") - pl.col("started_at")).to_series()
         up += length.filter(event["state"] == "up").sum()
@@ -134,3 +152,61 @@ def test_availability_is_mtbf_over_mtbf_and_mttr(hours: float):
     # the down time of n repairs has a relative error of about 1 / sqrt(n)
     assert failures > 1000
     assert abs(down / (up + down) - (1 - share)) < 4 * (1 - share) / np.sqrt(failures)
+
+
+def test_a_device_that_a_script_takes_down_is_silent(plain: Dataset):
+    """Readings follow from the event log as it stands after the scripts, and so do their arrivals."""
+
+    def strike(scene: Scene) -> list[Edit]:
+        first = scene.tables["device_event"].join(scene.cast["victim"].select("instance", "device_id"), on="device_id")
+        first = first.filter(state="up").sort("started_at").head(1)
+        start, end = first["started_at"][0], first["ended_at"][0]
+        third = (end - start) // 3
+        cut = first.select("instance", ROW, ended_at=pl.lit(start + third))
+        parts = [(start + third, end - third, "restart", "watchdog"), (end - third, end, "up", "running")]
+        rest = [
+            first.with_columns(
+                pl.Series(ROW, scene.address("part", [0], n)),
+                started_at=pl.lit(a),
+                ended_at=pl.lit(b),
+                state=pl.lit(state),
+                cause=pl.lit(cause),
+            )
+            for n, (a, b, state, cause) in enumerate(parts)
+        ]
+        return [
+            scene.edit("update", "device_event", cut, "victim", "cut short"),
+            *(scene.edit("insert", "device_event", part, "victim", part["state"][0]) for part in rest),
+        ]
+
+    scenario = Scenario("strike", "iot", "", "", "", "strike", (Role("victim", "device"),), {})
+    domain = replace(DOMAIN, scenarios={"strike": scenario}, scripts={"strike": strike})
+    plan = make_plan(replace(plain.plan.spec, scenarios=(ScenarioRequest("strike"),)), domain)
+    before, after = plain.frames["reading"], generate(plan).frames
+    key = after["label"].filter(effect="restart")["row_key"][0]
+    down = after["device_event"].filter(device_event_id=key).row(0, named=True)
+    assert down["state"] == "restart"
+    lost = before.filter(~pl.col("reading_id").is_in(after["reading"]["reading_id"].implode()))
+    assert lost.height > 10
+    assert set(lost["channel_id"] // 8) == {down["device_id"]}
+    assert lost["observed_at"].is_between(down["started_at"] - dt.timedelta(seconds=1), down["ended_at"]).all()
+    assert after["reading"].equals(before.filter(pl.col("reading_id").is_in(after["reading"]["reading_id"].implode())))
+
+
+def test_a_device_sends_all_its_channels_as_one_message(plain: Dataset):
+    reading = plain.frames["reading"].with_columns(device=pl.col("channel_id") // 8, at=pl.col("reading_id") % FAN)
+    message = reading.group_by("device", "at").agg(pl.col("observed_at", "received_at").n_unique(), pl.len())
+    assert message["observed_at"].max() == message["received_at"].max() == 1
+    assert message["len"].min() >= 2  # type: ignore[operator]
+
+
+def test_each_gateway_has_a_device_behind_it():
+    for size in (1, 7, 24):
+        frames = generate(make_plan(Spec("iot", size=size, end="2025-03-04"))).frames
+        assert frames["gateway"]["gateway_id"].to_list() == sorted(set(frames["device"]["gateway_id"]))
+
+
+def test_more_samples_than_can_be_numbered_are_refused():
+    settings = {"device.interval_us": {"room-climate": 1000, "energy-meter": 10_000_000, "pump-vibration": 10_000_000}}
+    with pytest.raises(UserError, match=r"device\.interval_us is 1000: 1,209,600,001 samples"):
+        generate(make_plan(Spec("iot", size=1, settings=settings)))
