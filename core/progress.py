@@ -7,14 +7,14 @@ from typing import Any
 
 
 class Progress:
-    """A context in which `step()` counts finished blocks."""
+    """A context in which `step()` counts finished blocks, tables or targets."""
 
-    def __init__(self, what: str, steps: int, quiet: bool = False, done: int = 0) -> None:
+    def __init__(self, what: str, steps: int, quiet: bool = False, done: int = 0, unit: str = "block") -> None:
         self._bar: Any = None
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=steps, initial=done, desc=what, unit="block", delay=1, leave=False, file=sys.stderr)
+            self._bar = tqdm(total=steps, initial=done, desc=what, unit=unit, delay=1, leave=False, file=sys.stderr)
 
     def __enter__(self) -> Progress:
         return self

@@ -67,7 +67,11 @@ def run(
         try:
             receipts, resumed = _build_all(plan, sinks, workers, quiet)
             manifests = [make_manifest(plan, total(receipts), _view(s), format) for s in sinks]
-            written = [w for s, m in zip(sinks, manifests, strict=True) for w in s.publish(m)]
+            written = []
+            with Progress("publishing", len(sinks), quiet, unit="target") as progress:
+                for sink, manifest in zip(sinks, manifests, strict=True):
+                    written += sink.publish(manifest)
+                    progress.step()
         except UserError:
             raise
         except Exception as error:

@@ -12,6 +12,7 @@ import polars as pl
 from .checks import violations
 from .domain import Domain
 from .errors import UserError
+from .progress import Progress
 from .schema import LABEL, TableSchema
 from .sinks.database import MANIFEST, read_table, stored_manifest, table_names
 from .sinks.stage import read_manifest
@@ -49,10 +50,12 @@ def read_source(domain: Domain, place: str) -> Source:
     if not raw.keys() & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
     tables, found = {}, [violations()]
-    for name in known:
-        if name in raw:
+    there = [name for name in known if name in raw]
+    with Progress(f"reading {domain.name}", len(there), unit="table") as progress:
+        for name in there:
             tables[name], bad = coerce(raw[name](), known[name])
             found.append(bad)
+            progress.step()
     notes = [f"no table {n}: not checked" for n in domain.schema.tables if n not in tables]
     notes += [f"table {n} is not in the schema: not checked" for n in raw if n not in known and n != MANIFEST]
     label = tables.pop(LABEL.name, pl.DataFrame(schema=LABEL.polars))

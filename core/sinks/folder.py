@@ -37,6 +37,7 @@ def write_parquet(table: Table, path: Path) -> None:
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         path,
         compression="snappy",
+        write_batch_size=1 << 16,
         use_dictionary=[  # type: ignore[arg-type]
             name for name in table.columns if name not in encodings and _repeats(table[name])
         ],
