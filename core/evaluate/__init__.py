@@ -131,6 +131,8 @@ def evaluate(
 
     Raises UserError for tables that cannot be read or compared and for columns or parts that do not exist.
     """
+    from threadpoolctl import threadpool_limits
+
     from ..models import read_table
 
     chosen = _parts(only)
@@ -141,7 +143,8 @@ def evaluate(
     stream = Stream.root(seed).child("evaluate")
     some = pair.head(ROWS, stream.child("rows"))
     metrics: list[Metric] = []
-    with Progress("evaluating", len(chosen), unit="part") as progress:
+    # one thread: the same figures on any machine, and no threads that wait for one another on a busy one
+    with Progress("evaluating", len(chosen), unit="part") as progress, threadpool_limits(1):
         for name, measure in chosen.items():
             metrics += measure(pair if name == "diagnostics" else some, stream.child(name))
             progress.step()

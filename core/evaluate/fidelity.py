@@ -18,6 +18,7 @@ from .pair import BINS, Pair, scaled
 
 GROUPS = 10
 TRIPLES = 300
+LISTED = 400
 NEIGHBOURS = 5
 CLOUD = 5_000
 
@@ -85,7 +86,7 @@ def _mean(name: str, scores: Scores) -> Metric:
             "score": float(scores.whole[n]),
             "real against real": float(scores.floor[n]),
         }
-        for n in order[:50]
+        for n in order[:LISTED]
         if scores.items and not np.isnan(scores.whole[n])
     )
     return Metric(name, value, (value - half, value + half), float(np.nanmean(scores.floor)), detail)

@@ -79,7 +79,7 @@ def learners(classes: bool, categorical: NDArray, seed: int) -> dict[str, Any]:
             "gradient boosting": booster(True, categorical, seed),
             "logistic regression": make_pipeline(dense(), LogisticRegression(max_iter=300)),
             "random forest": make_pipeline(
-                dense(), RandomForestClassifier(100, min_samples_leaf=3, max_samples=0.5, n_jobs=-1, random_state=seed)
+                dense(), RandomForestClassifier(100, min_samples_leaf=3, max_samples=0.5, random_state=seed)
             ),
             "decision tree": make_pipeline(
                 dense(), DecisionTreeClassifier(max_depth=8, min_samples_leaf=20, random_state=seed)
@@ -89,7 +89,7 @@ def learners(classes: bool, categorical: NDArray, seed: int) -> dict[str, Any]:
         "gradient boosting": booster(False, categorical, seed),
         "ridge regression": make_pipeline(dense(), Ridge()),
         "random forest": make_pipeline(
-            dense(), RandomForestRegressor(100, min_samples_leaf=3, max_samples=0.5, n_jobs=-1, random_state=seed)
+            dense(), RandomForestRegressor(100, min_samples_leaf=3, max_samples=0.5, random_state=seed)
         ),
         "decision tree": make_pipeline(
             dense(), DecisionTreeRegressor(max_depth=8, min_samples_leaf=20, random_state=seed)
