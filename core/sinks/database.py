@@ -123,7 +123,7 @@ def _query(scheme: str, path: Path, query: str) -> Any:
                 return pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
         from adbc_driver_sqlite import dbapi
 
-        with dbapi.connect(f"file:{path}?mode=ro") as connection, connection.cursor() as cursor:
+        with dbapi.connect(f"{path.absolute().as_uri()}?mode=ro") as connection, connection.cursor() as cursor:
             cursor.execute(query)
             return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
     except (_driver_errors(scheme), pl.exceptions.PolarsError, OSError) as error:
