@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import UserError
@@ -20,21 +20,28 @@ def check_place(path: str | os.PathLike[str], what: str) -> None:
         raise UserError(f"{what} {path}: cannot be written: it is a folder")
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes, what: str) -> Path:
-    """Write a file so that no reader ever sees half of it. Raises UserError if it cannot be written."""
-    place = Path(path)
+def write_atomic(path: Path, content: bytes | Callable[[Path], None], drafts: Path | None = None) -> None:
+    """Write a file under another name, then rename: it is whole or absent. `content` is bytes, or writes to the path it is given;
+    `drafts` is where the draft lies meanwhile, on the same disk (beside the file, without)."""
+    drafts = drafts or path.parent
+    for folder in (path.parent, drafts):
+        folder.mkdir(parents=True, exist_ok=True)
+    draft = drafts / f".{path.name}.{os.getpid()}"
     try:
-        handle, part = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(part, 0o644)
-            os.replace(part, place)
-        except OSError:
-            Path(part).unlink(missing_ok=True)
-            raise
+        if callable(content):
+            content(draft)
+        else:
+            draft.write_bytes(content)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes, what: str) -> Path:
+    """Write a file that the user named. Raises UserError if it cannot be written."""
+    check_place(path, what)
+    try:
+        write_atomic(Path(path), content)
     except OSError as error:
         raise UserError(f"{what} {path}: cannot be written: {error.strerror}") from None
-    return place
+    return Path(path)

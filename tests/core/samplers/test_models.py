@@ -122,7 +122,7 @@ REFUSED = {
     "rows": (lambda _: fit(TABLE).sample(-1), "number of rows is -1"),
     "seed": (lambda _: fit(TABLE).sample(1, seed=-1), "seed is -1"),
     "no model": (lambda f: load_model(f / "no.model"), "no.model: cannot be read: No such file"),
-    "no place": (lambda f: save_model(fit(TABLE), f / "no" / "m.model"), "m.model: cannot be written: No such file"),
+    "no place": (lambda f: save_model(fit(TABLE), f / "no" / "m.model"), "m.model: cannot be written: there is no folder"),
 }  # fmt: skip
 
 
