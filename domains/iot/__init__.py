@@ -32,7 +32,7 @@ DOMAIN = Domain(
         Step("devices", ("device",), population.devices),
         Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),
-        Step("events", ("device_event", "gateway_event"), simulation.events, ("gateway",)),
+        Step("events", ("device_event", "gateway_event"), simulation.events, ("site", "gateway")),
         Step("readings", ("reading",), readings.readings, ("site", "device", "channel", "device_event")),
     ),
     derive=(

@@ -17,7 +17,8 @@ from populace.core.scenario import Edit, Role, Scenario, ScenarioRequest, Scene
 from populace.core.spec import Spec
 from populace.core.tables import ROW
 from populace.domains.iot import DOMAIN
-from populace.domains.iot.readings import delay, sampled
+from populace.domains.iot.population import sites
+from populace.domains.iot.readings import AWAKE, delay, sampled
 from populace.domains.iot.simulation import events
 
 FAN = 100_000_000
@@ -38,7 +39,12 @@ def test_the_event_log_explains_every_gap(plain: Dataset):
         states.setdefault(event["device_id"], []).append(event)
     expected: set[int] = set()
     for channel in rows(plain.frames["channel"]):
-        up = [(e["started_at"], e["ended_at"]) for e in states[channel["device_id"]] if e["state"] == "up"]
+        up: list[list[int]] = []
+        for e in states[channel["device_id"]]:
+            if e["state"] in AWAKE and up and up[-1][1] == e["started_at"]:
+                up[-1][1] = e["ended_at"]
+            elif e["state"] in AWAKE:
+                up.append([e["started_at"], e["ended_at"]])
         index, at = 0, channel["first_sample_at"]
         while at < window.end:
             if any(t0 <= at and at + channel["jitter_us"] < t1 for t0, t1 in up):
@@ -79,12 +85,13 @@ def test_a_crew_is_at_one_place_at_a_time(plain: Dataset):
         assert (mine["started_at"][1:] >= mine["ended_at"][:-1]).all()
 
 
-def test_arrivals_follow_from_outages(make: Callable[..., Dataset], plain: Dataset, played: dict[str, Dataset]):
+def test_arrivals_follow_from_outages(make: Callable[..., Dataset]):
     """The same fleet behind gateways that are never cut off says when each reading would arrive."""
-    never = make(settings={"gateway.days_between_outages": 100_000.0}).frames
+    mains = {"power.days_between_cuts": 1e5}
+    never = make(settings={**mains, "gateway.days_between_outages": 1e5}).frames
     assert never["gateway_event"].is_empty()
     at_once = dict(micros(never["reading"]).select("reading_id", "received_at").iter_rows())
-    for data in (plain, played["gateway-outage"]):
+    for data in (make(settings=mains), make("gateway-outage", count=2, settings=mains)):
         speed = dict(data.frames["gateway"].select("gateway_id", "backfill_speed").iter_rows())
         gateway = dict(data.frames["device"].select("device_id", "gateway_id").iter_rows())
         device = dict(data.frames["channel"].select("channel_id", "device_id").iter_rows())
@@ -129,18 +136,21 @@ def test_delay_by_hand(outages: list[tuple[int, int]], expected: list[int]):
 def test_availability_is_mtbf_over_mtbf_and_mttr(hours: float):
     """A crew for each device, so nobody waits for another's repair; exponential lives, a thousand of them or more."""
     settings = {
-        "failure.hours": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), hours),
-        "failure.shape": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), 1.0),
-        "battery.profiles": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), 0),
+        "device.profiles": "energy-meter",
+        "profile.life": hours / 1_510_000.0,
         "watchdog.hours": 1e7,
+        "power.days_between_cuts": 1e5,
+        "device.age_days": 10_000,
+        "device.growth": 0.001,
         "repair.crews": 10,
     }
     plan = make_plan(Spec("iot", size=100, start="2024-01-01", end="2026-01-01", settings=settings), DOMAIN)
     up = down = failures = 0
     for index in range(plan.blocks):
         block = plan.block(index)
-        gateways = {"gateway": pl.DataFrame(schema={"gateway_id": pl.Int64, "site_id": pl.Int64})}
-        event = events(block, gateways)["device_event"]
+        gateways = pl.DataFrame(schema={"gateway_id": pl.Int64, "site_id": pl.Int64})
+        event = events(block, {**sites(block, {}), "gateway": gateways})["device_event"]
+        event = event.filter(pl.col("state").is_in(["up", "failed", "repair"]))
         length = event.select(pl.col("ended_at") - pl.col("started_at")).to_series()
         up += length.filter(event["state"] == "up").sum()
         down += length.filter(event["state"] != "up").sum()
@@ -207,6 +217,11 @@ def test_each_gateway_has_a_device_behind_it():
 
 
 def test_more_samples_than_can_be_numbered_are_refused():
-    settings = {"device.interval_us": {"room-climate": 1000, "energy-meter": 10_000_000, "pump-vibration": 10_000_000}}
-    with pytest.raises(UserError, match=r"device\.interval_us is 1000: 1,209,600,001 samples"):
+    settings = {"device.profiles": "energy-meter", "profile.interval": 0.0001}
+    with pytest.raises(UserError, match=r"profile\.interval is 0\.0001: 1,209,600,001 samples"):
         generate(make_plan(Spec("iot", size=1, settings=settings)))
+
+
+def test_an_unknown_profile_is_refused_with_the_nearest_name():
+    with pytest.raises(UserError, match=r"unknown profile 'energy-metre'. Did you mean 'energy-meter'\?"):
+        generate(make_plan(Spec("iot", size=1, settings={"device.profiles": "energy-metre"})))
