@@ -1,39 +1,40 @@
-"""What the laws run over: every installed domain and the toy one, small enough to be built many times."""
+"""One case for each domain, each scenario and each company of scenarios, whichever a law asks for."""
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import replace
-
 import pytest
+from laws.over import DOMAINS, companies, roomy, small
 
-from populace.core.domain import Domain, domain_names, find_domain
-from toy import TOY
-
-DOMAINS = {**{name: find_domain(name) for name in domain_names()}, "toy": TOY}
-
-
-def small(domain: Domain) -> Domain:
-    """The domain with blocks of few units and a seventh of its window (two days at least)."""
-    start, end = (dt.date.fromisoformat(d) for d in domain.window)
-    days = max(2, (end - start).days // 7)
-    window = (domain.window[0], (start + dt.timedelta(days)).isoformat())
-    return replace(
-        domain,
-        block=11 if domain.per_unit == 1 else 1,
-        size=40 if domain.per_unit == 1 else 3 * domain.per_unit,
-        window=window,
-    )
+from populace.core.dataset import Dataset
+from populace.core.domain import Domain
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Module scope keeps the laws of one scenario together, so that they share one build of it."""
     if "scenario" in metafunc.fixturenames:
         cases = [(d, s) for d in DOMAINS for s in DOMAINS[d].scenarios]
-        metafunc.parametrize(("domain", "scenario"), cases, ids=[f"{d}-{s}" for d, s in cases], indirect=["domain"])
+        ids = [f"{d}-{s}" for d, s in cases]
+        metafunc.parametrize(("domain", "scenario"), cases, ids=ids, indirect=["domain"], scope="module")
+    elif "company" in metafunc.fixturenames:
+        cases = [(d, names) for d in DOMAINS for names in companies(DOMAINS[d])]
+        ids = [f"{d}-{'+'.join(names)}" for d, names in cases]
+        metafunc.parametrize(("domain", "company"), cases, ids=ids, indirect=["domain"], scope="module")
     elif "domain" in metafunc.fixturenames:
-        metafunc.parametrize("domain", DOMAINS, indirect=True)
+        metafunc.parametrize("domain", DOMAINS, indirect=True, scope="module")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def domain(request: pytest.FixtureRequest) -> Domain:
     return small(DOMAINS[request.param])
+
+
+@pytest.fixture(scope="module")
+def base(domain: Domain) -> Dataset:
+    """The domain with room for three instances of any scenario, and none played."""
+    return roomy(domain.name)
+
+
+@pytest.fixture(scope="module")
+def played(domain: Domain, scenario: str) -> Dataset:
+    """The same with three instances of the scenario."""
+    return roomy(domain.name, scenario)

@@ -2,7 +2,7 @@
 
 import sys
 
-from conftest import DOMAINS, small
+from laws.over import DOMAINS, companies, small
 
 from populace.core.plan import make_plan
 from populace.core.run import run
@@ -12,7 +12,7 @@ from populace.core.spec import ScenarioRequest, Spec
 
 def main(name: str, workers: str, *targets: str) -> None:
     domain = small(DOMAINS[name])
-    plan = make_plan(Spec(name, scenarios=tuple(ScenarioRequest(s) for s in domain.scenarios)), domain)
+    plan = make_plan(Spec(name, scenarios=tuple(ScenarioRequest(s) for s in companies(domain)[0])), domain)
     sinks = [open_target(t, domain, "parquet", plan.breaks) for t in targets]
     print("ready", flush=True)
     run(plan, sinks, workers=int(workers), resume=True)

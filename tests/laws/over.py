@@ -1,0 +1,45 @@
+"""What the laws run over: every installed domain and the toy one, small enough to be built many times, and their scenarios."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from functools import lru_cache
+
+from populace.core.dataset import Dataset, generate
+from populace.core.domain import Domain, domain_names, find_domain
+from populace.core.plan import make_plan
+from populace.core.spec import ScenarioRequest, Spec
+from toy import TOY
+
+DOMAINS = {**{name: find_domain(name) for name in domain_names()}, "toy": TOY}
+INSTANCES = 3
+ROOM = 4
+COMPANY = 6
+
+
+def small(domain: Domain) -> Domain:
+    """The domain with blocks of few units and a seventh of its window (two days at least)."""
+    start, end = (dt.date.fromisoformat(d) for d in domain.window)
+    days = max(2, (end - start).days // 7)
+    window = (domain.window[0], (start + dt.timedelta(days)).isoformat())
+    return replace(
+        domain,
+        block=11 if domain.per_unit == 1 else 1,
+        size=40 if domain.per_unit == 1 else 3 * domain.per_unit,
+        window=window,
+    )
+
+
+def companies(domain: Domain) -> list[tuple[str, ...]]:
+    """Every scenario in one company of at most six, taken from all over the alphabet so that kin meet strangers."""
+    names = sorted(domain.scenarios)
+    number = -(-len(names) // COMPANY)
+    return [tuple(names[n::number]) for n in range(number)]
+
+
+@lru_cache(maxsize=8)
+def roomy(name: str, *scenarios: str) -> Dataset:
+    domain = small(DOMAINS[name])
+    asked = tuple(ScenarioRequest(s, {"count": INSTANCES}) for s in scenarios)
+    return generate(make_plan(Spec(name, size=domain.size * ROOM, scenarios=asked), domain))
