@@ -34,6 +34,11 @@ def smear(taken: I64, rng: np.random.Generator, seconds: float) -> I64:
     return taken + np.rint((taken - taken[0]) / max(1, int(taken[-1] - taken[0])) * seconds * SECOND).astype(np.int64)
 
 
+def scale(taken: I64, rng: np.random.Generator, factor: float) -> I64:
+    """Times since 1970 are multiplied: one unit is taken for another."""
+    return np.rint(taken * factor).astype(np.int64)
+
+
 def freeze(taken: I64, rng: np.random.Generator) -> I64:
     """The clock stands still."""
     return np.full_like(taken, taken[0])
@@ -76,7 +81,7 @@ def batch(taken: I64, received: I64, rng: np.random.Generator, minutes: float) -
     return np.maximum(received, received[0] + ((taken - taken[0]) // every + 1) * every)
 
 
-CLOCKS: dict[str, Callable[..., I64]] = {f.__name__: f for f in (set_to, step, skew, smear, freeze, truncate)}
+CLOCKS: dict[str, Callable[..., I64]] = {f.__name__: f for f in (set_to, step, skew, smear, scale, freeze, truncate)}
 DELIVERIES: dict[str, Callable[..., I64]] = {f.__name__: f for f in (late, shuffle, throttle, batch)}
 
 

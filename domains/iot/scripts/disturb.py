@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,9 @@ def disturb(scene: Scene) -> list[Edit]:
         edits.append(scene.edit("update", "reading", _rows(made, column), role, effect))
 
     if "values" in given:
-        update(_changed(found, "value", partial(_wrong, scene, readings)), "value", given["effect"])
+        update(_changed(found, "value", partial(_wrong, scene)), "value", given["effect"])
+        if any(entry.get("null") for entry in given["values"]):
+            edits[-1] = replace(edits[-1], rows=edits[-1].rows.with_columns(pl.col("value").fill_nan(None)))
     if "clock" in given:
         times = partial(_times, scene, CLOCKS, given["clock"])
         update(_changed(found, "observed", times), "observed_at", given["effect"])
@@ -90,7 +93,7 @@ def _part(place: Place, taken: NDArray[np.bool_], *columns: NDArray) -> Part:
     return (np.full(len(key), place.instance), key, *(c[taken] for c in columns))
 
 
-def _wrong(scene: Scene, readings: Readings, place: Place) -> F64:
+def _wrong(scene: Scene, place: Place) -> F64:
     """The values that a place gives. What was no reading before, for want of a number or of a place in the range, stays what it was
     unless it is written over."""
     trace, channel = place.trace, place.trace.channel

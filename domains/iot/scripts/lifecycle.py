@@ -74,9 +74,11 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
                 if t1 - t0 > SECOND:
                     fits.append((down, t0, t1))
                     since = t1
-            after.append((u0, fits[0][1] if fits else u1))
-            if fits:
-                ended.append((fits[0][0].instance, row, fits[0][1]))
+            if not fits:
+                after.append((u0, u1))
+                continue
+            after.append((u0, fits[0][1]))
+            ended.append((fits[0][0].instance, row, fits[0][1]))
             for (down, t0, t1), until in zip(fits, [*(t for _, t, _ in fits[1:]), u1], strict=True):
                 states = SEQUENCES[down.kind]
                 cuts = [t0, t1] if len(states) == 1 else [t0, t0 + (t1 - t0) * 4 // 5, t1]

@@ -184,7 +184,7 @@ def _own(
 ) -> tuple[int, int]:
     n, interval = len(trace.key), trace.channel["interval_us"]
     low, high = n * episode // episodes, n * (episode + 1) // episodes
-    length = int(min(hours * HOUR // interval, (high - low) // 2))
+    length = int(min(max(1, hours * HOUR // interval), (high - low) // 2))
     if length < 1:
         return 0, 0
     first = low + int(_uniform(scene, member, episode) * (high - low - length))

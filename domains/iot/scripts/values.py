@@ -176,11 +176,11 @@ def extreme(span: Span, amount: float, context: float = 61, unit: str = "step", 
     return (near.max(axis=1) if far > 0 else near.min(axis=1)) + far
 
 
-def clip(span: Span, share: float, direction: str = "up") -> F64:
-    """Held at the level that this share of the span's values would pass."""
+def clip(span: Span, beyond: float, direction: str = "up") -> F64:
+    """Held at the level that a share `beyond` of the span's values would pass."""
     if direction == "up":
-        return np.minimum(span.values, np.quantile(span.values, 1 - share))
-    return np.maximum(span.values, np.quantile(span.values, share))
+        return np.minimum(span.values, np.quantile(span.values, 1 - beyond))
+    return np.maximum(span.values, np.quantile(span.values, beyond))
 
 
 def coarsen(span: Span, amount: float, unit: str = "sigma") -> F64:
