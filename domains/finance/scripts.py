@@ -92,9 +92,9 @@ def account_takeover(scene: Scene) -> list[Edit]:
     start = _start(scene, victims["instance"], margin=35 * DAY)
     one = scene.address("takeover", instance, 0)
     u = scene.stream.child("pace").uniform(join_rows(one[:, None], np.arange(3)))
-    changed = start + _seconds(300 + 1_500 * u[:, 0])
+    changed = start + _seconds(np.maximum(300, 60 * scene["change"] * u[:, 0]))
     span = scene["hours"] * 3_600
-    added = changed + _seconds(60 + 0.1 * span * u[:, 1])
+    added = changed + _seconds(60 + scene["payee"] * span * u[:, 1])
     device, payee = (scene.address(kind, instance, 0) for kind in ("device", "payee"))
     country = np.where(victims["currency"].cast(pl.String).to_numpy() == "EUR", "DE", "GB")
     system = scene.stream.child("os").integers(device, 3)
@@ -137,7 +137,7 @@ def account_takeover(scene: Scene) -> list[Edit]:
     nth = who["victim"].to_numpy()
     rows = scene.address("drain", who["instance"].to_numpy(), n)
     part = scene.stream.child("part").uniform(rows)
-    at = added[nth] + _seconds(120 + 0.85 * span * (n + part) / scene["transfers"])
+    at = added[nth] + _seconds(120 + 0.95 * (1 - scene["payee"]) * span * (n + part) / scene["transfers"])
     share = scene["drain"] / scene["transfers"] * (0.6 + 0.8 * scene.stream.child("share").uniform(rows))
     amount = np.floor(who["opening_balance_minor"].to_numpy() * share)
     drains = pl.DataFrame(

@@ -40,14 +40,21 @@ def schedule(block: Block) -> NDArray[np.float64]:
     return np.array(ages)
 
 
+def within(months: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The months in which each check-up falls due: one month for infants, as immunisation schedules count a dose at 2 months until 3, or less
+    where the next visit comes sooner; later, the time for which the visit is meant, which ends with the next, or with the year of life."""
+    gap = np.diff(months, append=np.inf)
+    return np.minimum(gap, np.where(months < 24, 1.0, 12.0))
+
+
 def _check_ups(block: Block, patient: Table) -> Table:
     stream, priors = block.stream.child("encounter", "check-up"), block.priors
-    months, late = schedule(block), priors("wellness.slack")
+    months = schedule(block)
+    late = within(months)
     who = np.repeat(np.arange(patient.height), len(months))
-    months = np.tile(months, patient.height)
+    months, late = np.tile(months, patient.height), np.tile(late, patient.height)
     rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], np.round(months * 100).astype(np.int64)))
-    slack = np.where(months < 24, months * late["infant"], late["later"])
-    due = patient["birth"].to_numpy()[who] + (months + slack * stream.child("slack").uniform(rows)) * MONTH
+    due = patient["birth"].to_numpy()[who] + (months + late * stream.child("slack").uniform(rows)) * MONTH
     share = np.interp(months / 12, priors("wellness.kept")["age"], priors("wellness.kept")["share"])
     start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
     kept = stream.child("kept").uniform(rows) < share
@@ -73,7 +80,7 @@ def _follow_ups(block: Block, patient: Table, condition: Table) -> Table:
     address = join_rows(rows[at], k)
     # the first gap starts anywhere for those known before the window, the others a full gap after the finding
     phase = np.where(old[at], stream.child("phase").uniform(rows)[at], 1.0)
-    due = began[at] + (k + phase + priors("follow_up.slack") * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
+    due = began[at] + (k + phase + priors("follow_up.range") * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
     start = office_time(
         np.maximum(due, began[at] + DAY), priors("encounter.hours")["office"], stream.child("time"), address
     )

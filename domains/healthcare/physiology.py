@@ -93,11 +93,10 @@ def _blend(age: NDArray, child: NDArray, adult: NDArray) -> NDArray:
 
 def _pressure(b: Body, name: str) -> NDArray:
     between, within = b.priors("body.spread")[name]
-    share = np.where(b.age < 18, b.priors("body.level")["child_shift"], 1.0)
     on_height = b.priors("body.loading").get(f"{name}_on_height", 0.0)
     own = between * (b.traits["pressure"] + on_height * b.traits["height"])
     disease = b.priors("disease.pressure")[name] * b.has["I10"]
-    return at_age(b.priors("body.normal"), name, b.age) + share * own + disease + within * b.noise("pressure")
+    return at_age(b.priors("body.normal"), name, b.age) + own + disease + within * b.noise("pressure")
 
 
 def _vital(name: str, trait: str) -> Any:

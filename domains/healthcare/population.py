@@ -32,7 +32,6 @@ def patients(block: Block, _: Tables) -> Tables:
     doctors = block.reference["practitioner"]
     doctor = _general_practitioner(doctors, last_age, stream, units)
     has_phone = stream.child("has phone").uniform(units) < priors("population.phone")
-    has_middle = stream.child("has middle").uniform(units) < priors("population.middle_name")
     sex = np.where(male, "male", "female")
     adult = np.minimum(last_seen, end) - np.maximum(start, birth + 18 * YEAR)
     frame = pl.DataFrame(
@@ -41,7 +40,7 @@ def patients(block: Block, _: Tables) -> Tables:
             "patient_id": units.astype(np.int64),
             "mrn": identity.mrn(units, stream.child("mrn")),
             **identity.names(units, sex, stream.child("name")),
-            "middle_name": _where(has_middle, identity.names(units, sex, stream.child("middle"))["given_name"]),
+            "middle_name": identity.names(units, sex, stream.child("middle"))["given_name"],
             "sex": sex,
             "birth_date": pl.Series(birth // DAY).cast(pl.Int32).cast(pl.Date),
             "death_at": pl.Series(death).set(pl.Series(death >= end), None).cast(pl.Datetime("us", "UTC")),
