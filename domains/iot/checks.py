@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...core.checks import violations
 from ...core.domain import Check
 from ...core.tables import Table
-from .readings import AWAKE, FAN, sampled, spans, union
+from .physics import PHYSICS
+from .readings import AWAKE, COPY, FAN, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
 
@@ -37,7 +38,8 @@ def on_scale(tables: Lazy) -> Table:
         steps = float(round(1 / channel["resolution"]))
         if len(value) and (value.min() < low or value.max() > high):
             found.append(_rows(key, (value < low) | (value > high), f"outside {low} to {high}"))
-        whole = value * steps
+        with np.errstate(over="ignore"):
+            whole = value * steps
         np.rint(whole, out=whole)
         whole /= steps
         if (off := whole != value).any():
@@ -49,6 +51,7 @@ def on_grid(tables: Lazy) -> Table:
     found = [violations()]
     for channel, (key, observed) in _channels(tables, "observed_at"):
         into = key - channel["channel_id"] * FAN
+        into -= (into >= COPY) * COPY
         into *= -channel["interval_us"]
         into += observed
         into -= channel["first_sample_at"]
@@ -62,11 +65,13 @@ def on_grid(tables: Lazy) -> Table:
 def gaps_explained(tables: Lazy) -> Table:
     found = [violations()]
     awake = tables["device_event"].filter(pl.col("state").cast(pl.String).is_in(AWAKE)).collect()
-    up = {device: union(found) for device, found in spans(awake, "device_id").items()}
+    up = {device: union(life) for device, life in spans(awake, "device_id").items()}
     for channel, (key,) in _channels(tables):
         grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
         runs = sampled(up.get(channel["device_id"], ()), *grid)
         index = key - channel["channel_id"] * FAN
+        index = index[index < COPY]
+        key = key[: len(index)]
         expected = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in runs)])
         if np.array_equal(index, expected):
             continue
@@ -75,6 +80,16 @@ def gaps_explained(tables: Lazy) -> Table:
             owner = pl.Series([channel["channel_id"]])
             found.append(violations("", "channel", owner, f"{missing} samples missing while the device was up"))
     return _reported(found)
+
+
+def delivered_once(tables: Lazy) -> Table:
+    again = (pl.col("reading_id") - pl.col("channel_id") * FAN) >= COPY
+    found = (
+        tables["reading"]
+        .filter(again)
+        .select(table=pl.lit("reading"), row_key="reading_id", detail=pl.lit("a sample that has been delivered before"))
+    )
+    return found.collect()
 
 
 def arrivals_explained(tables: Lazy) -> Table:
@@ -87,6 +102,7 @@ def arrivals_explained(tables: Lazy) -> Table:
             if (during := (received >= a) & (received < b)).any():
                 found.append(_rows(key, during, "arrived while its gateway was cut off"))
         late = received - observed > channel["interval_us"]
+        late &= key - channel["channel_id"] * FAN < COPY
         if late.any():
             # the last outage that began before it arrived must have lasted until it was there to be sent
             starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
@@ -139,6 +155,7 @@ CHECKS = (
         "there is a reading at each point of the grid at which the device is up, and at no other",
         gaps_explained,
     ),
+    Check("delivered-once", ("reading",), "each sample is delivered once", delivered_once),
     Check(
         "arrivals-explained",
         ("device", "channel", "reading", "gateway_event"),
@@ -148,6 +165,7 @@ CHECKS = (
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
     ),
+    *PHYSICS,
 )
 
 

@@ -26,6 +26,8 @@ Spans = Sequence[tuple[int, int]]
 FAN = SCHEMA["reading"].fan
 AWAKE = ("up", "degraded")
 """The states in which a device samples."""
+COPY = FAN // 2
+"""What was delivered twice stands a second time, this far behind its own place on the grid."""
 LATE, LIMITED = 1, 2  # places in the code list `quality`, where `good` is 0
 
 
@@ -100,7 +102,7 @@ def _add_life(setting: Setting, life: Sequence[tuple[Any, ...]], block: Block, n
         return np.interp(setting.at(), times, levels)
 
     setting.wear, setting.charge = partial(gauge, 1), partial(gauge, 3)
-    setting.track = partial(drive, setting, block.stream.child("way", number))
+    setting.track = partial(drive, setting, block.stream.child("way", number), block.priors)
 
 
 def _clock(block: Block, device: int, count: int, first: int, interval: int, jitter: int) -> tuple[I64, I64]:
@@ -173,6 +175,17 @@ def delay(received: I64, outages: Spans, speed: int) -> Iterator[tuple[int, int]
         yield low, high
 
 
+def arrived(received: I64, outages: Spans, speed: int) -> I64:
+    """When readings arrive that would do so at these times, in any order, but for the outages of their gateway."""
+    order = np.argsort(received, kind="stable")
+    waited = received[order]
+    for _ in delay(waited, outages, speed):
+        pass
+    found = np.empty_like(waited)
+    found[order] = waited
+    return found
+
+
 def silence(block: Block, tables: Tables) -> Tables:
     """Derive what is left of the readings where scenarios have taken devices down: none of the time in which they were."""
     found = tables["reading"]
@@ -184,6 +197,7 @@ def silence(block: Block, tables: Tables) -> Tables:
         tables["channel"].select("channel_id", "device_id", "first_sample_at", "interval_us", "jitter_us").iter_rows()
     ):
         edges = np.array(sampled(awake(lives.get(device, ())), *grid), np.int64).reshape(-1) + number * FAN
+        edges = np.concatenate([edges, edges + COPY])
         for a, b in np.searchsorted(key, edges).reshape(-1, 2).tolist():
             kept[a:b] = True
     return {"reading": reading if kept.all() else reading.filter(kept)}
@@ -192,20 +206,20 @@ def silence(block: Block, tables: Tables) -> Tables:
 def arrivals(block: Block, tables: Tables) -> Tables:
     """Derive when each reading arrives and what its quality is, from the outages of its gateway as they stand."""
     reading = tables["reading"]
-    received = reading["received_at"].to_physical().to_numpy().copy()
+    planned = reading["received_at"].to_physical().to_numpy()
+    received = planned.copy()
     value = reading["value"].to_numpy()
     quality = np.zeros(reading.height, np.uint8)
     outages = spans(tables["gateway_event"], "gateway_id")
     limits = {n: (a, b) for n, a, b in tables["channel"].select("channel_id", "low", "high").iter_rows()}
     for number, to, gateway, speed in by_channel(tables):
-        mine = received[to]
-        before = mine.copy() if gateway in outages else mine
         low, high = limits[number]
         ends = (value[to] <= low) | (value[to] >= high)
         if ends.any():
             quality[to][ends] = LIMITED
-        for a, b in delay(mine, outages.get(gateway, ()), speed):
-            quality[to][a:b][mine[a:b] != before[a:b]] = LATE
+        if gateway in outages:
+            received[to] = arrived(planned[to], outages[gateway], speed)
+            quality[to][received[to] != planned[to]] = LATE
     codes = SCHEMA["reading"].columns["quality"].dtype
     return {
         "reading": reading.with_columns(

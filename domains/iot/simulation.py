@@ -239,6 +239,32 @@ def _device(
             due["battery"] = log.charge.end
 
 
+def completed(event: Table) -> Table:
+    """Events in order, of which scenarios have put in some or moved their ends: these run on the firmware that was, keep wear and charge
+    as they were where they do not say, and wear goes on growing, charge falling."""
+    device = pl.col("device_id")
+    state, cause = pl.col("state").cast(pl.String), pl.col("cause").cast(pl.String)
+    fresh = (state.shift() == "repair") | (cause == "charging") | (cause.shift() == "charging")
+    known = event.with_columns(
+        pl.col("firmware").forward_fill().backward_fill().over(device),
+        fresh.fill_null(False).cast(pl.Int32).cum_sum().over(device).alias("_part"),
+    )
+    for gauge, most in (("wear", pl.Expr.cum_max), ("charge", pl.Expr.cum_min)):
+        start, end = pl.col(f"{gauge}_start"), pl.col(f"{gauge}_end")
+        part = (device, pl.col("_part"))
+        past = pl.coalesce(end, start).forward_fill().over(device)
+        coming = pl.coalesce(start, end).backward_fill().over(device)
+        known = known.with_columns(
+            pl.coalesce(start, past.shift().over(device), coming).alias(start.meta.output_name()),
+            pl.coalesce(end, coming.shift(-1).over(device), past).alias(end.meta.output_name()),
+        )
+        known = known.with_columns(most(end).over(part).alias(end.meta.output_name()))
+        before = end.shift().over(part)
+        pair = pl.max_horizontal(start, before) if gauge == "wear" else pl.min_horizontal(start, before)
+        known = known.with_columns(pair.alias(start.meta.output_name()))
+    return known.drop("_part")
+
+
 def _uplink(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Generator[Any, Any, None]:
     env, priors, rng = site.env, site.priors, stream.generator()
     while True:
