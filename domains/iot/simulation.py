@@ -216,8 +216,10 @@ def _device(
                 log.enter("restart", cause)
                 yield env.timeout(_exponential(rng, priors("watchdog.seconds") * SECOND))
             continue
-        if cause == "battery" and profile.power.charge_hours:
+        charged = cause == "battery" and profile.power.charge_hours is not None
+        if charged:
             assert log.charge
+            assert profile.power.charge_hours
             log.enter("asleep", "charging")
             log.charge.plug(env.now, profile.power.charge_hours)
             yield env.timeout(max(1, round(profile.power.charge_hours * HOUR)))
@@ -230,8 +232,8 @@ def _device(
                 work = priors("repair.work_hours") * math.exp(priors("repair.work_log_sigma") * rng.standard_normal())
                 yield env.timeout(max(1, round(work * HOUR)))
         log.enter("up", "running")
-        # who opens a device changes all in it that is spent
-        if log.part.end <= env.now:
+        # a crew changes all in a device that is spent
+        if not charged and log.part.end <= env.now:
             log.part = Part.new(profile.reliability, priors("profile.life"), env.now, rng)
             due["hardware"] = log.part.end
         if log.charge and log.charge.end <= env.now:
