@@ -12,6 +12,7 @@ from .checks import CHECKS
 from .pictures import pictures
 from .population import DEVICES, SCHEMA
 from .scripts import SCRIPTS
+from .views import VIEWS
 
 _EVENTS = ("device_event", "gateway_event", "anomaly")
 
@@ -55,4 +56,5 @@ DOMAIN = Domain(
     per_unit=DEVICES,
     block=2,
     pictures=pictures,
+    views=VIEWS,
 )
