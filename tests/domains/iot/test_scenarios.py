@@ -21,6 +21,15 @@ def twins(plain: Dataset, data: Dataset) -> pl.DataFrame:
     return both.join(label, on="reading_id", how="left").sort("reading_id")
 
 
+def spread(reading: pl.DataFrame) -> float:
+    """The standard deviation about the mean of the hour of day, weekdays and weekends apart: that of a regression on these hours."""
+    at = pl.col("observed_at")
+    kind = (pl.concat_str(at.dt.hour(), at.dt.weekday() > 5)).alias("kind")
+    each = reading.select(kind, at.dt.truncate("1h").alias("hour"), pl.col("value") - pl.col("value").mean().over(kind))
+    hours, kinds = each["hour"].n_unique(), each["kind"].n_unique()
+    return float(np.sqrt((each["value"] ** 2).mean() * hours / (hours - kinds)))  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("name", EFFECTS)
 def test_only_labelled_readings_differ(plain: Dataset, played: dict[str, Dataset], name: str):
     both = twins(plain, played[name])
@@ -30,7 +39,7 @@ def test_only_labelled_readings_differ(plain: Dataset, played: dict[str, Dataset
         differs |= pl.col(column).ne_missing(pl.col(f"{column}_played"))
     labelled = pl.col("instance").is_not_null()
     assert both.filter(differs.ne(labelled)).is_empty()
-    assert both.filter(labelled).height > 100
+    assert both.filter(labelled).height > 50
     for table in ("site", "gateway", "device", "channel", "device_event"):
         assert played[name].frames[table].equals(plain.frames[table])
 
@@ -59,7 +68,7 @@ def test_drift_grows_evenly_to_its_severity(plain: Dataset, make: Callable[..., 
     for _, rows in twins(plain, data).filter(pl.col("instance").is_not_null()).group_by("instance"):
         rows = rows.sort("reading_id")
         channel = rows["channel_id"][0]
-        sigma = plain.frames["reading"].filter(channel_id=channel)["value"].to_numpy().std()
+        sigma = spread(plain.frames["reading"].filter(channel_id=channel))
         off = (rows["value_played"] - rows["value"]).to_numpy()
         at = rows["observed_at"].to_physical().to_numpy()
         # where the first error rounds to nothing, the onset comes before the first label; the span is of twelve hours' samples
@@ -95,7 +104,7 @@ def test_a_stuck_sensor_repeats_its_last_true_value(plain: Dataset, played: dict
         )
         assert rows["value_played"].n_unique() == 1
         assert rows["value_played"][0] == before["value"][-1]
-        assert rows.height > 100
+        assert rows.height > 50
 
 
 def test_an_outage_is_followed_by_a_burst_that_is_late_and_out_of_order(plain: Dataset, played: dict[str, Dataset]):
