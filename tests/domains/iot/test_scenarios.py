@@ -82,8 +82,8 @@ def test_drift_grows_evenly_to_its_severity(plain: Dataset, make: Callable[..., 
 
 
 def test_a_wandering_drift_ends_where_an_even_one_does_and_takes_detours(make: Callable[..., Dataset]):
-    even, wandering = (make("sensor-drift", count=4, hours=12.0, wander=w).frames for w in (0.0, 1.0))
-    label = wandering["label"].select("instance", pl.col("row_key").alias("reading_id"))
+    even, wandering = (make("sensor-drift", count=4, hours=12.0, severity=3.0, wander=w).frames for w in (0.0, 1.0))
+    label = wandering["label"].filter(table="reading").select("instance", pl.col("row_key").alias("reading_id"))
     both = even["reading"].join(wandering["reading"], on="reading_id", suffix="_wandering").join(label, on="reading_id")
     detours = 0
     for _, rows in both.group_by("instance"):
@@ -131,7 +131,8 @@ def test_spans_lie_anywhere_in_the_window(make: Callable[..., Dataset]):
     from scipy.stats import kstest
 
     data = make("stuck-at", count=12, hours=0.5)
-    label = data.frames["label"].join(data.frames["reading"], left_on="row_key", right_on="reading_id")
+    label = data.frames["label"].filter(table="reading")
+    label = label.join(data.frames["reading"], left_on="row_key", right_on="reading_id")
     onset = label.group_by("instance").agg(pl.col("observed_at").min())["observed_at"].to_physical().to_numpy()
     window = data.plan.window
     assert kstest((onset - window.start) / (window.end - window.start), "uniform").pvalue > 0.01
