@@ -212,6 +212,8 @@ def scenarios(domain: str | None, name: str | None) -> None:
         click.echo(f"  {p.name}={p.default}{limits}: {p.doc}")
     click.echo(f"  count={scenario.count}: instances; or rate=: instances per root entity")
     click.echo(f"breaks: {', '.join(scenario.breaks) or 'nothing'}")
+    if scenario.may_break:
+        click.echo(f"may break: {', '.join(scenario.may_break)}")
     for expect in scenario.expect:
         click.echo(f"expects of each labelled {expect.table}: {expect.sql}")
 

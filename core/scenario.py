@@ -7,6 +7,7 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     script = "mule_ring"                # a function in the domain's scripts
     arguments = {}                      # what the script is told; a text that is a parameter's name stands for its value
     breaks = []                         # names of checks that some labelled rows must violate
+    may_break = []                      # and of such as they violate with some parameters
     count = 1                           # instances, unless the user says count= or rate=
 
     [roles.mule]
@@ -91,6 +92,12 @@ class Scenario:
     expect: tuple[Expect, ...] = ()
     count: int = 1
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    may_break: tuple[str, ...] = ()
+
+    @property
+    def excused(self) -> tuple[str, ...]:
+        """The checks that its rows may violate, whether or not they must."""
+        return (*self.breaks, *self.may_break)
 
 
 @dataclass(frozen=True)
@@ -242,7 +249,19 @@ def load_scenarios(domain: str, package: str = "populace") -> dict[str, Scenario
 def _load(name: str, domain: str, text: str) -> Scenario:
     raw = tomllib.loads(text)
     place = f"scenarios/{domain}/{name}.toml"
-    allowed = {"title", "doc", "source", "script", "roles", "parameters", "breaks", "expect", "count", "arguments"}
+    allowed = {
+        "title",
+        "doc",
+        "source",
+        "script",
+        "roles",
+        "parameters",
+        "breaks",
+        "expect",
+        "count",
+        "arguments",
+        "may_break",
+    }
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
     parameters = {
@@ -262,4 +281,5 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         tuple(Expect(**e) for e in raw.get("expect", ())),
         raw.get("count", 1),
         raw.get("arguments", {}),
+        tuple(raw.get("may_break", ())),
     )

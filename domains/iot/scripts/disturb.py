@@ -186,7 +186,10 @@ def _repeated(scene: Scene, found: list[Place], readings: Readings) -> Table:
     for place in found:
         stream, trace = _stream(scene, "repeat", place), place.trace
         rng = stream.generator()
-        taken = chosen(rng, place.b - place.a, entry) & ~readings.repeated(trace.key[place.rows])
+        # what is broken already would be so twice, and by another's hand
+        late = trace.observed[place.rows] - trace.grid[place.rows]
+        whole = trace.sound[place.rows] & (late >= 0) & (late <= trace.channel["jitter_us"])
+        taken = chosen(rng, place.b - place.a, entry) & whole & ~readings.repeated(trace.key[place.rows])
         wait = rng.standard_exponential(place.b - place.a) * float(entry["seconds"]) * SECOND
         value = trace.value[place.rows]
         if entry.get("shift"):

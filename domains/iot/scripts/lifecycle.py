@@ -51,7 +51,8 @@ def downs(
 
 def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, effect: str) -> list[Edit]:
     """The edits that bring about what is planned, as far as the device is up then: the span in which it is up ends sooner, further states
-    follow, and the samples of that time are gone. A second of being up stays on either side, so that states follow as they may."""
+    follow, and the samples of that time are gone. A second of being up stays on either side, so that states follow as they may. What fails
+    does so once, even where the device was down for another reason in between."""
     event = scene.tables["device_event"].with_columns(pl.col("started_at", "ended_at").to_physical())
     event = event.with_columns(pl.Series(ROW, rows(event)))
     by_device: dict[int, list[Down]] = {}
@@ -72,7 +73,7 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
             fits, since = list[tuple[Down, int, int]](), u0
             for down in wanted:
                 t0, t1 = max(down.t0, since + SECOND), min(down.t1, u1 - SECOND)
-                if t1 - t0 > SECOND:
+                if t1 - t0 > SECOND and not (down.kind == "failure" and down in who):
                     fits.append((down, t0, t1))
                     since = t1
             if not fits:

@@ -21,6 +21,7 @@ from ..signals import HOUR
 
 REACH = ("member", "pair", "device")
 ONSET = ("own", "shared")
+_ATTEMPTS = 64
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Readings:
 
     def repeated(self, key: I64) -> NDArray[np.bool_]:
         """Which samples have been delivered twice already."""
-        return np.isin(key + COPY, self._key)
+        at = np.searchsorted(self._key, key + COPY)
+        return self._key[np.minimum(at, len(self._key) - 1)] == key + COPY
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,10 @@ def places(scene: Scene, readings: Readings) -> Iterator[Place]:
     """Every span that the scenario takes, in order of instance, member, episode and channel.
 
     Arguments: `hours` of a span; `episodes` in each channel, one in each of as many equal parts of the window, so that they never meet;
-    `reach`: the member's own channels, or those of its whole device; `signals`: only these; `onset`: "own" counts a device's samples,
-    so that a span always holds some, "shared" takes one instant for all members, each `stagger` hours after the one before it. A span
-    covers at most half of its part of the window.
+    `reach`: the member's own channels, the pair that it is one of, or those of its whole device; `signals`: only these; `onset`: "own"
+    counts a device's samples, so that a span always holds some, and keeps clear of the anomalies that there are already while it finds
+    room; "shared" takes one instant for all members, each `stagger` hours after the one before it. A span covers at most half of its
+    part of the window.
     """
     given = scene.arguments
     reach, onset = given.get("reach", "member"), given.get("onset", "own")
@@ -152,18 +155,25 @@ def places(scene: Scene, readings: Readings) -> Iterator[Place]:
     channels = scene.tables["channel"].with_columns(pl.col("first_sample_at").to_physical()).sort("channel_id")
     for row in channels.iter_rows(named=True):
         by_device.setdefault(row["device_id"], []).append(row)
-    span = _own if onset == "own" else _shared
+    taken: dict[int, list[tuple[int, int]]] = {}
+    for channel, t0, t1 in scene.tables["anomaly"].select("channel_id", "started_at", "ended_at").iter_rows():
+        taken.setdefault(channel, []).append((t0, t1))
     for cast in scene.cast.values():
         for member in cast.iter_rows(named=True):
             for device in _devices(scene.tables, member):
-                channels = _reached(by_device.get(device, []), member, reach)
-                channels = [(c, other) for c, other in channels if c["signal"] in given.get("signals", (c["signal"],))]
-                for episode in range(episodes if channels else 0):
-                    t0, t1 = span(scene, member, readings.trace(channels[0][0]), hours, episode, episodes)
-                    for channel, other in channels:
+                mine = _reached(by_device.get(device, []), member, reach)
+                mine = [(c, other) for c, other in mine if c["signal"] in given.get("signals", (c["signal"],))]
+                for episode in range(episodes if mine else 0):
+                    if onset == "shared":
+                        t0, t1 = _shared(scene, member, hours, episode, episodes)
+                    else:
+                        clear_of = [span for c, _ in mine for span in taken.get(c["channel_id"], ())]
+                        t0, t1 = _own(scene, member, readings.trace(mine[0][0]), hours, episode, episodes, clear_of)
+                    for channel, other in mine:
                         trace, beside = readings.trace(channel), readings.trace(other) if other else None
                         a, b = np.searchsorted(trace.grid, [t0, t1]).tolist()
                         if b > a:
+                            taken.setdefault(channel["channel_id"], []).append((t0, t1))
                             yield Place(member["instance"], member["member"], episode, trace, beside, t0, t1, a, b)
 
 
@@ -180,33 +190,43 @@ def _reached(
 
 
 def _own(
-    scene: Scene, member: Mapping[str, Any], trace: Trace, hours: float, episode: int, episodes: int
+    scene: Scene,
+    member: Mapping[str, Any],
+    trace: Trace,
+    hours: float,
+    episode: int,
+    episodes: int,
+    clear_of: list[tuple[int, int]],
 ) -> tuple[int, int]:
     n, interval = len(trace.key), trace.channel["interval_us"]
     low, high = n * episode // episodes, n * (episode + 1) // episodes
     length = int(min(max(1, hours * HOUR // interval), (high - low) // 2))
     if length < 1:
         return 0, 0
-    first = low + int(_uniform(scene, member, episode) * (high - low - length))
-    return int(trace.grid[first]), int(trace.grid[first + length - 1]) + interval
+    draws = _uniform(scene, member, episode, _ATTEMPTS)
+    first = low + (draws * (high - low - length + 1)).astype(np.int64)
+    t0, t1 = trace.grid[first], trace.grid[first + length - 1] + interval
+    free = np.ones(_ATTEMPTS, bool)
+    for a, b in clear_of:
+        free &= (t1 <= a) | (t0 >= b)
+    k = int(np.argmax(free))  # the first that is free; the first of all where none is
+    return int(t0[k]), int(t1[k])
 
 
-def _shared(
-    scene: Scene, member: Mapping[str, Any], trace: Trace, hours: float, episode: int, episodes: int
-) -> tuple[int, int]:
+def _shared(scene: Scene, member: Mapping[str, Any], hours: float, episode: int, episodes: int) -> tuple[int, int]:
     window = scene.block.window
     part = (window.end - window.start) // episodes
-    length = min(int(hours * HOUR), part // 2)
-    instance = {"instance": member["instance"], "member": 0}
+    length = max(1, min(int(hours * HOUR), part // 2))
+    draw = float(_uniform(scene, {"instance": member["instance"], "member": 0}, episode, 1)[0])
     stagger = int(float(scene.arguments.get("stagger", 0.0)) * HOUR) * member["member"]
-    start = window.start + part * episode + int(_uniform(scene, instance, episode) * (part - length))
+    start = window.start + part * episode + int(draw * (part - length))
     start = min(start + stagger, window.start + part * (episode + 1) - length)
     return start, start + length
 
 
-def _uniform(scene: Scene, member: Mapping[str, Any], episode: int) -> float:
+def _uniform(scene: Scene, member: Mapping[str, Any], episode: int, count: int) -> F64:
     address = join_rows(join_rows(np.array([member["instance"]]), member["member"]), episode)
-    return float(scene.stream.child("onset").uniform(address)[0])
+    return scene.stream.child("onset").uniform(join_rows(address, np.arange(count)))
 
 
 def _devices(tables: Tables, member: Mapping[str, Any]) -> list[int]:

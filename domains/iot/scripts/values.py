@@ -72,27 +72,41 @@ class Span:
         ramp = np.clip(np.minimum(self.passed, 1 - self.passed) / edge, 0, 1)
         return (1 - np.cos(np.pi * ramp)) / 2
 
-    def blend(self, other: F64, edge: float) -> F64:
-        weight = self.fade(edge)
-        return weight * other + (1 - weight) * self.values
+    @cached_property
+    def course(self) -> F64:
+        """The course of the whole series without its quick changes: a moving mean."""
+        return moving_mean(self.whole, QUICK)
 
-    def slow(self, samples: int) -> F64:
-        """The moving mean of the whole series about each sample of the span."""
-        total = np.concatenate([[0.0], np.cumsum(self.whole)])
-        at = np.arange(self.a, self.b)
-        first, last = np.maximum(at - samples // 2, 0), np.minimum(at + samples // 2 + 1, len(self.whole))
-        return (total[last] - total[first]) / (last - first)
+    @property
+    def slow(self) -> F64:
+        """The course of the span."""
+        return self.course[self.a : self.b]
 
-    def elsewhere(self, at: NDArray) -> F64:
-        """The whole series at places given as sample numbers, whole or not; beyond its ends it is mirrored."""
-        n = len(self.whole) - 1
-        if n < 1:
-            return np.full(len(at), self.whole[0])
-        at = np.abs(at) % (2 * n)
-        return np.interp(np.minimum(at, 2 * n - at), np.arange(n + 1), self.whole)
+    def follow(self, course: F64, edge: float) -> F64:
+        """Another course with the quick changes that there are: their blend would be calmer than either, and give itself away."""
+        return self.values + self.fade(edge) * (course - self.slow)
 
 
+QUICK = 61
+"""Samples over which the course of a series is averaged."""
 Distortion = Callable[..., F64]
+
+
+def moving_mean(series: F64, samples: int) -> F64:
+    """The mean of `samples` about each, fewer at the ends."""
+    total = np.concatenate([[0.0], np.cumsum(series)])
+    at = np.arange(len(series))
+    first, last = np.maximum(at - samples // 2, 0), np.minimum(at + samples // 2 + 1, len(series))
+    return (total[last] - total[first]) / (last - first)
+
+
+def at_places(series: F64, at: NDArray) -> F64:
+    """A series at places given as sample numbers, whole or not; beyond its ends it is mirrored."""
+    n = len(series) - 1
+    if n < 1:
+        return np.full(len(at), series[0])
+    at = np.abs(at) % (2 * n)
+    return np.interp(np.minimum(at, 2 * n - at), np.arange(n + 1), series)
 
 
 def offset(span: Span, amount: float, unit: str = "sigma", direction: str = "either", edge: float = 0.0) -> F64:
@@ -120,11 +134,6 @@ def ramp(
     return span.values + span.shift(amount, unit, direction) * shape
 
 
-def saw(span: Span, amount: float, teeth: float = 4.0, unit: str = "sigma", direction: str = "up") -> F64:
-    """An error that grows evenly and falls back, again and again."""
-    return span.values + span.shift(amount, unit, direction) * (span.passed * teeth % 1.0)
-
-
 def wave(span: Span, amount: float, minutes: float, unit: str = "sigma", edge: float = 0.0, power: float = 0.0) -> F64:
     """A sine of amplitude `amount`; with `power`, it grows as that power of the time passed."""
     phase = 2 * np.pi * (span.grid[span.a : span.b] - span.grid[span.a]) / (minutes * 60e6)
@@ -138,18 +147,16 @@ def gain(span: Span, amount: float, direction: str = "either", edge: float = 0.0
 
 
 def amplify(span: Span, amount: float, edge: float = 0.0) -> F64:
-    """Swings about the span's own mean that are 1 + `amount` times as large."""
-    centre = float(np.mean(span.values))
-    return span.values + (span.values - centre) * amount * span.fade(edge)
+    """Swings of the course about the span's own mean that are 1 + `amount` times as large."""
+    return span.values + (span.slow - np.mean(span.slow)) * amount * span.fade(edge)
 
 
-def hold(span: Span, level: float = 0.0, keep: float = 0.0, edge: float = 0.0) -> F64:
-    """The first value, `level` sigma off, for the whole span; `keep` is the share of the quick changes that stays on it."""
-    start = span.values[0] if not keep else span.slow(61)[0]
-    held = np.full(span.b - span.a, start) + (span.shift(level, "sigma", "either") if level else 0.0)
+def hold(span: Span, level: float = 0.0, keep: bool = False, edge: float = 0.0) -> F64:
+    """The first value, `level` sigma off, for the whole span; with `keep`, the quick changes go on about it."""
+    off = span.shift(level, "sigma", "either") if level else 0.0
     if keep:
-        held += keep * (span.values - span.slow(61))
-    return span.blend(held, edge)
+        return span.follow(np.full(span.b - span.a, span.slow[0] + off), edge)
+    return span.values + span.fade(edge) * (span.values[0] + off - span.values)
 
 
 def noise(
@@ -161,13 +168,12 @@ def noise(
     return span.values + span.shift(amount, unit, "up") * drawn * span.fade(edge) * span.passed**power
 
 
-def vary(span: Span, amount: float, samples: float = 31, edge: float = 0.0) -> F64:
-    """The quick changes (what differs from the moving mean over `samples`) 1 + `amount` times as large."""
-    quick = span.values - span.slow(int(samples))
-    return span.values + amount * quick * span.fade(edge)
+def vary(span: Span, amount: float, edge: float = 0.0) -> F64:
+    """Quick changes that are 1 + `amount` times as large."""
+    return span.values + amount * (span.values - span.slow) * span.fade(edge)
 
 
-def extreme(span: Span, amount: float, context: float = 61, unit: str = "step", direction: str = "either") -> F64:
+def extreme(span: Span, amount: float, context: float = 5, unit: str = "step", direction: str = "either") -> F64:
     """The most (or least) of the `context` samples about each, and `amount` beyond."""
     far = span.shift(amount, unit, direction)
     at = np.arange(span.a, span.b)
@@ -200,10 +206,14 @@ def constant(span: Span, value: float) -> F64:
     return np.full(span.b - span.a, float(value))
 
 
-def mirror(span: Span, about: str = "mean", edge: float = 0.0) -> F64:
-    """Upside down: about the span's mean, or about zero."""
-    centre = float(np.mean(span.values)) if about == "mean" else 0.0
-    return span.blend(2 * centre - span.values, edge)
+def mirror(span: Span, edge: float = 0.0) -> F64:
+    """A course that is upside down about the span's mean."""
+    return span.follow(2 * float(np.mean(span.slow)) - span.slow, edge)
+
+
+def negate(span: Span) -> F64:
+    """The other sign."""
+    return -span.values
 
 
 def respond(span: Span, minutes: float) -> F64:
@@ -225,21 +235,26 @@ def swap(span: Span) -> F64:
     return span.values if span.beside is None else span.beside[0]
 
 
-def lag(span: Span, hours: float, edge: float = 0.0) -> F64:
-    """What the channel gave some hours before, word for word where there is no edge."""
+def replay(span: Span, hours: float) -> F64:
+    """What the channel gave some hours before, word for word."""
     back = round(hours * HOUR / span.interval)
-    return span.blend(span.elsewhere(np.arange(span.a, span.b) - back), edge)
+    return at_places(span.whole, np.arange(span.a, span.b) - back)
+
+
+def lag(span: Span, hours: float, edge: float = 0.0) -> F64:
+    """A course that comes some hours late."""
+    back = round(hours * HOUR / span.interval)
+    return span.follow(at_places(span.course, np.arange(span.a, span.b) - back), edge)
 
 
 def stretch(span: Span, factor: float, edge: float = 0.0) -> F64:
-    """The course of the series, `factor` times as fast."""
-    at = span.a + (np.arange(span.b - span.a)) * factor
-    return span.blend(span.elsewhere(at), edge)
+    """A course that runs `factor` times as fast."""
+    return span.follow(at_places(span.course, span.a + np.arange(span.b - span.a) * factor), edge)
 
 
 def reverse(span: Span, edge: float = 0.0) -> F64:
-    """Backwards in time."""
-    return span.blend(span.values[::-1], edge)
+    """A course that runs backwards in time."""
+    return span.follow(span.slow[::-1], edge)
 
 
 def wrap(span: Span, modulus: float) -> F64:
@@ -250,8 +265,8 @@ def wrap(span: Span, modulus: float) -> F64:
 DISTORTIONS: dict[str, Distortion] = {
     f.__name__: f
     for f in (
-        offset, ramp, saw, wave, gain, amplify, hold, noise, vary, extreme, clip, coarsen, convert, constant, mirror,
-        respond, mix, swap, lag, stretch, reverse, wrap,
+        offset, ramp, wave, gain, amplify, hold, noise, vary, extreme, clip, coarsen, convert, constant, mirror,
+        negate, respond, mix, swap, replay, lag, stretch, reverse, wrap,
     )
 }  # fmt: skip
 
