@@ -45,7 +45,7 @@ DOMAIN = Domain(
             ("patient", "condition", "encounter"),
         ),
         Step("medication requests", ("medication_request",), orders.medication_requests, ("encounter",)),
-        Step("immunizations", ("immunization",), orders.immunizations, ("encounter",)),
+        Step("immunizations", ("immunization",), orders.immunizations, ("patient", "encounter")),
     ),
     derive=(
         Step("ages", ("patient",), derived.ages, ("patient",)),

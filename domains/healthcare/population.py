@@ -10,11 +10,12 @@ from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import Stream
 from ...core.tables import ROW, Tables
-from . import identity
+from . import blood, identity
 from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, midnight
 from .reference import OFFICE
 
-TRAITS = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
+MIXED = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
+TRAITS = (*MIXED, *blood.PANEL)
 
 
 def patients(block: Block, _: Tables) -> Tables:
@@ -55,7 +56,7 @@ def patients(block: Block, _: Tables) -> Tables:
             "age_at_start": (start - birth) / YEAR,
             "adult_days": adult / DAY,
             "leap_gap_days": (birth - leap_day_before(birth)) // DAY,
-            **{f"z_{name}": z for name, z in traits(block, stream.child("trait"), units).items()},
+            **{f"z_{name}": z for name, z in traits(block, stream.child("trait"), units, male).items()},
         }
     )
     return {"patient": frame}
@@ -70,10 +71,10 @@ def leap_day_before(birth: NDArray[np.int64]) -> NDArray[np.int64]:
     return leaps[np.searchsorted(leaps, birth, side="right") - 1]
 
 
-def traits(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray[np.float64]]:
-    """Correlated standard normals per patient, by the loadings `body.loading`."""
+def traits(block: Block, stream: Stream, units: NDArray, male: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Correlated standard normals per patient, by the loadings `body.loading` and the correlations `blood.correlation`."""
     load = block.priors("body.loading")
-    own = {name: stream.child(name).normal(units) for name in TRAITS}
+    own = {name: stream.child(name).normal(units) for name in MIXED}
     z = dict(own)
     z["glycaemia"] = _mix(own["glycaemia"], (load["glycaemia_on_mass"], z["mass"]))
     on_mass, on_glycaemia = load["pressure_on_mass"], load["pressure_on_glycaemia"]
@@ -92,9 +93,15 @@ def traits(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray[np
         overlap=2 * on_pressure * on_sugar * shared,
     )
     z["lipids"] = _mix(own["lipids"], (load["lipids_on_mass"], z["mass"]))
-    z["triglycerides"] = _mix(own["triglycerides"], (load["triglycerides_on_mass"], z["mass"]))
+    on_mass, on_sugar = load["triglycerides_on_mass"], load["triglycerides_on_glycaemia"]
+    z["triglycerides"] = _mix(
+        own["triglycerides"],
+        (on_mass, z["mass"]),
+        (on_sugar, z["glycaemia"]),
+        overlap=2 * on_mass * on_sugar * load["glycaemia_on_mass"],
+    )
     z["hdl"] = _mix(own["hdl"], (load["hdl_on_triglycerides"], z["triglycerides"]))
-    return z
+    return z | blood.normals(block.priors, stream.child("blood"), units, male)
 
 
 def _mix(own: NDArray, *parts: tuple[float, NDArray], overlap: float = 0.0) -> NDArray[np.float64]:
