@@ -24,6 +24,8 @@ PROFILES = {
     "pump-vibration": ("vibration-velocity", "bearing-temperature"),
 }
 """The channels of each kind of device, in order."""
+RADIO = ("room-climate",)
+"""Profiles that send by radio. A site has one gateway for its radio and one for its wires."""
 
 
 def sites(block: Block, tables: Tables) -> Tables:
@@ -47,16 +49,17 @@ def fleet(block: Block) -> Table:
     ids = np.arange(block.first * DEVICES, block.last * DEVICES, dtype=np.uint64)
     key = ids.astype(np.int64)
     site = key // DEVICES
-    low, high = priors("device.age_days")
-    age = low + stream.child("age").integers(ids, high - low + 1)
+    profile = _pick(stream.child("profile"), ids, priors("device.profile"))
     return pl.DataFrame(
         {
             "device_id": key,
             "site_id": site,
-            "gateway_id": site * GATEWAYS + stream.child("gateway").integers(ids, priors("gateway.per_site")),
-            "profile": _pick(stream.child("profile"), ids, priors("device.profile")),
+            "gateway_id": site * GATEWAYS + (~np.isin(profile, RADIO)),
+            "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
-            "installed_on": pl.Series(block.window.start // DAY - age).cast(pl.Int32).cast(pl.Date),
+            "installed_on": pl.Series(block.window.start // DAY - _ages(stream.child("age").uniform(ids), priors))
+            .cast(pl.Int32)
+            .cast(pl.Date),
         }
     )
 
@@ -68,14 +71,24 @@ def devices(block: Block, tables: Tables) -> Tables:
 
 
 def gateways(block: Block, tables: Tables) -> Tables:
-    """The gateways that a device sends through."""
+    """The gateways that a device sends through. What they stored goes out as fast as the platform takes it; that of devices beyond
+    the size is counted too, so that a larger fleet changes nothing."""
     key = tables["device"]["gateway_id"].unique().sort().to_numpy()
     ids = key.astype(np.uint64)
+    live = (
+        fleet(block)
+        .group_by("gateway_id")
+        .agg(
+            (1e6 / pl.col("profile").replace_strict(block.priors("device.interval_us"), return_dtype=pl.Float64)).sum()
+        )
+    )
+    rate = dict(live.iter_rows())
+    most = block.priors("gateway.messages_per_second")
     uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
     return {
         "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
             urn=_urn(pl.lit("gateway"), "gateway_id"),
-            backfill_speed=pl.lit(block.priors("gateway.backfill_speed")),
+            backfill_speed=pl.Series([max(1, int(most / rate[k])) for k in key.tolist()]),
         )
     }
 
@@ -116,6 +129,13 @@ def _kind(profile: str, k: int, signal: str, priors: Priors) -> dict[str, object
     prior = priors[f"signal.{signal}"]
     limits = {name: prior.value[name] for name in ("resolution", "low", "high")}
     return {"profile": profile, "k": k, "signal": signal, "unit_code": prior.unit, **limits}
+
+
+def _ages(u: F64, priors: Priors) -> NDArray[np.int64]:
+    """Days in service of a fleet that grew at a steady rate: exponential, between the least and the greatest age."""
+    low, high = priors("device.age_days")
+    mean = 365.25 / np.log1p(priors("device.growth"))
+    return (low - mean * np.log1p(-u * -np.expm1(-(high - low) / mean))).astype(np.int64)
 
 
 def _pick(stream: Stream, rows: U64, shares: dict[str, float]) -> NDArray[np.str_]:

@@ -18,7 +18,7 @@ _KNOT = 300_000_000  # the smooth part of a signal is worked out every five minu
 
 @dataclass(frozen=True)
 class Climate:
-    """What the channels of a site have in common, by the hour: `weather` has mean 0 and variance 1, `occupancy` lies about 0 to 1."""
+    """What the channels of a site have in common, by the hour: `weather` has mean 0 and variance 1, `occupancy` lies between 0 and 1."""
 
     hours: F64
     """Microseconds since 1970."""
@@ -27,13 +27,13 @@ class Climate:
     offset: int
     """Local time minus UTC, in microseconds."""
 
-    def expected(self, signal: dict[str, float], at: NDArray[np.int64], peak: float) -> F64:
-        """The value without noise and without the device's own offset, at some times."""
+    def expected(self, signal: dict[str, float], at: NDArray[np.int64], peak: float, response: float = 1.0) -> F64:
+        """The value without noise and without the device's own offset, at some times. `response` multiplies what people do."""
         wave = np.cos(2 * np.pi * ((at + self.offset) % (24 * HOUR) / HOUR - peak) / 24)
         return (
             signal["mean"]
             + signal["daily"] * wave
-            + signal["occupancy"] * np.interp(at, self.hours, self.occupancy)
+            + signal["occupancy"] * response * np.interp(at, self.hours, self.occupancy)
             + signal["weather"] * np.interp(at, self.hours, self.weather)
         )
 
@@ -46,12 +46,12 @@ def climate(block: Block, site: int, offset_minutes: int) -> Climate:
     hours = block.window.start + HOUR * np.arange(count)
     local = (hours + offset) // HOUR
     day = local // 24
-    weekend = (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
-    curve = np.array([priors("occupancy.weekday"), priors("occupancy.weekend")])
+    kind = np.maximum((day + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
+    curve = np.array([priors("occupancy.weekday"), priors("occupancy.saturday"), priors("occupancy.sunday")])
     from_first = day - day[0]
     varies = stream.child("attendance").generator().standard_normal(int(from_first[-1]) + 1)
     attendance = np.exp(priors("occupancy.day_sigma") * varies[from_first])
-    occupancy = curve[weekend.astype(np.int64), local % 24] * attendance
+    occupancy = np.minimum(curve[kind, local % 24] * attendance, 1.0)  # nobody comes to a full house
     weather = autoregression(
         stream.child("weather").generator(), count, 1.0, float(np.exp(-1 / priors("weather.hours")))
     )
@@ -72,9 +72,12 @@ def series(priors: Priors, name: str, stream: Stream, shared: Climate, first: in
     signal = priors(f"signal.{name}")
     every = max(1, _KNOT // interval)
     knots = first + interval * every * np.arange(-(-count // every) + 1)
-    smooth = shared.expected(signal, knots, priors("weather.peak_hour"))
     rng = stream.generator()
-    smooth += signal["spread"] * rng.standard_normal()
+    offset, response = rng.standard_normal(2)
+    # with a mean of one, however much places differ
+    response = np.exp(signal["vary"] * response - signal["vary"] ** 2 / 2)
+    smooth = shared.expected(signal, knots, priors("weather.peak_hour"), response)
+    smooth += signal["spread"] * offset
     noise = autoregression(rng, count, signal["noise"], float(np.exp(-interval / 1e6 / signal["memory"])))
     rise = np.diff(smooth)[:, None] * (np.arange(every) / every)
     rise += smooth[:-1, None]

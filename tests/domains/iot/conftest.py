@@ -15,7 +15,9 @@ SETTINGS = {
     # a short window of a fleet that fails often enough to see it
     "watchdog.hours": 20.0,
     "failure.hours": {"room-climate": 60.0, "energy-meter": 60.0, "pump-vibration": 60.0},
+    "repair.response_hours": 4.0,
     "gateway.days_between_outages": 1.0,
+    "gateway.outage_minutes": 30.0,
     "device.interval_us": {"room-climate": 60_000_000, "energy-meter": 30_000_000, "pump-vibration": 60_000_000},
 }
 

@@ -52,8 +52,10 @@ def test_level_wave_and_occupancy_are_as_in_the_priors(signal: str):
     found, *_ = np.linalg.lstsq(columns, values, rcond=None)
     # an AR(1) series of memory m has n * interval / (2 m) independent values
     independent = n / max(1.0, 2 * prior["memory"] / (interval / 1e6))
+    place = Stream.root(3).child(signal).generator().standard_normal(2)[1]
+    response = np.exp(prior["vary"] * place - prior["vary"] ** 2 / 2)
     error = 5 * prior["noise"] / np.sqrt(independent) / columns.std(axis=0)[1:] + prior["resolution"]
-    assert (np.abs(found[1:] - [prior["daily"], prior["occupancy"], prior["weather"]]) < error).all()
+    assert (np.abs(found[1:] - [prior["daily"], prior["occupancy"] * response, prior["weather"]]) < error).all()
     assert abs(found[0] - prior["mean"]) < 4 * prior["spread"] + error.max()
 
 
