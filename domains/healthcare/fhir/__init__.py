@@ -11,7 +11,8 @@ from ....core.render_json import Raw, Text, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from . import judge
-from .resources import REFERENCE, resource_id, resources
+from .parts import resource_id
+from .resources import REFERENCE, resources
 
 SERVER = "https://fhir.example.org/r4"
 """What `fullUrl` begins with, so that relative references resolve inside a bundle (R4, Resolving references in Bundles)."""

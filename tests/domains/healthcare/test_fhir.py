@@ -15,15 +15,23 @@ from populace.core.dataset import Dataset
 from populace.domains.healthcare import DOMAIN
 
 NDJSON, BUNDLE = DOMAIN.views["fhir+ndjson"], DOMAIN.views["fhir+bundle"]
+REFERENCE = ["Organization", "Practitioner", "Location", "PractitionerRole"]
 TYPES = [
-    "Organization",
-    "Practitioner",
+    *REFERENCE,
     "Patient",
+    "RelatedPerson",
+    "Coverage",
+    "CareTeam",
     "Encounter",
     "Condition",
     "Observation",
     "MedicationRequest",
     "Immunization",
+    "DiagnosticReport",
+    "DocumentReference",
+    "Provenance",
+    "Claim",
+    "ExplanationOfBenefit",
 ]
 
 
@@ -105,7 +113,7 @@ def test_bundles_may_be_posted_in_the_order_of_their_names(few: Dataset):
     """Each bundle refers only to itself and to those posted before it."""
     known: set[str] = set()
     bundles = dict(BUNDLE.render(tables(few), {})["Bundle"].select("name", "text").rows())
-    assert len(bundles) == few.frames["patient"].height + 2
+    assert len(bundles) == few.frames["patient"].height + len(REFERENCE)
     for name in sorted(bundles):
         bundle = json.loads(bundles[name])
         assert bundle["type"] == "transaction"
@@ -120,7 +128,7 @@ def test_bundles_may_be_posted_in_the_order_of_their_names(few: Dataset):
 
 def test_a_block_without_reference_tables_renders_what_it_has(few: Dataset):
     only = {k: v for k, v in tables(few).items() if k not in ("organization", "practitioner")}
-    assert list(NDJSON.render(only, {})) == TYPES[2:]
+    assert list(NDJSON.render(only, {})) == TYPES[len(REFERENCE) :]
     assert all(n.startswith("patient-") for n in BUNDLE.render(only, {})["Bundle"]["name"])
 
 
