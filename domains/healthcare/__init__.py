@@ -9,6 +9,7 @@ from ...core.schema import load_schema
 from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
 from .scripts import SCRIPTS
+from .views import views
 
 _SCHEMA = load_schema("healthcare")
 _PRIORS = load_priors("healthcare")
@@ -57,6 +58,6 @@ DOMAIN = Domain(
     ),
     scripts=SCRIPTS,
     checks=checks.checks(_PRIORS),
-    views=fhir.views(_SCHEMA),
+    views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
     pictures=_pictures,
 )

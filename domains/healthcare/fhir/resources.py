@@ -65,7 +65,8 @@ def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Serie
 def _organization(schema: Schema) -> Template:
     kinds = schema.code_lists["organization_kind"]
     types = {
-        k: term("organization-type", *(INSURER if k in COVERAGE_KINDS else PROVIDER), text=d) for k, d in kinds.codes.items()
+        k: term("organization-type", *(INSURER if k in COVERAGE_KINDS else PROVIDER), text=d)
+        for k, d in kinds.codes.items()
     }
     return {
         **opening("Organization", "us-core-organization"),
