@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -444,7 +444,10 @@ def _end(program: Program, s: int, state: State) -> Op:
     form, by_state = ENDED[state.kind]
     starters = program.starters(form, program.files[s], state.get(by_state)) if by_state in state.has else []
     first = [program.states[x] for x in starters]
-    ends = {x: program.codes((f.has["codes"][0] if "codes" in f.has else f.has["code"]).code) for x, f in zip(starters, first, strict=True)}
+    ends = {
+        x: program.codes((f.has["codes"][0] if "codes" in f.has else f.has["code"]).code)
+        for x, f in zip(starters, first, strict=True)
+    }
     attribute = state.get("referenced_by_attribute")
     codes = [program.codes(c.code) for c in state.get("codes", ())]
 
@@ -516,7 +519,13 @@ def _imaging(program: Program, s: int, state: State) -> Op:
         ]
         run.write("procedure", patient=p, at=at, stop=at + IMAGING, state=s, encounter=encounter, reason=NONE)
         run.write(
-            "imaging", patient=p, at=at, state=s, encounter=encounter, series=many, instances=np.stack(counts, axis=1).sum(axis=1)
+            "imaging",
+            patient=p,
+            at=at,
+            state=s,
+            encounter=encounter,
+            series=many,
+            instances=np.stack(counts, axis=1).sum(axis=1),
         )
         return p
 

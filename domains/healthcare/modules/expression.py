@@ -1,10 +1,10 @@
 """Expressions of SetAttribute, VitalSign and Observation: a small grammar of its own, never evaluated as code.
 
-    sum      = product {("+" | "-") product}          compare = sum [("<" | "<=" | ">" | ">=" | "=" | "!=") sum]
-    product  = power {("*" | "/") power}              all     = inverse {"and" inverse}; any = all {"or" all}
-    power    = unary ["^" power]                      inverse = ["not"] compare
-    unary    = ["-"] atom                             atom    = number | #{attribute} | name "(" any {"," any} ")" | "(" any ")"
-                                                              | "if" any "then" any "else" any
+sum      = product {("+" | "-") product}          compare = sum [("<" | "<=" | ">" | ">=" | "=" | "!=") sum]
+product  = power {("*" | "/") power}              all     = inverse {"and" inverse}; any = all {"or" all}
+power    = unary ["^" power]                      inverse = ["not"] compare
+unary    = ["-"] atom                             atom    = number | #{attribute} | name "(" any {"," any} ")" | "(" any ")"
+                                                          | "if" any "then" any "else" any
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST, DEEPEST = 2_000, 40
-TOKEN = re.compile(r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|#\{(?P<attribute>[^{}]+)\}|(?P<name>[A-Za-z]+)|(?P<sign><=|>=|!=|[-+*/^(),<>=]))")
+TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|#\{(?P<attribute>[^{}]+)\}|(?P<name>[A-Za-z]+)|(?P<sign><=|>=|!=|[-+*/^(),<>=]))"
+)
 WORDS = {"and", "or", "not", "if", "then", "else", "true", "false"}
 
 FUNCTIONS: Mapping[str, tuple[int, Callable[..., NDArray]]] = {
@@ -90,8 +92,8 @@ def evaluate(e: Expression, value: Callable[[str], NDArray]) -> NDArray[np.float
 def _evaluate(e: Expression, value: Callable[[str], NDArray]) -> NDArray:
     if e.leaf:
         return value(str(e.head))
-    if isinstance(e.head, float):
-        return np.float64(e.head)  # type: ignore[return-value]
+    if not isinstance(e.head, str):
+        return np.asarray(float(e.head))
     parts = [_evaluate(p, value) for p in e.parts]
     if e.head == "if":
         return np.where(parts[0], parts[1], parts[2])

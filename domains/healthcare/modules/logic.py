@@ -206,9 +206,7 @@ def condition(doc: Document, at: Path, node: Any) -> Logic:
     has: dict[str, Any] = {}
     for key in (must | may) & node.keys():
         value, here = node[key], (*at, key)
-        if key in ("symptom", "vital_sign", "attribute", "referenced_by_attribute", "since", "race"):
-            has[key] = text(doc, here, value)
-        elif key == "name":
+        if key in ("symptom", "vital_sign", "attribute", "referenced_by_attribute", "since", "race") or key == "name":
             has[key] = text(doc, here, value)
         elif key == "gender":
             has[key] = text(doc, here, value, ("M", "F"))

@@ -11,6 +11,7 @@ order in which states are taken, nor the block, nor other modules matter to it.
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ WEEK = 7 * DAY
 UNSET = -ALIVE
 NEVER = np.iinfo(np.int32).max
 MOST_VISITS = 200_000
+TOGETHER = 13
+"""Steps that patients may be apart: the more, the more turns of a loop pass alone; the fewer, the fewer meet in a rare state."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -60,10 +63,14 @@ class Run:
         self.back = np.zeros((program.deepest + 1, n * roots), np.int32)
         self.expiry = np.full(n * roots, UNSET)
         self.guarded = np.zeros(n * roots, bool)
+        self.leaves = np.zeros(n * roots, bool)
+        self.phase = np.zeros(n * roots, np.int64)
         self.encounter = np.full(n * roots, NONE, np.int64)
         self.encounter_state = np.full(n * roots, NONE, np.int32)
         self.last_visit = np.full(n * roots, UNSET)
-        salts = np.array([int.from_bytes(stream.child("module", r).key[:8], "little") for r in program.roots], np.uint64)
+        salts = np.array(
+            [int.from_bytes(stream.child("module", r).key[:8], "little") for r in program.roots], np.uint64
+        )
         self.base = join_rows(people.rows[:, None] ^ salts[None, :], 0).reshape(-1)
         self.drawn = np.zeros(n * roots, np.uint64)
         # what is known of them
@@ -78,6 +85,7 @@ class Run:
         self.birthdays: dict[tuple[int, str], NDArray[np.int64]] = {}
         self.marks: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self.pending: dict[int, NDArray[np.bool_]] = {}
+        self.cells: dict[tuple[str, int], tuple[NDArray, NDArray]] = {}
         # what is recorded
         self.entries = Columns(
             form=np.int8, patient=np.int64, code=np.int64, state=np.int32, start=np.int64, stop=np.int64, encounter=np.int64,
@@ -88,7 +96,13 @@ class Run:
             patient=np.int64, state=np.int32, start=np.int64, stop=np.int64, reason=np.int64, disposition=np.int64,
         )  # fmt: skip
         self.encounters.add(
-            len(visits.start), patient=visits.patient, state=NONE, start=visits.start, stop=visits.end, reason=NONE, disposition=NONE
+            len(visits.start),
+            patient=visits.patient,
+            state=NONE,
+            start=visits.start,
+            stop=visits.end,
+            reason=NONE,
+            disposition=NONE,
         )
         self.visit_used = np.zeros(len(visits.start), bool)
         self.visit_key = (visits.patient << 33) | ((visits.start - self.birth[visits.patient]) // 1_000_000)
@@ -96,8 +110,11 @@ class Run:
         self.trace: list[tuple[int, NDArray, NDArray]] | None = None
         # who waits where
         self.waiting: list[list[NDArray]] = [[] for _ in range(len(program.states) + 1)]
-        self.count = np.zeros(len(program.states) + 1, np.int64)
+        self.ready: list[int] = []
         self.idle = len(program.states)
+        self.later: dict[int, list[NDArray]] = {}
+        self.steps: list[int] = []
+        self.horizon = 0
 
     # --- the loop
 
@@ -106,17 +123,21 @@ class Run:
         self.push(self.idle, np.arange(self.n))
         turns = 0
         while True:
-            s = int(self.count.argmax())
-            if not self.count[s]:
-                break
+            if not self.ready:
+                if not self.later:
+                    break
+                self._resume()
+                continue
+            s = heapq.heappop(self.ready)
             here = self.waiting[s]
             p = here[0] if len(here) == 1 else np.concatenate(here)
             self.waiting[s] = []
-            self.count[s] = 0
             if s == self.idle:
                 self._next(p)
             else:
                 self.spent[p] += 1
+                if self.trace is not None:
+                    self.trace.append((s, p, self.clock[p]))
                 passed = self.program.ops[s](self, s, p)
                 if passed is not None and len(passed):
                     self.leave(s, passed)
@@ -140,11 +161,42 @@ class Run:
         time = self.birth[p] + step * WEEK
         alive = (step < NEVER) & (time < self.stop[p])
         if not alive.all():
-            p, root, step, time = p[alive], root[alive], step[alive], time[alive]
+            p, root, step = p[alive], root[alive], step[alive]
             if not len(p):
                 return
+        self.root[p], self.step[p] = root, step
+        late = step > self.horizon
+        if late.any():
+            self._put_off(p[late], step[late])
+            p = p[~late]
+            if not len(p):
+                return
+        self._wake(p)
+
+    def _put_off(self, p: NDArray, step: NDArray) -> None:
+        order = np.argsort(step, kind="stable")
+        p, step = p[order], step[order]
+        first = np.concatenate(([0], np.flatnonzero(step[1:] != step[:-1]) + 1))
+        for a, b in zip(first.tolist(), [*first[1:].tolist(), len(p)], strict=True):
+            k = int(step[a])
+            if k not in self.later:
+                self.later[k] = []
+                heapq.heappush(self.steps, k)
+            self.later[k].append(p[a:b])
+
+    def _resume(self) -> None:
+        """All have come as far as the others: those who are due next go on together, so that many meet in one state."""
+        k = heapq.heappop(self.steps)
+        self.horizon = k + TOGETHER
+        parts = self.later.pop(k)
+        while self.steps and self.steps[0] <= self.horizon:
+            parts += self.later.pop(heapq.heappop(self.steps))
+        self._wake(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+    def _wake(self, p: NDArray) -> None:
+        root, time = self.root[p], self.birth[p] + self.step[p] * WEEK
         slot = p * len(self.program.roots) + root
-        self.root[p], self.slot[p], self.step[p] = root, slot, step
+        self.slot[p] = slot
         self.time[p] = self.clock[p] = time
         depth = self.rest_depth[slot].astype(np.int64)
         self.depth[p] = depth
@@ -156,8 +208,10 @@ class Run:
         self.scatter(self.cursor[slot], p)
 
     def push(self, s: int, p: NDArray) -> None:
-        self.waiting[s].append(p)
-        self.count[s] += len(p)
+        here = self.waiting[s]
+        if not here:
+            heapq.heappush(self.ready, s)
+        here.append(p)
 
     def scatter(self, states: NDArray, p: NDArray) -> None:
         """Send each patient to a state of their own."""
@@ -174,8 +228,6 @@ class Run:
 
     def leave(self, s: int, p: NDArray) -> None:
         """The state is done: remember that, and take its way out."""
-        if self.trace is not None:
-            self.trace.append((s, p, self.clock[p]))
         for w in self.program.watchers[s]:
             order, left = self._mark(w)
             at = p * order.shape[1] + self.program.watch_column[w][self.root[p]]
@@ -261,7 +313,7 @@ class Run:
             made = self.attributes[name] = Attribute(self.n)
         return made
 
-    def set(self, name: str, p: NDArray, kind: int, value: Any) -> None:
+    def set(self, name: str, p: NDArray, kind: int | NDArray, value: Any) -> None:
         self.attribute(name).set(p, kind, value)
         self.touch(("attribute", name), p)
 
@@ -362,7 +414,9 @@ class Run:
         """The encounter that each is in with the running module; `NONE` if it is over."""
         encounter = self.encounter[self.slot[p]]
         known = encounter >= 0
-        over = self.encounters["stop"][np.where(known, encounter, 0)] < self.clock[p] if self.encounters.height else ~known
+        over = (
+            self.encounters["stop"][np.where(known, encounter, 0)] < self.clock[p] if self.encounters.height else ~known
+        )
         return np.where(known & ~over, encounter, NONE)
 
     def write(self, table: str, **columns: Any) -> None:

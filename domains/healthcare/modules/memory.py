@@ -36,7 +36,7 @@ class Attribute:
         self.kind = np.zeros(n, np.int8)
         self.value = np.full(n, np.nan)
 
-    def set(self, p: NDArray, kind: int, value: Any) -> None:
+    def set(self, p: NDArray, kind: int | NDArray, value: Any) -> None:
         self.kind[p] = kind
         self.value[p] = value
 

@@ -292,11 +292,9 @@ def _prescription(doc: Document, at: Path, node: Any) -> Mapping[str, Any]:
         doc, (*at, "dosage"), node["dosage"], {"amount", "frequency", "period", "unit"}, set(), "dosage"
     ):
         dosage, here = node["dosage"], (*at, "dosage")
-        has["dosage"] = {k: number(doc, (*here, k), dosage[k], 0) for k in ("amount", "frequency", "period")}
-        has["dosage"]["unit"] = unit(doc, here, dosage, {}, True)
-    if "duration" in node and fields(
-        doc, (*at, "duration"), node["duration"], {"quantity", "unit"}, set(), "duration"
-    ):
+        each = {k: number(doc, (*here, k), dosage[k], 0) for k in ("amount", "frequency", "period")}
+        has["dosage"] = {**each, "unit": unit(doc, here, dosage, {}, True)}
+    if "duration" in node and fields(doc, (*at, "duration"), node["duration"], {"quantity", "unit"}, set(), "duration"):
         length, here = node["duration"], (*at, "duration")
         quantity = number(doc, (*here, "quantity"), length["quantity"], 0)
         has["duration"] = {"quantity": quantity, "unit": unit(doc, here, length, {}, True)}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .draws import month_day
-from .memory import CODE, ENTRY, NIL, NUMBER, TEXT, TRUTH
+from .memory import CODE, ENTRY, NIL, TEXT
 from .people import ALIVE
 from .values import UNITS, Logic
 
@@ -135,7 +135,9 @@ def _timed(logic: Logic) -> Holds:
     sign = logic.has["operator"]
     if "month" in logic.has:
         wanted, compare = logic.has["month"], COMPARE[sign]
-        return lambda run, p, at: compare(at.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12 + 1, wanted)
+        return lambda run, p, at: compare(
+            at.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12 + 1, wanted
+        )
     low, high = _threshold(logic)
     tests: dict[str, Holds] = {
         ">=": lambda run, p, at: at >= low(run, p),
@@ -314,6 +316,3 @@ def birthday(birth: NDArray[np.int64], n: int, unit: str) -> NDArray[np.int64]:
     if unit in MONTHS:
         return month_day(birth, n * MONTHS[unit])
     return birth + int(n * UNITS[unit])
-
-
-__all__ = ["NUMBER", "TRUTH", "birthday", "changes", "facts", "holds"]

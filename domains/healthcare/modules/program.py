@@ -13,7 +13,7 @@ from .expression import evaluate
 from .library import Library
 from .memory import Names
 from .predicates import Fact, facts
-from .values import State
+from .values import Module, State
 
 if TYPE_CHECKING:
     from .machine import Run
@@ -38,6 +38,7 @@ class Program:
     """A compiled library. Holds no patients: one serves all blocks."""
 
     def __init__(self, library: Library) -> None:
+        from . import loops
         from .effects import operation
         from .ways import way
 
@@ -48,15 +49,18 @@ class Program:
         self.states: list[State] = []
         self.index: dict[tuple[str, str], int] = {}
         modules = {m.path: m for m in library.every()}
-        for path, module in modules.items():
-            for name, state in module.states.items():
+        calls = {
+            path: {s.get("submodule") for s in m.states.values() if s.kind == "CallSubmodule"}
+            for path, m in modules.items()
+        }
+        # those who are called before those who call, states in the order of their transitions: the machine takes the first state
+        # that has patients, so that patients who took different ways meet again where the ways do
+        for path in sorted(modules, key=lambda path: (_depth(path, calls), path)):
+            for name in _forward(modules[path]):
                 self.index[path, name] = len(self.states)
                 self.files.append(path)
-                self.states.append(state)
+                self.states.append(modules[path].states[name])
         self.initial = np.array([self.index[r, "Initial"] for r in self.roots], np.int32)
-        calls = {
-            path: {s.get("submodule") for s in m.states.values() if s.kind == "CallSubmodule"} for path, m in modules.items()
-        }
         self.below = {path: _closure(path, calls) for path in modules}
         self.deepest = max((_depth(r, calls) for r in self.roots), default=0)
         self.named: dict[tuple[str, str], list[int]] = {}
@@ -66,8 +70,12 @@ class Program:
         self._watch()
         self._readers()
         self.asked = {code for fact, code in self.facts if fact == "observation"}
-        self.ops: list[Op] = [operation(self, s) for s in range(len(self.states))]
-        self.ways: list[Way] = [way(self, s) for s in range(len(self.states))]
+        self.ops: list[Op] = []
+        self.ways: list[Way] = []
+        for s in range(len(self.states)):
+            op, out = loops.operation(self, s) if loops.loops(self, s) else (operation(self, s), way(self, s))
+            self.ops.append(op)
+            self.ways.append(out)
 
     def starters(self, form: str, file: str, name: str) -> list[int]:
         """The states of a name that start entries of a form: of the same module, else of any."""
@@ -106,16 +114,20 @@ class Program:
             self.watches_of[file] = (*self.watches_of.get(file, ()), w)
 
     def _readers(self) -> None:
-        """Which top-level modules have guards that read a fact."""
+        """Which top-level modules have guards, or loops, that read a fact."""
+        from .loops import loop_facts, loops
+
         found: dict[Fact, set[int]] = {}
         self.facts: set[Fact] = set()
         for s, state in enumerate(self.states):
             for logic in state.logic():
                 self.facts |= facts(logic)
-            if state.kind == "Guard":
-                roots = [r for r, root in enumerate(self.roots) if self.files[s] in self.below[root]]
-                for fact in facts(state.has["allow"]):
-                    found.setdefault(fact, set()).update(roots)
+            read = facts(state.has["allow"]) if state.kind == "Guard" else set[Fact]()
+            if loops(self, s):
+                read |= loop_facts(self, s)
+            roots = [r for r, root in enumerate(self.roots) if self.files[s] in self.below[root]]
+            for fact in read:
+                found.setdefault(fact, set()).update(roots)
         self.readers = {fact: tuple(sorted(roots)) for fact, roots in found.items()}
 
     def vital_of(self, run: Run, s: int, p: NDArray) -> NDArray[np.float64]:
@@ -124,6 +136,29 @@ class Program:
         if "amount" in state.has:
             return sample(state.has["amount"], run.uniform(p))
         return evaluate(state.has["expression"], lambda name: run.attribute(name).numbers(p)) + np.zeros(len(p))
+
+
+def _forward(module: Module) -> list[str]:
+    """The states that can be reached, each after those that lead to it except by a circle."""
+    done: list[str] = []
+    seen = {"Initial"}
+    stack = [("Initial", iter(_after(module, "Initial")))]
+    while stack:
+        name, rest = stack[-1]
+        for target in rest:
+            if target not in seen:
+                seen.add(target)
+                stack.append((target, iter(_after(module, target))))
+                break
+        else:
+            stack.pop()
+            done.append(name)
+    return [*reversed(done), *(n for n in module.states if n not in seen)]
+
+
+def _after(module: Module, name: str) -> tuple[str, ...]:
+    way = module.states[name].transition
+    return way.targets if way else ()
 
 
 def _closure(path: str, calls: dict[str, set[str]]) -> set[str]:

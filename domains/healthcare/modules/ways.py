@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .library import Lookup
 from .memory import NIL, TEXT
+from .people import ALIVE
 from .predicates import holds
 from .values import MILLISECOND, Option, Share
 
@@ -33,7 +34,7 @@ def way(program: Program, s: int) -> Way:
     if transition.kind in ("conditional", "complex"):
         return _conditional(options, to, file)
     if transition.kind == "lookup_table":
-        return _looked_up(program.library.lookups[transition.table or ""], options, to)
+        return _looked_up(Table(program.library.lookups[transition.table or ""], options), to)
     return _by_care(program.library.care, [to[o.target or ""] for o in options])
 
 
@@ -61,20 +62,20 @@ def _distributed(options: tuple[Option, ...], to: dict[str, int]) -> Way:
         return fixed
 
     def varying(run: Run, s: int, p: NDArray) -> None:
-        weights = np.stack([_weight(run, o.weight, p) for o in options], axis=1)
-        _send(run, targets, _first(np.cumsum(weights, axis=1), run.uniform(p)), p)
+        weights = np.stack([weight(run, o.weight, p) for o in options], axis=1)
+        _send(run, targets, first_below(np.cumsum(weights, axis=1), run.uniform(p)), p)
 
     return varying
 
 
-def _weight(run: Run, weight: float | Share | None, p: NDArray) -> NDArray[np.float64]:
+def weight(run: Run, weight: float | Share | None, p: NDArray) -> NDArray[np.float64]:
     if isinstance(weight, Share):
         held = run.attribute(weight.attribute).numbers(p)
         return np.where(np.isnan(held), weight.default, held)
     return np.full(len(p), weight or 0.0)
 
 
-def _first(edges: NDArray, u: NDArray) -> NDArray[np.int64]:
+def first_below(edges: NDArray, u: NDArray) -> NDArray[np.int64]:
     """The first option whose running sum is above u, or else the last: never rescaled."""
     return np.minimum((edges <= u[:, None]).sum(axis=1), edges.shape[1] - 1)
 
@@ -105,33 +106,71 @@ def _straight(target: int) -> Way:
     return lambda run, s, p: run.push(target, p)
 
 
-def _looked_up(table: Lookup, options: tuple[Option, ...], to: dict[str, int]) -> Way:
+class Table:
+    """A lookup table made ready: the chances of its targets for each patient at a moment."""
+
+    def __init__(self, table: Lookup, options: tuple[Option, ...]) -> None:
+        self.targets = list(table.targets)
+        default = {o.target: float(o.weight or 0.0) for o in options}  # type: ignore[arg-type]
+        self.shares = np.array([r[1] for r in table.rows] + [[default[t] for t in table.targets]])
+        self.height = len(table.rows)
+        self.ranges: list[tuple[str, NDArray]] = []
+        self.texts: list[tuple[str, list[str]]] = []
+        for n, key in enumerate(table.keys):
+            cells = [r[0][n] for r in table.rows]
+            if key in ("age", "time"):
+                self.ranges.append((key, np.array(cells, float).reshape(-1, 2)))
+            else:
+                self.texts.append((key, [str(c) for c in cells]))
+
+    def rows(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
+        """The first row that matches each patient; the one after the last holds the defaults."""
+        match = np.ones((len(p), self.height), bool)
+        for key, cells in self.ranges:
+            value = completed_years(run, p, at) if key == "age" else at // MILLISECOND
+            match &= (value[:, None] >= cells[:, 0]) & (value[:, None] <= cells[:, 1])
+        for key, cells in self.texts:
+            held = run.attribute(key)
+            if (key, id(self)) not in run.cells:
+                as_text = np.array([float(run.texts(c)) for c in cells])
+                run.cells[key, id(self)] = as_text, np.array([run.plain(_plain(c))[1] for c in cells])
+            as_text, as_plain = run.cells[key, id(self)]
+            kind, value = held.kind[p][:, None], held.value[p][:, None]
+            match &= np.where(kind == TEXT, value == as_text, value == as_plain) & (kind != NIL)
+        return np.where(match.any(axis=1), match.argmax(axis=1) if self.height else 0, self.height)
+
+    def chances(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.float64]:
+        """Probability of each target: as the table says, the last taking what is left."""
+        edges = np.minimum(np.cumsum(self.shares[self.rows(run, p, at)], axis=1), 1.0)
+        edges[:, -1] = 1.0
+        return np.diff(edges, axis=1, prepend=0.0)
+
+    def next_change(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
+        """The earliest later moment at which another row may match."""
+        out = np.full(len(p), ALIVE)
+        for key, cells in self.ranges:
+            edges = np.unique(np.concatenate((cells[:, 0], cells[:, 1] + 1)))
+            value = completed_years(run, p, at) if key == "age" else at // MILLISECOND
+            n = np.searchsorted(edges, value, side="right")
+            due = edges[np.minimum(n, len(edges) - 1)].astype(np.int64)
+            if key == "age":
+                moment = run.people.birth[p] + due * 0
+                for years in np.unique(due):
+                    here = due == years
+                    moment[here] = run.birthday(int(years), "years")[p[here]]
+            else:
+                moment = due * MILLISECOND
+            out = np.minimum(out, np.where(n < len(edges), moment, ALIVE))
+        return out
+
+
+def _looked_up(table: Table, to: dict[str, int]) -> Way:
     targets = [to[t] for t in table.targets]
-    default = {o.target: float(o.weight or 0.0) for o in options}  # type: ignore[arg-type]
-    shares = np.array([r[1] for r in table.rows] + [[default[t] for t in table.targets]])
-    edges = np.cumsum(shares, axis=1)
-    columns: list[tuple[str, Any]] = []
-    for n, key in enumerate(table.keys):
-        cells = [r[0][n] for r in table.rows]
-        columns.append((key, np.array(cells) if key in ("age", "time") else np.array(cells, object)))
+    edges = np.cumsum(table.shares, axis=1)
 
     def send(run: Run, s: int, p: NDArray) -> None:
-        match = np.ones((len(p), len(table.rows)), bool)
-        for key, cells in columns:
-            if key in ("age", "time"):
-                value = _age(run, p) if key == "age" else run.clock[p] // MILLISECOND
-                match &= (value[:, None] >= cells[:, 0]) & (value[:, None] <= cells[:, 1])
-            else:
-                held = run.attribute(key)
-                wanted = np.array([run.plain(_plain(c))[1] for c in cells])
-                as_text = np.array([run.texts.index.get(c, -1) for c in cells], float)
-                kind = held.kind[p]
-                value = held.value[p][:, None]
-                same = np.where((kind == TEXT)[:, None], value == as_text, value == wanted)
-                match &= same & (kind != NIL)[:, None]
-        found = match.any(axis=1)
-        row = np.where(found, match.argmax(axis=1) if len(table.rows) else 0, len(table.rows))
-        _send(run, targets, _first(edges[row], run.uniform(p)), p)
+        rows = table.rows(run, p, run.clock[p])
+        _send(run, targets, first_below(edges[rows], run.uniform(p)), p)
 
     return send
 
@@ -145,9 +184,8 @@ def _plain(cell: str) -> Any:
         return cell
 
 
-def _age(run: Run, p: NDArray) -> NDArray[np.int64]:
-    """Completed years."""
-    at = run.clock[p]
+def completed_years(run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
+    """Completed years of age."""
     guess = np.floor((at - run.birth[p]) / (365.2425 * 86_400e6)).astype(np.int64)
     age = guess.copy()
     for off in (-1, 0, 1):
@@ -173,7 +211,7 @@ def _by_care(care: Any, targets: list[int]) -> Way:
         ids = [run.texts.index.get(name, -1) for name in high]
         often = (held.kind[p] == TEXT) & np.isin(held.value[p], ids)
         late = run.clock[p] >= begins
-        chosen = _first(edges[late.astype(int), often.astype(int)], run.uniform(p))
+        chosen = first_below(edges[late.astype(int), often.astype(int)], run.uniform(p))
         _send(run, targets, chosen, p)
 
     return send
