@@ -56,7 +56,7 @@ class Program:
         # those who are called before those who call, states in the order of their transitions: the machine takes the first state
         # that has patients, so that patients who took different ways meet again where the ways do
         for path in sorted(modules, key=lambda path: (_depth(path, calls), path)):
-            for name in _forward(modules[path]):
+            for name in forward(modules[path]):
                 self.index[path, name] = len(self.states)
                 self.files.append(path)
                 self.states.append(modules[path].states[name])
@@ -138,7 +138,7 @@ class Program:
         return evaluate(state.has["expression"], lambda name: run.attribute(name).numbers(p)) + np.zeros(len(p))
 
 
-def _forward(module: Module) -> list[str]:
+def forward(module: Module) -> list[str]:
     """The states that can be reached, each after those that lead to it except by a circle."""
     done: list[str] = []
     seen = {"Initial"}
