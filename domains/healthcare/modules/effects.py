@@ -46,6 +46,9 @@ def _terminal(program: Program, s: int, state: State) -> Op:
             run.depth[p] = depth
             run.clock[p] = run.frames[depth, p]
             caller = run.back[depth, run.slot[p]]
+            if (caller == caller[0]).all():
+                run.leave(int(caller[0]), p)
+                return
             for c in np.unique(caller):
                 run.leave(int(c), p[caller == c])
 
@@ -138,7 +141,8 @@ def _set_attribute(program: Program, s: int, state: State) -> Op:
 
         def compute(run: Run, s: int, p: NDArray) -> NDArray:
             value = evaluate(tree, lambda n: run.attribute(n).numbers(p)) + np.zeros(len(p))
-            run.set(name, p, np.where(np.isnan(value), NIL, NUMBER), value)
+            known = np.isfinite(value)
+            run.set(name, p, np.where(known, NUMBER, NIL), np.where(known, value, 0.0))
             return p
 
         return compute
@@ -300,7 +304,7 @@ def _reason(state: State, file: str, program: Program) -> Callable[[Run, NDArray
 
     def find(run: Run, p: NDArray) -> NDArray:
         held = run.attribute(name)
-        kind, value = held.kind[p], np.nan_to_num(held.value[p], nan=0.0).astype(np.int64)
+        kind, value = held.kind[p], held.value[p].astype(np.int64)
         out = np.where(kind == ENTRY, value, np.where(kind == CODE, -2 - value, NONE))
         if starters and (rest := kind == NIL).any():
             q = p[rest]

@@ -28,7 +28,8 @@ from .values import DAY, Code
 WEEK = 7 * DAY
 UNSET = -ALIVE
 NEVER = np.iinfo(np.int32).max
-MOST_VISITS = 200_000
+MOST_TURNS = 300_000
+"""Turns within `TOGETHER` steps, after which a module is taken to circle: a hundred times what any life needs."""
 TOGETHER = 13
 """Steps that patients may be apart: the more, the more turns of a loop pass alone; the fewer, the fewer meet in a rare state."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -53,7 +54,6 @@ class Run:
         self.clock = np.zeros(n, np.int64)
         self.depth = np.zeros(n, np.int64)
         self.frames = np.zeros((program.deepest + 1, n), np.int64)
-        self.spent = np.zeros(n, np.int64)
         self.order = np.zeros(n, np.int64)
         # where each module of each patient rests
         self.wake = np.zeros((n, roots), np.int32)
@@ -121,12 +121,13 @@ class Run:
     def run(self) -> None:
         """Move everyone until nothing is due before their end. Raises UserError where a module circles without time passing."""
         self.push(self.idle, np.arange(self.n))
-        turns = 0
+        since = 0
         while True:
             if not self.ready:
                 if not self.later:
                     break
                 self._resume()
+                since = 0
                 continue
             s = heapq.heappop(self.ready)
             here = self.waiting[s]
@@ -135,23 +136,16 @@ class Run:
             if s == self.idle:
                 self._next(p)
             else:
-                self.spent[p] += 1
                 if self.trace is not None:
                     self.trace.append((s, p, self.clock[p]))
                 passed = self.program.ops[s](self, s, p)
                 if passed is not None and len(passed):
                     self.leave(s, passed)
-            turns += 1
-            if turns % 4096 == 0 and self.spent.max() > MOST_VISITS:
-                self._circling(s)
-        self.turns = turns
-
-    def _circling(self, s: int) -> None:
-        p = int(self.spent.argmax())
-        raise UserError(
-            f"module {self.program.roots[self.root[p]]}: circles without time passing, at state "
-            f"'{self.program.states[s].name}'"
-        )
+            since += 1
+            if since > MOST_TURNS:
+                raise UserError(
+                    f"module {self.program.files[s]}: circles without time passing, at state '{self.program.states[s].name}'"
+                )
 
     def _next(self, p: NDArray) -> None:
         """Each patient's next due module: the earliest step, in it the first module."""
@@ -204,7 +198,6 @@ class Run:
             self.frames[d, p] = time
         self.due[slot] = NEVER
         self.guarded[slot] = False
-        self.spent[p] = 0
         self.scatter(self.cursor[slot], p)
 
     def push(self, s: int, p: NDArray) -> None:
@@ -320,7 +313,7 @@ class Run:
     def plain(self, value: Any) -> tuple[int, float]:
         """A constant of a module as an attribute would hold it."""
         if value is None:
-            return NIL, np.nan
+            return NIL, 0.0
         if isinstance(value, bool):
             return TRUTH, float(value)
         if isinstance(value, (int, float)):
@@ -337,7 +330,7 @@ class Run:
 
     def code_of(self, held: Attribute, p: NDArray) -> NDArray[np.int64]:
         """The code that attributes hold, or that the entries have which they hold."""
-        value = np.nan_to_num(held.value[p], nan=0.0).astype(np.int64)
+        value = held.value[p].astype(np.int64)
         entry = held.kind[p] == ENTRY
         return np.where(entry, self.entries["code"][np.where(entry, value, 0)], value)
 

@@ -34,7 +34,7 @@ class Attribute:
 
     def __init__(self, n: int) -> None:
         self.kind = np.zeros(n, np.int8)
-        self.value = np.full(n, np.nan)
+        self.value = np.zeros(n)
 
     def set(self, p: NDArray, kind: int | NDArray, value: Any) -> None:
         self.kind[p] = kind
@@ -51,12 +51,13 @@ class Attribute:
         if column.dtype == bool:
             self.kind[:], self.value[:] = TRUTH, column
         elif column.dtype.kind in "iuf":
-            self.value[:] = column
-            self.kind[:] = np.where(np.isnan(self.value), NIL, NUMBER)
+            known = ~np.isnan(column.astype(np.float64))
+            self.value[:] = np.where(known, column, 0.0)
+            self.kind[:] = np.where(known, NUMBER, NIL)
         else:
             known = np.array([v is not None for v in column])
             self.kind[:] = np.where(known, TEXT, NIL)
-            self.value[:] = [texts(str(v)) if v is not None else np.nan for v in column]
+            self.value[:] = [texts(str(v)) if v is not None else 0.0 for v in column]
 
 
 class Columns:

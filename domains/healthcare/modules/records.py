@@ -298,7 +298,7 @@ def _observations(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
         columns[field] = pl.Series([f.get(field) for f in found], dtype=pl.String).gather(at)
     numeric = (kind == NUMBER) | (kind == TRUTH)
     columns["value"] = pl.Series(value).set(pl.Series(~numeric), None)
-    whole = np.where(np.isnan(value), 0, value).astype(np.int64)
+    whole = np.where(numeric, 0, value).astype(np.int64)
     texts = pl.Series([*run.texts.values, None], dtype=pl.String)
     columns["text"] = texts.gather(np.where(kind == TEXT, whole, len(run.texts.values)))
     columns.update(names.codes(np.where(kind == CODE, whole, NONE), "value_"))

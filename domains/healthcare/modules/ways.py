@@ -43,6 +43,9 @@ def _nowhere(run: Run, s: int, p: NDArray) -> None:
 
 
 def _send(run: Run, targets: list[int], chosen: NDArray, p: NDArray) -> None:
+    if len(p) == 1:
+        run.push(targets[int(chosen[0])], p)
+        return
     for n, target in enumerate(targets):
         here = p[chosen == n]
         if len(here):
