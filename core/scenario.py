@@ -21,6 +21,9 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     max = 12
     doc = "…"
 
+    [play]                              # what else the script reads: opaque to the core (optional)
+    [match]                             # what else the domain's tests and checks read (optional)
+
     [[expect]]
     table = "transaction"
     effect = "hop"                      # which labelled rows (optional: role, effect)
@@ -89,6 +92,10 @@ class Scenario:
     breaks: tuple[str, ...] = ()
     expect: tuple[Expect, ...] = ()
     count: int = 1
+    play: Mapping[str, Any] = field(default_factory=dict)
+    """What the script reads besides its parameters: the domain says what it means."""
+    match: Mapping[str, Any] = field(default_factory=dict)
+    """How a matcher that sees no label would find an instance: the domain says what it means."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +234,7 @@ def load_scenarios(domain: str, package: str = "populace") -> dict[str, Scenario
 def _load(name: str, domain: str, text: str) -> Scenario:
     raw = tomllib.loads(text)
     place = f"scenarios/{domain}/{name}.toml"
-    allowed = {"title", "doc", "source", "script", "roles", "parameters", "breaks", "expect", "count"}
+    allowed = {"title", "doc", "source", "script", "roles", "parameters", "breaks", "expect", "count", "play", "match"}
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
     parameters = {
@@ -246,4 +253,6 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         tuple(raw.get("breaks", ())),
         tuple(Expect(**e) for e in raw.get("expect", ())),
         raw.get("count", 1),
+        raw.get("play", {}),
+        raw.get("match", {}),
     )
