@@ -86,7 +86,9 @@ def run_oracle(files: Files, modules: list[str], people: People, seed: int) -> d
         patient = Patient(files, plain, int(people.birth[i]), end, seen, body, (seed, i))
         patient.live(modules)
         for (_, file, state), at in patient.entered.items():
-            found.setdefault((file, state), {})[i] = (at - patient.birth) / YEAR
+            ages, age = found.setdefault((file, state), {}), (at - patient.birth) / YEAR
+            # a submodule may have been called by several modules
+            ages[i] = min(age, ages.get(i, age))
     return found
 
 
