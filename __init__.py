@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from .core.dataset import Dataset
+    from .core.evaluate import Evaluation
     from .core.models import Model
 
-__all__ = ["fit", "generate", "load_model", "save_model"]
+__all__ = ["evaluate", "fit", "generate", "load_model", "save_model"]
 
 
 def generate(
@@ -64,6 +65,27 @@ def fit(
     from .core.models import fit as learn
 
     return learn(table, model=model, seed=seed)
+
+
+def evaluate(
+    real: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
+    synth: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
+    *,
+    holdout: pd.DataFrame | pl.DataFrame | str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    sensitive: Sequence[str] = (),
+    only: Sequence[str] = (),
+    seed: int = 0,
+) -> Evaluation:
+    """Say how faithful, useful, private and fair a synthetic table is beside the real one.
+
+    `found["fidelity.quality"]` is a figure, `found.verdicts()` says what the data may serve, `found.summary()` says it in words. `holdout`: real
+    rows that no model learnt from; `target`: a column to foretell; `sensitive`: columns whose disclosure would harm. Raises UserError for tables
+    that cannot be read or compared.
+    """
+    from .core.evaluate import evaluate as measure
+
+    return measure(real, synth, holdout, target, sensitive, only, seed)
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:

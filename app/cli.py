@@ -40,6 +40,11 @@ Examples:
 Examples:
   populace sample customers.model -n 1000 --seed 2
   populace sample customers.model -n 500 --where sex=F --to twin/""",
+    "evaluate": """\b
+Examples:
+  populace evaluate real.csv twin.parquet
+  populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
+  populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95" """,
     "check": """\b
 Examples:
   populace modules check my-modules/""",
@@ -214,6 +219,8 @@ def scenarios(domain: str | None, name: str | None) -> None:
         click.echo(f"  {p.name}={p.default}{limits}: {p.doc}")
     click.echo(f"  count={scenario.count}: instances; or rate=: instances per root entity")
     click.echo(f"breaks: {', '.join(scenario.breaks) or 'nothing'}")
+    if scenario.may_break:
+        click.echo(f"may break: {', '.join(scenario.may_break)}")
     for expect in scenario.expect:
         click.echo(f"expects of each labelled {expect.table}: {expect.sql}")
 
@@ -241,12 +248,14 @@ def schema(domain: str, as_: str) -> None:
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same model.  [default: 0]")
 def fit(table: str, model: str, out: str | None, seed: int) -> None:
     """Learn a model of a CSV or Parquet table."""
+    from ..core.files import check_place
     from ..core.models import fit as learn
     from ..core.models import save_model
 
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
+    check_place(path, "model")
     fitted = learn(Path(table), model=model, seed=seed)
     save_model(fitted, path)
     click.echo(f"{model} of {len(fitted.sampler.columns)} columns written to {path}")
@@ -288,6 +297,61 @@ def sample(model: str, rows: int, seed: int, where: tuple[str, ...], targets: tu
         click.echo(f"{rows:,} rows written to {place}")
 
 
+@cli.command(epilog=EPILOG["evaluate"])
+@click.argument("real")
+@click.argument("synth")
+@click.option("--holdout", metavar="REAL2", help="Real rows that no model learnt from: most privacy figures need them.")
+@click.option("--target", metavar="C", help="A column to foretell: measures usefulness.")
+@click.option(
+    "--sensitive", default="", metavar="C,...", help="Columns whose disclosure or unequal treatment would harm."
+)
+@click.option("--only", multiple=True, metavar="PART", help="diagnostics, fidelity, utility, privacy or fairness.")
+@click.option("--report", metavar="FILE", help="Write a page to look at.")
+@click.option("--json", "json_", metavar="FILE", help="Write the figures for machines.")
+@click.option("--baseline", metavar="FILE", help="An earlier --json: what got better, what worse.")
+@click.option("--require", default="", metavar="FIGURE>=X,...", help="Exit with 1 unless all hold.")
+@click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same figures.  [default: 0]")
+def evaluate(
+    real: str,
+    synth: str,
+    holdout: str | None,
+    target: str | None,
+    sensitive: str,
+    only: tuple[str, ...],
+    report: str | None,
+    json_: str | None,
+    baseline: str | None,
+    require: str,
+    seed: int,
+) -> int:
+    """Say how faithful, useful, private and fair a synthetic table is beside the real one."""
+    from ..core.evaluate import evaluate as measure
+    from ..core.evaluate import parse_requirements, read_baseline
+    from ..core.files import check_place, write_whole
+    from .report import figures_text, render_report
+
+    for place, what in ((json_, "figures"), (report, "report")):
+        if place:
+            check_place(place, what)
+
+    needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
+    columns = [c.strip() for c in sensitive.split(",") if c.strip()]
+    found = measure(real, synth, holdout, target, columns, only, seed)
+    click.echo(figures_text(found, before))
+    click.echo(f"\n{found.summary()}")
+    if json_:
+        click.echo(f"written: {write_whole(json_, found.to_json().encode(), 'figures')}")
+    if report:
+        html = render_report(found, Path(real).name, Path(synth).name, before)
+        click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
+    verdict = found.judge(needed)
+    for requirement in (*verdict.failed, *verdict.open):
+        value = found.values().get(requirement.metric)
+        said = "was not measured" if value is None or value != value else f"is {value:.4f}"
+        click.echo(f"not met: {requirement}: {requirement.metric} {said}", err=True)
+    return 1 if verdict.failed or verdict.open else 0
+
+
 @cli.group(cls=_Group)
 def modules() -> None:
     """Disease modules in the Generic Module Framework's JSON: check and draw them."""
@@ -317,6 +381,7 @@ def check(folder: str) -> int:
 def draw(name: str, folder: str, target: str | None) -> None:
     """The state chart of a module or submodule, as SVG."""
     from ..core.errors import unknown
+    from ..core.files import write_whole
     from ..domains.healthcare.modules.draw import draw as chart
     from ..domains.healthcare.modules.library import read_library
 
@@ -326,13 +391,9 @@ def draw(name: str, folder: str, target: str | None) -> None:
     if target is None:
         click.echo(chart(known[name]), nl=False)
         return
-    try:
-        with Path(target).open("x", encoding="utf-8") as file:
-            file.write(chart(known[name]))
-    except FileExistsError:
-        raise UserError(f"--to {target} exists already; nothing is overwritten") from None
-    except OSError as error:
-        raise UserError(f"--to {target}: cannot be written: {error.strerror}") from None
+    if Path(target).exists():
+        raise UserError(f"--to {target} exists already; nothing is overwritten")
+    write_whole(target, chart(known[name]).encode(), "chart")
     click.echo(f"written: {target}")
 
 

@@ -39,16 +39,22 @@ def render_page(
     lead: str = "People, payments and sensors that never were, from sourced priors, labelled scenarios and one seed.",
 ) -> str:
     """The page as one self-contained HTML text. Raises ValueError if a picture is not an SVG element."""
-    template = Template(resources.files(__package__ or "populace.app").joinpath("page.html").read_text("utf-8"))
     body = [s.manifest["populace"] for s in sections]
-    return template.substitute(
+    return page(
+        "page.html",
         title=escape(title),
         lead=escape(lead),
         version=escape(str(body[0]["version"]) if body else ""),
-        crowd=_crowd(),
         links="".join(f'<a href="#{escape(s.name)}">{escape(s.name)}</a>' for s in sections),
         sections="\n".join(_section(s) for s in sections),
     )
+
+
+def page(template: str, **parts: str) -> str:
+    """A template of this folder with the house's style and mark. The parts are HTML: whatever comes from data is escaped by then."""
+    folder = resources.files(__package__ or "populace.app")
+    style = folder.joinpath("style.css").read_text("utf-8")
+    return Template(folder.joinpath(template).read_text("utf-8")).substitute(style=style, crowd=_crowd(), **parts)
 
 
 def _section(section: Section) -> str:
@@ -69,7 +75,7 @@ def _section(section: Section) -> str:
         *(f"<div><dt>{escape(word)}</dt><dd>{n:,}</dd></div>" for word, n in facts.items()),
         "</dl>",
         '<div class="charts">' if section.pictures else "",
-        *(_picture(p) for p in section.pictures),
+        *(picture_html(p) for p in section.pictures),
         "</div>" if section.pictures else "",
         '<div class="facts">',
         f"<div>{_tables(body['tables'])}</div>",
@@ -78,8 +84,8 @@ def _section(section: Section) -> str:
         _notes(section.notes) if section.notes else "",
         "</div>",
         "</div>",
-        _block("Make it again", section.commands, "$ ") if section.commands else "",
-        _block("Written to", section.written) if section.written else "",
+        block("Make it again", section.commands, "$ ") if section.commands else "",
+        block("Written to", section.written) if section.written else "",
         _checks(body["checks"]),
         _json("Manifest", "seed, versions, priors, digests, as JSON (MLCommons Croissant)", section.manifest),
         "</section>",
@@ -87,7 +93,7 @@ def _section(section: Section) -> str:
     return "\n".join(p for p in parts if p)
 
 
-def _picture(picture: Picture) -> str:
+def picture_html(picture: Picture) -> str:
     if not picture.svg.lstrip().startswith("<svg"):
         raise ValueError(f"the picture '{picture.title}' is not an SVG element")
     title, caption = escape(picture.title), escape(picture.caption)
@@ -103,7 +109,7 @@ def _tables(tables: Mapping[str, Any]) -> str:
         f'<td class="number">{entry["rows"]:,}</td></tr>'
         for name, entry in tables.items()
     )
-    return _listing("Tables", ("table and digest of its content", "rows"), rows)
+    return listing("Tables", ("table and digest of its content", "rows"), rows)
 
 
 def _scenarios(scenarios: Iterable[Mapping[str, Any]]) -> str:
@@ -113,14 +119,14 @@ def _scenarios(scenarios: Iterable[Mapping[str, Any]]) -> str:
         said = f"<small>{escape(breaks)}, as declared</small>" if breaks else ""
         cells = "".join(f'<td class="number">{entry[k]:,}</td>' for k in ("instances", "labelled_rows"))
         rows.append(f"<tr><td>{escape(entry['name'])}{said}</td>{cells}</tr>")
-    return _listing("Scenarios cast", ("scenario", "instances", "rows labelled"), rows)
+    return listing("Scenarios cast", ("scenario", "instances", "rows labelled"), rows)
 
 
 def _notes(notes: Sequence[str]) -> str:
     return f'<h4>Notes</h4><ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
 
 
-def _listing(title: str, heads: Sequence[str], rows: Iterable[str]) -> str:
+def listing(title: str, heads: Sequence[str], rows: Iterable[str]) -> str:
     first, *others = heads
     head = f'<th scope="col">{first}</th>' + "".join(f'<th scope="col" class="number">{h}</th>' for h in others)
     return (
@@ -129,7 +135,7 @@ def _listing(title: str, heads: Sequence[str], rows: Iterable[str]) -> str:
     )
 
 
-def _block(title: str, lines: Sequence[str], prompt: str = "") -> str:
+def block(title: str, lines: Sequence[str], prompt: str = "") -> str:
     text = "\n".join(prompt + line for line in lines)
     return f'<div class="copy"><h4>{title}</h4><pre><code>{escape(text)}</code></pre></div>'
 

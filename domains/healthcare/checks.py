@@ -12,6 +12,7 @@ import polars as pl
 from ...core.domain import Check
 from ...core.priors import Priors
 from ...core.tables import Table
+from .conditions import chronic_codes, youngest
 from .derived import completed_years
 from .physiology import ADULT, BMI, CREATININE, EGFR, HEIGHT, WEIGHT, ckd_epi_2021
 
@@ -127,7 +128,7 @@ def _plausible_value(priors: Priors, tables: Lazy) -> Table:
 
 
 def _plausible_onset(priors: Priors, tables: Lazy) -> Table:
-    least = priors("plausible.condition")
+    least = {code: youngest(priors, code) for code in chronic_codes(priors)}
     born = tables["patient"].select("patient_id", "birth_date")
     rows = tables["condition"].with_columns(pl.col("code").cast(pl.String)).join(born, on="patient_id")
     age = completed_years(pl.col("birth_date"), pl.col("onset_at"))

@@ -17,6 +17,8 @@ from .physiology import OBESE, adult_bmi_median
 AGES = np.arange(0.0, 110.5, 0.5)
 OBESITY = "E66.9"
 TRAIT_OF = {"I10": "pressure", "E11.9": "glycaemia", "E78.5": "lipids", "N18.9": "renal", OBESITY: "mass"}
+SPREAD_OF = {"I10": "systolic", "E11.9": "hba1c", "E78.5": "ldl_log", "N18.9": "creatinine_log"}
+"""The measurement that a diagnosis rests on."""
 SEASON_OF = {"J11.1": "influenza", "J18.9": "influenza", "J06.9": "respiratory", "H66.90": "respiratory"}
 CLASSES = ("AMB", "EMER", "IMP")
 MOST_EPISODES = 6
@@ -55,6 +57,12 @@ def prevalence(priors: Priors, code: str, sex: str) -> NDArray[np.float64]:
     return share * np.clip((AGES - 18) / 2, 0, 1)
 
 
+def youngest(priors: Priors, code: str) -> float:
+    """Completed years below which nobody has a chronic condition: where its prevalence leaves zero, less the day that onset is rounded by."""
+    leaves = min(AGES[np.argmax(prevalence(priors, code, sex) > 0) - 1] for sex in ("female", "male"))
+    return float(np.floor(leaves - 1 / 365))
+
+
 def span(curve: NDArray, u: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """First and last age at which a prevalence curve lies above each u: nan and nan if never, inf if it still does at the end."""
     rising = np.maximum.accumulate(curve)
@@ -67,7 +75,8 @@ def span(curve: NDArray, u: NDArray) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 def liability(block: Block, patient: Table, code: str) -> NDArray[np.float64]:
-    """Uniform on (0, 1) for each patient: the lower, the likelier the condition. It hangs together with the trait that it shows in."""
+    """Uniform on (0, 1) for each patient: the lower, the likelier the condition. It hangs together with the trait that it shows in as one
+    measurement does with the usual value: by the share of the spread between people in all of it."""
     from scipy.special import ndtr
 
     own = block.stream.child("condition", code, "liability").normal(patient[ROW].to_numpy())
@@ -75,7 +84,8 @@ def liability(block: Block, patient: Table, code: str) -> NDArray[np.float64]:
     if trait is None:
         return ndtr(-own)
     z = patient[f"z_{trait}"].to_numpy()
-    share = 1.0 if code == OBESITY else block.priors("body.liability")[code]
+    between, within = (1.0, 0.0) if code == OBESITY else block.priors("body.spread")[SPREAD_OF[code]]
+    share = between / np.hypot(between, within)
     return ndtr(-(share * z + np.sqrt(1 - share**2) * own))
 
 
@@ -111,16 +121,19 @@ def _acute(block: Block, patient: Table, code: str) -> Table:
     onset = midnight(jan1 + _time_of_year(priors, code, stream, rows) * YEAR)
     inside = (onset >= first[who]) & (onset < last[who])
     who, rows, onset = who[inside], rows[inside], onset[inside]
-    delay = -priors("episode.before_care") * np.log(stream.child("delay").uniform(rows)) * DAY
+    median, sigma = priors("episode.days")[code]
+    length = median * np.exp(sigma * stream.child("days").normal(rows))
+    # exponential, of those who are still ill
+    mean = priors("episode.before_care")
+    delay = -mean * np.log1p(-stream.child("delay").uniform(rows) * -np.expm1(-length / mean)) * DAY
     kind = choose(stream.child("setting").uniform(rows), priors("setting")[code])
     hours = priors("encounter.hours")
     start = np.where(
         kind == 0,
         office_time(onset + delay, hours["office"], stream.child("care time"), rows),
-        any_time(onset + delay, hours["emergency"], stream.child("arrival"), rows),
+        any_time(onset, hours["emergency"], stream.child("arrival"), rows),
     )
-    median, sigma = priors("episode.days")[code]
-    abates = midnight(onset + DAY + median * np.exp(sigma * stream.child("days").normal(rows)) * DAY)
+    abates = midnight(onset + DAY + length * DAY)
     care = np.array(CLASSES)[kind]
     return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, care)
 

@@ -49,12 +49,15 @@ def midnight(time: NDArray) -> NDArray[np.int64]:
 
 
 def office_time(time: NDArray, hours: list[float], stream: Stream, rows: NDArray) -> NDArray[np.int64]:
-    """A moment in office hours of the same day, or of Monday when that day is on a weekend."""
+    """A moment in office hours of the same day, or of Monday when that day is on a weekend. `hours`: first and last of each session."""
     day = np.floor_divide(time, DAY).astype(np.int64)
     weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
     day = day + np.where(weekday == 5, 2, np.where(weekday == 6, 1, 0))
-    first, last = hours
-    minute = np.floor((first + (last - first) * stream.uniform(rows)) * 60).astype(np.int64)
+    first, last = np.array(hours[0::2]), np.array(hours[1::2])
+    worked = np.concatenate(([0.0], np.cumsum(last - first)))
+    u = stream.uniform(rows) * worked[-1]
+    session = np.searchsorted(worked[1:-1], u, side="right")
+    minute = np.floor((first[session] + u - worked[session]) * 60).astype(np.int64)
     return day * DAY + minute * MINUTE
 
 

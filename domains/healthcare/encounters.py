@@ -11,7 +11,7 @@ from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
 from .conditions import duration
 from .curves import DAY, YEAR, office_time
-from .reference import EMERGENCY, HOSPITAL
+from .reference import EMERGENCY, HOSPITAL, nearest
 
 CHILD, ADULT, CHECK, SYMPTOM, SHOT = "410620009", "162673000", "185349003", "185345009", "127785005"
 ROOM, ADMISSION, INTENSIVE = "50849002", "32485007", "305351004"
@@ -40,14 +40,21 @@ def schedule(block: Block) -> NDArray[np.float64]:
     return np.array(ages)
 
 
+def within(months: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The months in which each check-up falls due: one month for infants, as immunisation schedules count a dose at 2 months until 3, or less
+    where the next visit comes sooner; later, the time for which the visit is meant, which ends with the next, or with the year of life."""
+    gap = np.diff(months, append=np.inf)
+    return np.minimum(gap, np.where(months < 24, 1.0, 12.0))
+
+
 def _check_ups(block: Block, patient: Table) -> Table:
     stream, priors = block.stream.child("encounter", "check-up"), block.priors
-    months, late = schedule(block), priors("wellness.slack")
+    months = schedule(block)
+    late = within(months)
     who = np.repeat(np.arange(patient.height), len(months))
-    months = np.tile(months, patient.height)
+    months, late = np.tile(months, patient.height), np.tile(late, patient.height)
     rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], np.round(months * 100).astype(np.int64)))
-    slack = np.where(months < 24, months * late["infant"], late["later"])
-    due = patient["birth"].to_numpy()[who] + (months + slack * stream.child("slack").uniform(rows)) * MONTH
+    due = patient["birth"].to_numpy()[who] + (months + late * stream.child("slack").uniform(rows)) * MONTH
     share = np.interp(months / 12, priors("wellness.kept")["age"], priors("wellness.kept")["share"])
     start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
     kept = stream.child("kept").uniform(rows) < share
@@ -73,7 +80,7 @@ def _follow_ups(block: Block, patient: Table, condition: Table) -> Table:
     address = join_rows(rows[at], k)
     # the first gap starts anywhere for those known before the window, the others a full gap after the finding
     phase = np.where(old[at], stream.child("phase").uniform(rows)[at], 1.0)
-    due = began[at] + (k + phase + priors("follow_up.slack") * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
+    due = began[at] + (k + phase + priors("follow_up.range") * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
     start = office_time(
         np.maximum(due, began[at] + DAY), priors("encounter.hours")["office"], stream.child("time"), address
     )
@@ -173,18 +180,17 @@ def _visits(
 
 
 def _place(block: Block, patient: Table, frame: Table) -> Table:
-    """Where and with whom: the patient's own practice, or a hospital and one of its doctors."""
+    """Where and with whom: the patient's own practice, or the nearest hospital and one of its doctors."""
     stream, rows = block.stream.child("encounter", "place"), frame[ROW].to_numpy()
     doctors = block.reference["practitioner"]
-    specialty = doctors["specialty"].to_numpy()
     who = _index(patient, frame["patient_id"])
     own = patient["practitioner_id"].to_numpy()[who]
-    u = stream.uniform(rows)
-    room, ward = (np.flatnonzero(specialty == s) for s in (EMERGENCY, HOSPITAL))
-    kind = frame["class"].to_numpy()
-    doctor = np.select(
-        [kind == "EMER", kind == "IMP"], [room[(u * len(room)).astype(int)], ward[(u * len(ward)).astype(int)]], own
-    )
+    u, kind = stream.uniform(rows), frame["class"].to_numpy()
+    doctor = own.copy()
+    for name, specialty in (("EMER", EMERGENCY), ("IMP", HOSPITAL)):
+        here = kind == name
+        homes = patient.select("state", "postal_code")[who[here]]
+        doctor[here] = nearest(block.reference, (specialty,), homes, u[here])
     age = (frame["start_at"].to_numpy() - patient["birth"].to_numpy()[who]) / YEAR
     nursing = (kind == "IMP") & (age >= 65) & (stream.child("nursing").uniform(rows) < block.priors("encounter.snf"))
     disposition = pl.Series(np.where(nursing, "snf", "home")).set(pl.Series(kind == "AMB"), None)

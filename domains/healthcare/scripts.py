@@ -193,39 +193,46 @@ def _trajectory(
     ward_row: NDArray,
 ) -> Table:
     """Rounds of measurement with their phase: deterioration, peak, recovery."""
-    priors, level = scene.block.priors, scene.block.priors("sepsis.severity")
+    priors = scene.block.priors
     rounds = 2 + scene["hours"] // scene["interval"]
     who = np.repeat(np.arange(patient.height), rounds)
     k = np.tile(np.arange(rounds), patient.height)
     instance = patient["instance"].to_numpy()[who]
     at = np.where(k == 0, arrival[who] + 10 * MINUTE, ward[who] + (k - 1) * scene["interval"] * HOUR)
     at = np.minimum(at, end[who])
-    share = (at - arrival[who]) / (end - arrival)[who]
-    peak = np.where(dies, level["peak_death"], level["peak_survivor"])[who]
-    rising = level["arrival"] + (1 - level["arrival"]) * np.clip(share / peak, 0, 1) ** level["worsening"]
-    falling = 1 - (1 - level["recovery"]) * np.clip((share - peak) / (1 - peak), 0, 1) ** level["recovering"]
-    worsening = (share <= peak) | dies[who]
-    severity = np.where(worsening, rising, falling)
+    peak = np.where(dies, end, np.minimum(arrival + priors("sepsis.peak_hours") * HOUR, end))[who]
+    worsening = at <= peak
     # the round nearest to the peak stands at full severity
-    nearest = np.abs(share - peak).reshape(-1, rounds).argmin(axis=1)
-    top = k == nearest[who]
-    severity = np.where(top, 1.0, severity)
+    top = k == np.abs(at - peak).reshape(-1, rounds).argmin(axis=1)[who]
     bodies = _bodies(scene, patient, who, at, scene.address("round", instance, k))
+    own = {code: body.measure(bodies, code) for code in priors("sepsis.peak")}
+    rest = {code: np.repeat(v.reshape(-1, rounds).mean(axis=1), rounds) for code, v in own.items()}
+    first = np.mean(
+        [_share(c, rest[name], priors("sepsis.peak")[name]) for name, c in priors("sepsis.criteria").items()], axis=0
+    )
+    rising = first + (1 - first) * (at - arrival[who]) / (peak - arrival[who])
+    falling = 1 - (at - peak) / np.maximum(end[who] - peak, 1)
+    severity = np.where(top, 1.0, np.where(worsening, rising, falling))
     values = {}
     for code, shock in priors("sepsis.peak").items():
-        own = body.measure(bodies, code)
-        spread = level["noise"] * (own - np.repeat(own.reshape(-1, rounds).mean(axis=1), rounds))
-        rest = own - spread / level["noise"]
-        full = rest * shock if code == body.CREATININE else shock
-        values[code] = body.report(bodies, code, rest + severity * (full - rest) + spread)
+        full = rest[code] * shock if code == body.CREATININE else shock
+        values[code] = body.report(bodies, code, own[code] + severity * (full - rest[code]))
     at_rest, added = priors("sepsis.lactate")
-    noise = np.exp(level["lactate_noise"] * bodies.noise("lactate"))
-    values[body.LACTATE] = body.report(bodies, body.LACTATE, (at_rest + added * severity ** level["lactate"]) * noise)
+    _, spread = priors("lactate.normal")
+    # the spread of lactate.normal is between people
+    own_level = np.exp(spread * scene.stream.child("lactate").normal(instance))
+    lactate = (at_rest + added * severity) * own_level
+    values[body.LACTATE] = body.report(bodies, body.LACTATE, lactate)
     visit = np.where(k == 0, room_row[who], ward_row[who])
     phase = np.where(top, "peak", np.where(worsening, "deterioration", "recovery"))
     seldom = {body.LACTATE: top | (k % 2 == 0), body.CREATININE: top | (k % 6 == 0)}
     measured = _measured(scene, patient["patient_id"].gather(who), instance, visit, at, values, seldom, phase)
     return measured.with_columns(role=pl.lit("patient"))
+
+
+def _share(criterion: float, rest: NDArray, peak: float) -> NDArray[np.float64]:
+    """How far on the way from rest to the peak a criterion lies, 0 to 1."""
+    return np.clip((criterion - rest) / (peak - rest), 0, 1)
 
 
 def leap_day_birth(scene: Scene) -> list[Edit]:

@@ -13,6 +13,7 @@ HEAVY = (
     "polars",
     "numpy",
     "scipy",
+    "sklearn",
     "pyarrow",
     "fhir",
     "simpy",

@@ -1,0 +1,305 @@
+"""Does it look like the real table: columns, pairs, triples, missing values, and the cloud of rows as a whole.
+
+Where it costs little, a figure comes with its floor: the same figure of one half of the real rows against the other, which
+no synthetic table of that size can be expected to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stream import Stream
+from .metric import Metric
+from .pair import BINS, Pair, scaled
+
+GROUPS = 10
+TRIPLES = 300
+LISTED = 400
+NEIGHBOURS = 5
+CLOUD = 5_000
+
+Halves = dict[str, tuple[NDArray, NDArray]]
+
+
+def compare(pair: Pair, stream: Stream) -> list[Metric]:
+    """The figures `fidelity.*` but the classifier's."""
+    at = {name: np.arange(len(v)) for name, v in _any_column(pair).items()}
+    mixed = stream.child("halves").uniform(at["real"].astype(np.uint64)) < 0.5
+    shapes = _resampled(pair, mixed, _shape, [(c,) for c in pair.columns])
+    pairs = _resampled(pair, mixed, _trend, list(combinations(pair.columns, 2)))
+    found = [*_quality(shapes, pairs, pair)]
+    if len(pair.columns) >= 3:
+        found.append(_triples(pair, mixed, stream.child("triples")))
+    found.append(_missing(pair))
+    if pair.numbers:
+        found.append(_wasserstein(pair, mixed))
+    return [*found, *_cloud(pair, stream.child("cloud"))]
+
+
+class Scores:
+    """Scores per item (a column or pair): the whole, each leave-one-group-out, and real against real."""
+
+    def __init__(self, items: list[tuple[str, ...]], whole: NDArray, left_out: NDArray, floor: NDArray) -> None:
+        self.items, self.whole, self.left_out, self.floor = items, whole, left_out, floor
+
+
+def _resampled(
+    pair: Pair,
+    mixed: NDArray,
+    score: Callable[[Pair, tuple[str, ...], NDArray, NDArray, NDArray], NDArray],
+    items: list[tuple[str, ...]],
+) -> Scores:
+    """Score every item on all rows, on all but each of ten groups of rows, and on one half of the real rows against the other."""
+    groups = {name: np.arange(len(v)) % GROUPS for name, v in _any_column(pair).items()}
+    rows = [score(pair, item, groups["real"], groups["synth"], mixed) for item in items]
+    table = np.array(rows).reshape(len(items), GROUPS + 2)
+    return Scores(items, table[:, 0], table[:, 1:-1], table[:, -1])
+
+
+def _quality(shapes: Scores, pairs: Scores, pair: Pair) -> Iterator[Metric]:
+    yield _mean("fidelity.shapes", shapes)
+    if not len(pairs.items):
+        return
+    yield _mean("fidelity.pairs", pairs)
+    both = Scores(
+        [],
+        np.array([np.nanmean(shapes.whole), np.nanmean(pairs.whole)]),
+        np.array([np.nanmean(shapes.left_out, 0), np.nanmean(pairs.left_out, 0)]),
+        np.array([np.nanmean(shapes.floor), np.nanmean(pairs.floor)]),
+    )
+    yield _mean("fidelity.quality", both)
+
+
+def _mean(name: str, scores: Scores) -> Metric:
+    """The mean over items, with its jackknife interval over groups of rows."""
+    value = float(np.nanmean(scores.whole))
+    each = np.nanmean(scores.left_out, axis=0)
+    half = 1.96 * np.sqrt((GROUPS - 1) / GROUPS * ((each - each.mean()) ** 2).sum())
+    order = np.argsort(scores.whole)
+    detail = tuple(
+        {
+            "columns": " × ".join(scores.items[n]),
+            "score": float(scores.whole[n]),
+            "real against real": float(scores.floor[n]),
+        }
+        for n in order[:LISTED]
+        if scores.items and not np.isnan(scores.whole[n])
+    )
+    return Metric(name, value, (value - half, value + half), float(np.nanmean(scores.floor)), detail)
+
+
+def _shape(pair: Pair, item: tuple[str, ...], real_group: NDArray, synth_group: NDArray, mixed: NDArray) -> NDArray:
+    (column,) = item
+    if pair.kinds[column] == "category":
+        codes = pair.coded.codes(column)
+        # missing values have a figure of their own
+        return _tables(
+            codes["real"] - 1, codes["synth"] - 1, len(pair.coded.levels[column]), real_group, synth_group, mixed
+        )
+    values = pair.coded.values
+    return 1 - _distances(values["real"][column], values["synth"][column], real_group, synth_group, mixed)
+
+
+def _distances(real: NDArray, synth: NDArray, real_group: NDArray, synth_group: NDArray, mixed: NDArray) -> NDArray:
+    """Kolmogorov-Smirnov distances from counts of the distinct values by group: one sort serves all."""
+    there = [~np.isnan(real), ~np.isnan(synth)]
+    known, place = np.unique(np.concatenate([real[there[0]], synth[there[1]]]), return_inverse=True)
+    if not there[0].any() or not there[1].any():
+        return np.full(GROUPS + 2, np.nan if not there[0].any() and not there[1].any() else 1.0)
+    split = int(there[0].sum())
+    first = _counts(place[:split], real_group[there[0]], len(known), GROUPS)
+    second = _counts(place[split:], synth_group[there[1]], len(known), GROUPS)
+    half = _counts(place[:split], mixed[there[0]].astype(int), len(known), 2)
+    pairs = [(first.sum(0), second.sum(0))]
+    pairs += [(first.sum(0) - first[g], second.sum(0) - second[g]) for g in range(GROUPS)]
+    pairs.append((half[0], half[1]))
+    return np.array([_ks(a, b) for a, b in pairs])
+
+
+def _ks(first: NDArray, second: NDArray) -> float:
+    if not first.sum() or not second.sum():
+        return np.nan
+    return float(np.abs(np.cumsum(first) / first.sum() - np.cumsum(second) / second.sum()).max())
+
+
+def _trend(pair: Pair, item: tuple[str, ...], real_group: NDArray, synth_group: NDArray, mixed: NDArray) -> NDArray:
+    one, two = item
+    if all(pair.kinds[c] != "category" for c in item):
+        return _correlations(pair, one, two, real_group, synth_group, mixed)
+    a, b = _cells(pair, one), _cells(pair, two)
+    width = 1 + max(int(v.max(initial=0)) for v in b.values())
+    joint = {name: a[name] * width + b[name] for name in ("real", "synth")}
+    size = 1 + max(int(v.max(initial=0)) for v in joint.values())
+    return _tables(joint["real"], joint["synth"], size, real_group, synth_group, mixed)
+
+
+def _cells(pair: Pair, column: str) -> dict[str, NDArray]:
+    """Codes of the contingency table's rows: categories, or ten bins of equal width over the real range."""
+    if pair.kinds[column] == "category":
+        return pair.coded.codes(column)
+    real = pair.coded.values["real"][column]
+    there = real[~np.isnan(real)]
+    edges = np.histogram_bin_edges(there, BINS)[1:-1] if len(there) else np.array([])
+    return pair.coded.bins(column, edges)
+
+
+def _tables(
+    real: NDArray, synth: NDArray, size: int, real_group: NDArray, synth_group: NDArray, mixed: NDArray
+) -> NDArray:
+    """1 minus total variation, for the whole, each group left out, and the two real halves. Codes below 0 are left aside."""
+    keep_real, keep_synth = real >= 0, synth >= 0
+    first = _counts(real[keep_real], real_group[keep_real], size, GROUPS)
+    second = _counts(synth[keep_synth], synth_group[keep_synth], size, GROUPS)
+    half = _counts(real[keep_real], mixed[keep_real].astype(int), size, 2)
+    pairs = [(first.sum(0), second.sum(0))]
+    pairs += [(first.sum(0) - first[g], second.sum(0) - second[g]) for g in range(GROUPS)]
+    pairs.append((half[0], half[1]))
+    return np.array([_overlap(a, b) for a, b in pairs])
+
+
+def _overlap(first: NDArray, second: NDArray) -> float:
+    if not first.sum() or not second.sum():
+        return np.nan if first.sum() == second.sum() else 0.0
+    return float(1 - np.abs(first / first.sum() - second / second.sum()).sum() / 2)
+
+
+def _counts(codes: NDArray, groups: NDArray, size: int, number: int) -> NDArray:
+    return np.bincount(groups * size + codes, minlength=number * size).reshape(number, size)
+
+
+def _correlations(pair: Pair, one: str, two: str, real_group: NDArray, synth_group: NDArray, mixed: NDArray) -> NDArray:
+    """1 minus half the difference of Pearson's correlations, from sums by group."""
+    values = pair.coded.values
+    first = _moments(values["real"][one], values["real"][two], real_group, GROUPS)
+    second = _moments(values["synth"][one], values["synth"][two], synth_group, GROUPS)
+    half = _moments(values["real"][one], values["real"][two], mixed.astype(int), 2)
+    pairs = [(first.sum(0), second.sum(0))]
+    pairs += [(first.sum(0) - first[g], second.sum(0) - second[g]) for g in range(GROUPS)]
+    pairs.append((half[0], half[1]))
+    return np.array([1 - abs(_pearson(a) - _pearson(b)) / 2 for a, b in pairs])
+
+
+def _moments(x: NDArray, y: NDArray, groups: NDArray, number: int) -> NDArray:
+    """Per group: n, Σx, Σy, Σx², Σy², Σxy of the rows where both are there, about the mean of all (for precision)."""
+    there = ~np.isnan(x) & ~np.isnan(y)
+    x, y, groups = x[there], y[there], groups[there]
+    if len(x):
+        x, y = x - x.mean(), y - y.mean()
+    terms = (np.ones_like(x), x, y, x * x, y * y, x * y)
+    return np.stack([np.bincount(groups, t, minlength=number) for t in terms], axis=1)
+
+
+def _pearson(sums: NDArray) -> float:
+    n, x, y, xx, yy, xy = sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        across = (xx - x * x / n) * (yy - y * y / n)
+        # a constant column has no correlation
+        return float((xy - x * y / n) / np.sqrt(across)) if n > 1 and across > 1e-12 * xx * yy else np.nan
+
+
+def _triples(pair: Pair, mixed: NDArray, stream: Stream) -> Metric:
+    """A random few hundred of all triples, numbers in bins of equal frequency."""
+    everything = list(combinations(pair.columns, 3))
+    draws = stream.uniform(np.arange(len(everything), dtype=np.uint64))
+    chosen = [everything[n] for n in np.argsort(draws)[:TRIPLES]]
+    codes = {c: _even(pair, c) for c in pair.columns}
+    groups = {name: np.arange(len(v)) % GROUPS for name, v in _any_column(pair).items()}
+    rows = []
+    for triple in chosen:
+        joint = {}
+        for name in ("real", "synth"):
+            whole = np.zeros(len(groups[name]), np.int64)
+            for column in triple:
+                whole = whole * (1 + max(int(v.max(initial=0)) for v in codes[column].values())) + codes[column][name]
+            joint[name] = whole
+        _, place = np.unique(np.concatenate([joint["real"], joint["synth"]]), return_inverse=True)
+        split = len(joint["real"])
+        rows.append(_tables(place[:split], place[split:], int(place.max()) + 1, groups["real"], groups["synth"], mixed))
+    table = np.array(rows)
+    return _mean("fidelity.triples", Scores(chosen, table[:, 0], table[:, 1:-1], table[:, -1]))
+
+
+def _even(pair: Pair, column: str) -> dict[str, NDArray]:
+    if pair.kinds[column] == "category":
+        return pair.coded.codes(column)
+    real = pair.coded.values["real"][column]
+    there = real[~np.isnan(real)]
+    edges = np.unique(np.quantile(there, np.linspace(0, 1, BINS + 1)[1:-1])) if len(there) else np.array([])
+    return pair.coded.bins(column, edges)
+
+
+def _missing(pair: Pair) -> Metric:
+    shares = {
+        c: (pair.real[c].null_count() / pair.real.height, pair.synth[c].null_count() / pair.synth.height)
+        for c in pair.kinds
+    }
+    apart = {c: abs(a - b) for c, (a, b) in shares.items()}
+    detail = tuple(
+        {"column": c, "real": shares[c][0], "synthetic": shares[c][1]}
+        for c in sorted(apart, key=lambda c: -apart[c])
+        if any(shares[c])
+    )
+    return Metric("fidelity.missing", 1 - float(np.mean(list(apart.values()))), detail=detail)
+
+
+def _wasserstein(pair: Pair, mixed: NDArray) -> Metric:
+    from scipy.stats import wasserstein_distance
+
+    detail, floor = [], []
+    for column in pair.numbers:
+        real, synth = (pair.coded.values[n][column] for n in ("real", "synth"))
+        there, drawn, half = real[~np.isnan(real)], synth[~np.isnan(synth)], mixed[~np.isnan(real)]
+        if not len(there) or not len(drawn) or half.all() or not half.any() or not there.std():
+            continue
+        distance = wasserstein_distance(there, drawn) / there.std()
+        floor.append(wasserstein_distance(there[half], there[~half]) / there.std())
+        detail.append({"columns": column, "distance": float(distance), "real against real": float(floor[-1])})
+    value = float(np.mean([d["distance"] for d in detail])) if detail else np.nan
+    detail.sort(key=lambda d: -d["distance"])
+    return Metric("fidelity.wasserstein", value, floor=float(np.mean(floor)) if floor else None, detail=tuple(detail))
+
+
+def _cloud(pair: Pair, stream: Stream) -> list[Metric]:
+    """Precision, recall, density, coverage with equally many rows of each, in the space of `scaled`."""
+    some = pair.head(min(CLOUD, pair.real.height, pair.synth.height), stream)
+    points = scaled(some)
+    real, synth = points["real"], points["synth"]
+    if len(real) <= NEIGHBOURS + 1:
+        return []
+    reach_real, reach_synth = (_reach(p) for p in (real, synth))
+    across = distances(synth, real)
+    # equal rows are as near as can be: their own reach of nought holds them
+    within_real = across <= reach_real[None, :]
+    values = {
+        "precision": within_real.any(axis=1),
+        "recall": (across <= reach_synth[:, None]).any(axis=0),
+        "density": within_real.sum(axis=1) / NEIGHBOURS,
+        "coverage": within_real.any(axis=0),
+    }
+    found = []
+    for name, each in values.items():
+        half = 1.96 * float(each.std()) / np.sqrt(len(each))
+        mean = float(each.mean())
+        found.append(Metric(f"fidelity.{name}", mean, (mean - half, mean + half), note=f"{len(real):,} rows of each"))
+    return found
+
+
+def distances(one: NDArray, two: NDArray) -> NDArray:
+    """Squared Euclidean distances of points, float32 of shape (len(one), len(two)), never below nought."""
+    return np.maximum((one**2).sum(1)[:, None] + (two**2).sum(1)[None, :] - 2 * one @ two.T, 0)
+
+
+def _reach(points: NDArray) -> NDArray:
+    """The squared distance from each point to its fifth nearest other."""
+    apart = distances(points, points)
+    np.fill_diagonal(apart, np.inf)
+    # a hair more: the same pair of points must not differ by rounding between two products
+    return np.partition(apart, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1] * np.float32(1 + 1e-5) + np.float32(1e-6)
+
+
+def _any_column(pair: Pair) -> dict[str, NDArray]:
+    return {"real": np.empty(pair.real.height), "synth": np.empty(pair.synth.height)}

@@ -1,0 +1,164 @@
+"""Does it give anyone away: copies, near copies, distances to training rows against rows the model never saw, and attacks.
+
+All but the count of copies need a holdout: only rows that the model did not learn from say how near is near by chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..stream import Stream
+from .fidelity import distances
+from .metric import Metric, proportion
+from .pair import Pair, scaled
+
+ROWS = 10_000
+ATTACKED = 2_000
+CHUNK = 1_000
+AT_RISK = 20
+
+
+def attack(pair: Pair, stream: Stream) -> list[Metric]:
+    """The figures `privacy.*`."""
+    found = [_copies(pair, stream.child("copies"))]
+    if pair.holdout is None:
+        return found
+    size = min(ROWS, pair.real.height, pair.holdout.height)
+    some = pair.head(size, stream.child("rows"))
+    points = scaled(some)
+    found += _distances(points)
+    if size >= 20:
+        found.append(_membership(points))
+    if pair.sensitive:
+        found.append(_attributes(some))
+    return found
+
+
+def _copies(pair: Pair, stream: Stream) -> Metric:
+    columns = list(pair.kinds)
+    copied = _share_in(pair.synth, pair.real, columns)
+    rows = pair.real.with_row_index("row").join(pair.synth.unique(), on=columns, how="semi", nulls_equal=True)
+    detail = tuple({"training row at risk": n} for n in rows["row"].head(AT_RISK))
+    if pair.holdout is None:
+        note = "of all real rows; without a holdout chance is not taken off"
+        return Metric(
+            "privacy.copies", copied, proportion(copied * pair.synth.height, pair.synth.height), None, detail, note
+        )
+    size = min(pair.real.height, pair.holdout.height)
+    some = pair.head(size, stream)
+    assert some.holdout is not None
+    train, chance = (_share_in(pair.synth, table, columns) for table in (some.real, some.holdout))
+    n = pair.synth.height
+    half = 1.96 * np.sqrt((train + chance - (train - chance) ** 2) / n)
+    note = f"{copied:.4%} of synthetic rows equal some training row"
+    return Metric(
+        "privacy.copies", train - chance, (train - chance - half, train - chance + half), chance, detail, note
+    )
+
+
+def _share_in(rows: pl.DataFrame, table: pl.DataFrame, columns: list[str]) -> float:
+    return rows.join(table.unique(), on=columns, how="semi", nulls_equal=True).height / rows.height
+
+
+def _distances(points: dict[str, NDArray]) -> list[Metric]:
+    near = {name: _nearest(points["synth"], points[name], 2) for name in ("real", "holdout")}
+    held = _nearest(points["holdout"], points["real"], 2)
+    first, other = near["real"][:, 0], near["holdout"][:, 0]
+    # a hair: two products of the same rows round differently
+    tie = np.abs(first - other) <= 1e-5
+    nearer = float(np.where(tie, 0.5, first < other).mean())
+    n = len(first)
+    bound = np.quantile(held[:, 0], 0.01)
+    closer = first < bound if bound > 1e-5 else first <= 1e-5
+    chance = float((held[:, 0] < bound).mean() if bound > 1e-5 else (held[:, 0] <= 1e-5).mean())
+    half = 1.96 * np.sqrt(max(closer.mean() * (1 - closer.mean()), 1 / n) / n)
+    return [
+        Metric("privacy.dcr_share", nearer, proportion(nearer * n, n), 0.5, note=f"{n:,} rows of each"),
+        Metric(
+            "privacy.near_copies",
+            float(closer.mean()) - chance,
+            (float(closer.mean() - chance - half), float(closer.mean() - chance + half)),
+            chance,
+        ),
+        Metric("privacy.nndr", _ratio(near["real"]) - _ratio(held), floor=0.0),
+    ]
+
+
+def _ratio(near: NDArray) -> float:
+    first, second = np.sqrt(near[:, 0]), np.sqrt(near[:, 1])
+    return float(np.median(np.divide(first, second, out=np.ones_like(first), where=second > 0)))
+
+
+def _membership(points: dict[str, NDArray]) -> Metric:
+    """Densities by the distance to the nearest neighbour: of synthetic rows, and of a half of the holdout as the attacker's own sample."""
+    from sklearn.metrics import roc_auc_score
+
+    half = len(points["holdout"]) // 2
+    reference, outside = points["holdout"][:half], points["holdout"][half : half + ATTACKED]
+    members = points["real"][: len(outside)]
+    rows = np.concatenate([members, outside])
+    # the samples need not be equally large: a factor moves every score alike
+    far, near = (np.log(_nearest(rows, among, 1)[:, 0] + 1e-6) for among in (reference, points["synth"]))
+    score = far - near
+    truth = np.repeat([1, 0], [len(members), len(outside)])
+    area = float(roc_auc_score(truth, score))
+    error = _area_error(area, len(members), len(outside))
+    return Metric(
+        "privacy.membership", area, (area - 1.96 * error, area + 1.96 * error), 0.5, note=f"{len(rows):,} rows attacked"
+    )
+
+
+def _area_error(area: float, members: int, others: int) -> float:
+    """Hanley and McNeil 1982, Radiology 143:29-36."""
+    one, two = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (members - 1) * (one - area**2) + (others - 1) * (two - area**2)
+    return float(np.sqrt(spread / (members * others)))
+
+
+def _attributes(pair: Pair) -> Metric:
+    detail = []
+    for column in pair.sensitive:
+        if column not in pair.columns:
+            continue
+        points = scaled(replace(pair, kinds={c: k for c, k in pair.kinds.items() if c != column}))
+        synth, right = pair.coded.values["synth"][column], {}
+        for name in ("real", "holdout"):
+            some = points[name][:ATTACKED]
+            guess, truth = synth[_closest(some, points["synth"])], pair.coded.values[name][column][:ATTACKED]
+            if pair.kinds[column] == "category":
+                right[name] = guess == truth
+            else:
+                known = pair.coded.values["real"][column]
+                right[name] = np.abs(guess - truth) <= (np.nanmax(known) - np.nanmin(known)) / 20
+        train, chance = float(right["real"].mean()), float(right["holdout"].mean())
+        n = min(len(right["real"]), len(right["holdout"]))
+        error = 1.96 * np.sqrt((train * (1 - train) + chance * (1 - chance)) / n)
+        detail.append(
+            {"column": column, "training people": train, "others": chance, "more": train - chance, "± (95 %)": error}
+        )
+    if not detail:
+        return Metric("privacy.attributes", np.nan, note="sensitive columns are keys or free text")
+    worst = max(detail, key=lambda d: d["more"])
+    interval = (worst["more"] - worst["± (95 %)"], worst["more"] + worst["± (95 %)"])
+    return Metric(
+        "privacy.attributes", worst["more"], interval, detail=tuple(detail), note=f"worst column: {worst['column']}"
+    )
+
+
+def _nearest(rows: NDArray, among: NDArray, k: int) -> NDArray:
+    """Squared distances to the k nearest, ascending, shape (len(rows), k). Chunked: memory does not grow with the product."""
+    k = min(k, len(among))
+    found = np.empty((len(rows), k), np.float32)
+    for start in range(0, len(rows), CHUNK):
+        apart = distances(rows[start : start + CHUNK], among)
+        found[start : start + CHUNK] = np.sort(np.partition(apart, k - 1, axis=1)[:, :k], axis=1)
+    return found
+
+
+def _closest(rows: NDArray, among: NDArray) -> NDArray:
+    chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+    return np.concatenate([distances(chunk, among).argmin(axis=1) for chunk in chunks])

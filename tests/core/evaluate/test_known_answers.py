@@ -1,0 +1,188 @@
+"""Cases whose answer is known: the same rows, independent halves, a leak, a shift, a lost category, an unfair model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from people import mixed
+
+import populace
+from populace.core.errors import UserError
+from populace.core.evaluate import Evaluation, evaluate
+
+WHOLE = mixed(9_000, 11)
+TRAIN, HOLDOUT, FRESH = WHOLE[:3_000], WHOLE[3_000:6_000], WHOLE[6_000:]
+
+
+@pytest.fixture(scope="module")
+def independent() -> Evaluation:
+    return evaluate(TRAIN, FRESH, HOLDOUT, target="member", sensitive=["job"])
+
+
+def metric(found: Evaluation, name: str):
+    return next(m for m in found.metrics if m.name == name)
+
+
+def test_the_same_rows_are_perfect_but_not_private():
+    found = evaluate(TRAIN, TRAIN, HOLDOUT, only=["fidelity", "privacy"])
+    for name in ("shapes", "pairs", "quality", "triples", "missing"):
+        assert found[f"fidelity.{name}"] == pytest.approx(1)
+    assert found["fidelity.wasserstein"] == pytest.approx(0)
+    assert found["fidelity.c2st"] == pytest.approx(0.5, abs=0.02)
+    assert found["privacy.copies"] > 0.95
+    assert found["privacy.dcr_share"] > 0.95
+    assert found["privacy.membership"] > 0.9
+    sharing = next(v for v in found.verdicts() if v.use == "sharing")
+    assert sharing.answer == "no"
+
+
+def test_independent_rows_reach_the_floor_and_give_nobody_away(independent: Evaluation):
+    for name in ("fidelity.shapes", "fidelity.pairs", "fidelity.triples"):
+        found = metric(independent, name)
+        assert found.value > found.floor - 0.01
+    assert independent["fidelity.c2st"] == pytest.approx(0.5, abs=0.03)
+    assert independent["privacy.dcr_share"] == pytest.approx(0.5, abs=0.03)
+    assert independent["privacy.membership"] == pytest.approx(0.5, abs=0.06)
+    assert abs(independent["privacy.near_copies"]) < 0.01
+    assert independent["privacy.copies"] < 0.001
+    assert abs(independent["privacy.attributes"]) < 0.06
+    assert {"fidelity.coverage", "fidelity.density"} <= independent.values().keys()
+    assert independent["fidelity.density"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_leak_of_one_row_in_a_hundred_is_found():
+    leaking = pl.concat([FRESH[:2_970], TRAIN[:30]])
+    found = evaluate(TRAIN, leaking, HOLDOUT, only=["privacy"])
+    copies = metric(found, "privacy.copies")
+    assert copies.value == pytest.approx(0.01, abs=0.002)
+    assert copies.interval[0] > 0
+    assert {row["training row at risk"] for row in copies.detail} <= set(range(30))
+    assert next(v for v in found.verdicts() if v.use == "sharing").answer == "no"
+
+
+def test_leaked_rows_with_a_little_noise_are_found_too():
+    near = TRAIN[:150].with_columns(pl.col("income") * 1.0001, pl.col("debt") + 0.0001)
+    found = evaluate(TRAIN, pl.concat([FRESH[:2_850], near]), HOLDOUT, only=["privacy"])
+    assert found["privacy.copies"] < 0.001
+    assert found["privacy.near_copies"] > 0.03
+    assert metric(found, "privacy.near_copies").interval[0] > 0
+
+
+def test_a_shifted_column_is_named():
+    shifted = FRESH.with_columns(pl.col("debt") + 1)
+    found = evaluate(TRAIN, shifted, only=["fidelity"])
+    assert metric(found, "fidelity.shapes").detail[0]["columns"] == "debt"
+    assert metric(found, "fidelity.c2st").detail[0]["column"] == "debt"
+    assert found["fidelity.c2st"] > 0.7
+    assert metric(found, "fidelity.wasserstein").detail[0]["distance"] == pytest.approx(
+        1 / TRAIN["debt"].std(), abs=0.1
+    )
+
+
+def test_shuffled_columns_keep_their_shapes_and_lose_their_pairs():
+    shuffled = pl.DataFrame([FRESH[c].shuffle(seed=n) for n, c in enumerate(FRESH.columns)])
+    found = evaluate(TRAIN, shuffled, target="age", only=["fidelity", "utility"])
+    assert found["fidelity.shapes"] > 0.96
+    assert found["fidelity.pairs"] < metric(found, "fidelity.pairs").floor - 0.05
+    assert found["fidelity.c2st"] > 0.8
+    assert found["utility.ratio"] < 0.1
+
+
+def test_a_collapsed_category_is_named():
+    collapsed = FRESH.with_columns(job=pl.lit("office"))
+    found = evaluate(TRAIN, collapsed, only=["fidelity"])
+    assert metric(found, "fidelity.shapes").detail[0]["columns"] == "job"
+    assert found["fidelity.recall"] < found["fidelity.precision"]
+
+
+def test_values_that_cannot_be_are_counted():
+    odd = FRESH.with_columns(
+        age=pl.when(pl.int_range(pl.len()) < 30).then(999).otherwise("age"),
+        job=pl.when(pl.int_range(pl.len()) < 60).then(pl.lit("pirate")).otherwise("job"),
+    ).drop("member")
+    found = evaluate(TRAIN, odd, only=["diagnostics"])
+    assert found["diagnostics.columns"] == pytest.approx(5 / 6)
+    out_of_range = next(r for r in metric(found, "diagnostics.ranges").detail if r["column"] == "age")
+    assert out_of_range["outside"] >= 30
+    assert out_of_range["such as"].startswith("999")
+    assert metric(found, "diagnostics.categories").detail == ({"column": "job", "unknown": 60, "such as": "pirate"},)
+
+
+def test_unreadable_values_are_counted_and_become_missing():
+    text = FRESH.with_columns(
+        pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("old")).otherwise(pl.col("age").cast(pl.String)).alias("age")
+    )
+    found = evaluate(TRAIN, text, only=["diagnostics"])
+    assert metric(found, "diagnostics.types").detail == ({"column": "age", "unreadable": 10, "type": "Int64"},)
+
+
+def test_a_useful_twin_is_as_useful_as_real_rows():
+    outcome = (pl.col("debt").fill_null(0) + pl.col("income").log() > 0.2).alias("risk")
+    found = evaluate(
+        TRAIN.with_columns(outcome),
+        FRESH.with_columns(outcome),
+        HOLDOUT.with_columns(outcome),
+        target="risk",
+        only=["utility"],
+    )
+    assert found["utility.tstr"] > 0.9
+    assert found["utility.ratio"] == pytest.approx(1, abs=0.05)
+    assert found["utility.features_ranked"] > 0.5
+    assert found["utility.queries"] < 0.2
+
+
+def test_a_synthesis_that_amplifies_a_gap_is_found():
+    draw = np.random.Generator(np.random.Philox(3))
+
+    def people(rows: int, gap: float) -> pl.DataFrame:
+        group = draw.random(rows) < 0.5
+        skill = draw.normal(0, 1, rows)
+        hired = skill + gap * group + draw.normal(0, 0.5, rows) > 0.8
+        return pl.DataFrame({"group": np.where(group, "a", "b"), "skill": skill, "hired": np.where(hired, "yes", "no")})
+
+    fair = evaluate(people(4_000, 0.2), people(4_000, 0.2), people(4_000, 0.2), "hired", ["group"], ["fairness"])
+    unfair = evaluate(people(4_000, 0.2), people(4_000, 1.5), people(4_000, 0.2), "hired", ["group"], ["fairness"])
+    for name in ("parity_change", "odds_change", "label_gap_change"):
+        assert unfair[f"fairness.{name}"] > fair[f"fairness.{name}"] + 0.15
+        assert abs(fair[f"fairness.{name}"]) < 0.1
+
+
+def test_same_seed_same_figures_through_json(independent: Evaluation):
+    again = populace.evaluate(
+        TRAIN.to_pandas(), FRESH.to_pandas(), holdout=HOLDOUT.to_pandas(), only=["diagnostics", "privacy"]
+    )
+    for name, value in again.values().items():
+        assert value == pytest.approx(independent[name], abs=1e-9)
+    figures = json.loads(independent.to_json())["figures"]
+    assert {n: f["value"] for n, f in figures.items()}.keys() == independent.values().keys()
+
+
+def test_requirements(independent: Evaluation):
+    verdict = independent.judge("fidelity.quality>=0.5, privacy.dcr_share<=0.1, privacy.linkability<=0.1")
+    assert [str(r) for r in verdict.met] == ["fidelity.quality>=0.5"]
+    assert [str(r) for r in verdict.failed] == ["privacy.dcr_share<=0.1"]
+    assert [str(r) for r in verdict.open] == ["privacy.linkability<=0.1"]
+    with pytest.raises(UserError, match=r"fidelity\.quality"):
+        independent.judge("fidelity.qualty>=1")
+    with pytest.raises(UserError, match="is not FIGURE"):
+        independent.judge("fidelity.quality=1")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"real": TRAIN.head(0)}, "real table has no rows"),
+        ({"synth": FRESH.rename({c: c + "2" for c in FRESH.columns})}, "no column in common"),
+        ({"holdout": HOLDOUT.drop("age")}, "holdout has no column 'age'"),
+        ({"target": "aeg"}, "Did you mean 'age'"),
+        ({"sensitive": ["jbo"]}, "Did you mean 'job'"),
+        ({"only": ["privcy"]}, "Did you mean 'privacy'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(change: dict, said: str):
+    asked = {"real": TRAIN, "synth": FRESH, **change}
+    with pytest.raises(UserError, match=said):
+        evaluate(**asked)

@@ -1,0 +1,102 @@
+"""The command and its page: what it prints, when it fails, and a page that stands alone in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+from people import mixed
+
+from populace.app.cli import run_command
+from populace.app.report import render_report
+from populace.core.evaluate import evaluate
+
+NASTY = "<script>alert('x')</script> $title"
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    for name, seed in (("real", 1), ("held", 2), ("twin", 3)):
+        frame = mixed(600, seed, shift=0.2 * (name == "twin")).rename({"debt": NASTY})
+        frame.with_columns(pl.col("job").str.replace("farm", NASTY)).write_parquet(folder / f"{name}.parquet")
+    return folder
+
+
+def page(tables: Path) -> str:
+    real, held, twin = (pl.read_parquet(tables / f"{n}.parquet") for n in ("real", "held", "twin"))
+    found = evaluate(real, twin, held, target="member", sensitive=["job"])
+    return render_report(found, NASTY, "twin", before={"fidelity.shapes": 0.5})
+
+
+def test_the_command_prints_writes_and_judges(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    real, twin = str(tables / "real.parquet"), str(tables / "twin.parquet")
+    out, html = tmp_path / "out.json", tmp_path / "out.html"
+    command = ["evaluate", real, twin, "--only", "diagnostics", "--json", str(out), "--report", str(html)]
+    assert run_command([*command, "--require", "diagnostics.columns>=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "diagnostics.columns" in shown
+    assert f"written: {out}" in shown
+    figures = json.loads(out.read_text())["figures"]
+    assert figures["diagnostics.columns"]["value"] == 1
+    assert html.read_text().startswith("<!doctype html>")
+    again = ["evaluate", real, twin, "--only", "diagnostics", "--baseline", str(out)]
+    assert run_command([*again, "--require", "diagnostics.columns>1, fidelity.quality>=0.1"]) == 1
+    shown = capsys.readouterr()
+    assert "+0.0000 same" in shown.out
+    assert "not met: diagnostics.columns>1: diagnostics.columns is 1.0000" in shown.err
+    assert "not met: fidelity.quality>=0.1: fidelity.quality was not measured" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--require", "fidelity.qualty>=1"], "Did you mean 'fidelity.quality'?"),
+        (["--require", "fidelity.quality~1"], "is not FIGURE>=NUMBER"),
+        (["--only", "fidelty"], "Did you mean 'fidelity'?"),
+        (["--target", "jbo"], "Did you mean 'job'?"),
+        (["--baseline", "none.json"], "is not the JSON of an evaluation"),
+        (["--holdout", "none.csv"], "none.csv: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_message(tables: Path, flags: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    assert run_command(["evaluate", str(tables / "real.parquet"), str(tables / "twin.parquet"), *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_page_fetches_nothing_and_escapes_everything(tables: Path):
+    html = page(tables)
+    assert "<script" not in html
+    fetched = re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']*)""", html)
+    assert all(place.startswith(("#", "data:")) for place in fetched)
+    assert not re.search(r"url\((?!#)", html)
+    for name in ("diagnostics", "fidelity", "utility", "privacy", "fairness"):
+        assert f'<section id="{name}"' in html
+    assert "May I use this data for" in html
+    assert "better</small>" in html
+
+
+def test_the_page_renders_in_a_browser(tables: Path, tmp_path: Path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no Chromium is installed")
+    html = tmp_path / "report.html"
+    html.write_text(page(tables), encoding="utf-8")
+    for width in (390, 1200):
+        picture = tmp_path / f"{width}.png"
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom"]
+        told = subprocess.run(
+            [*command, f"--screenshot={picture}", html.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert picture.stat().st_size > 10_000
+        assert told.stdout.count("<figure") >= 5
+        assert told.stdout.count("</svg>") == html.read_text().count("</svg>")
