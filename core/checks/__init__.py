@@ -88,7 +88,7 @@ def declared_and_not(found: Table, label: Table, uses: Sequence[Use]) -> tuple[T
     if found.is_empty():
         return found, found.with_columns(pl.lit("").alias("scenario"))
     breaks = pl.DataFrame(
-        [(u.scenario.name, b) for u in uses for b in u.scenario.breaks],
+        [(u.scenario.name, b) for u in uses for b in u.scenario.excused],
         schema={"scenario": pl.String, "check": pl.String},
         orient="row",
     ).unique()

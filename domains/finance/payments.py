@@ -88,7 +88,7 @@ def purchases(schema: Schema):
 
         answer = _answers(block, lane(how, 0), online, lists["response_code"])
         approved = answer == 0
-        void = approved & (lane(how, 1) < below(p("purchase.void")))
+        void = approved & online & (lane(how, 1) < below(p("purchase.void")))
         booked = approved & ~void
         refund = booked & (lane(how, 2) < below(np.array(list(p("purchase.refund").values())))[category])
         cleared = at + _delay(block, lane(how, 3), online, cash)
@@ -193,7 +193,7 @@ def _merchant(
     usual = stream.child("usual").integers(join_rows(units[:, None], place), QUANTILES).astype(np.int16)
     slot = table_of(p("purchase.usual"))[lane(where, 1)]
     any_one = (lane(where, 0) >> 4).astype(np.int16)
-    habit = (lane(where, 0) & 15) < round(p("purchase.habit") * 16)
+    habit = lane(where, 3) < below(p("purchase.habit"))
     at = np.where(habit, usual[who, category.astype(np.int64) * slots + slot], any_one)
     cell = market.astype(np.int64) * (categories + len(p("bill.count"))) + category
     return cell * each + rank[at]

@@ -47,7 +47,7 @@ def test_grocery_amounts_have_the_published_log_mean_and_spread(base: Dataset):
 
 
 def test_median_card_amount_is_near_the_published_one(base: Dataset):
-    assert base.frames["transaction"].filter(CARD)["amount_minor"].median() == pytest.approx(2_200, rel=0.15)
+    assert base.frames["transaction"].filter(CARD)["amount_minor"].median() == pytest.approx(2_200, rel=0.2)
 
 
 def test_hours_and_weekdays_follow_the_published_curves(base: Dataset):
@@ -93,6 +93,7 @@ def test_the_figures_measured_on_the_baskets_are_theirs(public_data: Path):
     ranked = stores.with_columns(rank=pl.col("len").rank("ordinal", descending=True).over("household_id"))
     usual = ranked.filter(pl.col("rank") <= 4).group_by("rank").agg(pl.col("len").sum()).sort("rank")["len"]
     assert P("purchase.usual") == pytest.approx((usual / usual.sum()).to_list(), abs=0.005)
+    assert P("purchase.habit") == pytest.approx(usual.sum() / trips.height, abs=0.005)
     each = stores.height / stores["household_id"].n_unique()
     assert 1 + P("counterparty.people") == pytest.approx(each, abs=0.05)
     assert P("transfer.favourite") == pytest.approx(np.log(each) / -np.log(usual[0] / trips.height), abs=0.05)
