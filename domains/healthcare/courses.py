@@ -24,7 +24,7 @@ def listed(text: str) -> list[str]:
 
 def hospital_course(scene: Scene) -> list[Edit]:
     """One or more stays for one illness, emergency room first where asked for: values start far from the patient's own and come back to them; the
-    patient lives, or dies at the end of the last stay. Whatever else fell into the course does not happen."""
+    patient lives, or dies at the end of the last stay. What would come after death does not happen."""
     patient = as_it_stands(scene).sort("instance")
     instance, code = patient["instance"].to_numpy(), scene["condition"]
     room = 4 * HOUR if scene["emergency"] else 0
@@ -66,7 +66,7 @@ def hospital_course(scene: Scene) -> list[Edit]:
     dead = patient.select("instance", ROW).with_columns(
         pl.Series("death_at", end).cast(pl.Datetime("us", "UTC")), pl.Series("last_seen", end)
     )
-    span = base.with_columns(pl.Series("since", arrival - 3 * HOUR), pl.Series("until", np.where(dies, EVER, end)))
+    span = base.with_columns(pl.Series("since", end), pl.lit(EVER).alias("until")).filter(pl.Series(dies))
     return [
         *clear(scene, span, "patient", "did not happen"),
         *still_ill(scene, base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))),
