@@ -38,8 +38,15 @@ def companies(domain: Domain) -> list[tuple[str, ...]]:
     return [tuple(names[n::number]) for n in range(number)]
 
 
+def company_of(domain: Domain, scenario: str) -> tuple[str, ...]:
+    """The company that a scenario is played in when it is not played alone."""
+    return next(c for c in companies(domain) if scenario in c)
+
+
 @lru_cache(maxsize=8)
 def roomy(name: str, *scenarios: str) -> Dataset:
+    """Room for three instances of any scenario, in as few blocks as let a scenario span several."""
     domain = small(DOMAINS[name])
+    domain = replace(domain, block=domain.block * ROOM)
     asked = tuple(ScenarioRequest(s, {"count": INSTANCES}) for s in scenarios)
     return generate(make_plan(Spec(name, size=domain.size * ROOM, scenarios=asked), domain))
