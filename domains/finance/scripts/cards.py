@@ -37,7 +37,7 @@ from ....core.stream import F64, join_rows
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR
 from ..draws import keep
-from .staging import SECOND, card_on, clock, members_here, probit, repeat, value_of, whole_seconds
+from .staging import card_on, clock, members_here, probit, repeat, value_of, whole_seconds
 
 TYPES = {"card-present": "CCRD/POSD", "card-not-present": "CCRD/POSD", "atm": "CCRD/CWDL"}
 DELAYS = {"card-present": "present", "card-not-present": "online", "atm": "cash"}
@@ -52,16 +52,18 @@ def cards(scene: Scene) -> list[Edit]:
     phases = scene.use.scenario.play["phase"]
     length = max(_number(scene, f, "after") + _number(scene, f, "hours") for f in phases)
     window = (scene.block.window.end - scene.block.window.start) / HOUR
-    room = max(window - min(length, window / 2), 1.0)
-    start = room * scene.stream.child("start").uniform(holders["instance"].to_numpy().astype(np.uint64))
-    return [_phase(scene, role, holders, start, phase) for phase in phases if _number(scene, phase, "times")]
+    # what would take longer than the window happens faster
+    pace = min(1.0, 0.9 * window / max(length, 1e-9))
+    room = window - length * pace - 1.0 if pace == 1.0 else 0.05 * window
+    start = max(room, 1.0) * scene.stream.child("start").uniform(holders["instance"].to_numpy().astype(np.uint64))
+    return [_phase(scene, role, holders, start, pace, phase) for phase in phases if _number(scene, phase, "times")]
 
 
 def _number(scene: Scene, phase: Mapping[str, Any], name: str, default: float = 0.0) -> float:
     return float(value_of(scene, phase.get(name, default)))
 
 
-def _phase(scene: Scene, role: str, holders: pl.DataFrame, start: F64, phase: Mapping[str, Any]) -> Edit:
+def _phase(scene: Scene, role: str, holders: pl.DataFrame, start: F64, pace: float, phase: Mapping[str, Any]) -> Edit:
     block, effect, channel = scene.block, phase["effect"], phase["channel"]
     p, merchant, stream = block.priors, block.reference["merchant"], scene.stream.child(phase["effect"])
     who, n = repeat(holders, int(_number(scene, phase, "times")))
@@ -71,12 +73,13 @@ def _phase(scene: Scene, role: str, holders: pl.DataFrame, start: F64, phase: Ma
     u = {name: stream.child(name).uniform(rows) for name in ("at", "amount", "answer", "code", "clear", "undo", "back")}
 
     # the cards of one instance begin at one moment by one clock, whatever country their holders live in
-    begin = clock(scene, start + _number(scene, phase, "after"), pl.Series(["EUR"] * len(start)))[nth]
+    after = start + _number(scene, phase, "after") * pace
+    begin = clock(scene, after, pl.Series(["EUR"] * len(start)))[nth]
     if "burst" in phase:
         step, turn = _number(scene, phase, "burst"), _number(scene, phase, "turn")
         at = begin + whole_seconds(member * turn + n * step + np.floor(u["at"] * step * 0.8))
     else:
-        hours = (start + _number(scene, phase, "after"))[nth] + u["at"] * _number(scene, phase, "hours")
+        hours = after[nth] + u["at"] * _number(scene, phase, "hours") * pace
         at = clock(scene, hours, who["currency"])
     shop = _shops(scene, phase, who, rows)
 

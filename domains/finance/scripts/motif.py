@@ -66,7 +66,7 @@ def motif(scene: Scene) -> list[Edit]:
     walk = _Walk(scene)
     for flow in scene.use.scenario.play["flow"]:
         walk.pay(flow)
-    moves = pl.concat(walk.moves)
+    moves = walk.told()
     parties = _parties(scene)
     moves = pl.concat([moves, *_setbacks(scene, moves)])
     return [*_silence(scene, parties, moves), *_edits(scene, parties, moves)]
@@ -91,7 +91,7 @@ class _Walk:
         self.span = (window.end - window.start) / HOUR
         lead = float(value_of(scene, scene.use.scenario.play.get("lead", 0.0))) * self.span
         room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
-        start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
+        start = self.start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
         self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
 
@@ -176,7 +176,7 @@ class _Walk:
                     "i": payer.ravel(),
                     "j": payee.ravel(),
                     ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
-                    "at": clock(scene, at, self.currency).ravel(),
+                    "hours": at.ravel(),
                     "amount_minor": amount.ravel().astype(np.int64),
                     "effect": np.full(rows.size, effect),
                     "cleared": np.ones(rows.size, bool),
@@ -184,6 +184,15 @@ class _Walk:
                 schema_overrides={ROW: pl.UInt64},
             )
         )
+
+    def told(self) -> pl.DataFrame:
+        """Every payment with its moment `at`. What would take longer than the window has left happens faster, in the same order."""
+        moves = pl.concat(self.moves)
+        at = moves.select(pl.col("instance").rank("dense") - 1).to_series().to_numpy()
+        end = moves.group_by("instance").agg(pl.col("hours").max()).sort("instance")["hours"].to_numpy()
+        pace = np.minimum(1.0, (0.99 * self.span - self.start) / np.maximum(end - self.start, 1e-9))
+        hours = self.start[at] + (moves["hours"].to_numpy() - self.start[at]) * pace[at]
+        return moves.drop("hours").with_columns(at=pl.Series(clock(self.scene, hours, self.currency.gather(at))))
 
     def _amounts(self, flow: Mapping[str, Any], payer: NDArray, u: Mapping[str, F64]) -> F64:
         """Amounts in minor units, before rounding."""
@@ -281,7 +290,7 @@ def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
         effect=pl.lit("returned"),
     )
     ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
-    return [attempt.filter(ours & stopped), back.filter(returned)]
+    return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]
 
 
 def _silence(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
