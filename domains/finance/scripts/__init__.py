@@ -5,5 +5,6 @@ from __future__ import annotations
 from .accounts import account_takeover
 from .cards import cards
 from .motif import motif
+from .records import records
 
-SCRIPTS = {"cards": cards, "account_takeover": account_takeover, "motif": motif}
+SCRIPTS = {"cards": cards, "account_takeover": account_takeover, "motif": motif, "records": records}
