@@ -71,7 +71,7 @@ def recovered(graph: pl.DataFrame, use: Use, label: pl.DataFrame, share: float =
     """How a matcher does against the labels: per instance whether at least `share` of its transfers are found (columns `instance`, `found`),
     and the number of matches that hold no labelled transfer."""
     found = match(graph, use)
-    effects = [f["effect"] for f in use.scenario.play["flow"] if not f.get("aside", False)]
+    effects = [f["effect"] for f in use.scenario.arguments["flow"] if not f.get("aside", False)]
     mine = label.filter(
         (pl.col("scenario") == use.scenario.name) & (pl.col("table") == "transaction") & pl.col("effect").is_in(effects)
     ).select("instance", transaction_id="row_key")

@@ -16,6 +16,8 @@ DOMAINS = {**{name: find_domain(name) for name in domain_names()}, "toy": TOY}
 INSTANCES = 3
 ROOM = 4
 COMPANY = 6
+MANY = 24
+"""With more scenarios than this, a domain's do not each play alone by default."""
 
 
 def small(domain: Domain) -> Domain:
@@ -32,21 +34,15 @@ def small(domain: Domain) -> Domain:
 
 
 def companies(domain: Domain) -> list[tuple[str, ...]]:
-    """Every scenario in one company of at most six, taken from all over the alphabet so that kin meet strangers."""
+    """Every scenario in one company of at most six (twelve where there are many), taken from all over the alphabet so that kin meet
+    strangers."""
     names = sorted(domain.scenarios)
-    number = -(-len(names) // COMPANY)
+    number = -(-len(names) // (COMPANY if len(names) <= MANY else 2 * COMPANY))
     return [tuple(names[n::number]) for n in range(number)]
-
-
-def company_of(domain: Domain, scenario: str) -> tuple[str, ...]:
-    """The company that a scenario is played in when it is not played alone."""
-    return next(c for c in companies(domain) if scenario in c)
 
 
 @lru_cache(maxsize=8)
 def roomy(name: str, *scenarios: str) -> Dataset:
-    """Room for three instances of any scenario, in as few blocks as let a scenario span several."""
     domain = small(DOMAINS[name])
-    domain = replace(domain, block=domain.block * ROOM)
     asked = tuple(ScenarioRequest(s, {"count": INSTANCES}) for s in scenarios)
     return generate(make_plan(Spec(name, size=domain.size * ROOM, scenarios=asked), domain))

@@ -1,9 +1,9 @@
 """Cards in use: one script for every fraud that consists of card payments.
 
-A scenario's `play` says in which phases the cast cards are used. Numbers may be the names of parameters; amounts are in major units, times in
+A scenario's `arguments` says in which phases the cast cards are used. Numbers may be the names of parameters; amounts are in major units, times in
 hours unless they say otherwise.
 
-    [[play.phase]]
+    [[arguments.phase]]
     effect = "test"
     channel = "card-not-present"    # card-present, card-not-present or atm
     times = "attempts"              # payments on each card
@@ -49,7 +49,7 @@ def cards(scene: Scene) -> list[Edit]:
     holders = members_here(scene, role)
     if not holders.height:
         return []
-    phases = scene.use.scenario.play["phase"]
+    phases = scene.use.scenario.arguments["phase"]
     length = max(_number(scene, f, "after") + _number(scene, f, "hours") for f in phases)
     window = (scene.block.window.end - scene.block.window.start) / HOUR
     # what would take longer than the window happens faster

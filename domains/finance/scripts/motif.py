@@ -1,18 +1,18 @@
 """Money that moves along a declared graph: one script for every typology of transfers.
 
-A scenario's `play` says who pays whom, in which order, when and how much; the script walks through it. Amounts are in major units,
+A scenario's `arguments` says who pays whom, in which order, when and how much; the script walks through it. Amounts are in major units,
 times in hours; wherever a number stands, the name of a parameter may stand instead.
 
-    [play]
+    [arguments]
     quiet = ["account"]             # roles whose accounts lie still before their first flow (optional)
     lead = 0.5                      # share of the window that passes before an instance may begin (optional)
 
-    [play.outside.shop]             # parties with accounts at other banks: they are made, not cast
+    [arguments.outside.shop]             # parties with accounts at other banks: they are made, not cast
     size = 3
     kind = "company"                # company or person
     abroad = true                   # their bank is abroad (optional)
 
-    [[play.flow]]                   # flows follow each other: a party pays on once it has been paid
+    [[arguments.flow]]                   # flows follow each other: a party pays on once it has been paid
     effect = "hop"
     from = "mule"                   # a role, or a party outside
     to = "mule"
@@ -64,7 +64,7 @@ ROUND = 500
 def motif(scene: Scene) -> list[Edit]:
     """Payments of every flow, the payees they go to, and what was removed to let an account lie still."""
     walk = _Walk(scene)
-    for flow in scene.use.scenario.play["flow"]:
+    for flow in scene.use.scenario.arguments["flow"]:
         walk.pay(flow)
     moves = walk.told()
     parties = _parties(scene)
@@ -87,9 +87,9 @@ class _Walk:
         self.instance = first["instance"].unique().sort().to_numpy()
         self.currency = first.unique("instance", maintain_order=True).sort("instance")["currency"]
         self.moves: list[pl.DataFrame] = []
-        flows, window = scene.use.scenario.play["flow"], scene.block.window
+        flows, window = scene.use.scenario.arguments["flow"], scene.block.window
         self.span = (window.end - window.start) / HOUR
-        lead = float(value_of(scene, scene.use.scenario.play.get("lead", 0.0))) * self.span
+        lead = float(value_of(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
         room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
         start = self.start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
@@ -221,7 +221,7 @@ class _Walk:
 
 
 def _outside(scene: Scene) -> Mapping[str, Any]:
-    return scene.use.scenario.play.get("outside", {})
+    return scene.use.scenario.arguments.get("outside", {})
 
 
 def _parties(scene: Scene) -> pl.DataFrame:
@@ -296,7 +296,7 @@ def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
 def _silence(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
     """Accounts that lie still: what would have happened on them before their first payment is removed."""
     edits = []
-    for role in scene.use.scenario.play.get("quiet", ()):
+    for role in scene.use.scenario.arguments.get("quiet", ()):
         mine = pl.concat(
             [
                 moves.filter(pl.col(side) == role).select("instance", "at", n=n)

@@ -1,9 +1,9 @@
 """Edge cases: single records of a declared shape, for fixtures.
 
-A scenario's `play` lists records. Each is a row of the cast account's customer: `values` says what its columns hold, whatever the checks think
+A scenario's `arguments` lists records. Each is a row of the cast account's customer: `values` says what its columns hold, whatever the checks think
 of it; the rest is as in any such row.
 
-    [[play.record]]
+    [[arguments.record]]
     effect = "verification"
     table = "transaction"           # transaction, counterparty, customer or card
     after = 2.0                     # hours after the first record (transaction, counterparty)
@@ -40,7 +40,7 @@ def records(scene: Scene) -> list[Edit]:
     holders = members_here(scene, role)
     if not holders.height:
         return []
-    wanted = scene.use.scenario.play["record"]
+    wanted = scene.use.scenario.arguments["record"]
     span = max(abs(float(r.get(k, 0))) for r in wanted for k in ("after", "settled", "undone"))
     start = start_of(scene, holders["instance"], margin=int((2 * span + 24) * 3_600) * 1_000_000)
     make = {"transaction": _payment, "counterparty": _party, "customer": _changed, "card": _changed}

@@ -46,7 +46,7 @@ def clock(scene: Scene, hours: F64, currency: pl.Series) -> NDArray[np.int64]:
 
 
 def value_of(scene: Scene, value: Any) -> Any:
-    """A setting of `play`: a number, or the parameter that a text names."""
+    """A setting of `arguments`: a number, or the parameter that a text names."""
     return scene[value] if isinstance(value, str) else value
 
 
