@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .accounts import account_takeover
-from .cards import card_testing
+from .cards import cards
 from .motif import motif
+from .records import records
 
-SCRIPTS = {"card_testing": card_testing, "account_takeover": account_takeover, "motif": motif}
+SCRIPTS = {"cards": cards, "account_takeover": account_takeover, "motif": motif, "records": records}

@@ -49,11 +49,11 @@ from ....core.samplers.text import Company, Name
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
 from ....core.tables import ROW
-from ..calendar import DAY, HOUR, curve, instants
+from ..calendar import DAY, HOUR
 from ..identifiers import other_ibans
 from ..parties import holder_names
 from ..people import sample
-from .staging import probit, whole_seconds
+from .staging import clock, probit, value_of, whole_seconds
 
 SEQUENCES = ("next", "ring", "walk")
 LINKS = ("all", "match", "enter", "leave", *SEQUENCES)
@@ -66,7 +66,7 @@ def motif(scene: Scene) -> list[Edit]:
     walk = _Walk(scene)
     for flow in scene.use.scenario.arguments["flow"]:
         walk.pay(flow)
-    moves = pl.concat(walk.moves)
+    moves = walk.told()
     parties = _parties(scene)
     moves = pl.concat([moves, *_setbacks(scene, moves)])
     return [*_silence(scene, parties, moves), *_edits(scene, parties, moves)]
@@ -75,7 +75,7 @@ def motif(scene: Scene) -> list[Edit]:
 def sizes(scene: Scene) -> dict[str, int]:
     """How many there are of each role and of each kind of party outside."""
     roles = {r.name: scene.use.size(r) for r in scene.use.scenario.roles}
-    return roles | {name: int(_value(scene, o["size"])) for name, o in _outside(scene).items()}
+    return roles | {name: int(value_of(scene, o["size"])) for name, o in _outside(scene).items()}
 
 
 class _Walk:
@@ -85,17 +85,18 @@ class _Walk:
         self.scene, self.sizes = scene, sizes(scene)
         first = next(iter(scene.cast.values()))
         self.instance = first["instance"].unique().sort().to_numpy()
+        self.currency = first.unique("instance", maintain_order=True).sort("instance")["currency"]
         self.moves: list[pl.DataFrame] = []
         flows, window = scene.use.scenario.arguments["flow"], scene.block.window
         self.span = (window.end - window.start) / HOUR
-        lead = float(_value(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
+        lead = float(value_of(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
         room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
-        start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
+        start = self.start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
         self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
 
     def _number(self, flow: Mapping[str, Any], name: str, default: float = 0.0) -> float:
-        return float(_value(self.scene, flow.get(name, default)))
+        return float(value_of(self.scene, flow.get(name, default)))
 
     def _length(self, flow: Mapping[str, Any]) -> float:
         links = self._links(flow)[0].shape[1] if flow["links"] in SEQUENCES else 1
@@ -175,7 +176,7 @@ class _Walk:
                     "i": payer.ravel(),
                     "j": payee.ravel(),
                     ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
-                    "at": self._instants(at).ravel(),
+                    "hours": at.ravel(),
                     "amount_minor": amount.ravel().astype(np.int64),
                     "effect": np.full(rows.size, effect),
                     "cleared": np.ones(rows.size, bool),
@@ -183,6 +184,15 @@ class _Walk:
                 schema_overrides={ROW: pl.UInt64},
             )
         )
+
+    def told(self) -> pl.DataFrame:
+        """Every payment with its moment `at`. What would take longer than the window has left happens faster, in the same order."""
+        moves = pl.concat(self.moves)
+        at = moves.select(pl.col("instance").rank("dense") - 1).to_series().to_numpy()
+        end = moves.group_by("instance").agg(pl.col("hours").max()).sort("instance")["hours"].to_numpy()
+        pace = np.minimum(1.0, (0.99 * self.span - self.start) / np.maximum(end - self.start, 1e-9))
+        hours = self.start[at] + (moves["hours"].to_numpy() - self.start[at]) * pace[at]
+        return moves.drop("hours").with_columns(at=pl.Series(clock(self.scene, hours, self.currency.gather(at))))
 
     def _amounts(self, flow: Mapping[str, Any], payer: NDArray, u: Mapping[str, F64]) -> F64:
         """Amounts in minor units, before rounding."""
@@ -209,21 +219,6 @@ class _Walk:
         # the payer's own fee is that of its first payment
         return held[row, payer] * (1 - fee * (0.25 + 0.75 * u["share"][:, :1])) * weight / whole[row, payer]
 
-    def _instants(self, hours: F64) -> NDArray[np.int64]:
-        """Moments on the clock by which people bank: order is kept, and nights are as quiet as anyone's."""
-        scene, window = self.scene, self.scene.block.window
-        clock = curve(window, scene.block.priors("purchase.hour"), [1.0] * 7)
-        first = next(iter(scene.cast.values())).unique("instance", maintain_order=True).sort("instance")
-        zone = (first["currency"].cast(pl.String).to_numpy() == "EUR").astype(np.int64)[:, None]
-        part = hours / self.span
-        over = np.floor(part)
-        at = instants(clock, np.broadcast_to(zone, hours.shape), part - over)
-        return at + over.astype(np.int64) * (window.end - window.start)
-
-
-def _value(scene: Scene, value: Any) -> Any:
-    return scene[value] if isinstance(value, str) else value
-
 
 def _outside(scene: Scene) -> Mapping[str, Any]:
     return scene.use.scenario.arguments.get("outside", {})
@@ -243,7 +238,7 @@ def _parties(scene: Scene) -> pl.DataFrame:
         )  # fmt: skip
     known = parts[0].select("instance", "currency").unique(maintain_order=True).sort("instance")
     for name, spec in _outside(scene).items():
-        size = int(_value(scene, spec["size"]))
+        size = int(value_of(scene, spec["size"]))
         instance, n = np.repeat(known["instance"].to_numpy(), size), np.tile(np.arange(size), known.height)
         german = np.repeat(known["currency"].to_numpy() == "EUR", size)
         rows = scene.address(f"outside {name}", instance, n)
@@ -295,7 +290,7 @@ def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
         effect=pl.lit("returned"),
     )
     ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
-    return [attempt.filter(ours & stopped), back.filter(returned)]
+    return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]
 
 
 def _silence(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from ....core.domain import Block
 from ....core.scenario import Scene
 from ....core.stream import F64
-from ..calendar import DAY
+from ..calendar import DAY, HOUR, curve, instants
 from ..parties import CARDS
 
 SECOND = 1_000_000
@@ -29,6 +31,23 @@ def transfer_columns(
         "authorised_at": at,
         "cleared_at": at + whole_seconds(1 + clear**4 * hours * 3_600),
     }
+
+
+def clock(scene: Scene, hours: F64, currency: pl.Series) -> NDArray[np.int64]:
+    """Moments so many hours into the window by the clock of people's days: order is kept, and nights are as quiet as anyone's.
+    The first axis of `hours` goes with `currency`."""
+    window = scene.block.window
+    ticking = curve(window, scene.block.priors("purchase.hour"), [1.0] * 7)
+    zone = (currency.cast(pl.String).to_numpy() == "EUR").astype(np.int64).reshape(-1, *[1] * (hours.ndim - 1))
+    part = hours * HOUR / (window.end - window.start)
+    over = np.floor(part)
+    at = instants(ticking, np.broadcast_to(zone, hours.shape), part - over)
+    return at + over.astype(np.int64) * (window.end - window.start)
+
+
+def value_of(scene: Scene, value: Any) -> Any:
+    """A setting of `arguments`: a number, or the parameter that a text names."""
+    return scene[value] if isinstance(value, str) else value
 
 
 def members_here(scene: Scene, role: str) -> pl.DataFrame:
