@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,23 +20,14 @@ from numpy.typing import NDArray
 
 from .digest import digest
 from .errors import UserError, unknown
+from .model_kinds import MODELS
 from .samplers import Sampler
-from .samplers.statistical.copula import fit_copula, rebuild_copula
-from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.marginal import Marginal, dtype_text
 from .stream import Stream
 from .tables import ROW, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MODELS: Mapping[
-    str, tuple[Callable[[Table, Stream], Any], Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]]
-] = {
-    "gaussian-copula": (fit_copula, rebuild_copula),
-    "empirical": (fit_empirical, rebuild_empirical),
-}
-"""What can be fitted: a name, how to learn it from a table, and how to rebuild it from what its `state()` gave."""
 
 FORMAT = "populace-model-1"
 MAX_BYTES = 2 << 30
@@ -86,8 +77,7 @@ def fit(data: pd.DataFrame | Table | str | os.PathLike[str], model: str = "gauss
     if model not in MODELS:
         raise unknown("model", model, MODELS)
     table = read_table(data)
-    learn, _ = MODELS[model]
-    sampler = learn(table, Stream.root(seed).child("fit", model))
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model))
     card = {
         "model": model,
         "populace": version("populace"),
@@ -141,8 +131,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         name = card["model"]
         if name not in MODELS:
             raise unknown("model", name, MODELS, f"model {path}")
-        _, rebuild = MODELS[name]
-        return Model(name, rebuild(plain, arrays), card)
+        return Model(name, MODELS[name].rebuild(plain, arrays), card)
     except UserError:
         raise
     except (
@@ -232,7 +221,7 @@ def _parsed(content: bytes) -> tuple[str, dict[str, NDArray]]:
         found = deserialize(content)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
-    kinds = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+    kinds = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
     return metadata[FORMAT], {
         name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found
     }
