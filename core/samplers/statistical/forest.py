@@ -27,7 +27,7 @@ F32 = NDArray[np.float32]
 
 CLASSES = 24
 """Into how many classes of like size a column with more values is cut for the search for splits; leaves keep its values."""
-CANDIDATES = 32
+CANDIDATES = 64
 """Beginnings of a row that are drawn where a given column stands after others; one is kept in proportion to how well it explains what is given."""
 _CHUNK = 1 << 15
 
@@ -55,7 +55,7 @@ class Conditional:
     def _walker(self) -> Any:
         from sklearn.tree._tree import NODE_DTYPE, Tree
 
-        nodes = np.zeros(len(self.left), NODE_DTYPE)
+        nodes: Any = np.zeros(len(self.left), NODE_DTYPE)
         nodes["left_child"], nodes["right_child"] = self.left, self.right
         nodes["feature"], nodes["threshold"] = self.feature, self.threshold
         width = int(self.feature.max(initial=0)) + 1
@@ -88,15 +88,15 @@ class Conditional:
         """The leaf of each row of `x`, shape (rows, 1 + columns); its first column is the tree's number."""
         return self._walker.apply(x)
 
-    def draw(self, x: F32, u: F64) -> tuple[NDArray[np.int32], F64]:
-        """A code for each row, and what is left of its uniform. Writes the number of the tree into `x`."""
+    def node(self, x: F32, u: F64) -> tuple[NDArray[np.int64], F64]:
+        """The node that each row draws from, and what is left of its uniform. Writes the number of the tree into `x`."""
         u = u * self.trees
         tree = np.minimum(np.floor(u), self.trees - 1)
         x[:, 0] = tree
-        node = self.leaf(x)
         u -= tree
-        parent, climb = self._climb
+        node = self.leaf(x)
         if self.shrink:
+            parent, climb = self._climb
             moving = np.arange(len(u))
             while len(moving):
                 at, v = node[moving], u[moving]
@@ -105,30 +105,25 @@ class Conditional:
                 u[moving] = np.where(up, v / np.where(up, chance, 1.0), (v - chance) / (1.0 - chance))
                 node[moving] = np.where(up, parent[at], at)
                 moving = moving[up]
+        return node, u
+
+    def draw(self, x: F32, u: F64) -> tuple[NDArray[np.int32], F64]:
+        """A code for each row, and what is left of its uniform. Writes into the first column of `x`."""
+        node, u = self.node(x, u)
         start = self.start[node]
         size = self._end[node] - start
         u *= size
         at = np.minimum(np.floor(u), size - 1)
         return self.codes[start + at.astype(np.int64)], np.minimum(u - at, 1.0)
 
-    def likelihood(self, x: F32, u: F64, low: NDArray, high: NDArray, share: F64) -> F64:
-        """About the probability that the code is from `low` to `high`, by the tree that `u` picks; `share`, that among all rows, is the
-        prior."""
-        x[:, 0] = np.minimum(np.floor(u * self.trees), self.trees - 1)
-        leaf = self.leaf(x)
-        base = leaf * self._span
-        found = np.searchsorted(self._keys, base + high, "right") - np.searchsorted(self._keys, base + low, "left")
-        prior = max(self.shrink, 1e-3)
-        return (found + prior * np.maximum(share, 1e-12)) / (self.start[leaf + 1] - self.start[leaf] + prior)
+    def likelihood(self, x: F32, u: F64, wanted: NDArray[np.int64], places: NDArray[np.int64]) -> F64:
+        """The share of the class `wanted` in the node that each row would draw from: on average over `u`, the probability of the class.
 
-    @cached_property
-    def _span(self) -> int:
-        return int(self.codes.max(initial=0)) + 3
-
-    @cached_property
-    def _keys(self) -> NDArray[np.int64]:
-        # a gap below each leaf's codes, for those that are missing (-1)
-        return np.repeat(np.arange(len(self.left)), np.diff(self.start)) * self._span + self.codes
+        `places`: for each code its class and place as one number, class times the number of codes plus place, sorted.
+        """
+        node, _ = self.node(x, u)
+        base, start, end = wanted * len(self.codes), self.start[node], self._end[node]
+        return (np.searchsorted(places, base + end) - np.searchsorted(places, base + start)) / (end - start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +186,11 @@ class Forest:
             if k not in codes:
                 x[:, k + 1] = self.conditionals[k].draw(x, u)[0]
                 continue
-            low, high, share = (np.repeat(a, CANDIDATES) for a in self._classes[k].around(codes[k]))
-            weight += np.log(self.conditionals[k].likelihood(x, u, low, high, share))
+            classes, places = self._classes[k]
+            wanted = classes.of_codes(codes[k])
+            likely = self.conditionals[k].likelihood(x, u, np.repeat(wanted, CANDIDATES), places)
+            # where no candidate explains what is given, any will do
+            weight += np.log(likely + 1e-9 * np.repeat(classes.share[wanted], CANDIDATES) + 1e-15)
             x[:, k + 1] = np.repeat(codes[k], CANDIDATES)
         # the largest of weight + Gumbel noise falls on each candidate in proportion to its weight
         noise = -np.log(-np.log(stream.child("candidate", *self.columns).uniform(each)))
@@ -200,8 +198,13 @@ class Forest:
         return x[np.arange(len(address)) * CANDIDATES + best]
 
     @cached_property
-    def _classes(self) -> list[Classes]:
-        return [Classes.of(self.marginals[n]) for n in self.order]
+    def _classes(self) -> list[tuple[Classes, NDArray[np.int64]]]:
+        """Each column's classes, in order, and where its codes of each class lie."""
+        found = []
+        for n, c in zip(self.order, self.conditionals, strict=True):
+            classes = Classes.of(self.marginals[n])
+            found.append((classes, np.sort(classes.of_codes(c.codes) * len(c.codes) + np.arange(len(c.codes)))))
+        return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.marginals)
@@ -241,12 +244,6 @@ class Classes:
 
     def of_codes(self, codes: NDArray) -> NDArray[np.int64]:
         return np.searchsorted(self.last, codes)
-
-    def around(self, codes: NDArray) -> tuple[NDArray, NDArray, F64]:
-        """The first and the last code of each code's class, and the class's share."""
-        at = self.of_codes(codes)
-        first = np.concatenate(([-1], self.last[:-1] + 1))
-        return first[at], self.last[at], self.share[at]
 
 
 def code_of(marginal: Marginal, values: pl.Series) -> NDArray[np.int64]:

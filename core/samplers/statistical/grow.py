@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from .forest import F32, Classes, Conditional, Forest, code_of
 from .marginal import Marginal
 from .scaling import order_categories
 
-TREES = 16
+TREES = 24
 SETTINGS = ((0.5, 40), (0.5, 10), (1.0, 5), (0.5, 150))
 """What is tried for each column: the share of columns that a split may choose from, and the rows that a leaf holds at least."""
 SHRINKS = (0.25, 4.0, 24.0, 80.0, 240.0)
@@ -91,7 +92,8 @@ def _distilled(x: F32, drawn: F32, codes: NDArray, stream: Stream) -> Conditiona
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.tree import DecisionTreeRegressor
 
-    boosted: Any = HistGradientBoostingClassifier(
+    booster: Any = HistGradientBoostingClassifier
+    boosted = booster(
         max_iter=200, learning_rate=0.08, early_stopping=True, n_iter_no_change=10, random_state=_seed(stream)
     ).fit(x, codes)
     over = np.concatenate((x, drawn))
@@ -167,9 +169,13 @@ def _seed(stream: Stream) -> int:
 def _tree(x: F32, target: NDArray, stream: Stream, share: float, leaf: int) -> Any:
     from sklearn.tree import DecisionTreeClassifier
 
-    return DecisionTreeClassifier(
+    tree = DecisionTreeClassifier(
         criterion="entropy", min_samples_leaf=leaf, max_features=share, random_state=_seed(stream)
-    ).fit(x, target)
+    )
+    with warnings.catch_warnings():
+        # of a few rows, most may be classes of their own
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        return tree.fit(x, target)
 
 
 def _root(codes: NDArray) -> Conditional:

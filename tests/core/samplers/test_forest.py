@@ -185,5 +185,3 @@ def test_classes_cover_every_code_once():
         assert (np.diff(classes.of_codes(codes)) >= 0).all()
         assert classes.of_codes(codes)[-1] == len(classes.last) - 1
         assert classes.share.sum() == pytest.approx(1.0)
-        first, last, _ = classes.around(codes)
-        assert ((first <= codes) & (codes <= last)).all()
