@@ -51,6 +51,13 @@ Examples:
   populace evaluate real.csv twin.parquet
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
   populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95" """,
+    "check": """\b
+Examples:
+  populace modules check my-modules/""",
+    "draw": """\b
+Examples:
+  populace modules draw hypertension --modules my-modules/
+  populace modules draw medications/statin --modules my-modules/ --to statin.svg""",
     "demo": """\b
 Examples:
   populace demo
@@ -218,6 +225,8 @@ def scenarios(domain: str | None, name: str | None) -> None:
         click.echo(f"  {p.name}={p.default}{limits}: {p.doc}")
     click.echo(f"  count={scenario.count}: instances; or rate=: instances per root entity")
     click.echo(f"breaks: {', '.join(scenario.breaks) or 'nothing'}")
+    if scenario.may_break:
+        click.echo(f"may break: {', '.join(scenario.may_break)}")
     for expect in scenario.expect:
         click.echo(f"expects of each labelled {expect.table}: {expect.sql}")
 
@@ -260,12 +269,14 @@ def models() -> None:
 def fit(table: str, model: str, time_: str | None, out: str | None, seed: int) -> None:
     """Learn a model of a CSV or Parquet table."""
     from ..core.choose_model import parse_seconds
+    from ..core.files import check_place
     from ..core.models import fit as learn
     from ..core.models import save_model
 
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
+    check_place(path, "model")
     seconds = None if time_ is None else parse_seconds(time_, "--time")
     fitted = learn(Path(table), model=model, seed=seed, seconds=seconds)
     save_model(fitted, path)
@@ -363,7 +374,12 @@ def evaluate(
     """Say how faithful, useful, private and fair a synthetic table is beside the real one."""
     from ..core.evaluate import evaluate as measure
     from ..core.evaluate import parse_requirements, read_baseline
-    from .report import figures_text, render_report, write_text
+    from ..core.files import check_place, write_whole
+    from .report import figures_text, render_report
+
+    for place, what in ((json_, "figures"), (report, "report")):
+        if place:
+            check_place(place, what)
 
     needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
     columns = [c.strip() for c in sensitive.split(",") if c.strip()]
@@ -371,15 +387,61 @@ def evaluate(
     click.echo(figures_text(found, before))
     click.echo(f"\n{found.summary()}")
     if json_:
-        click.echo(f"written: {write_text(json_, found.to_json())}")
+        click.echo(f"written: {write_whole(json_, found.to_json().encode(), 'figures')}")
     if report:
-        click.echo(f"written: {write_text(report, render_report(found, Path(real).name, Path(synth).name, before))}")
+        html = render_report(found, Path(real).name, Path(synth).name, before)
+        click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
     verdict = found.judge(needed)
     for requirement in (*verdict.failed, *verdict.open):
         value = found.values().get(requirement.metric)
         said = "was not measured" if value is None or value != value else f"is {value:.4f}"
         click.echo(f"not met: {requirement}: {requirement.metric} {said}", err=True)
     return 1 if verdict.failed or verdict.open else 0
+
+
+@cli.group(cls=_Group)
+def modules() -> None:
+    """Disease modules in the Generic Module Framework's JSON: check and draw them."""
+
+
+@modules.command(epilog=EPILOG["check"])
+@click.argument("folder", metavar="DIR")
+def check(folder: str) -> int:
+    """Say what is wrong with the modules of a folder, with file, line and state. Exit 0: nothing; 1: problems, listed."""
+    from ..domains.healthcare.modules.library import check_library
+
+    library, problems = check_library(Path(folder))
+    for problem in problems:
+        click.echo(str(problem))
+    states = sum(len(m.states) for m in library.every())
+    click.echo(
+        f"{folder}: {len(library.modules)} modules, {len(library.submodules)} submodules, {len(library.lookups)} lookup tables, "
+        f"{states:,} states, {len(problems)} problems"
+    )
+    return 1 if problems else 0
+
+
+@modules.command(epilog=EPILOG["draw"])
+@click.argument("name")
+@click.option("--modules", "folder", required=True, metavar="DIR", help="The folder that holds the module.")
+@click.option("--to", "target", metavar="FILE.svg", help="[default: standard output]")
+def draw(name: str, folder: str, target: str | None) -> None:
+    """The state chart of a module or submodule, as SVG."""
+    from ..core.errors import unknown
+    from ..core.files import write_whole
+    from ..domains.healthcare.modules.draw import draw as chart
+    from ..domains.healthcare.modules.library import read_library
+
+    known = {m.path: m for m in read_library(Path(folder)).every()}
+    if name not in known:
+        raise unknown("module", name, known, f"--modules {folder}")
+    if target is None:
+        click.echo(chart(known[name]), nl=False)
+        return
+    if Path(target).exists():
+        raise UserError(f"--to {target} exists already; nothing is overwritten")
+    write_whole(target, chart(known[name]).encode(), "chart")
+    click.echo(f"written: {target}")
 
 
 @cli.command(epilog=EPILOG["demo"])

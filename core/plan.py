@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def breaks(self) -> frozenset[str]:
-        return frozenset(name for use in self.uses for name in use.scenario.breaks)
+        return frozenset(name for use in self.uses for name in use.scenario.excused)
 
     @cached_property
     def reference(self) -> Tables:

@@ -5,7 +5,9 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     doc = "…"
     source = "…"
     script = "mule_ring"                # a function in the domain's scripts
+    arguments = {}                      # what the script is told; a text that is a parameter's name stands for its value
     breaks = []                         # names of checks that some labelled rows must violate
+    may_break = []                      # and of such as they violate with some parameters
     count = 1                           # instances, unless the user says count= or rate=
 
     [roles.mule]
@@ -20,6 +22,8 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     min = 4
     max = 12
     doc = "…"
+
+    [match]                             # what else the domain's tests and checks read (optional)
 
     [[expect]]
     table = "transaction"
@@ -89,6 +93,16 @@ class Scenario:
     breaks: tuple[str, ...] = ()
     expect: tuple[Expect, ...] = ()
     count: int = 1
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the script reads besides its parameters: the domain says what it means."""
+    may_break: tuple[str, ...] = ()
+    match: Mapping[str, Any] = field(default_factory=dict)
+    """How a matcher that sees no label would find an instance: the domain says what it means."""
+
+    @property
+    def excused(self) -> tuple[str, ...]:
+        """The checks that its rows may violate, whether or not they must."""
+        return (*self.breaks, *self.may_break)
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,11 @@ class Scene:
 
     def __getitem__(self, parameter: str) -> Any:
         return self.use.parameters[parameter]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The scenario's arguments, with each parameter's value in place of its name."""
+        return {name: _filled(value, self.use.parameters) for name, value in self.use.scenario.arguments.items()}
 
     def address(self, kind: str, instance: Any, n: Any) -> U64:
         """Row addresses for inserted rows: the n-th row of a kind in an instance, the same in every block."""
@@ -217,6 +236,14 @@ def _read(parameter: Parameter, raw: Any, place: str) -> Any:
     return value
 
 
+def _filled(value: Any, parameters: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _filled(part, parameters) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, parameters) for part in value]
+    return parameters.get(value, value) if isinstance(value, str) else value
+
+
 def load_scenarios(domain: str, package: str = "populace") -> dict[str, Scenario]:
     """Every scenario file of a domain, by name."""
     folder = resources.files(package) / "scenarios" / domain
@@ -227,7 +254,20 @@ def load_scenarios(domain: str, package: str = "populace") -> dict[str, Scenario
 def _load(name: str, domain: str, text: str) -> Scenario:
     raw = tomllib.loads(text)
     place = f"scenarios/{domain}/{name}.toml"
-    allowed = {"title", "doc", "source", "script", "roles", "parameters", "breaks", "expect", "count"}
+    allowed = {
+        "title",
+        "doc",
+        "source",
+        "script",
+        "roles",
+        "parameters",
+        "breaks",
+        "expect",
+        "count",
+        "arguments",
+        "may_break",
+        "match",
+    }
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
     parameters = {
@@ -246,4 +286,7 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         tuple(raw.get("breaks", ())),
         tuple(Expect(**e) for e in raw.get("expect", ())),
         raw.get("count", 1),
+        raw.get("arguments", {}),
+        tuple(raw.get("may_break", ())),
+        raw.get("match", {}),
     )

@@ -107,6 +107,8 @@ def _scenario(s: Scenario) -> Iterator[str]:
             yield f"| `{p.name}` | {p.type} | `{p.default}` | {limits} | {_cell(p.doc)} |"
         yield ""
     yield from (f"Breaks, on purpose: {', '.join(f'`{b}`' for b in s.breaks) or 'nothing'}.", "")
+    if s.may_break:
+        yield from (f"May break, as its parameters are: {', '.join(f'`{b}`' for b in s.may_break)}.", "")
     for e in s.expect:
         which = " ".join(f"{k} `{v}`" for k, v in (("role", e.role), ("effect", e.effect)) if v)
         yield f"- Of each labelled `{e.table}`{', ' + which if which else ''}: `{e.sql}`. {_flat(e.doc)}"

@@ -7,15 +7,20 @@ from ...core.domain import Block, Domain, Step
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.tables import Tables
-from . import population, readings, simulation
+from . import population, readings, simulation, truth
 from .checks import CHECKS
 from .pictures import pictures
 from .population import DEVICES, SCHEMA
 from .scripts import SCRIPTS
+from .views import VIEWS
+
+_EVENTS = ("device_event", "gateway_event", "anomaly")
 
 
 def _numbered(block: Block, tables: Tables) -> Tables:
-    return {name: number(tables[name], SCHEMA[name], "started_at") for name in ("device_event", "gateway_event")}
+    made = {name: number(tables[name], SCHEMA[name], "started_at") for name in ("device_event", "gateway_event")}
+    made["device_event"] = simulation.completed(made["device_event"])
+    return {**made, "anomaly": number(truth.overlaps(tables["anomaly"]), SCHEMA["anomaly"], "started_at")}
 
 
 DOMAIN = Domain(
@@ -32,11 +37,12 @@ DOMAIN = Domain(
         Step("devices", ("device",), population.devices),
         Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),
-        Step("events", ("device_event", "gateway_event"), simulation.events, ("gateway",)),
+        Step("events", ("device_event", "gateway_event"), simulation.events, ("site", "gateway")),
         Step("readings", ("reading",), readings.readings, ("site", "device", "channel", "device_event")),
+        Step("anomalies", ("anomaly",), truth.none),
     ),
     derive=(
-        Step("keys", ("device_event", "gateway_event"), _numbered, ("device_event", "gateway_event")),
+        Step("keys", _EVENTS, _numbered, _EVENTS),
         Step("silence", ("reading",), readings.silence, ("channel", "device_event", "reading")),
         Step(
             "arrivals",
@@ -50,4 +56,5 @@ DOMAIN = Domain(
     per_unit=DEVICES,
     block=2,
     pictures=pictures,
+    views=VIEWS,
 )

@@ -11,11 +11,23 @@ from numpy.typing import NDArray
 from ...core.checks import violations
 from ...core.domain import Check
 from ...core.tables import Table
-from .readings import FAN, sampled, spans, union
+from .physics import PHYSICS
+from .readings import AWAKE, COPY, FAN, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
 
-NEXT = {"up": ("failed", "restart"), "failed": ("repair",), "repair": ("up",), "restart": ("up",)}
+_RUNNING = ("up", "degraded", "asleep")
+NEXT = {
+    "provisioned": (*_RUNNING, "off", "failed"),
+    "up": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "degraded": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "asleep": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "off": (*_RUNNING, "restart", "failed", "retired"),
+    "restart": (*_RUNNING, "off", "failed", "restart", "retired"),
+    "failed": ("repair",),
+    "repair": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "retired": (),
+}
 """The states that may follow each state of a device."""
 
 
@@ -26,7 +38,8 @@ def on_scale(tables: Lazy) -> Table:
         steps = float(round(1 / channel["resolution"]))
         if len(value) and (value.min() < low or value.max() > high):
             found.append(_rows(key, (value < low) | (value > high), f"outside {low} to {high}"))
-        whole = value * steps
+        with np.errstate(over="ignore"):
+            whole = value * steps
         np.rint(whole, out=whole)
         whole /= steps
         if (off := whole != value).any():
@@ -38,6 +51,7 @@ def on_grid(tables: Lazy) -> Table:
     found = [violations()]
     for channel, (key, observed) in _channels(tables, "observed_at"):
         into = key - channel["channel_id"] * FAN
+        into -= (into >= COPY) * COPY
         into *= -channel["interval_us"]
         into += observed
         into -= channel["first_sample_at"]
@@ -50,11 +64,14 @@ def on_grid(tables: Lazy) -> Table:
 
 def gaps_explained(tables: Lazy) -> Table:
     found = [violations()]
-    up = spans(tables["device_event"].filter(pl.col("state").cast(pl.String) == "up").collect(), "device_id")
+    awake = tables["device_event"].filter(pl.col("state").cast(pl.String).is_in(AWAKE)).collect()
+    up = {device: union(life) for device, life in spans(awake, "device_id").items()}
     for channel, (key,) in _channels(tables):
         grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
         runs = sampled(up.get(channel["device_id"], ()), *grid)
         index = key - channel["channel_id"] * FAN
+        index = index[index < COPY]
+        key = key[: len(index)]
         expected = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in runs)])
         if np.array_equal(index, expected):
             continue
@@ -63,6 +80,16 @@ def gaps_explained(tables: Lazy) -> Table:
             owner = pl.Series([channel["channel_id"]])
             found.append(violations("", "channel", owner, f"{missing} samples missing while the device was up"))
     return _reported(found)
+
+
+def delivered_once(tables: Lazy) -> Table:
+    again = (pl.col("reading_id") - pl.col("channel_id") * FAN) >= COPY
+    found = (
+        tables["reading"]
+        .filter(again)
+        .select(table=pl.lit("reading"), row_key="reading_id", detail=pl.lit("a sample that has been delivered before"))
+    )
+    return found.collect()
 
 
 def arrivals_explained(tables: Lazy) -> Table:
@@ -75,6 +102,7 @@ def arrivals_explained(tables: Lazy) -> Table:
             if (during := (received >= a) & (received < b)).any():
                 found.append(_rows(key, during, "arrived while its gateway was cut off"))
         late = received - observed > channel["interval_us"]
+        late &= key - channel["channel_id"] * FAN < COPY
         if late.any():
             # the last outage that began before it arrived must have lasted until it was there to be sent
             starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
@@ -127,6 +155,7 @@ CHECKS = (
         "there is a reading at each point of the grid at which the device is up, and at no other",
         gaps_explained,
     ),
+    Check("delivered-once", ("reading",), "each sample is delivered once", delivered_once),
     Check(
         "arrivals-explained",
         ("device", "channel", "reading", "gateway_event"),
@@ -136,6 +165,7 @@ CHECKS = (
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
     ),
+    *PHYSICS,
 )
 
 

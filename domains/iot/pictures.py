@@ -14,6 +14,7 @@ from ...core.tables import Table, Tables
 _DAY = 86_400_000_000
 _POINTS = 1_200  # an SVG with more would only be larger
 _DOTS = 400
+_FAULTS = 6
 
 
 def pictures(tables: Tables) -> list[Picture]:
@@ -23,8 +24,10 @@ def pictures(tables: Tables) -> list[Picture]:
 
 
 def _faults(tables: Tables) -> Picture | None:
-    label = tables["label"].filter(pl.col("effect").is_in(["drift", "stuck"])).sort("scenario", "row_key")
-    first = label.unique("scenario", keep="first", maintain_order=True)
+    of_value = ~pl.col("effect").is_in(["late", "duplicate", "gap"])
+    label = tables["label"].filter(of_value, pl.col("row_key").is_not_null(), table="reading")
+    label = label.sort("scenario", "row_key")
+    first = label.unique("scenario", keep="first", maintain_order=True).head(_FAULTS)
     if first.is_empty():
         return None
     fig = figure(6.4, 1.9 * first.height + 0.4)

@@ -98,3 +98,16 @@ def test_a_row_named_twice_in_one_edit_is_still_one_row_and_keeps_the_last_value
     assert data.frames["sale"].height == plain.frames["sale"].height
     assert (data.frames["sale"]["amount_minor"] == 500_000).sum() == 1
     assert data.frames["sale"]["amount_minor"].max() == 500_000
+
+
+def test_a_script_gets_its_arguments_with_the_parameters_filled_in():
+    seen = []
+
+    def look(scene: Scene) -> list:
+        seen.append(scene.arguments)
+        return []
+
+    given = {"amount": "amount", "deep": [{"hops": "hops", "kind": "cash"}]}
+    domain = with_scenario("ring", script="look", arguments=given, expect=())
+    play(replace(domain, scripts={"look": look}), "ring:hops=7,amount=12")
+    assert seen[0] == {"amount": 12, "deep": [{"hops": 7, "kind": "cash"}]}

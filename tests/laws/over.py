@@ -16,6 +16,8 @@ DOMAINS = {**{name: find_domain(name) for name in domain_names()}, "toy": TOY}
 INSTANCES = 3
 ROOM = 4
 COMPANY = 6
+MANY = 24
+"""With more scenarios than this, a domain's do not each play alone by default."""
 
 
 def small(domain: Domain) -> Domain:
@@ -32,9 +34,10 @@ def small(domain: Domain) -> Domain:
 
 
 def companies(domain: Domain) -> list[tuple[str, ...]]:
-    """Every scenario in one company of at most six, taken from all over the alphabet so that kin meet strangers."""
+    """Every scenario in one company of at most six (twelve where there are many), taken from all over the alphabet so that kin meet
+    strangers."""
     names = sorted(domain.scenarios)
-    number = -(-len(names) // COMPANY)
+    number = -(-len(names) // (COMPANY if len(names) <= MANY else 2 * COMPANY))
     return [tuple(names[n::number]) for n in range(number)]
 
 

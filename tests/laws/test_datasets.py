@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from laws.over import INSTANCES, ROOM, companies
+from laws.over import COMPANY, INSTANCES, ROOM, companies
 from polars.testing import assert_frame_equal
 
 from populace.core.checks import check_names
@@ -41,7 +41,7 @@ def test_global_random_state_is_neither_read_nor_moved(domain: Domain):
 
 
 def test_blocks_do_not_matter(domain: Domain):
-    several = companies(domain)[0]
+    several = companies(domain)[0][:COMPANY]
     expected = generate(plan(domain, *several, size=domain.size * ROOM))
     for block in (domain.block + 1, 10_000):
         again = plan(replace(domain, block=block), *several, size=domain.size * ROOM)
@@ -115,29 +115,57 @@ def test_a_scenario_changes_only_the_units_it_cast(domain: Domain, scenario: str
 
 
 def test_a_scenario_labels_rows_that_exist(domain: Domain, scenario: str, played: Dataset):
-    label = played.frames["label"]
-    assert set(label["scenario"]) == {scenario}
-    assert set(label["instance"]) == set(range(INSTANCES)), "count says how many instances"
+    labels_of(domain, scenario, played)
+
+
+def labels_of(domain: Domain, scenario: str, data: Dataset) -> None:
+    label = data.frames["label"].filter(scenario=scenario)
+    assert set(label["instance"]) == set(range(INSTANCES)), f"{scenario}: count says how many instances"
     assert set(label["role"]) <= {r.name for r in domain.scenarios[scenario].roles}
     for (table,), rows in label.partition_by("table", as_dict=True).items():
         keys = rows["row_key"].drop_nulls()
-        assert keys.is_in(played.frames[table][domain.schema[table].key].implode()).all()
+        assert keys.is_in(data.frames[table][domain.schema[table].key].implode()).all()
 
 
 def test_a_scenario_shows_what_it_expects_and_breaks_what_it_declares(domain: Domain, scenario: str, played: Dataset):
-    spec = domain.scenarios[scenario]
-    assert spec.expect
-    assert set(spec.breaks) <= set(check_names(domain))
-    assert spec.script in domain.scripts
-    for expect in spec.expect:
-        mine = played.frames["label"].filter(table=expect.table)
-        mine = mine.filter(effect=expect.effect) if expect.effect else mine
-        mine = mine.filter(role=expect.role) if expect.role else mine
-        assert mine.height, f"nothing that the expectation on {expect.table} speaks of was labelled"
+    assert set(played.frames["label"]["scenario"]) == {scenario}
+    expectations_of(domain, scenario, played)
     assert played.validate().is_empty()
 
 
-def test_scenarios_compose(domain: Domain, company: tuple[str, ...]):
-    data = generate(plan(domain, *company, size=domain.size * ROOM))
-    assert set(data.frames["label"]["scenario"]) == set(company)
-    assert data.validate().is_empty()
+def expectations_of(domain: Domain, scenario: str, data: Dataset) -> None:
+    spec = domain.scenarios[scenario]
+    assert spec.expect
+    assert set(spec.excused) <= set(check_names(domain))
+    assert spec.script in domain.scripts
+    for expect in spec.expect:
+        mine = data.frames["label"].filter(scenario=scenario, table=expect.table)
+        mine = mine.filter(effect=expect.effect) if expect.effect else mine
+        mine = mine.filter(role=expect.role) if expect.role else mine
+        assert mine.height, f"{scenario}: nothing that the expectation on {expect.table} speaks of was labelled"
+
+
+def test_scenarios_compose(domain: Domain, company: tuple[str, ...], base: Dataset, together: Dataset):
+    """Each labels rows of the units that it cast and of no other, and what none of them cast stays as it was."""
+    cast = make_cast(together.plan)
+    units: set[int] = set()
+    for n, use in enumerate(together.plan.uses):
+        scenario = use.scenario.name
+        mine = set(pl.concat([m["unit"] for (k, _), m in cast.members.items() if k == n]).to_list())
+        units |= mine
+        labels_of(domain, scenario, together)
+        expectations_of(domain, scenario, together)
+        label = together.frames["label"].filter(pl.col("row_key").is_not_null(), scenario=scenario)
+        for (table,), rows in label.partition_by("table", as_dict=True).items():
+            frame = together.frames[table]
+            named = frame.filter(pl.col(domain.schema[table].key).is_in(rows["row_key"].implode()))
+            assert {int(u) for u in domain.schema.unit_of_rows(table, named)} <= mine, f"{scenario}: {table}"
+    assert set(together.frames["label"]["scenario"]) == set(company)
+    assert together.validate().is_empty()
+    for name, spec in domain.schema.tables.items():
+        before, after = base.frames[name], together.frames[name]
+        if not spec.reference:
+            before, after = (
+                f.filter(~pl.Series(domain.schema.unit_of_rows(name, f)).is_in(list(units))) for f in (before, after)
+            )
+        assert_frame_equal(before, after)

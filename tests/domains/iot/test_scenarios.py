@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from populace.core.dataset import Dataset
+from populace.domains.iot import DOMAIN
 
 HOUR = 3_600_000_000
 EFFECTS = {"sensor-drift": "drift", "stuck-at": "stuck", "gateway-outage": "late"}
@@ -21,6 +23,15 @@ def twins(plain: Dataset, data: Dataset) -> pl.DataFrame:
     return both.join(label, on="reading_id", how="left").sort("reading_id")
 
 
+def spread(reading: pl.DataFrame) -> float:
+    """The standard deviation about the mean of the hour of day, weekdays and weekends apart: that of a regression on these hours."""
+    at = pl.col("observed_at")
+    kind = (pl.concat_str(at.dt.hour(), at.dt.weekday() > 5)).alias("kind")
+    each = reading.select(kind, at.dt.truncate("1h").alias("hour"), pl.col("value") - pl.col("value").mean().over(kind))
+    hours, kinds = each["hour"].n_unique(), each["kind"].n_unique()
+    return float(np.sqrt((each["value"] ** 2).mean() * hours / (hours - kinds)))  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("name", EFFECTS)
 def test_only_labelled_readings_differ(plain: Dataset, played: dict[str, Dataset], name: str):
     both = twins(plain, played[name])
@@ -30,7 +41,7 @@ def test_only_labelled_readings_differ(plain: Dataset, played: dict[str, Dataset
         differs |= pl.col(column).ne_missing(pl.col(f"{column}_played"))
     labelled = pl.col("instance").is_not_null()
     assert both.filter(differs.ne(labelled)).is_empty()
-    assert both.filter(labelled).height > 100
+    assert both.filter(labelled).height > 50
     for table in ("site", "gateway", "device", "channel", "device_event"):
         assert played[name].frames[table].equals(plain.frames[table])
 
@@ -59,7 +70,7 @@ def test_drift_grows_evenly_to_its_severity(plain: Dataset, make: Callable[..., 
     for _, rows in twins(plain, data).filter(pl.col("instance").is_not_null()).group_by("instance"):
         rows = rows.sort("reading_id")
         channel = rows["channel_id"][0]
-        sigma = plain.frames["reading"].filter(channel_id=channel)["value"].to_numpy().std()
+        sigma = spread(plain.frames["reading"].filter(channel_id=channel))
         off = (rows["value_played"] - rows["value"]).to_numpy()
         at = rows["observed_at"].to_physical().to_numpy()
         # where the first error rounds to nothing, the onset comes before the first label; the span is of twelve hours' samples
@@ -73,8 +84,8 @@ def test_drift_grows_evenly_to_its_severity(plain: Dataset, make: Callable[..., 
 
 
 def test_a_wandering_drift_ends_where_an_even_one_does_and_takes_detours(make: Callable[..., Dataset]):
-    even, wandering = (make("sensor-drift", count=4, hours=12.0, wander=w).frames for w in (0.0, 1.0))
-    label = wandering["label"].select("instance", pl.col("row_key").alias("reading_id"))
+    even, wandering = (make("sensor-drift", count=4, hours=12.0, severity=3.0, wander=w).frames for w in (0.0, 1.0))
+    label = wandering["label"].filter(table="reading").select("instance", pl.col("row_key").alias("reading_id"))
     both = even["reading"].join(wandering["reading"], on="reading_id", suffix="_wandering").join(label, on="reading_id")
     detours = 0
     for _, rows in both.group_by("instance"):
@@ -95,7 +106,7 @@ def test_a_stuck_sensor_repeats_its_last_true_value(plain: Dataset, played: dict
         )
         assert rows["value_played"].n_unique() == 1
         assert rows["value_played"][0] == before["value"][-1]
-        assert rows.height > 100
+        assert rows.height > 50
 
 
 def test_an_outage_is_followed_by_a_burst_that_is_late_and_out_of_order(plain: Dataset, played: dict[str, Dataset]):
@@ -122,7 +133,8 @@ def test_spans_lie_anywhere_in_the_window(make: Callable[..., Dataset]):
     from scipy.stats import kstest
 
     data = make("stuck-at", count=12, hours=0.5)
-    label = data.frames["label"].join(data.frames["reading"], left_on="row_key", right_on="reading_id")
+    label = data.frames["label"].filter(table="reading")
+    label = label.join(data.frames["reading"], left_on="row_key", right_on="reading_id")
     onset = label.group_by("instance").agg(pl.col("observed_at").min())["observed_at"].to_physical().to_numpy()
     window = data.plan.window
     assert kstest((onset - window.start) / (window.end - window.start), "uniform").pvalue > 0.01
@@ -137,3 +149,103 @@ def test_outages_compose(make: Callable[..., Dataset]):
     named = both.filter(pl.col("instance").is_not_null())["reading_id"]
     assert moved.to_list() == named.to_list()
     assert len(moved)
+
+
+def test_anomalies_that_meet_are_all_labelled(make: Callable[..., Dataset]):
+    """One scenario after the other, in spans so long that they cannot keep clear: each labels what it changes in what the ones before
+    it left, and does so whatever comes after."""
+    names = ("sensor-bias", "series-trend", "stuck-at")
+    runs = [make(*names[:n], count=12, hours=40.0) for n in range(4)]
+    assert (runs[3].frames["anomaly"]["overlaps"] > 0).any()
+    for n, name in enumerate(names):
+        before, after = (r.frames["reading"].select("reading_id", "value") for r in runs[n : n + 2])
+        both = before.join(after, on="reading_id", suffix="_after")
+        changed = set(both.filter(pl.col("value") != pl.col("value_after"))["reading_id"])
+        for run in runs[n + 1 :]:
+            assert set(run.frames["label"].filter(table="reading", scenario=name)["row_key"]) == changed
+
+
+def test_anomalies_keep_clear_of_each_other_while_there_is_room(make: Callable[..., Dataset]):
+    data = make("sensor-bias", "series-mean", "stuck-at", "sensor-spikes", count=20, hours=4.0)
+    assert data.frames["anomaly"].height == 80
+    assert (data.frames["anomaly"]["overlaps"] == 0).all()
+
+
+WEAR = [name for name, s in DOMAIN.scenarios.items() if s.arguments.get("wears_out")]
+
+
+@pytest.mark.parametrize("name", WEAR)
+def test_wear_ends_in_failure_and_grows_as_the_rest_of_the_life_gets_shorter(
+    plain: Dataset, make: Callable[..., Dataset], name: str
+):
+    data = make(name, count=2).frames
+    anomaly = data["anomaly"]
+    assert (anomaly["fails_at"] == anomaly["ended_at"]).all()
+    label = (
+        data["label"].filter(table="reading").drop_nulls("row_key").select(reading_id="row_key", instance="instance")
+    )
+    both = plain.frames["reading"].join(data["reading"], on="reading_id", suffix="_played").join(label, on="reading_id")
+    life = both.join(anomaly.unique(["instance", "channel_id"]), on=["instance", "channel_id"]).with_columns(
+        left=pl.col("fails_at") - pl.col("observed_at"), off=(pl.col("value_played") - pl.col("value")).abs()
+    )
+    assert (life["left"] > dt.timedelta(0)).all()
+    span = pl.col("fails_at") - pl.col("started_at")
+    late, early = (
+        life.filter(pl.col("left") < span * a, pl.col("left") >= span * b) for a, b in ((0.2, 0.0), (1.0, 0.8))
+    )
+    for channel in life["channel_id"].unique():
+        last, first = (part.filter(channel_id=channel)["off"].mean() or 0.0 for part in (late, early))
+        assert last > first  # type: ignore[operator]
+    if "down" in DOMAIN.scenarios[name].arguments:
+        event = data["device_event"].filter(state="failed", cause="hardware")
+        made = data["label"].filter(table="device_event")["row_key"]
+        starts = event.filter(pl.col("device_event_id").is_in(made.implode()))["started_at"]
+        assert starts.len() == 2
+        # at the end of the life, or as soon after as the device has been up for a second
+        assert all((starts - end).dt.total_seconds().abs().min() < 3600 for end in anomaly["fails_at"].unique())
+
+
+def test_devices_that_scenarios_take_down_live_by_the_rules(make: Callable[..., Dataset]):
+    plain, data = make(), make("reboot-loop", count=3).frames
+    added = data["label"].filter(table="device_event")
+    restarts = data["device_event"].filter(pl.col("device_event_id").is_in(added["row_key"].implode()), state="restart")
+    assert restarts.height > 40
+    assert set(restarts["cause"]) == {"software"}
+    lost = data["label"].filter(table="reading")
+    assert lost["row_key"].null_count() == lost.height == plain.frames["reading"].height - data["reading"].height > 0
+
+
+def test_a_duplicate_is_a_second_row_behind_its_own_place(make: Callable[..., Dataset]):
+    data = make("duplicate-delivery", count=2).frames
+    half = DOMAIN.schema["reading"].fan // 2
+    label = data["label"].filter(effect="duplicate", table="reading")
+    copies = data["reading"].filter(pl.col("reading_id").is_in(label["row_key"].implode()))
+    both = copies.join(data["reading"], left_on=pl.col("reading_id") - half, right_on="reading_id", suffix="_first")
+    assert both.height == copies.height == label.height > 50
+    assert (both["received_at"] > both["received_at_first"]).all()
+    assert both["observed_at"].equals(both["observed_at_first"])
+    assert both["value"].equals(both["value_first"])
+
+
+def test_a_word_that_there_is_not_is_named_with_the_nearest(make: Callable[..., Dataset]):
+    from dataclasses import replace
+
+    from populace.core.dataset import generate
+    from populace.core.errors import UserError
+    from populace.core.plan import make_plan
+    from populace.core.scenario import ScenarioRequest
+    from populace.core.spec import Spec
+
+    known = DOMAIN.scenarios["sensor-bias"]
+    for wrong in (
+        {"valus": []},
+        {"values": [{"kind": "ofset", "amount": 1.0}]},
+        {"reach": "devise"},
+        {"onset": "shred"},
+    ):
+        scenario = replace(known, arguments={**known.arguments, **wrong})
+        domain = replace(DOMAIN, scenarios={"sensor-bias": scenario})
+        with pytest.raises(UserError, match=r"values|offset|device|shared"):
+            generate(
+                make_plan(Spec("iot", size=10, end="2025-03-04", scenarios=(ScenarioRequest("sensor-bias"),)), domain)
+            )

@@ -1,0 +1,25 @@
+"""What scenarios do. There is one script: a scenario file says where it acts, and what is done there, in the words of three vocabularies.
+
+    script = "disturb"
+
+    [arguments]
+    family = "sensor"           # sensor, series, device, network, process, attack, fleet, fixture
+    effect = "bias"             # what changed, in labels and in the table of anomalies
+    cause = "miscalibration"    # why
+    hours = "hours"             # and `episodes`, `reach`, `signals`, `onset`, `stagger`: see `spans.places`
+    wears_out = false           # true: the span ends with the end of the part's life
+    values = [{ kind = "offset", amount = "severity", edge = 0.2 }]     # see `values`; each acts on what those before it gave
+    clock = [{ kind = "step", seconds = 30.0 }]                         # see `delivery`
+    arrivals = [{ kind = "late", seconds = 600.0 }]
+    lose = { share = 0.5 }                                              # samples that never arrive
+    repeat = { share = 0.1, seconds = 30.0 }                            # samples that are delivered twice
+    cut = { cause = "uplink" }                                          # an outage of the gateway
+    down = { kind = "restart", cause = "watchdog", count = 5 }          # see `lifecycle`
+
+Any entry of `values` may say `signals` (only these), `share` or `samples` (only so many of the span), `raw` (neither rounded to the
+resolution nor held within the range), `null` (what is not a number is no value at all).
+"""
+
+from .disturb import disturb
+
+SCRIPTS = {"disturb": disturb}

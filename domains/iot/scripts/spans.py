@@ -1,0 +1,260 @@
+"""Where and when a scenario acts: the samples of a channel, and the spans of them that each instance takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ....core.errors import unknown
+from ....core.scenario import Scene
+from ....core.stream import F64, join_rows
+from ....core.tables import ROW, Table, Tables
+from ..population import DAY
+from ..readings import COPY, FAN, I64
+from ..signals import HOUR
+
+REACH = ("member", "pair", "device")
+ONSET = ("own", "shared")
+_ATTEMPTS = 64
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A channel's samples in order of the grid, as the scenario finds them; what was delivered twice is here once."""
+
+    channel: Mapping[str, Any]
+    key: I64
+    value: F64
+    observed: I64
+    received: I64
+
+    @cached_property
+    def grid(self) -> I64:
+        """The points of the grid at which they were due, microseconds since 1970: in order whatever has become of the clock."""
+        return (
+            self.channel["first_sample_at"]
+            + (self.key - self.channel["channel_id"] * FAN) * self.channel["interval_us"]
+        )
+
+    @cached_property
+    def sound(self) -> NDArray[np.bool_]:
+        """Which values are numbers within the channel's range."""
+        return (self.value >= self.channel["low"]) & (self.value <= self.channel["high"])
+
+    @cached_property
+    def clean(self) -> F64:
+        """The values, with straight lines where they are not sound."""
+        if self.sound.all() or not self.sound.any():
+            return self.value
+        return np.where(self.sound, self.value, np.interp(self.grid, self.grid[self.sound], self.value[self.sound]))
+
+    @cached_property
+    def sigma(self) -> float:
+        """Standard deviation about the channel's usual day: what is left when each hour of the day has its own mean, on weekdays and at
+        weekends. At least the resolution."""
+        return max(spread(self.clean, self.grid), float(self.channel["resolution"]))
+
+    @cached_property
+    def step(self) -> float:
+        """Standard deviation of the change from one sample to the next. At least the resolution."""
+        change = np.diff(self.clean)
+        return max(float(change.std()) if len(change) else 0.0, float(self.channel["resolution"]))
+
+
+def spread(value: F64, at: I64) -> float:
+    """Standard deviation of values about their mean by hour of the day and kind of day, free of the bias that comes from estimating
+    these means on as many days as there are."""
+    if len(value) < 2:
+        return 0.0
+    hour = at // HOUR
+    group = hour % 24 + 24 * ((at // DAY + 3) % 7 >= 5)  # 1970-01-01 was a Thursday
+    size = np.maximum(np.bincount(group), 1)
+    left = value - (np.bincount(group, value) / size)[group]
+    cells, groups = len(np.unique(hour)), len(np.unique(group))
+    # with one day of a kind nothing is known of how days differ: as if there were two
+    return float(np.sqrt((left @ left) / len(left) * cells / max(cells - groups, cells / 2)))
+
+
+class Readings:
+    """The traces of a block by channel."""
+
+    def __init__(self, tables: Tables) -> None:
+        table = tables["reading"].select("reading_id", "value", "observed_at", "received_at")
+        table = table if table["reading_id"].is_sorted() else table.sort("reading_id")
+        self._key, self._value, self._observed, self._received = (c.to_physical().to_numpy() for c in table)
+        self._known: dict[int, Trace] = {}
+
+    def trace(self, channel: Mapping[str, Any]) -> Trace:
+        number = channel["channel_id"]
+        if number not in self._known:
+            a, b = np.searchsorted(self._key, [number * FAN, number * FAN + COPY])
+            columns = (self._key, self._value, self._observed, self._received)
+            self._known[number] = Trace(channel, *(c[a:b] for c in columns))
+        return self._known[number]
+
+    def repeated(self, key: I64) -> NDArray[np.bool_]:
+        """Which samples have been delivered twice already."""
+        at = np.searchsorted(self._key, key + COPY)
+        return self._key[np.minimum(at, len(self._key) - 1)] == key + COPY
+
+
+@dataclass(frozen=True)
+class Place:
+    """One episode of one instance in one channel: the samples [a, b) of its trace, due in [t0, t1)."""
+
+    instance: int
+    member: int
+    episode: int
+    trace: Trace
+    beside: Trace | None
+    """Its partner among the channels of the same device: the first with the second, the third with the fourth, a last one with the one before."""
+    t0: int
+    t1: int
+    a: int
+    b: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.a, self.b)
+
+    @property
+    def address(self) -> NDArray[np.uint64]:
+        """Names the place: by instance, channel and episode."""
+        return join_rows(join_rows(np.array([self.instance]), self.trace.channel["channel_id"]), self.episode)
+
+    def drawn_out(self, at: I64) -> Place:
+        """The place, with as much more time as it takes to hold the samples due at these points of the grid."""
+        if not len(at):
+            return self
+        t1 = int(at.max()) + self.trace.channel["interval_us"]
+        return replace(self, t0=min(self.t0, int(at.min())), t1=max(self.t1, t1))
+
+
+def places(scene: Scene, readings: Readings) -> Iterator[Place]:
+    """Every span that the scenario takes, in order of instance, member, episode and channel.
+
+    Arguments: `hours` of a span; `episodes` in each channel, one in each of as many equal parts of the window, so that they never meet;
+    `reach`: the member's own channels, the pair that it is one of, or those of its whole device; `signals`: only these; `onset`: "own"
+    counts a device's samples, so that a span always holds some, and keeps clear of the anomalies that there are already while it finds
+    room; "shared" takes one instant for all members, each `stagger` hours after the one before it. A span covers at most half of its
+    part of the window.
+    """
+    given = scene.arguments
+    reach, onset = given.get("reach", "member"), given.get("onset", "own")
+    for what, value, known in (("reach", reach, REACH), ("onset", onset, ONSET)):
+        if value not in known:
+            raise unknown(what, value, known, scene.use.scenario.name)
+    hours, episodes = float(given.get("hours", 6.0)), int(given.get("episodes", 1))
+    by_device: dict[int, list[dict[str, Any]]] = {}
+    channels = scene.tables["channel"].with_columns(pl.col("first_sample_at").to_physical()).sort("channel_id")
+    for row in channels.iter_rows(named=True):
+        by_device.setdefault(row["device_id"], []).append(row)
+    taken: dict[int, list[tuple[int, int]]] = {}
+    for channel, t0, t1 in scene.tables["anomaly"].select("channel_id", "started_at", "ended_at").iter_rows():
+        taken.setdefault(channel, []).append((t0, t1))
+    for cast in scene.cast.values():
+        for member in cast.iter_rows(named=True):
+            for device in _devices(scene.tables, member):
+                mine = _reached(by_device.get(device, []), member, reach)
+                mine = [(c, other) for c, other in mine if c["signal"] in given.get("signals", (c["signal"],))]
+                for episode in range(episodes if mine else 0):
+                    if onset == "shared":
+                        t0, t1 = _shared(scene, member, hours, episode, episodes)
+                    else:
+                        clear_of = [span for c, _ in mine for span in taken.get(c["channel_id"], ())]
+                        t0, t1 = _own(scene, member, readings.trace(mine[0][0]), hours, episode, episodes, clear_of)
+                    for channel, other in mine:
+                        trace, beside = readings.trace(channel), readings.trace(other) if other else None
+                        a, b = np.searchsorted(trace.grid, [t0, t1]).tolist()
+                        if b > a:
+                            taken.setdefault(channel["channel_id"], []).append((t0, t1))
+                            yield Place(member["instance"], member["member"], episode, trace, beside, t0, t1, a, b)
+
+
+def _reached(
+    channels: list[dict[str, Any]], member: Mapping[str, Any], reach: str
+) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """A device's channels as far as a member reaches, each with its partner."""
+    partner = {k: (k ^ 1 if k ^ 1 < len(channels) else k - 1) for k in range(len(channels))}
+    pairs = [(c, channels[partner[k]] if partner[k] >= 0 else None) for k, c in enumerate(channels)]
+    if "channel_id" not in member or reach == "device":
+        return pairs
+    mine = [(c, other) for c, other in pairs if c["channel_id"] == member["channel_id"]]
+    return mine + [(other, c) for c, other in mine if other] if reach == "pair" else mine
+
+
+def _own(
+    scene: Scene,
+    member: Mapping[str, Any],
+    trace: Trace,
+    hours: float,
+    episode: int,
+    episodes: int,
+    clear_of: list[tuple[int, int]],
+) -> tuple[int, int]:
+    n, interval = len(trace.key), trace.channel["interval_us"]
+    low, high = n * episode // episodes, n * (episode + 1) // episodes
+    length = int(min(max(1, hours * HOUR // interval), (high - low) // 2))
+    if length < 1:
+        return 0, 0
+    draws = _uniform(scene, member, episode, _ATTEMPTS)
+    first = low + (draws * (high - low - length + 1)).astype(np.int64)
+    t0, t1 = trace.grid[first], trace.grid[first + length - 1] + interval
+    free = np.ones(_ATTEMPTS, bool)
+    for a, b in clear_of:
+        free &= (t1 <= a) | (t0 >= b)
+    k = int(np.argmax(free))  # the first that is free; the first of all where none is
+    return int(t0[k]), int(t1[k])
+
+
+def _shared(scene: Scene, member: Mapping[str, Any], hours: float, episode: int, episodes: int) -> tuple[int, int]:
+    window = scene.block.window
+    part = (window.end - window.start) // episodes
+    length = max(1, min(int(hours * HOUR), part // 2))
+    draw = float(_uniform(scene, {"instance": member["instance"], "member": 0}, episode, 1)[0])
+    stagger = int(float(scene.arguments.get("stagger", 0.0)) * HOUR) * member["member"]
+    start = window.start + part * episode + int(draw * (part - length))
+    start = min(start + stagger, window.start + part * (episode + 1) - length)
+    return start, start + length
+
+
+def _uniform(scene: Scene, member: Mapping[str, Any], episode: int, count: int) -> F64:
+    address = join_rows(join_rows(np.array([member["instance"]]), member["member"]), episode)
+    return scene.stream.child("onset").uniform(join_rows(address, np.arange(count)))
+
+
+def _devices(tables: Tables, member: Mapping[str, Any]) -> list[int]:
+    """The devices that belong to a member of a role: a channel's, the device itself, a gateway's or a site's."""
+    if "device_id" in member:
+        return [member["device_id"]]
+    entity = "gateway_id" if "gateway_id" in member else "site_id"
+    return tables["device"].filter(pl.col(entity) == member[entity])["device_id"].sort().to_list()
+
+
+def anomalies(scene: Scene, found: list[Place]) -> Table:
+    """The spans as rows of `anomaly`."""
+    given = scene.arguments
+    channel = [p.trace.channel["channel_id"] for p in found]
+    rows = pl.DataFrame(
+        {
+            "instance": [p.instance for p in found],
+            "channel_id": channel,
+            "started_at": [p.t0 for p in found],
+            "ended_at": [p.t1 for p in found],
+            "fails_at": pl.Series([p.t1 if given.get("wears_out") else None for p in found], dtype=pl.Int64),
+            "severity": pl.Series([scene.use.parameters.get("severity")] * len(found), dtype=pl.Float64),
+        }
+    )
+    address = [scene.stream.child("anomaly").bits(p.address)[0] | np.uint64(1 << 63) for p in found]
+    return rows.with_columns(
+        pl.Series(ROW, address, dtype=pl.UInt64),
+        scenario=pl.lit(scene.use.scenario.name),
+        family=pl.lit(given["family"]),
+        cause=pl.lit(given["cause"]),
+    )
