@@ -20,6 +20,9 @@ INSTANCES = 6
 
 
 def company(name: str) -> tuple[str, ...]:
+    """Who is played together. Silence is kept alone: another scenario may well pay an account that this one keeps quiet."""
+    if "quiet" in DOMAIN.scenarios[name].arguments:
+        return (name,)
     number = -(-len(TYPOLOGIES) // TOGETHER)
     return tuple(TYPOLOGIES[TYPOLOGIES.index(name) % number :: number])
 
