@@ -152,7 +152,7 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
     if dry_run:
         click.echo(json.dumps({**plan.describe(), "to": targets, "format": format_}, indent=2))
         return
-    outcome = run(plan, sinks, format=format_, workers=workers, resume=resume, quiet=quiet)
+    outcome = run(plan, sinks, workers=workers, resume=resume, quiet=quiet)
     if not quiet:
         _summarise(outcome)
 

@@ -72,10 +72,9 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
             sink.stage.check()
         written = []
         for sink in sinks:
-            with sink.stage.opened(plan.fingerprint, resume=False):
+            with sink.stage.opened(plan.fingerprint, sink.form, resume=False):
                 sink.write(0, self.frames, reference)
-                view = getattr(sink, "view", None)
-                written += sink.publish(make_manifest(plan, summed, view.name if view else None, format))
+                written += sink.publish(make_manifest(plan, summed, sink.form))
         return written
 
 

@@ -89,8 +89,8 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"tables": tables, "labelled": labelled, "declared": declared}
 
 
-def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, format: str) -> dict[str, Any]:
-    """Describe a finished run. Raises InvalidData if a scenario declared a break that did not occur."""
+def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str, Any]:
+    """Describe a finished run whose target holds `form`: a file format, a view or a kind of database. Raises InvalidData if a scenario declared a break that did not occur."""
     for use in plan.uses:
         missing = set(use.scenario.breaks) - summed["declared"].get(use.scenario.name, {}).keys()
         if missing:
@@ -103,7 +103,7 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, forma
     record = {
         "spec": plan.describe(),
         "fingerprint": plan.fingerprint,
-        "view": view,
+        "form": form,
         "tables": {name: _contents(spec, summed["tables"][name]) for name, spec in specs.items()},
         "scenarios": [
             {
@@ -116,17 +116,17 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], view: str | None, forma
         ],
         "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": 0},
     }
-    return _croissant(f"populace-{plan.domain.name}", doc, specs, None if view else format, record)
+    return _croissant(f"populace-{plan.domain.name}", doc, specs, form, record)
 
 
 def sample_manifest(
-    frame: Table, table: str, asked: Mapping[str, Any], card: Mapping[str, Any], format: str
+    frame: Table, table: str, asked: Mapping[str, Any], card: Mapping[str, Any], form: str
 ) -> dict[str, Any]:
     """Describe rows drawn from a fitted model: what was asked of it, and the model's own card."""
     columns = {n: Column(n, column_type(t), f"{n}, as the model draws it.", null=True) for n, t in frame.schema.items()}
     spec = TableSchema(table, f"Rows drawn from a {card['model']}.", "", columns)
     record = {"spec": dict(asked), "model": dict(card), "tables": {table: _contents(spec, digest(frame))}}
-    return _croissant("populace-sample", spec.doc, {table: spec}, format, record)
+    return _croissant("populace-sample", spec.doc, {table: spec}, form, record)
 
 
 def column_type(kind: pl.DataType) -> str:
@@ -147,9 +147,9 @@ def _contents(spec: TableSchema, sums: Digest) -> dict[str, Any]:
 
 
 def _croissant(
-    name: str, doc: str, specs: Mapping[str, TableSchema], format: str | None, record: Mapping[str, Any]
+    name: str, doc: str, specs: Mapping[str, TableSchema], form: str, record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The description in the standard's terms; without a `format` there are no files of tables to describe."""
+    """The description in the standard's terms; only a folder of tables has files of them to describe."""
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -157,8 +157,8 @@ def _croissant(
         "name": name,
         "description": doc,
         "version": "1.0.0",
-        "distribution": [_files(name, format) for name in specs] if format else [],
-        "recordSet": [_records(spec, specs) for spec in specs.values()] if format else [],
+        "distribution": [_files(name, form) for name in specs] if form in MIME else [],
+        "recordSet": [_records(spec, specs) for spec in specs.values()] if form in MIME else [],
         "populace": {
             "version": version("populace"),
             "python": platform.python_version(),

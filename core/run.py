@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,17 +13,11 @@ from typing import Any
 from .build import build
 from .cast import Cast, candidates, settle
 from .dataset import refuse
-from .errors import Interrupted, UserError
+from .errors import Interrupted
 from .manifest import make_manifest, receipt, total
 from .plan import Plan
 from .progress import Progress
 from .sinks import Sink
-
-FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EFBIG: "a file may not grow that large",
-    errno.EDQUOT: "the disk quota is used up",
-}
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,6 @@ def run(
     plan: Plan,
     sinks: Sequence[Sink],
     *,
-    format: str = "parquet",
     workers: int = 1,
     resume: bool = False,
     quiet: bool = False,
@@ -50,10 +41,10 @@ def run(
     """Generate a plan into its sinks.
 
     Raises UserError before any work if a target cannot be written, InvalidData if a row breaks a constraint undeclared. Either way, and
-    on a full disk, nothing is left behind. A run that is killed or interrupted leaves its stage, which `resume` takes up.
+    on a full disk, no target is left half written. A run that is killed or interrupted leaves its stage, which `resume` takes up.
     """
     standing = [(s, s.published() if resume else None) for s in sinks]
-    there = [(s, m) for s, m in standing if m and m["populace"]["fingerprint"] == plan.fingerprint]
+    there = [(s, m) for s, m in standing if m and _made(s, plan).items() <= m["populace"].items()]
     for sink, _ in there:
         sink.stage.discard()  # the earlier run may have died between publishing and tidying up
     sinks = [s for s in sinks if all(s is not t for t, _ in there)]
@@ -63,23 +54,14 @@ def run(
         sink.stage.check()
     with ExitStack() as held:
         for sink in sinks:
-            held.enter_context(sink.stage.opened(plan.fingerprint, resume))
-        try:
-            receipts, resumed = _build_all(plan, sinks, workers, quiet)
-            manifests = [make_manifest(plan, total(receipts), _view(s), format) for s in sinks]
-            written = []
-            with Progress("publishing", len(sinks), quiet, unit="target") as progress:
-                for sink, manifest in zip(sinks, manifests, strict=True):
-                    written += sink.publish(manifest)
-                    progress.step()
-        except UserError:
-            raise
-        except Exception as error:
-            if reason := _no_room(error):
-                raise UserError(
-                    f"{reason}; nothing was written. Free some space, or choose another place with --to."
-                ) from None
-            raise
+            held.enter_context(sink.stage.opened(plan.fingerprint, sink.form, resume))
+        receipts, resumed = _build_all(plan, sinks, workers, quiet)
+        manifests = [make_manifest(plan, total(receipts), s.form) for s in sinks]
+        written = []
+        with Progress("publishing", len(sinks), quiet, unit="target") as progress:
+            for sink, manifest in zip(sinks, manifests, strict=True):
+                written += sink.publish(manifest)
+                progress.step()
     return Outcome(written, manifests[0], resumed)
 
 
@@ -167,18 +149,6 @@ def _make(setting: Setting, index: int) -> dict[str, Any]:
     return signed
 
 
-def _view(sink: Sink) -> str | None:
-    view = getattr(sink, "view", None)
-    return view.name if view else None
-
-
-def _no_room(error: Exception) -> str | None:
-    if isinstance(error, OSError) and error.errno in FULL:
-        return FULL[error.errno]
-    # polars and the database drivers tell the system's error in words
-    code = re.search(r"os error (\d+)", str(error))
-    if code:
-        return FULL.get(int(code[1]))
-    told = str(error).lower()
-    words = {"no space left": errno.ENOSPC, "disk is full": errno.ENOSPC, "file too large": errno.EFBIG}
-    return next((FULL[number] for text, number in words.items() if text in told), None)
+def _made(sink: Sink, plan: Plan) -> dict[str, str]:
+    """What the manifest of this very run says."""
+    return {"fingerprint": plan.fingerprint, "form": sink.form}

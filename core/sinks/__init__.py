@@ -22,6 +22,11 @@ class Sink(Protocol):
     def target(self) -> Path: ...
 
     @property
+    def form(self) -> str:
+        """What its files are: a format, a view or a kind of database."""
+        ...
+
+    @property
     def stage(self) -> Stage: ...
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:

@@ -29,6 +29,10 @@ class DatabaseSink:
     """Constraints that scenarios break on purpose: a database that enforced them would refuse the rows."""
 
     @property
+    def form(self) -> str:
+        return self.scheme
+
+    @property
     def stage(self) -> Stage:
         return Stage(self.target)
 

@@ -64,7 +64,7 @@ WRITERS: dict[str, Callable[[Table, Path], None]] = {
 @dataclass(frozen=True)
 class FolderSink:
     target: Path
-    format: str
+    form: str
     domain: Domain
 
     @property
@@ -74,7 +74,7 @@ class FolderSink:
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         for name, table in tables.items():
             if table.height or index == 0:
-                self.stage.put_part(name, index, self.format, lambda p, t=table: WRITERS[self.format](t, p))
+                self.stage.put_part(name, index, self.form, lambda p, t=table: WRITERS[self.form](t, p))
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
@@ -93,6 +93,10 @@ class ViewSink:
 
     target: Path
     view: View
+
+    @property
+    def form(self) -> str:
+        return self.view.name
 
     @property
     def stage(self) -> Stage:

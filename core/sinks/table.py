@@ -31,8 +31,8 @@ def write_table(
     path = Path(match[2]) if match else Path(target)
     stage = Stage(path)
     stage.check()
-    with stage.opened("table", resume=False):
-        form = "parquet" if match else format
+    form = "parquet" if match else format
+    with stage.opened(NAME, form, resume=False):
         part = stage.put_part(NAME, 0, form, lambda p: WRITERS[form](frame, p))
         if not match:
             text = json.dumps(manifest(form), indent=2, ensure_ascii=False)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from populace.core.dataset import Dataset, generate
+from populace.core.dataset import Dataset, generate, make_cast
 from populace.core.digest import digest
 from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
-from populace.core.run import run
+from populace.core.run import _make, run
 from populace.core.sinks import open_target
 from populace.core.sinks.folder import write_parquet
 from populace.core.source import read_source
@@ -28,7 +30,7 @@ def plan(*scenarios: str, size: int = 50) -> Plan:
 
 
 def write(p: Plan, *targets: object, format: str = "parquet", **how: bool):
-    return run(p, [open_target(str(t), TOY, format, p.breaks) for t in targets], format=format, **how)
+    return run(p, [open_target(str(t), TOY, format, p.breaks) for t in targets], **how)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_a_view_is_one_file_of_a_kind_with_the_labels_and_the_manifest(data: Dat
     assert [r["id"] for r in lines] == data.frames["sale"]["sale_id"].to_list()
     assert len((tmp_path / "v/Shop.ndjson").read_text().splitlines()) == 7
     assert pl.read_csv(tmp_path / "v/label.csv").height == data.frames["label"].height
-    assert json.loads((tmp_path / "v/manifest.json").read_text())["populace"]["view"] == "lines"
+    assert json.loads((tmp_path / "v/manifest.json").read_text())["populace"]["form"] == "lines"
 
 
 def test_what_stands_there_is_never_overwritten(tmp_path: Path):
@@ -123,7 +125,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
     try:
-        with pytest.raises(UserError, match="nothing was written"):
+        with pytest.raises(UserError, match="was not written: a file may not grow"):
             write(plan(size=400), target.format(tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -132,7 +134,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
 
 def test_a_run_in_progress_keeps_others_out(tmp_path: Path):
     sink = open_target(str(tmp_path / "out"), TOY)
-    with sink.stage.opened("x", resume=False), pytest.raises(UserError, match="another run"):
+    with sink.stage.opened("x", "parquet", resume=False), pytest.raises(UserError, match="another run"):
         write(plan(), tmp_path / "out")
 
 
@@ -144,6 +146,47 @@ def test_resume_refuses_another_plan(tmp_path: Path):
         write(plan(), tmp_path / "out", resume=True)
     write(plan(), tmp_path / "out")
     assert write(plan(), tmp_path / "out", resume=True).resumed == plan().blocks
+
+
+def interrupted(target: Path, *, done: int) -> None:
+    """Leave what a run leaves that is killed after so many blocks."""
+    p, sink = plan("ring"), open_target(str(target), TOY)
+    with suppress(KeyboardInterrupt), sink.stage.opened(p.fingerprint, sink.form, resume=False):
+        for index in range(done):
+            _make((p, make_cast(p), [sink]), index)
+        raise KeyboardInterrupt
+
+
+def test_resume_refuses_another_format(tmp_path: Path):
+    interrupted(tmp_path / "out", done=2)
+    with pytest.raises(UserError, match="wrote parquet, not csv"):
+        write(plan("ring"), tmp_path / "out", format="csv", resume=True)
+    assert write(plan("ring"), tmp_path / "out", resume=True).resumed == 2
+    with pytest.raises(UserError, match="exists already"):
+        write(plan("ring"), tmp_path / "out", format="csv", resume=True)
+
+
+@pytest.mark.parametrize(
+    "lost", ["parts/sale/part-00001.parquet", "done/000001.json", "plan.json", "parts", "cut", "garbled"]
+)
+def test_what_a_stage_has_lost_is_made_again(lost: str, tmp_path: Path):
+    interrupted(tmp_path / "out", done=3)
+    stage = tmp_path / ".out.populace"
+    if lost == "cut":
+        part = stage / "parts/sale/part-00002.parquet"
+        part.write_bytes(part.read_bytes()[:-100])
+    elif lost == "garbled":
+        (stage / "done/000002.json").write_text('{"receipt"')
+    elif lost == "parts":
+        shutil.rmtree(stage / lost)
+    else:
+        (stage / lost).unlink()
+    assert write(plan("ring"), tmp_path / "out", resume=True).resumed < 3
+    write(plan("ring"), tmp_path / "whole")
+    made = [
+        {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*.*")} for f in (tmp_path / "out", tmp_path / "whole")
+    ]
+    assert made[0] == made[1]
 
 
 def test_text_that_would_upset_a_format_survives(tmp_path: Path):
