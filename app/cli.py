@@ -241,12 +241,14 @@ def schema(domain: str, as_: str) -> None:
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same model.  [default: 0]")
 def fit(table: str, model: str, out: str | None, seed: int) -> None:
     """Learn a model of a CSV or Parquet table."""
+    from ..core.files import check_place
     from ..core.models import fit as learn
     from ..core.models import save_model
 
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
+    check_place(path, "model")
     fitted = learn(Path(table), model=model, seed=seed)
     save_model(fitted, path)
     click.echo(f"{model} of {len(fitted.sampler.columns)} columns written to {path}")
@@ -318,7 +320,12 @@ def evaluate(
     """Say how faithful, useful, private and fair a synthetic table is beside the real one."""
     from ..core.evaluate import evaluate as measure
     from ..core.evaluate import parse_requirements, read_baseline
-    from .report import figures_text, render_report, write_text
+    from ..core.files import check_place, write_whole
+    from .report import figures_text, render_report
+
+    for place, what in ((json_, "figures"), (report, "report")):
+        if place:
+            check_place(place, what)
 
     needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
     columns = [c.strip() for c in sensitive.split(",") if c.strip()]
@@ -326,9 +333,10 @@ def evaluate(
     click.echo(figures_text(found, before))
     click.echo(f"\n{found.summary()}")
     if json_:
-        click.echo(f"written: {write_text(json_, found.to_json())}")
+        click.echo(f"written: {write_whole(json_, found.to_json().encode(), 'figures')}")
     if report:
-        click.echo(f"written: {write_text(report, render_report(found, Path(real).name, Path(synth).name, before))}")
+        html = render_report(found, Path(real).name, Path(synth).name, before)
+        click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
     verdict = found.judge(needed)
     for requirement in (*verdict.failed, *verdict.open):
         value = found.values().get(requirement.metric)

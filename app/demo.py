@@ -17,7 +17,7 @@ SEED = 7
 def run_demo(folder: Path, real: Path | None, workers: int, say: Callable[[str], Any]) -> None:
     """Write the demo into a new folder (the next free name if `folder` exists) and say what is where."""
     from ..core.domain import domain_names, find_domain
-    from ..core.sinks.stage import write_atomic
+    from ..core.files import write_atomic
     from .page import render_page
 
     folder = _free(folder)

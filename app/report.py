@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from ..core.domain import Picture
-from ..core.errors import UserError
 from ..core.evaluate import Evaluation, Metric, Verdict
 from .page import listing, page, picture_html
 from .report_charts import pictures
@@ -56,24 +52,6 @@ def render_report(found: Evaluation, real: str, synth: str, before: Mapping[str,
         links="".join(f'<a href="#{name}">{name}</a>' for name in there),
         sections="\n".join(_section(name, found.section(name), drawn.get(name, []), before) for name in there),
     )
-
-
-def write_text(path: str, text: str) -> Path:
-    """Write a file whole or not at all. Raises UserError if it cannot be written."""
-    place = Path(path)
-    try:
-        handle, part = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(part, 0o644)
-            os.replace(part, place)
-        except OSError:
-            Path(part).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    return place
 
 
 def _answer(verdict: Verdict, found: Evaluation) -> str:

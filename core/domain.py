@@ -79,7 +79,7 @@ class Check:
 @dataclass(frozen=True)
 class View:
     """Documents rendered from tables. `render(tables, reference)` gives, per file name, a frame with a `text` column:
-    lines of one file, or one file a row where there is a `name` column too. Reference tables are among `tables` once, with the first
+    lines of one file, or one file a row where there is a `name` column too; a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
     block. `check(folder)` judges a folder of such documents: columns `check`, `table`, `row_key`, `detail`."""
 
     name: str

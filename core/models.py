@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,12 +19,15 @@ from numpy.typing import NDArray
 
 from .digest import digest
 from .errors import UserError, unknown
+from .files import write_whole
+from .progress import Progress
 from .samplers import Sampler
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.marginal import Marginal, dtype_text
 from .stream import Stream
 from .tables import ROW, Table
+from .user_table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +87,14 @@ def fit(data: pd.DataFrame | Table | str | os.PathLike[str], model: str = "gauss
     """
     if model not in MODELS:
         raise unknown("model", model, MODELS)
-    table = read_table(data)
     learn, _ = MODELS[model]
-    sampler = learn(table, Stream.root(seed).child("fit", model))
+    with Progress(f"fitting {model}", 3, unit="step") as progress:
+        table = read_table(data)
+        progress.step()
+        sampler = learn(table, Stream.root(seed).child("fit", model))
+        progress.step()
+        fingerprint = _digest(table)
+        progress.step()
     card = {
         "model": model,
         "populace": version("populace"),
@@ -95,7 +102,7 @@ def fit(data: pd.DataFrame | Table | str | os.PathLike[str], model: str = "gauss
         "rows": table.height,
         "columns": {c: dtype_text(t) for c, t in table.schema.items()},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
-        "digest": _digest(table),
+        "digest": fingerprint,
     }
     return Model(model, sampler, card)
 
@@ -108,21 +115,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     # one entry: safetensors writes several in an order that changes from run to run
     metadata = {FORMAT: json.dumps({"card": dict(model.card), "state": plain})}
     content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, metadata)
-    path = Path(path)
-    try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(part, 0o644)
-            os.replace(part, path)
-        except OSError:
-            Path(part).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"model {path}: cannot be written: {error.strerror}") from None
+    write_whole(path, content, "model")
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
@@ -155,30 +148,6 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         np.linalg.LinAlgError,
     ) as error:
         raise UserError(f"model {path}: is not a populace model, or is damaged: {error}") from None
-
-
-def read_table(data: Any) -> Table:
-    """A polars frame from a polars or pandas DataFrame, or the path of a CSV (also gzipped) or Parquet file."""
-    if isinstance(data, pl.DataFrame):
-        return data
-    if isinstance(data, pl.LazyFrame):
-        return data.collect()
-    if not isinstance(data, (str, os.PathLike)):
-        return _from_pandas(data)
-    path = Path(data)
-    try:
-        with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
-    except OSError as error:
-        raise UserError(f"table {path}: cannot be read: {error.strerror}") from None
-    try:
-        # the whole file decides a column's type: the first rows of real tables mislead
-        table = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        raise UserError(f"table {path}: is neither CSV nor Parquet that can be read: {error}") from None
-    if not table.height:
-        raise UserError(f"table {path}: has no rows")
-    return table
 
 
 def _constant(marginal: Marginal, value: Any) -> pl.Series:
@@ -242,23 +211,6 @@ def _digest(table: Table) -> str:
     """Of the values: types that no schema has are taken as numbers or text."""
     spans, others = pl.col(pl.Duration, pl.Time), pl.col(pl.Decimal, pl.Null)
     return str(digest(table.with_columns(spans.to_physical(), others.cast(pl.String))))
-
-
-def _from_pandas(data: Any) -> Table:
-    import pandas as pd
-
-    if not isinstance(data, pd.DataFrame):
-        raise UserError(f"a table is a DataFrame or the path of a file, not {type(data).__name__}")
-    double = data.columns[data.columns.duplicated()]
-    if len(double):
-        raise UserError(f"the table has more than one column '{double[0]}'")
-    columns = []
-    for name in data.columns:
-        try:
-            columns.append(pl.from_pandas(data[name], nan_to_null=True).alias(str(name)))
-        except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise UserError(f"column '{name}': cannot be read as one type: {error}") from None
-    return pl.DataFrame(columns)
 
 
 def _to_pandas(frame: Table, missing: set[str]) -> pd.DataFrame:

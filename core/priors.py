@@ -14,6 +14,7 @@ Its name is its path, `fraud.rate`. A value is a number, a date, a text, a list,
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -75,6 +76,9 @@ def _read(prior: Prior, given: Any, place: str) -> Any:
         except ValueError:
             value = given
     old = prior.value
+    for number in _numbers(value):
+        if not math.isfinite(number):
+            raise UserError(f"{place}: {prior.name} is {given!r}, expected finite numbers")
     if _is_number(old) and _is_number(value):
         if isinstance(old, int) and value != int(value):
             raise UserError(f"{place}: {prior.name} is {given!r}, expected a whole number")
@@ -94,11 +98,22 @@ def _read(prior: Prior, given: Any, place: str) -> Any:
         raise UserError(f"{place}: {prior.name} needs exactly the entries {', '.join(old)}")
     elif isinstance(value, list) and len(value) != len(old):
         raise UserError(f"{place}: {prior.name} has {len(value)} entries, expected {len(old)}")
-    for number in _numbers(value):
-        if number != number or (prior.range and not prior.range[0] <= number <= prior.range[1]):
-            low, high = prior.range or ("-inf", "inf")
+    elif not _alike(old, value):
+        raise UserError(f"{place}: {prior.name} is {given!r}, expected entries such as {json.dumps(old)}")
+    if prior.range:
+        low, high = prior.range
+        if any(not low <= number <= high for number in _numbers(value)):
             raise UserError(f"{place}: {prior.name} is {given!r}, outside its range {low} to {high}")
     return value
+
+
+def _alike(old: Any, value: Any) -> bool:
+    """Whether the entries are of the same kinds, all the way down."""
+    if isinstance(old, dict):
+        return isinstance(value, dict) and value.keys() == old.keys() and all(_alike(old[k], value[k]) for k in old)
+    if isinstance(old, list):
+        return isinstance(value, list) and len(value) == len(old) and all(map(_alike, old, value))
+    return _is_number(old) == _is_number(value) and isinstance(old, str) == isinstance(value, str)
 
 
 def _is_number(value: Any) -> bool:

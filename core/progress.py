@@ -11,7 +11,8 @@ class Progress:
 
     def __init__(self, what: str, steps: int, quiet: bool = False, done: int = 0, unit: str = "block") -> None:
         self._bar: Any = None
-        if not quiet and sys.stderr.isatty():
+        # a closed standard error is None
+        if not quiet and sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=steps, initial=done, desc=what, unit=unit, delay=1, leave=False, file=sys.stderr)

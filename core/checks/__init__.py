@@ -69,7 +69,7 @@ def check_tables(
     for name in domain.schema.tables:
         if name in judge and name in tables:
             found += _check_rows(tables[name], domain.schema[name])
-            found += _check_keys(domain, tables, name, elsewhere or {})
+            found += _check_keys(domain, tables, name, elsewhere or {}, units[0] if units else 0)
     lazy = {name: table.lazy() for name, table in tables.items()}
     for check in domain.checks:
         if set(check.tables) <= tables.keys() and judge & set(check.tables):
@@ -148,7 +148,10 @@ def _enforced_by_type(rule: RowRule, spec: TableSchema, table: Table) -> bool:
     return rule.name.endswith(".codes") and isinstance(table.schema.get(rule.name.split(".")[1]), pl.Enum)
 
 
-def _check_keys(domain: Domain, tables: Tables, name: str, elsewhere: Mapping[str, pl.Series]) -> list[Table]:
+def _check_keys(
+    domain: Domain, tables: Tables, name: str, elsewhere: Mapping[str, pl.Series], before: int
+) -> list[Table]:
+    """`before`: the units below it are in blocks before this one, so a row may refer to any of them."""
     table, spec, found = tables[name], domain.schema[name], []
     key = table[spec.key]
     if not (key.is_sorted() and bool((key.diff(null_behavior="drop") > 0).all())):
@@ -162,6 +165,8 @@ def _check_keys(domain: Domain, tables: Tables, name: str, elsewhere: Mapping[st
         if target in elsewhere:
             known = pl.concat([known, elsewhere[target].cast(known.dtype)])
         dangling = ~table[column].is_in(known.implode()) & table[column].is_not_null()
+        if before and domain.schema[target].within is None and not domain.schema[target].reference:
+            dangling &= ~table[column].is_between(0, before - 1)
         if dangling.any():
             found.append(violations(f"{name}.{column}.reference", name, key.filter(dangling), f"no such {target}"))
         if each := spec.columns[column].each:

@@ -133,7 +133,7 @@ def evaluate(
     """
     from threadpoolctl import threadpool_limits
 
-    from ..models import read_table
+    from ..user_table import read_table
 
     chosen = _parts(only)
     tables = [None if t is None else read_table(t) for t in (real, synth, holdout)]

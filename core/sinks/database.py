@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..schema_text import create_statements
 from ..tables import Table, Tables
 from .folder import WRITERS
-from .stage import Stage
+from .stage import Stage, parse_manifest
 
 MANIFEST = "populace_manifest"
 
@@ -103,7 +103,12 @@ def stored_manifest(scheme: str, path: Path) -> Mapping[str, Any] | None:
     if MANIFEST not in table_names(scheme, path):
         return None
     stored = read_table(scheme, path, MANIFEST)
-    return json.loads(stored.item()) if stored.height else None
+    if not stored.height:
+        return None
+    try:
+        return parse_manifest(str(stored[0, 0]))
+    except ValueError as error:
+        raise UserError(f"{scheme}:///{path}: not a manifest of populace: {error}") from None
 
 
 def read_table(scheme: str, path: Path, table: str) -> Table:
@@ -123,7 +128,7 @@ def _query(scheme: str, path: Path, query: str) -> Any:
                 return pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
         from adbc_driver_sqlite import dbapi
 
-        with dbapi.connect(f"file:{path}?mode=ro") as connection, connection.cursor() as cursor:
+        with dbapi.connect(f"{path.absolute().as_uri()}?mode=ro") as connection, connection.cursor() as cursor:
             cursor.execute(query)
             return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
     except (_driver_errors(scheme), pl.exceptions.PolarsError, OSError) as error:

@@ -88,7 +88,8 @@ class FolderSink:
 
 @dataclass(frozen=True)
 class ViewSink:
-    """Documents: `<Name>.ndjson` holds all lines of one kind; a document with a name of its own is a file `<Kind>/<name>.json`."""
+    """Documents: `<Name>.ndjson` holds all lines of one kind; a document with a name of its own is a file `<Kind>/<name>.json`; a frame
+    without texts is a table, and becomes `<Name>.csv`."""
 
     target: Path
     view: View
@@ -100,9 +101,13 @@ class ViewSink:
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         self.stage.put_part(LABEL.name, index, "csv", lambda p: WRITERS["csv"](tables[LABEL.name], p))
         for name, frame in self.view.render(tables, reference).items():
-            if "name" in frame.columns:
+            if "text" not in frame.columns:
+                self.stage.put_part(name, index, "csv", lambda p, f=frame: WRITERS["csv"](f, p))
+                continue
+            kind = "named" if "name" in frame.columns else "lines"
+            if kind == "named":
                 frame = frame.select(pl.concat_str("name", pl.lit("\t"), "text").alias("text"))
-            self.stage.put_part(name, index, "documents", lambda p, f=frame: write_lines(f["text"], p))
+            self.stage.put_part(name, index, kind, lambda p, f=frame: write_lines(f["text"], p))
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
@@ -112,12 +117,12 @@ class ViewSink:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         for kind in sorted((self.stage.path / "parts").iterdir()):
-            if kind.name == LABEL.name:
-                _join(self.stage.parts(kind.name, "csv"), made / "label.csv", header=True)
-            elif self.view.suffix == "json":
-                _split(self.stage.parts(kind.name, "documents"), made / kind.name)
+            if tables := self.stage.parts(kind.name, "csv"):
+                _join(tables, made / f"{kind.name}.csv", header=True)
+            elif named := self.stage.parts(kind.name, "named"):
+                _split(named, made / kind.name, self.view.suffix)
             else:
-                _join(self.stage.parts(kind.name, "documents"), made / f"{kind.name}.{self.view.suffix}", header=False)
+                _join(self.stage.parts(kind.name, "lines"), made / f"{kind.name}.{self.view.suffix}", header=False)
         self.stage.put(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         publish_folder(made, self.target)
         return [str(self.target)]
@@ -145,10 +150,10 @@ def _join(parts: list[Path], path: Path, header: bool) -> None:
                 shutil.copyfileobj(file, whole, 1 << 20)
 
 
-def _split(parts: list[Path], folder: Path) -> None:
+def _split(parts: list[Path], folder: Path, suffix: str) -> None:
     folder.mkdir()
     for part in parts:
         with open(part, encoding="utf-8", newline="\n") as file:
             for line in file:
                 name, _, text = line.rstrip("\n").partition("\t")
-                (folder / f"{name}.json").write_text(text, "utf-8")
+                (folder / f"{name}.{suffix}").write_bytes(text.encode())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Interrupted, InvalidData, UserError
+from ..files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -110,29 +111,26 @@ def read_manifest(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_text("utf-8"))
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("populace"), dict):
-            raise ValueError("it has no 'populace' entry")
+        return parse_manifest(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a manifest of populace: {error}") from None
-    return manifest
 
 
-def write_atomic(path: Path, content: bytes | Callable[[Path], None], drafts: Path | None = None) -> None:
-    """Write a file under another name, then rename: it is whole or absent. `content` is bytes, or writes to the path it is given;
-    `drafts` is where the draft lies meanwhile, on the same disk (beside the file, without)."""
-    drafts = drafts or path.parent
-    for folder in (path.parent, drafts):
-        folder.mkdir(parents=True, exist_ok=True)
-    draft = drafts / f".{path.name}.{os.getpid()}"
+def parse_manifest(text: str) -> Mapping[str, Any]:
+    """A manifest from its text, with what others rely on in place. Raises ValueError for anything else."""
     try:
-        if callable(content):
-            content(draft)
-        else:
-            draft.write_bytes(content)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+        manifest = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    body = manifest.get("populace") if isinstance(manifest, dict) else None
+    if not isinstance(body, dict):
+        raise ValueError("it has no 'populace' entry")
+    tables = body.get("tables", {})
+    if not isinstance(tables, dict) or not all(
+        isinstance(t, dict) and {"rows", "digest"} <= t.keys() for t in tables.values()
+    ):
+        raise ValueError("its 'tables' are not a mapping to 'rows' and 'digest'")
+    return manifest
 
 
 def publish_folder(made: Path, target: Path) -> None:

@@ -7,8 +7,9 @@ from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.tables import Tables
-from . import checks, conditions, derived, encounters, fhir, observations, orders, population, reference
+from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
 from .scripts import SCRIPTS
+from .views import views
 
 _SCHEMA = load_schema("healthcare")
 _PRIORS = load_priors("healthcare")
@@ -45,16 +46,18 @@ DOMAIN = Domain(
             ("patient", "condition", "encounter"),
         ),
         Step("medication requests", ("medication_request",), orders.medication_requests, ("encounter",)),
-        Step("immunizations", ("immunization",), orders.immunizations, ("encounter",)),
+        Step("coverages", ("coverage",), insurance.coverages, ("patient",)),
+        Step("immunizations", ("immunization",), orders.immunizations, ("patient", "encounter")),
     ),
     derive=(
         Step("ages", ("patient",), derived.ages, ("patient",)),
         Step("measures", ("observation",), derived.measures, ("patient", "observation")),
+        Step("claims", ("claim",), insurance.claims, ("encounter", "coverage")),
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
         Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
     ),
     scripts=SCRIPTS,
     checks=checks.checks(_PRIORS),
-    views=fhir.views(_SCHEMA),
+    views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
     pictures=_pictures,
 )

@@ -61,7 +61,7 @@ def _computed(wide: Table, code: str, source: str, value: pl.Expr) -> Table:
 
 def numbering(schema: Schema) -> dict[str, str]:
     """Each table's column of time."""
-    order = {"encounter": "start_at", "condition": "onset_at"}
+    order = {"encounter": "start_at", "condition": "onset_at", "coverage": "start_at"}
     return {name: order.get(name, "at") for name, spec in schema.tables.items() if spec.within}
 
 
@@ -72,9 +72,9 @@ def keys(schema: Schema):
         made: Tables = {}
         for name, order in numbering(schema).items():
             frame = tables[name]
-            for column, target in (("encounter", "encounter"), ("condition", "condition")):
+            for column in ("encounter", "condition", "coverage"):
                 if f"{column}_row" in frame.columns and f"{column}_id" in schema[name].columns:
-                    key = made[target].select(pl.col(ROW).alias(f"{column}_row"), f"{column}_id")
+                    key = made[column].select(pl.col(ROW).alias(f"{column}_row"), f"{column}_id")
                     frame = frame.join(key, on=f"{column}_row", how="left", maintain_order="left")
             made = merge(made, {name: number(frame, schema[name], order)})
         return made

@@ -11,7 +11,7 @@ from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
 from .conditions import duration
 from .curves import DAY, YEAR, office_time
-from .reference import EMERGENCY, HOSPITAL
+from .reference import EMERGENCY, HOSPITAL, nearest
 
 CHILD, ADULT, CHECK, SYMPTOM, SHOT = "410620009", "162673000", "185349003", "185345009", "127785005"
 ROOM, ADMISSION, INTENSIVE = "50849002", "32485007", "305351004"
@@ -180,18 +180,17 @@ def _visits(
 
 
 def _place(block: Block, patient: Table, frame: Table) -> Table:
-    """Where and with whom: the patient's own practice, or a hospital and one of its doctors."""
+    """Where and with whom: the patient's own practice, or the nearest hospital and one of its doctors."""
     stream, rows = block.stream.child("encounter", "place"), frame[ROW].to_numpy()
     doctors = block.reference["practitioner"]
-    specialty = doctors["specialty"].to_numpy()
     who = _index(patient, frame["patient_id"])
     own = patient["practitioner_id"].to_numpy()[who]
-    u = stream.uniform(rows)
-    room, ward = (np.flatnonzero(specialty == s) for s in (EMERGENCY, HOSPITAL))
-    kind = frame["class"].to_numpy()
-    doctor = np.select(
-        [kind == "EMER", kind == "IMP"], [room[(u * len(room)).astype(int)], ward[(u * len(ward)).astype(int)]], own
-    )
+    u, kind = stream.uniform(rows), frame["class"].to_numpy()
+    doctor = own.copy()
+    for name, specialty in (("EMER", EMERGENCY), ("IMP", HOSPITAL)):
+        here = kind == name
+        homes = patient.select("state", "postal_code")[who[here]]
+        doctor[here] = nearest(block.reference, (specialty,), homes, u[here])
     age = (frame["start_at"].to_numpy() - patient["birth"].to_numpy()[who]) / YEAR
     nursing = (kind == "IMP") & (age >= 65) & (stream.child("nursing").uniform(rows) < block.priors("encounter.snf"))
     disposition = pl.Series(np.where(nursing, "snf", "home")).set(pl.Series(kind == "AMB"), None)

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
+from . import blood
 from . import physiology as body
 from .curves import MINUTE, YEAR
 from .physiology import Body
 from .population import TRAITS
 
 LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES: body.LDL}
+LINKED |= dict.fromkeys((blood.PHOSPHATASE, blood.UREA, blood.CHLORIDE, blood.SODIUM), blood.ALBUMIN)
+LINKED |= dict.fromkeys((blood.HEMATOCRIT, blood.ERYTHROCYTES, blood.LEUKOCYTES), blood.HEMOGLOBIN)
 """Codes that are always measured together with another."""
 SHOWN = ("I10", "E11.9", "E78.5", "N18.9")
 """Conditions that values show."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Table, Tables
 from .curves import MINUTE
-from .encounters import SHOT
+from .encounters import MONTH, SHOT
 from .observations import treated
 
 INFLUENZA = "150"
@@ -46,14 +50,16 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
 
 def immunizations(block: Block, tables: Tables) -> Tables:
     """One row per dose given. Helper column: `encounter_row`."""
-    visits, parts = tables["encounter"], []
+    visits = tables["encounter"]
     columns = ("patient_id", pl.col(ROW).alias("encounter_row"), _late_in_visit().alias("at"))
-    for code, prior in block.priors("vaccine.series").items():
-        due = visits.filter(pl.col("months").is_in([float(m) for m in prior["months"]]))
-        drawn = block.stream.child("immunization", code).uniform(due[ROW].to_numpy())
-        parts.append(
-            due.filter(pl.Series(drawn < prior["share"], dtype=pl.Boolean)).select(*columns, pl.lit(code).alias("code"))
-        )
+    people = tables["patient"].select("patient_id", "birth", "first_seen", person=ROW)
+    check_ups = visits.filter(pl.col("months").is_not_null()).join(people, on="patient_id", maintain_order="left")
+    check_ups = check_ups.with_columns(age=(pl.col("start_at") - pl.col("birth")) / MONTH).sort("start_at", ROW)
+    parts = []
+    for code, series in block.priors("vaccine.series").items():
+        drawn = block.stream.child("immunization", code).uniform(check_ups["person"].to_numpy())
+        willing = check_ups.filter(pl.Series(drawn < series["share"], dtype=pl.Boolean))
+        parts += [dose.select(*columns, pl.lit(code).alias("code")) for dose in _doses(willing, series)]
     parts.append(visits.filter(pl.col("type") == SHOT).select(*columns, pl.lit(INFLUENZA).alias("code")))
     doses = pl.concat(parts)
     code = doses["code"].cast(pl.UInt64)
@@ -62,6 +68,26 @@ def immunizations(block: Block, tables: Tables) -> Tables:
             pl.Series(ROW, join_rows(doses["encounter_row"].to_numpy(), code.to_numpy()))
         )
     }
+
+
+def _doses(visits: Table, series: Mapping[str, Any]) -> Iterator[Table]:
+    """The visit at which each dose of a series is given, dose by dose: late where earlier visits were missed."""
+    gap, until = series.get("gap", 1) * MONTH, series.get("until", math.inf)
+    before = visits.select("patient_id").unique().with_columns(last=pl.lit(-(2**62), pl.Int64))
+    for months in series["months"]:
+        due = (pl.col("birth") + months * MONTH).cast(pl.Int64) >= pl.col("first_seen")
+        ready = (pl.col("age") >= months) & (pl.col("age") < until)
+        given = (
+            visits.filter(due & ready)
+            .join(before, on="patient_id", maintain_order="left")
+            .filter(pl.col("start_at") >= pl.col("last") + gap)
+            .unique("patient_id", keep="first", maintain_order=True)
+        )
+        yield given
+        # who misses a dose that was due is not given the next before it
+        missed = visits.filter(due).select("patient_id").unique().join(given, on="patient_id", how="anti")
+        before = before.join(given.select("patient_id", at="start_at"), on="patient_id", how="left")
+        before = before.select("patient_id", last=pl.coalesce("at", "last")).join(missed, on="patient_id", how="anti")
 
 
 def _late_in_visit() -> pl.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.priors import Priors
 from ...core.stream import Stream
+from . import blood
 from .curves import YEAR, at_age, by_sex
 
 ADULT = 18
@@ -156,7 +158,8 @@ def _hdl(b: Body) -> NDArray:
 def _triglycerides(b: Body) -> NDArray:
     between, within = b.priors("body.spread")["triglycerides_log"]
     normal = at_age(b.priors("body.normal"), "triglycerides", b.age)
-    return normal * np.exp(between * b.traits["triglycerides"] + within * b.noise("triglycerides"))
+    disease = b.priors("disease.triglycerides") * b.has["E11.9"]
+    return normal * np.exp(between * b.traits["triglycerides"] + disease + within * b.noise("triglycerides"))
 
 
 def _lactate(b: Body) -> NDArray:
@@ -185,9 +188,11 @@ VALUES = {
     HDL: _hdl,
     TRIGLYCERIDES: _triglycerides,
     LACTATE: _lactate,
+    **{code: partial(blood.value, code=code) for code in blood.PANEL},
 }
 
 DECIMALS = {HEIGHT: 1, WEIGHT: 1, TEMPERATURE: 1, HBA1C: 1, CREATININE: 2, LACTATE: 1}
+DECIMALS |= {blood.ALBUMIN: 1, blood.HEMOGLOBIN: 1, blood.HEMATOCRIT: 1, blood.ERYTHROCYTES: 2, blood.LEUKOCYTES: 1}
 """Decimals that are reported; every other code is a whole number."""
 
 

@@ -10,55 +10,83 @@ from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import Stream
 from ...core.tables import ROW, Tables
-from . import identity
+from . import blood, identity
 from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, midnight
-from .reference import OFFICE
+from .families import NEIGHBOURHOOD, NOBODY, People, families
+from .reference import OFFICE, nearest
 
-TRAITS = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
+MIXED = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
+EDUCATED = 22
+"""Years: from here on the highest level of education is known."""
+TRAITS = (*MIXED, *blood.PANEL)
 
 
 def patients(block: Block, _: Tables) -> Tables:
     """One row per patient. Helper columns: `birth`, `first_seen`, `last_seen` (microseconds), `z_…` (standard normal
     traits), and what scenarios choose by: `age_at_start` (years), `adult_days`, `leap_gap_days`."""
-    units, stream, priors = block.units, block.stream.child("patient"), block.priors
+    stream, priors = block.stream.child("patient"), block.priors
     start, end = block.window.start, block.window.end
-    male, birth = _born(block, stream)
-    age = np.maximum(0.0, (start - birth) / YEAR)
-    dies = age_at_death(priors("population.death"), age, male, stream.child("death").uniform(units))
-    # rounding must not put a death before the window or the birth
-    death = np.maximum(np.maximum(birth, start), (birth + dies * YEAR).astype(np.int64) // MINUTE * MINUTE)
+    people, status = _neighbourhood(block, stream)
+    kin = families(people, priors("family.mother_age"))
+    here = slice(block.first - int(people.units[0]), None)
+    units, male, birth, death = people.units[here], people.male[here], people.birth[here], people.death[here]
+    head, root, mother, spouse = (a[here] for a in (kin.head, kin.root, kin.mother, kin.spouse))
     last_seen = np.minimum(death, end)
     last_age = (last_seen - birth) / YEAR
-    doctors = block.reference["practitioner"]
-    doctor = _general_practitioner(doctors, last_age, stream, units)
+    household, lineage = head.astype(np.uint64), root.astype(np.uint64)
     has_phone = stream.child("has phone").uniform(units) < priors("population.phone")
     sex = np.where(male, "male", "female")
     adult = np.minimum(last_seen, end) - np.maximum(start, birth + 18 * YEAR)
+    address = identity.address(household, stream.child("address"), priors("population.state"))
+    doctors = block.reference["practitioner"]
+    doctor = _general_practitioner(block, pl.DataFrame(address), last_age, stream.child("general practitioner"), units)
     frame = pl.DataFrame(
         {
             ROW: units,
             "patient_id": units.astype(np.int64),
             "mrn": identity.mrn(units, stream.child("mrn")),
-            **identity.names(units, sex, stream.child("name")),
+            "given_name": identity.names(units, sex, stream.child("name"))["given_name"],
+            "family_name": identity.names(household, sex, stream.child("name"))["family_name"],
             "middle_name": identity.names(units, sex, stream.child("middle"))["given_name"],
             "sex": sex,
             "birth_date": pl.Series(birth // DAY).cast(pl.Int32).cast(pl.Date),
             "death_at": pl.Series(death).set(pl.Series(death >= end), None).cast(pl.Datetime("us", "UTC")),
-            **_background(block, stream, last_age),
-            **identity.address(units, stream.child("address"), priors("population.state")),
+            **_background(block, stream, lineage),
+            "marital_status": status[here],
+            **address,
             "phone": _where(has_phone, identity.phone(units, stream.child("phone"))),
             "organization_id": doctors["organization_id"].gather(doctor),
             "practitioner_id": doctors["practitioner_id"].gather(doctor),
+            "education": _education(block, stream, units, last_age),
+            "household_id": head,
+            "mother_id": pl.Series(mother).set(pl.Series(mother == NOBODY), None),
+            "spouse_id": pl.Series(spouse).set(pl.Series(spouse == NOBODY), None),
             "birth": birth,
             "first_seen": np.maximum(start, birth),
             "last_seen": last_seen,
             "age_at_start": (start - birth) / YEAR,
             "adult_days": adult / DAY,
             "leap_gap_days": (birth - leap_day_before(birth)) // DAY,
-            **{f"z_{name}": z for name, z in traits(block, stream.child("trait"), units).items()},
+            **{f"z_{name}": z for name, z in traits(block, stream.child("trait"), units, male).items()},
         }
     )
     return {"patient": frame}
+
+
+def _neighbourhood(block: Block, stream: Stream) -> tuple[People, NDArray[np.str_]]:
+    """The block's people and those before them in the first one's neighbourhood, and everyone's marital status."""
+    units = np.arange(block.first // NEIGHBOURHOOD * NEIGHBOURHOOD, block.last, dtype=np.uint64)
+    start, end = block.window.start, block.window.end
+    male, birth = _born(block, stream, units)
+    age = np.maximum(0.0, (start - birth) / YEAR)
+    dies = age_at_death(block.priors("population.death"), age, male, stream.child("death").uniform(units))
+    # rounding must not put a death before the window or the birth
+    death = np.maximum(np.maximum(birth, start), (birth + dies * YEAR).astype(np.int64) // MINUTE * MINUTE)
+    last_age = (np.minimum(death, end) - birth) / YEAR
+    marital = block.priors("population.marital")
+    edges = np.cumsum([at_age(marital, s, last_age) for s in "SMDW"], axis=0)
+    status = np.array(list("SMDW"))[(stream.child("marital").uniform(units) * edges[-1] > edges[:-1]).sum(axis=0)]
+    return People(units, male, birth, death, last_age, status == "M"), status
 
 
 def leap_day_before(birth: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -70,10 +98,10 @@ def leap_day_before(birth: NDArray[np.int64]) -> NDArray[np.int64]:
     return leaps[np.searchsorted(leaps, birth, side="right") - 1]
 
 
-def traits(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray[np.float64]]:
-    """Correlated standard normals per patient, by the loadings `body.loading`."""
+def traits(block: Block, stream: Stream, units: NDArray, male: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Correlated standard normals per patient, by the loadings `body.loading` and the correlations `blood.correlation`."""
     load = block.priors("body.loading")
-    own = {name: stream.child(name).normal(units) for name in TRAITS}
+    own = {name: stream.child(name).normal(units) for name in MIXED}
     z = dict(own)
     z["glycaemia"] = _mix(own["glycaemia"], (load["glycaemia_on_mass"], z["mass"]))
     on_mass, on_glycaemia = load["pressure_on_mass"], load["pressure_on_glycaemia"]
@@ -92,9 +120,15 @@ def traits(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray[np
         overlap=2 * on_pressure * on_sugar * shared,
     )
     z["lipids"] = _mix(own["lipids"], (load["lipids_on_mass"], z["mass"]))
-    z["triglycerides"] = _mix(own["triglycerides"], (load["triglycerides_on_mass"], z["mass"]))
+    on_mass, on_sugar = load["triglycerides_on_mass"], load["triglycerides_on_glycaemia"]
+    z["triglycerides"] = _mix(
+        own["triglycerides"],
+        (on_mass, z["mass"]),
+        (on_sugar, z["glycaemia"]),
+        overlap=2 * on_mass * on_sugar * load["glycaemia_on_mass"],
+    )
     z["hdl"] = _mix(own["hdl"], (load["hdl_on_triglycerides"], z["triglycerides"]))
-    return z
+    return z | blood.normals(block.priors, stream.child("blood"), units, male)
 
 
 def _mix(own: NDArray, *parts: tuple[float, NDArray], overlap: float = 0.0) -> NDArray[np.float64]:
@@ -102,9 +136,9 @@ def _mix(own: NDArray, *parts: tuple[float, NDArray], overlap: float = 0.0) -> N
     return np.sqrt(max(rest, 0.0)) * own + sum(a * z for a, z in parts)
 
 
-def _born(block: Block, stream: Stream) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _born(block: Block, stream: Stream, units: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Sex and birth: alive at the window's start with the census's ages, or born inside the window."""
-    units, priors, window = block.units, block.priors, block.window
+    priors, window = block.priors, block.window
     inside = priors("population.births") * window.days / 365.2425
     newborn = stream.child("newborn").uniform(units) < inside / (1 + inside)
     ages = priors("population.age")
@@ -117,8 +151,9 @@ def _born(block: Block, stream: Stream) -> tuple[NDArray[np.bool_], NDArray[np.i
     return np.where(newborn, boy, cell >= groups), midnight(born)
 
 
-def _background(block: Block, stream: Stream, age: NDArray) -> dict[str, NDArray]:
-    units, priors = block.units, block.priors
+def _background(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray]:
+    """Race, ethnicity and language, of a child those of the mother's line: `units` says whose draw it is."""
+    priors = block.priors
     shares = priors("population.race")
     at = choose(stream.child("race").uniform(units), list(shares.values()))
     race = np.array(list(shares))[at]
@@ -130,23 +165,23 @@ def _background(block: Block, stream: Stream, age: NDArray) -> dict[str, NDArray
         words = priors(f"population.language.{group}")
         drawn = choose(stream.child("language").uniform(units[who]), list(words.values()))
         language[who] = np.array(list(words))[drawn]
-    marital = priors("population.marital")
-    edges = np.cumsum([at_age(marital, s, age) for s in "SMDW"], axis=0)
-    state = (stream.child("marital").uniform(units) * edges[-1] > edges[:-1]).sum(axis=0)
-    return {
-        "race": race,
-        "ethnicity": np.where(hispanic, "2135-2", "2186-5"),
-        "language": language,
-        "marital_status": np.array(list("SMDW"))[state],
-    }
+    return {"race": race, "ethnicity": np.where(hispanic, "2135-2", "2186-5"), "language": language}
 
 
-def _general_practitioner(doctors: pl.DataFrame, age: NDArray, stream: Stream, units: NDArray) -> NDArray[np.int64]:
-    """Row of `practitioner` for each patient: a paediatrician for children, family or internal medicine for adults."""
-    specialty = doctors["specialty"].to_numpy()
-    adults, children = (np.flatnonzero(np.isin(specialty, s)) for s in (OFFICE[:2], OFFICE[2:]))
-    u = stream.child("general practitioner").uniform(units)
-    return np.where(age < 18, children[(u * len(children)).astype(int)], adults[(u * len(adults)).astype(int)])
+def _education(block: Block, stream: Stream, units: NDArray, age: NDArray) -> pl.Series:
+    """Highest level reached, of those old enough to have reached it."""
+    shares = block.priors("population.education")
+    level = np.array(list(shares))[choose(stream.child("education").uniform(units), list(shares.values()))]
+    return pl.Series(level).set(pl.Series(age < EDUCATED), None)
+
+
+def _general_practitioner(
+    block: Block, homes: pl.DataFrame, age: NDArray, stream: Stream, units: NDArray
+) -> NDArray[np.int64]:
+    """Row of `practitioner` for each patient: a paediatrician nearby for children, family or internal medicine for adults."""
+    u = stream.uniform(units)
+    adults, children = (nearest(block.reference, who, homes, u) for who in (OFFICE[:2], OFFICE[2:]))
+    return np.where(age < 18, children, adults)
 
 
 def _where(present: NDArray, values: pl.Series) -> pl.Series:

@@ -1,33 +1,52 @@
-"""Organizations and practitioners of one health system: a fixed number of each, built once, the same at every size."""
+"""Organizations and practitioners: a health system and its insurers in each state, built once, the same at every size."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.tables import Tables
+from ...core.tables import Table, Tables
 from . import identity
 
 OFFICE = ("207Q00000X", "207R00000X", "208000000X")
 EMERGENCY, HOSPITAL = "207P00000X", "208M00000X"
 
 
+INSURERS = {"private": "Health Plan", "medicaid": "Medicaid"}
+
+
 def organizations(block: Block, _: Tables) -> Tables:
-    """One row per organization: hospitals, practices and urgent care centers."""
-    counts = block.priors("reference.organizations")
-    kind = np.repeat(list(counts), list(counts.values()))
+    """One row per organization: in each state one health system's hospitals, practices and urgent care centers, then the insurers."""
+    states, counts = block.priors("population.state"), block.priors("reference.organizations")
+    kinds = np.concatenate([np.repeat(list(counts), list(counts.values())), list(INSURERS)])
+    kind = np.concatenate([np.tile(kinds, len(states)), ["medicare"]])
+    state = np.concatenate([np.repeat(list(states), len(kinds)), ["MD"]])
     rows = np.arange(len(kind), dtype=np.uint64)
     stream = block.stream.child("organization")
-    address = identity.address(rows, stream.child("address"), block.priors("population.state"))
+    address = pl.concat(
+        [
+            pl.DataFrame(
+                {"row": rows[state == s], **identity.address(rows[state == s], stream.child("address"), {s: 1.0})}
+            )
+            for s in dict.fromkeys(state)
+        ]
+    ).sort("row")
     suffix = {"hospital": "General Hospital", "clinic": "Family Health Center", "urgent": "Urgent Care"}
+    city = address["city"].to_list()
+    names = [
+        f"{n} {suffix[k]}" if k in suffix else f"{s} {INSURERS.get(k)}"
+        for n, k, s in zip(city, kind, state, strict=True)
+    ]
+    names[-1] = "Medicare"
     return {
         "organization": pl.DataFrame(
             {
                 "organization_id": rows.astype(np.int64),
-                "name": [f"{n} {suffix[k]}" for n, k in zip(address["city"], kind, strict=True)],
+                "name": names,
                 "kind": kind,
-                **address,
+                **address.drop("row").to_dict(),
                 "phone": identity.phone(rows, stream.child("phone")),
             }
         )
@@ -35,21 +54,27 @@ def organizations(block: Block, _: Tables) -> Tables:
 
 
 def practitioners(block: Block, tables: Tables) -> Tables:
-    """One row per practitioner: office doctors work at practices, emergency doctors and hospitalists at hospitals."""
-    counts = block.priors("reference.practitioners")
-    specialty = np.repeat(list(counts), list(counts.values()))
+    """One row per practitioner: office doctors work at practices, emergency doctors and hospitalists at hospitals of their state."""
+    counts, states = block.priors("reference.practitioners"), list(block.priors("population.state"))
+    specialty = np.tile(np.repeat(list(counts), list(counts.values())), len(states))
+    state = np.repeat(states, sum(counts.values()))
     rows = np.arange(len(specialty), dtype=np.uint64)
     stream = block.stream.child("practitioner")
-    places = tables["organization"]
-    hospital = places.filter(kind="hospital")["organization_id"].to_numpy()
-    office = places.filter(pl.col("kind") != "hospital")["organization_id"].to_numpy()
+    places = tables["organization"].with_columns(pl.col("kind", "state").cast(pl.String))
     inside = np.isin(specialty, (EMERGENCY, HOSPITAL))
+    work = np.empty(len(rows), np.int64)
+    for here in states:
+        local = places.filter(state=here)
+        for kinds, who in ((["hospital"], inside), (["clinic", "urgent"], ~inside)):
+            at = local.filter(pl.col("kind").is_in(kinds))["organization_id"].to_numpy()
+            these = np.flatnonzero(who & (state == here))
+            work[these] = at[np.arange(len(these)) % len(at)]
     sex = np.where(stream.child("sex").integers(rows, 2) == 0, "female", "male")
     return {
         "practitioner": pl.DataFrame(
             {
                 "practitioner_id": rows.astype(np.int64),
-                "organization_id": np.where(inside, hospital[rows % len(hospital)], office[rows % len(office)]),
+                "organization_id": work,
                 "npi": identity.npi(rows, stream.child("npi")),
                 **identity.names(rows, sex, stream.child("name")),
                 "sex": sex,
@@ -57,3 +82,29 @@ def practitioners(block: Block, tables: Tables) -> Tables:
             }
         )
     }
+
+
+def nearest(reference: Tables, specialties: tuple[str, ...], homes: Table, u: NDArray) -> NDArray[np.int64]:
+    """Row of `practitioner` for each home: a doctor of one of these specialties where the ZIP code lies closest, in the home's state;
+    with several doctors there, by `u`, uniform on [0, 1). ZIP codes lie next to each other on the map more often than not."""
+    doctors = reference["practitioner"].with_row_index("at").with_columns(pl.col("specialty").cast(pl.String))
+    places = reference["organization"].select("organization_id", "state", "postal_code")
+    able = (
+        doctors.filter(pl.col("specialty").is_in(specialties))
+        .join(places, on="organization_id")
+        .select("at", zone=_zone())
+    )
+    able = able.sort("zone", "at")
+    zones, at = able["zone"].to_numpy(), able["at"].to_numpy().astype(np.int64)
+    home = homes.select(_zone()).to_series().to_numpy()
+    right = np.searchsorted(zones, home).clip(1, len(zones) - 1)
+    closest = np.where(home - zones[right - 1] <= zones[right] - home, zones[right - 1], zones[right])
+    low, high = np.searchsorted(zones, closest), np.searchsorted(zones, closest, side="right")
+    return at[low + (u * (high - low)).astype(np.int64)]
+
+
+def _zone() -> pl.Expr:
+    """A number for a place, so far apart from state to state that the closest is always in the same one."""
+    letters = [pl.col("state").cast(pl.String).str.slice(n, 1) for n in (0, 1)]
+    state = sum(letter.str.encode("hex").str.to_integer(base=16) * 128 ** (1 - n) for n, letter in enumerate(letters))
+    return state * 10_000_000 + pl.col("postal_code").cast(pl.String).cast(pl.Int64)

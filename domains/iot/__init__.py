@@ -12,12 +12,14 @@ from .checks import CHECKS
 from .pictures import pictures
 from .population import DEVICES, SCHEMA
 from .scripts import SCRIPTS
+from .views import VIEWS
 
 _EVENTS = ("device_event", "gateway_event", "anomaly")
 
 
 def _numbered(block: Block, tables: Tables) -> Tables:
     made = {name: number(tables[name], SCHEMA[name], "started_at") for name in ("device_event", "gateway_event")}
+    made["device_event"] = simulation.completed(made["device_event"])
     return {**made, "anomaly": number(truth.overlaps(tables["anomaly"]), SCHEMA["anomaly"], "started_at")}
 
 
@@ -35,7 +37,7 @@ DOMAIN = Domain(
         Step("devices", ("device",), population.devices),
         Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),
-        Step("events", ("device_event", "gateway_event"), simulation.events, ("gateway",)),
+        Step("events", ("device_event", "gateway_event"), simulation.events, ("site", "gateway")),
         Step("readings", ("reading",), readings.readings, ("site", "device", "channel", "device_event")),
         Step("anomalies", ("anomaly",), truth.none),
     ),
@@ -54,4 +56,5 @@ DOMAIN = Domain(
     per_unit=DEVICES,
     block=2,
     pictures=pictures,
+    views=VIEWS,
 )

@@ -11,11 +11,23 @@ from numpy.typing import NDArray
 from ...core.checks import violations
 from ...core.domain import Check
 from ...core.tables import Table
-from .readings import COPY, FAN, sampled, spans, union
+from .physics import PHYSICS
+from .readings import AWAKE, COPY, FAN, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
 
-NEXT = {"up": ("failed", "restart"), "failed": ("repair",), "repair": ("up",), "restart": ("up",)}
+_RUNNING = ("up", "degraded", "asleep")
+NEXT = {
+    "provisioned": (*_RUNNING, "off", "failed"),
+    "up": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "degraded": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "asleep": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "off": (*_RUNNING, "restart", "failed", "retired"),
+    "restart": (*_RUNNING, "off", "failed", "restart", "retired"),
+    "failed": ("repair",),
+    "repair": (*_RUNNING, "off", "restart", "failed", "retired"),
+    "retired": (),
+}
 """The states that may follow each state of a device."""
 
 
@@ -52,7 +64,8 @@ def on_grid(tables: Lazy) -> Table:
 
 def gaps_explained(tables: Lazy) -> Table:
     found = [violations()]
-    up = spans(tables["device_event"].filter(pl.col("state").cast(pl.String) == "up").collect(), "device_id")
+    awake = tables["device_event"].filter(pl.col("state").cast(pl.String).is_in(AWAKE)).collect()
+    up = {device: union(life) for device, life in spans(awake, "device_id").items()}
     for channel, (key,) in _channels(tables):
         grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
         runs = sampled(up.get(channel["device_id"], ()), *grid)
@@ -152,6 +165,7 @@ CHECKS = (
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
     ),
+    *PHYSICS,
 )
 
 

@@ -7,25 +7,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.errors import UserError
+from ...core.errors import UserError, unknown
 from ...core.priors import Priors
 from ...core.samplers.rules import choose
 from ...core.schema import load_schema
 from ...core.stream import F64, U64, Stream
 from ...core.tables import Table, Tables
+from .profiles import LINKS, Profile, load_profiles
 
 SCHEMA = load_schema("iot")
 GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("gateway", "device", "channel"))
 DAY = 86_400_000_000
-
-PROFILES = {
-    "room-climate": ("air-temperature", "relative-humidity", "carbon-dioxide"),
-    "energy-meter": ("active-power", "voltage"),
-    "pump-vibration": ("vibration-velocity", "bearing-temperature"),
-}
-"""The channels of each kind of device, in order."""
-RADIO = ("room-climate",)
-"""Profiles that send by radio. A site has one gateway for its radio and one for its wires."""
+PROFILES = load_profiles()
 
 
 def sites(block: Block, tables: Tables) -> Tables:
@@ -49,23 +42,52 @@ def fleet(block: Block) -> Table:
     ids = np.arange(block.first * DEVICES, block.last * DEVICES, dtype=np.uint64)
     key = ids.astype(np.int64)
     site = key // DEVICES
-    profile = _pick(stream.child("profile"), ids, priors("device.profile"))
+    kind = np.repeat(sites(block, {})["site"]["kind"].to_numpy(), DEVICES)
+    profile = _profiles(kind, stream.child("profile").uniform(ids), priors)
+    link = pl.Series(profile).replace_strict({p.name: LINKS.index(p.link) for p in PROFILES.values()}).to_numpy()
+    start = block.window.start // DAY
+    age = _ages(stream.child("age").uniform(ids), priors, (block.window.end - block.window.start) // DAY)
     return pl.DataFrame(
         {
             "device_id": key,
             "site_id": site,
-            "gateway_id": site * GATEWAYS + (~np.isin(profile, RADIO)),
+            "gateway_id": site * GATEWAYS + link,
             "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
-            "installed_on": pl.Series(block.window.start // DAY - _ages(stream.child("age").uniform(ids), priors))
-            .cast(pl.Int32)
-            .cast(pl.Date),
+            "installed_on": pl.Series(start - age).cast(pl.Int32).cast(pl.Date),
         }
     )
 
 
+def chosen(priors: Priors) -> dict[str, Profile]:
+    """The profiles that devices may have: all, or those that `device.profiles` names."""
+    text = priors("device.profiles")
+    if text == "all":
+        return PROFILES
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in PROFILES:
+            raise unknown("profile", name, PROFILES, "device.profiles")
+    return {name: PROFILES[name] for name in names}
+
+
+def _profiles(kind: NDArray[np.str_], u: F64, priors: Priors) -> NDArray[np.str_]:
+    """A profile for each device, all alike among those at home at its kind of site; where none is, among all that there are."""
+    known = chosen(priors)
+    found = np.empty(len(kind), dtype=object)
+    for name in np.unique(kind):
+        here = [p.name for p in known.values() if name in p.sites] or list(known)
+        at = kind == name
+        found[at] = np.array(here)[(u[at] * len(here)).astype(np.int64)]
+    return found.astype(str)
+
+
+def interval_us(profile: Profile, priors: Priors) -> int:
+    return max(1, round(profile.interval_s * priors("profile.interval") * 1e6))
+
+
 def devices(block: Block, tables: Tables) -> Tables:
-    product = pl.col("profile").str.replace("-", ".", literal=True)
+    product = pl.col("profile").str.replace_all("-", ".", literal=True)
     frame = fleet(block).filter(pl.col("device_id") < block.size)
     return {"device": frame.with_columns(urn=_urn(product, "device_id"))}
 
@@ -75,16 +97,13 @@ def gateways(block: Block, tables: Tables) -> Tables:
     the size is counted too, so that a larger fleet changes nothing."""
     key = tables["device"]["gateway_id"].unique().sort().to_numpy()
     ids = key.astype(np.uint64)
-    live = (
-        fleet(block)
-        .group_by("gateway_id")
-        .agg(
-            (1e6 / pl.col("profile").replace_strict(block.priors("device.interval_us"), return_dtype=pl.Float64)).sum()
-        )
-    )
+    pace = {name: 1e6 / interval_us(p, block.priors) for name, p in PROFILES.items()}
+    live = fleet(block).group_by("gateway_id").agg(pl.col("profile").replace_strict(pace).sum())
     rate = dict(live.iter_rows())
     most = block.priors("gateway.messages_per_second")
     uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
+    # who sends by mobile network needs no other gateway: its modem is one
+    uplink = np.where(key % GATEWAYS == LINKS.index("cellular"), "cellular", uplink)
     return {
         "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
             urn=_urn(pl.lit("gateway"), "gateway_id"),
@@ -96,16 +115,14 @@ def gateways(block: Block, tables: Tables) -> Tables:
 def channels(block: Block, tables: Tables) -> Tables:
     """The channels of each device. A device samples all of them at once; its grid starts at a moment of its own."""
     device, priors = tables["device"], block.priors
-    interval = priors("device.interval_us")
-    most = (block.window.end - block.window.start) // min(interval.values()) + 1
+    interval = {name: interval_us(p, priors) for name, p in PROFILES.items()}
+    least = min(interval[name] for name in chosen(priors))
+    most = (block.window.end - block.window.start) // least + 1
     if most > SCHEMA["reading"].fan:
         raise UserError(
-            f"device.interval_us is {min(interval.values())}: {most:,} samples of a channel between --start and --end,"
+            f"profile.interval is {priors('profile.interval')}: {most:,} samples of a channel between --start and --end,"
             f" at most {SCHEMA['reading'].fan:,} can be numbered"
         )
-    kinds = pl.DataFrame(
-        [_kind(profile, k, name, priors) for profile, names in PROFILES.items() for k, name in enumerate(names)]
-    )
     u = block.stream.child("device", "phase").uniform(device["device_id"].to_numpy())
     step = device["profile"].replace_strict(interval, return_dtype=pl.Int64).to_numpy()
     frame = device.select(
@@ -115,7 +132,7 @@ def channels(block: Block, tables: Tables) -> Tables:
         pl.Series("first_sample_at", block.window.start + (u * step).astype(np.int64)),
         pl.Series("interval_us", step),
         pl.lit(priors("device.jitter_us")).alias("jitter_us"),
-    ).join(kinds, on="profile", maintain_order="left_right")
+    ).join(_KINDS, on="profile", maintain_order="left_right")
     return {
         "channel": frame.with_columns(
             channel_id=pl.col("device_id") * CHANNELS + pl.col("k"),
@@ -125,17 +142,34 @@ def channels(block: Block, tables: Tables) -> Tables:
     }
 
 
-def _kind(profile: str, k: int, signal: str, priors: Priors) -> dict[str, object]:
-    prior = priors[f"signal.{signal}"]
-    limits = {name: prior.value[name] for name in ("resolution", "low", "high")}
-    return {"profile": profile, "k": k, "signal": signal, "unit_code": prior.unit, **limits}
+_KINDS = pl.DataFrame(
+    [
+        {
+            "profile": profile.name,
+            "k": k,
+            "signal": c.signal,
+            "kind": c.kind,
+            "unit_code": c.unit,
+            "resolution": c.resolution,
+            "low": c.low,
+            "high": c.high,
+            "accuracy": c.accuracy,
+            "rate_per_s": c.rate,
+            "rollover": c.rollover,
+        }
+        for profile in PROFILES.values()
+        for k, c in enumerate(profile.channels)
+    ],
+    infer_schema_length=None,
+)
 
 
-def _ages(u: F64, priors: Priors) -> NDArray[np.int64]:
-    """Days in service of a fleet that grew at a steady rate: exponential, between the least and the greatest age."""
-    low, high = priors("device.age_days")
+def _ages(u: F64, priors: Priors, days: int) -> NDArray[np.int64]:
+    """Days in service at the start of the window, of a fleet that grows at a steady rate: exponential, from the youngest (who are put
+    into service in the window, of that many days: less than none) to the greatest age."""
+    low, high = -days, priors("device.age_days")
     mean = 365.25 / np.log1p(priors("device.growth"))
-    return (low - mean * np.log1p(-u * -np.expm1(-(high - low) / mean))).astype(np.int64)
+    return np.floor(low - mean * np.log1p(-u * -np.expm1(-(high - low) / mean))).astype(np.int64)
 
 
 def _pick(stream: Stream, rows: U64, shares: dict[str, float]) -> NDArray[np.str_]:

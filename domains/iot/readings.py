@@ -3,55 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
+from ...core.stream import F64
 from ...core.tables import Table, Tables
-from .population import SCHEMA
-from .signals import climate, series
+from .climate import climate
+from .population import PROFILES, SCHEMA
+from .signals import channel_values, quantise
+from .terms import Setting
+from .ways import drive
 
 I64 = NDArray[np.int64]
 Spans = Sequence[tuple[int, int]]
 FAN = SCHEMA["reading"].fan
+AWAKE = ("up", "degraded")
+"""The states in which a device samples."""
 COPY = FAN // 2
 """What was delivered twice stands a second time, this far behind its own place on the grid."""
 LATE, LIMITED = 1, 2  # places in the code list `quality`, where `good` is 0
 
 
 def readings(block: Block, tables: Tables) -> Tables:
-    """A sample at each point of the grid at which the device is up: its value, when it was taken and when it would arrive
+    """A sample at each point of the grid at which the device is awake: its value, when it was taken and when it would arrive
     through a gateway that is never cut off. A device sends the samples of all its channels as one message."""
     device, channel = tables["device"], tables["channel"]
-    up = spans(tables["device_event"].filter(state="up"), "device_id")
+    lives = _lives(tables["device_event"])
+    shared = {row["site_id"]: climate(block, row) for row in tables["site"].iter_rows(named=True)}
+    at_site = {n: (profile, site) for n, profile, site in device.select("device_id", "profile", "site_id").iter_rows()}
     grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")
-    runs = {number: sampled(up.get(number, ()), *grid) for number, *grid in grids.unique("device_id").iter_rows()}
-    size = sum(b - a for number in channel["device_id"] for a, b in runs[number])
+    runs = {n: sampled(awake(lives.get(n, ())), *grid) for n, *grid in grids.unique("device_id").iter_rows()}
+    size = sum(b - a for n in channel["device_id"] for a, b in runs[n])
     key, owner, observed, received = (np.empty(size, np.int64) for _ in range(4))
     value = np.empty(size)
-    offsets = tables["site"].select("site_id", "utc_offset_minutes").iter_rows()
-    shared = {site: climate(block, site, offset) for site, offset in offsets}
-    site_of = dict(device.select("device_id", "site_id").iter_rows())
     at = 0
-    of_device = groupby(channel.select(*grids.columns, "channel_id", "signal").iter_rows(), itemgetter(0, 1, 2, 3))
+    of_device = groupby(channel.select(*grids.columns, "channel_id").iter_rows(), itemgetter(0, 1, 2, 3))
     for (number, first, interval, jitter), mine in of_device:
-        count = max((b for _, b in runs[number]), default=0)
-        index, taken, arrived = (
-            np.concatenate([x[:0], *(x[a:b] for a, b in runs[number])])
-            for x in _clock(block, number, count, first, interval, jitter)
-        )
-        for *_, owned_by, signal in mine:
-            noise = block.stream.child("signal", owned_by)
-            values = series(block.priors, signal, noise, shared[site_of[number]], first, interval, count)
-            to = slice(at, at + len(index))
-            np.add(index, owned_by * FAN, out=key[to])
-            owner[to], observed[to], received[to] = owned_by, taken, arrived
-            np.concatenate([values[:0], *(values[a:b] for a, b in runs[number])], out=value[to])
-            at = to.stop
+        spans_of = runs[number]
+        count = max((b for _, b in spans_of), default=0)
+        taken, arrived = _clock(block, number, count, first, interval, jitter)
+        keys = [row[4] for row in mine]
+        profile, site = PROFILES[at_site[number][0]], at_site[number][1]
+        setting = Setting(first, interval, count, shared[site], block.stream.generator())
+        _add_life(setting, lives.get(number, ()), block, number)
+        streams = {c.signal: block.stream.child("signal", k) for c, k in zip(profile.channels, keys, strict=True)}
+        made = list(channel_values(profile, setting, streams)) if count else []
+        for k, kind, (_, values) in zip(keys, profile.channels, made, strict=False):
+            low = at
+            for a, b in spans_of:
+                to = slice(at, at + b - a)
+                key[to] = np.arange(k * FAN + a, k * FAN + b)
+                observed[to], received[to], value[to] = taken[a:b], arrived[a:b], values[a:b]
+                at = to.stop
+            owner[low:at] = k
+            quantise(value[low:at], kind.resolution, kind.low, kind.high)
     columns = {
         "reading_id": key,
         "channel_id": owner,
@@ -63,22 +75,51 @@ def readings(block: Block, tables: Tables) -> Tables:
     return {"reading": pl.DataFrame(columns).with_columns(instants)}
 
 
-def _clock(block: Block, device: int, count: int, first: int, interval: int, jitter: int) -> tuple[I64, I64, I64]:
-    """The grid's points, when samples are taken, and when they arrive. A delay never disturbs either order: both stay below half
+def _lives(events: Table) -> dict[int, list[tuple[Any, ...]]]:
+    """The spans of each device, in order of time: start, end, state, wear and charge at both."""
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    columns = (pl.col("started_at", "ended_at").to_physical(), pl.col("state").cast(pl.String))
+    gauges = ("wear_start", "wear_end", "charge_start", "charge_end")
+    for number, *span in events.select("device_id", *columns, *gauges).sort("device_id", "started_at").iter_rows():
+        found.setdefault(number, []).append(tuple(span))
+    return found
+
+
+def awake(life: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:
+    """The spans in which a device samples: those next to each other as one."""
+    return union([(t0, t1) for t0, t1, state, *_ in life if state in AWAKE])
+
+
+def _add_life(setting: Setting, life: Sequence[tuple[Any, ...]], block: Block, number: int) -> None:
+    """Let a device's signals see its wear, its charge and its way, where they ask for them."""
+
+    def gauge(column: int) -> F64:
+        known = [(t0, t1, s[column], s[column + 1]) for t0, t1, *s in life if s[column] is not None]
+        if not known:
+            return np.zeros(setting.count)
+        times = np.array([t for t0, t1, *_ in known for t in (t0, t1 - 1)], np.float64)
+        levels = np.array([x for _, _, *pair in known for x in pair], np.float64)
+        return np.interp(setting.at(), times, levels)
+
+    setting.wear, setting.charge = partial(gauge, 1), partial(gauge, 3)
+    setting.track = partial(drive, setting, block.stream.child("way", number), block.priors)
+
+
+def _clock(block: Block, device: int, count: int, first: int, interval: int, jitter: int) -> tuple[I64, I64]:
+    """When samples are taken, and when they arrive. A delay never disturbs either order: both stay below half
     an interval."""
     rng = block.stream.child("transport", device).generator()
     least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
-    grid = np.arange(count)
     taken = rng.integers(0, 1 << 16, count, np.uint16).astype(np.int64)
     taken *= jitter + 1
     taken >>= 16
     taken += first
-    taken += grid * interval
+    taken += np.arange(0, count * interval, interval)
     delay = rng.standard_exponential(count, np.float32)
     delay *= tail
     delay += least
     np.minimum(delay, interval // 2, out=delay)
-    return grid, taken, taken + delay.astype(np.int64)
+    return taken, taken + delay.astype(np.int64)
 
 
 def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
@@ -150,12 +191,12 @@ def silence(block: Block, tables: Tables) -> Tables:
     found = tables["reading"]
     reading = found if found["reading_id"].is_sorted() else found.sort("reading_id")
     key = reading["reading_id"].to_numpy()
-    up = spans(tables["device_event"].filter(pl.col("state").cast(pl.String) == "up"), "device_id")
+    lives = _lives(tables["device_event"])
     kept = np.zeros(len(key), bool)
     for number, device, *grid in (
         tables["channel"].select("channel_id", "device_id", "first_sample_at", "interval_us", "jitter_us").iter_rows()
     ):
-        edges = np.array(sampled(up.get(device, ()), *grid), np.int64).reshape(-1) + number * FAN
+        edges = np.array(sampled(awake(lives.get(device, ())), *grid), np.int64).reshape(-1) + number * FAN
         edges = np.concatenate([edges, edges + COPY])
         for a, b in np.searchsorted(key, edges).reshape(-1, 2).tolist():
             kept[a:b] = True

@@ -12,6 +12,7 @@ from populace.core.checks import check_names
 from populace.core.dataset import Dataset, generate
 from populace.core.errors import UserError
 from populace.core.plan import make_plan
+from populace.core.sinks.stage import read_manifest
 from populace.core.spec import ScenarioRequest, Spec
 from populace.core.validate import validate
 from toy import TOY
@@ -138,3 +139,22 @@ def test_where_there_is_nothing_to_judge_it_says_so(place: str, tmp_path: Path, 
     (tmp_path / "broken/sale/part-00000.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=place.split("///")[-1]):
         validate(TOY, place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1, 2]",
+        "null",
+        "[" * 100_000,
+        '{"populace": 1}',
+        '{"populace": {"tables": 5}}',
+        '{"populace": {"tables": {"a": {"rows": 1}}}}',
+    ],
+    ids=["empty", "list", "null", "deep", "number", "tables", "table"],
+)
+def test_a_manifest_that_is_none_is_said(tmp_path: Path, text: str):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json: not a manifest of populace"):
+        read_manifest(tmp_path / "manifest.json")

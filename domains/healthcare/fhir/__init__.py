@@ -11,7 +11,8 @@ from ....core.render_json import Raw, Text, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from . import judge
-from .resources import REFERENCE, resource_id, resources
+from .parts import resource_id
+from .resources import REFERENCE, resources
 
 SERVER = "https://fhir.example.org/r4"
 """What `fullUrl` begins with, so that relative references resolve inside a bundle (R4, Resolving references in Bundles)."""
@@ -26,7 +27,19 @@ def views(schema: Schema) -> dict[str, View]:
     def bundle(tables: Tables, _: Tables) -> Mapping[str, Table]:
         return {"Bundle": bundles(schema, tables)}
 
+    def whole(tables: Tables, reference: Tables) -> Mapping[str, Table]:
+        return {"Bundle": everything(schema, tables, reference)}
+
     return {
+        "fhir+everything": View(
+            "fhir+everything",
+            "FHIR R4 searchset Bundles as Patient/$everything answers: one per patient, with all that it refers to.",
+            whole,
+            "json",
+            judge.is_searchsets,
+            judge.check,
+            judge.RULES,
+        ),
         "fhir+ndjson": View(
             "fhir+ndjson",
             "FHIR R4 bulk data: one NDJSON file per resource type.",
@@ -65,6 +78,53 @@ def bundles(schema: Schema, tables: Tables) -> Table:
         _whole(pl.concat(per_patient)) if per_patient else pl.DataFrame(schema={"name": pl.String, "text": pl.String})
     )
     return pl.concat(parts)
+
+
+def everything(schema: Schema, tables: Tables, reference: Tables) -> Table:
+    """Columns `name` and `text`: a patient's resources, and the places and people that they refer to, as `Patient/$everything` answers."""
+    made = resources(schema, {**reference, **tables})
+    known = {kind: _searched(kind, *made[kind], "include") for kind in REFERENCE if kind in made}
+    parts = []
+    for kind, (frame, text) in made.items():
+        if kind not in REFERENCE and "patient_id" in frame.columns:
+            parts.append(
+                pl.DataFrame({"patient_id": frame["patient_id"], "entry": _searched(kind, frame, text, "match")})
+            )
+    # whom and where each patient's record names
+    own = tables["patient"].select("patient_id", "practitioner_id", "organization_id")
+    met = tables["encounter"].select(own.columns)
+    paid = tables["coverage"].select("patient_id", "organization_id")
+    doctors = pl.concat([own, met]).select("patient_id", "practitioner_id").unique(maintain_order=True)
+    work = made["Practitioner"][0].select("practitioner_id", "organization_id")
+    places = pl.concat(
+        [f.select("patient_id", "organization_id") for f in (own, met, paid, doctors.join(work, on="practitioner_id"))]
+    )
+    places = places.unique(maintain_order=True)
+    for kind, named in (
+        ("Practitioner", doctors),
+        ("PractitionerRole", doctors),
+        ("Organization", places),
+        ("Location", places),
+    ):
+        key = named.columns[1]
+        entries = pl.DataFrame({key: made[kind][0][key], "entry": known[kind]})
+        parts.append(named.join(entries, on=key, maintain_order="left").select("patient_id", "entry"))
+    joined = (
+        pl.concat(parts).group_by("patient_id", maintain_order=True).agg(pl.col("entry").str.join(","), total=pl.len())
+    )
+    opening = pl.concat_str(
+        pl.lit('{"resourceType":"Bundle","type":"searchset","total":'), "total", pl.lit(',"entry":[')
+    )
+    return joined.select(name=pl.format("patient-{}", "patient_id"), text=pl.concat_str(opening, "entry", pl.lit("]}")))
+
+
+def _searched(kind: str, frame: Table, text: pl.Series, mode: str) -> pl.Series:
+    entry = {
+        "fullUrl": Text(f"{SERVER}/{kind}/", *resource_id(kind).parts),
+        "resource": Raw(pl.col("text")),
+        "search": {"mode": mode},
+    }
+    return render(frame.with_columns(text), entry).alias("entry")
 
 
 def _entries(kind: str, frame: Table, text: pl.Series) -> Table:

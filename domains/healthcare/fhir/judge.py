@@ -1,9 +1,11 @@
-"""Judging a folder of FHIR documents: each resource by fhir.resources (R4B), ids unique, references resolved within the folder."""
+"""Judging a folder of FHIR documents: each resource by fhir.resources (R4B) and by our rules, ids unique, references resolved within the folder,
+and what one resource says against what others say of the same patient or encounter."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,19 @@ import polars as pl
 
 from ....core.checks import VIOLATION
 from ....core.tables import Table
+from . import rules
 
-RULES = ("fhir.json", "fhir.structure", "fhir.id", "fhir.reference", "fhir.bundle")
+RULES = ("fhir.json", "fhir.structure", "fhir.id", "fhir.reference", "fhir.bundle", "fhir.duplicate", *rules.RULES)
+EVENTS = {
+    "Encounter": "period.start",
+    "Condition": "onsetDateTime",
+    "Observation": "effectiveDateTime",
+    "Immunization": "occurrenceDateTime",
+    "MedicationRequest": "authoredOn",
+}
+"""When each kind of event took place."""
+WITHIN = ("Observation", "Immunization")
+"""Events that take place in their encounter."""
 
 Found = tuple[str, str, int, str]
 """check, file, line or entry (from 1), detail"""
@@ -28,11 +41,18 @@ def is_bundles(folder: Path) -> bool:
     return any((folder / "Bundle").glob("*.json"))
 
 
+def is_searchsets(folder: Path) -> bool:
+    """Whether the folder holds `Bundle/*.json`, the first of them the answer to a search."""
+    first = min((folder / "Bundle").glob("*.json"), default=None)
+    return first is not None and b'"searchset"' in first.read_bytes()[:200]
+
+
 def check(folder: Path) -> Table:
     """Every fault in the documents of a folder: columns check, table (the file), row_key (line or entry, from 1), detail."""
     found: list[Found] = []
     where: dict[str, tuple[str, int]] = {}
     wanted: list[tuple[str, str, int]] = []
+    told = _Story()
     for place, n, text in _resources(folder, found):
         kind, identity = text.get("resourceType"), text.get("id")
         fault = _structure(kind, text)
@@ -40,17 +60,105 @@ def check(folder: Path) -> Table:
             found.append(("fhir.structure", place, n, fault))
         if not isinstance(kind, str):
             continue
-        if not identity:
+        found += [(name, place, n, detail) for name, detail in rules.faults(text)]
+        told.hear(kind, text, place, n)
+        if not identity and kind != "Bundle":
             found.append(("fhir.id", place, n, f"{kind} without an id"))
-        elif (key := f"{kind}/{identity}") in where:
+        elif identity and (key := f"{kind}/{identity}") in where and not _again(where[key][0], place):
             found.append(("fhir.id", place, n, f"{key} stands in {where[key][0]} too, at {where[key][1]}"))
-        else:
-            where[key] = (place, n)
-        wanted += [(r, place, n) for r in _references(text)]
+        elif identity:
+            where[f"{kind}/{identity}"] = (place, n)
+        if kind != "Bundle":
+            wanted += [(r, place, n) for r in _references(text)]
     found += [
         ("fhir.reference", place, n, f"{target} is not here") for target, place, n in wanted if target not in where
     ]
+    found += told.contradictions()
     return pl.DataFrame(found, schema=VIOLATION, orient="row")
+
+
+class _Story:
+    """What the resources say of patients and encounters, kept until all are heard: contradictions need more than one of them."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, tuple[datetime | None, datetime | None, str]] = {}
+        self.stays: dict[str, tuple[datetime | None, datetime | None, str]] = {}
+        self.events: list[tuple[str, str, str, datetime, str, bool, str, int]] = []
+        self.seen: dict[int, tuple[str, int]] = {}
+        self.repeated: list[Found] = []
+
+    def hear(self, kind: str, resource: dict[str, Any], place: str, n: int) -> None:
+        identity = f"{kind}/{resource.get('id')}"
+        if kind == "Patient":
+            born, died = (
+                rules.moment(resource.get("birthDate")),
+                rules.moment(resource.get("deceasedDateTime"), last=True),
+            )
+            self.lives[identity] = (born, died, str(resource.get("gender")))
+        if kind not in EVENTS:
+            return
+        whose = resource.get("patient" if kind == "Immunization" else "subject")
+        patient = whose.get("reference", "") if isinstance(whose, dict) else ""
+        if kind == "Encounter" and isinstance(period := resource.get("period"), dict):
+            self.stays[identity] = (
+                rules.moment(period.get("start")),
+                rules.moment(period.get("end"), last=True),
+                patient,
+            )
+            at = rules.moment(period.get("start"))
+        else:
+            at = rules.moment(resource.get(EVENTS[kind]))
+        visit = resource.get("encounter")
+        where = visit.get("reference", "") if isinstance(visit, dict) else ""
+        expecting = kind == "Condition" and _pregnant(resource)
+        if at:
+            self.events.append((kind, patient, where, at, EVENTS[kind], expecting, place, n))
+        if kind != "Encounter":
+            same = hash(
+                json.dumps({k: v for k, v in resource.items() if k not in ("id", "meta", "identifier")}, sort_keys=True)
+            )
+            if before := self.seen.get(same):
+                text = f"{kind}: says all that {before[0]} says at {before[1]}"
+                self.repeated.append(("fhir.duplicate", place, n, text))
+            self.seen.setdefault(same, (place, n))
+
+    def contradictions(self) -> Iterator[Found]:
+        yield from self.repeated
+        for kind, patient, where, at, element, expecting, place, n in self.events:
+            born, died, sex = self.lives.get(patient, (None, None, ""))
+            if born and at < born:
+                yield "fhir.time", place, n, f"{kind}.{element}: {at.isoformat()} before the birth of {patient}"
+            if died and at > died:
+                yield "fhir.time", place, n, f"{kind}.{element}: {at.isoformat()} after the death of {patient}"
+            start, end, whose = self.stays.get(where, (None, None, patient))
+            if where in self.stays and whose != patient:
+                yield (
+                    "fhir.reference",
+                    place,
+                    n,
+                    f"{kind}.encounter: {where} is of {whose or 'nobody'}, not of {patient}",
+                )
+            elif kind in WITHIN and start and end and not start <= at <= end:
+                yield "fhir.time", place, n, f"{kind}.{element}: {at.isoformat()} outside {where}"
+            if expecting and born:
+                age = (at - born).days / 365.2425
+                if sex == "male" or not rules.FERTILE[0] <= age <= rules.FERTILE[1]:
+                    yield "fhir.plausible", place, n, f"Condition.code: a pregnancy at {age:.0f} years, {sex}"
+
+
+def _pregnant(resource: dict[str, Any]) -> bool:
+    codings = resource.get("code", {}).get("coding", []) if isinstance(resource.get("code"), dict) else []
+    return any(
+        c.get("code") in rules.PREGNANCY
+        or ("icd-10" in str(c.get("system")) and str(c.get("code")).startswith(("O", "Z33")))
+        for c in codings
+        if isinstance(c, dict)
+    )
+
+
+def _again(before: str, place: str) -> bool:
+    """Whether a resource may stand in both: answers to two searches each bring what they refer to."""
+    return before != place and place.startswith("Bundle/patient-")
 
 
 def _first_type(file: Path) -> str | None:
@@ -67,7 +175,10 @@ def _resources(folder: Path, found: list[Found]) -> Iterator[tuple[str, int, dic
     for file in sorted(folder.glob("*.ndjson")):
         with open(file, "rb") as lines:
             for n, line in enumerate(lines, 1):
-                yield from _object(file.name, n, line, found)
+                for place, at, resource in _object(file.name, n, line, found):
+                    yield place, at, resource
+                    if resource.get("resourceType") == "Bundle":
+                        yield from _inside(place, at, resource, found)
     for file in sorted((folder / "Bundle").glob("*.json")):
         place = f"Bundle/{file.name}"
         for _, _, bundle in _object(place, 0, file.read_bytes(), found):
@@ -79,9 +190,26 @@ def _resources(folder: Path, found: list[Found]) -> Iterator[tuple[str, int, dic
                 identity = f"{resource.get('resourceType')}/{resource.get('id')}"
                 if not str(entry.get("fullUrl", "")).endswith(f"/{identity}"):
                     found.append(("fhir.bundle", place, n, f"fullUrl {entry.get('fullUrl')} is not that of {identity}"))
-                if (url := entry.get("request", {}).get("url")) != identity:
+                url = entry.get("request", {}).get("url")
+                if bundle.get("type") in ("transaction", "batch") and url != identity:
                     found.append(("fhir.bundle", place, n, f"request.url {url} is not {identity}"))
                 yield place, n, resource
+
+
+def _inside(
+    place: str, n: int, bundle: dict[str, Any], found: list[Found]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """The resources of a bundle that stands alone: its references must close within it."""
+    entries = [e for e in bundle.get("entry", []) if isinstance(e, dict) and isinstance(e.get("resource"), dict)]
+    here = {str(e.get("fullUrl")) for e in entries}
+    here |= {f"{e['resource'].get('resourceType')}/{e['resource'].get('id')}" for e in entries}
+    for entry in entries:
+        found += [
+            ("fhir.reference", place, n, f"{entry['resource'].get('resourceType')}: {target} is not in the bundle")
+            for target in _references(entry["resource"], ("#", "http:", "https:"))
+            if target not in here
+        ]
+        yield place, n, entry["resource"]
 
 
 def _object(place: str, n: int, text: bytes, found: list[Found]) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -112,14 +240,14 @@ def _structure(kind: Any, resource: dict[str, Any], only: str | None = None) -> 
     return None
 
 
-def _references(value: Any) -> Iterator[str]:
-    """Every relative reference in a resource."""
+def _references(value: Any, beyond: tuple[str, ...] = ("#", "http:", "https:", "urn:")) -> Iterator[str]:
+    """Every reference in a resource but those that begin as in `beyond`: by default the relative ones."""
     if isinstance(value, dict):
         target = value.get("reference")
-        if isinstance(target, str) and not target.startswith(("#", "http:", "https:", "urn:")):
+        if isinstance(target, str) and not target.startswith(beyond):
             yield target
         for child in value.values():
-            yield from _references(child)
+            yield from _references(child, beyond)
     elif isinstance(value, list):
         for child in value:
-            yield from _references(child)
+            yield from _references(child, beyond)

@@ -1,11 +1,10 @@
 """FHIR R4 resources as templates over the tables: what stands here is what is written, one resource a row.
 
-Profiles followed: US Core 6.1.0 (race, ethnicity, birth sex) and the R4 vital signs profile, whose blood pressure is one Observation
-with a systolic and a diastolic component."""
+Profiles followed: US Core 6.1.0, whose blood pressure is one Observation with a systolic and a diastolic component, and whose pulse
+oximetry has two codes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -13,105 +12,75 @@ import polars as pl
 from ....core.render_json import Pick, Text, render_cases
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from ..physiology import DIASTOLIC, SYSTOLIC
-
-REFERENCE, INSIDE = (
-    ("Organization", "Practitioner"),
-    (
-        "Patient",
-        "Encounter",
-        "Condition",
-        "Observation",
-        "MedicationRequest",
-        "Immunization",
-    ),
+from ..physiology import (
+    BMI,
+    DIASTOLIC,
+    HEART_RATE,
+    HEIGHT,
+    RESPIRATORY_RATE,
+    SATURATION,
+    SYSTOLIC,
+    TEMPERATURE,
+    WEIGHT,
 )
-"""Resource types, each after those that it refers to."""
+from . import administrative, documents
+from .parts import TERMS, US_CORE, Shape, Template, address, coding, concept, opening, reference, table, telecom, term
 
-US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition"
-TERMS = "http://terminology.hl7.org/CodeSystem"
 PRESSURE_PANEL = {
     "system": "http://loinc.org",
     "code": "85354-9",
     "display": "Blood pressure panel with all children optional",
 }
-
-Template = dict[str, Any]
+PULSE_OXIMETRY = {
+    "system": "http://loinc.org",
+    "code": "59408-5",
+    "display": "Oxygen saturation in Arterial blood by Pulse oximetry",
+}
+PROVIDER, INSURER = ("prov", "Healthcare Provider"), ("ins", "Insurance Company")
+COVERAGE_KINDS = ("private", "medicaid", "medicare")
+VITAL_SIGNS = {
+    HEIGHT: "us-core-body-height",
+    WEIGHT: "us-core-body-weight",
+    BMI: "us-core-bmi",
+    HEART_RATE: "us-core-heart-rate",
+    RESPIRATORY_RATE: "us-core-respiratory-rate",
+    TEMPERATURE: "us-core-body-temperature",
+    SATURATION: "us-core-pulse-oximetry",
+}
+"""The US Core profile of each vital sign."""
 
 
 def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
     """Per resource type: the frame that its rows come from, and the resources as JSON text, aligned. Only for tables that are there."""
     made = {}
-    for kind, (table, template, prepare) in TYPES.items():
-        if table in tables:
-            frame = prepare(tables)
-            shape = template(schema)
-            cases = shape if isinstance(shape, list) else [(pl.lit(True), shape)]
+    for kind, shape in TYPES.items():
+        if tables.keys() >= set(shape.tables):
+            frame = shape.prepare(schema, tables)
+            template = shape.template(schema)
+            cases = template if isinstance(template, list) else [(pl.lit(True), template)]
             made[kind] = (frame, render_cases(frame, cases))
     return made
-
-
-def resource_id(kind: str) -> Text:
-    return Text(f"{TYPES[kind][0].replace('_', '-')}-", pl.col(f"{TYPES[kind][0]}_id"))
-
-
-def reference(kind: str, column: str | None = None) -> Template:
-    table = TYPES[kind][0]
-    return {"reference": Text(f"{kind}/{table.replace('_', '-')}-", pl.col(column or f"{table}_id"))}
-
-
-def concept(schema: Schema, name: str, column: str, also: str | None = None) -> Pick:
-    """A CodeableConcept for each code of a list; with `also`, its code in a second system."""
-    codes, second = schema.code_lists[name], schema.code_lists.get(also or "")
-    made = {}
-    for code, display in codes.codes.items():
-        coding = [{"system": codes.system, "code": code, "display": display}]
-        if second:
-            coding.append({"system": second.system, "code": second.codes[code]})
-        made[code] = {"coding": coding, "text": display}
-    return Pick(pl.col(column), made)
-
-
-def _coding(schema: Schema, name: str) -> dict[str, Template]:
-    codes = schema.code_lists[name]
-    return {c: {"system": codes.system, "code": c, "display": d} for c, d in codes.codes.items()}
-
-
-def _telecom(use: str) -> list[Template]:
-    return [{"system": "phone", "value": pl.col("phone"), "use": use}]
-
-
-def _address() -> Template:
-    return {
-        "line": [pl.col("line")],
-        "city": pl.col("city"),
-        "state": pl.col("state"),
-        "postalCode": pl.col("postal_code"),
-        "country": "US",
-    }
 
 
 def _organization(schema: Schema) -> Template:
     kinds = schema.code_lists["organization_kind"]
     types = {
-        k: {"coding": [{"system": kinds.system, "code": "prov", "display": "Healthcare Provider"}], "text": d}
+        k: term("organization-type", *(INSURER if k in COVERAGE_KINDS else PROVIDER), text=d)
         for k, d in kinds.codes.items()
     }
     return {
-        "resourceType": "Organization",
-        "id": resource_id("Organization"),
+        **opening("Organization", "us-core-organization"),
         "active": True,
         "type": [Pick(pl.col("kind"), types)],
         "name": pl.col("name"),
-        "telecom": _telecom("work"),
-        "address": [_address()],
+        "telecom": telecom("work"),
+        "address": [address()],
     }
 
 
 def _practitioner(schema: Schema) -> Template:
     return {
-        "resourceType": "Practitioner",
-        "id": resource_id("Practitioner"),
+        **opening("Practitioner", "us-core-practitioner"),
         "identifier": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": pl.col("npi")}],
         "active": True,
         "name": [{"family": pl.col("family_name"), "given": [pl.col("given_name")], "prefix": ["Dr."]}],
@@ -123,12 +92,11 @@ def _practitioner(schema: Schema) -> Template:
 def _patient(schema: Schema) -> Template:
     def category(url: str, column: str) -> Template:
         text = Pick(pl.col(column), dict(schema.code_lists[column].codes))
-        omb = {"url": "ombCategory", "valueCoding": Pick(pl.col(column), _coding(schema, column))}
+        omb = {"url": "ombCategory", "valueCoding": Pick(pl.col(column), coding(schema, column))}
         return {"url": f"{US_CORE}/{url}", "extension": [omb, {"url": "text", "valueString": text}]}
 
     return {
-        "resourceType": "Patient",
-        "id": resource_id("Patient"),
+        **opening("Patient", "us-core-patient"),
         "extension": [
             # race outside the five OMB categories of the profile is not a category there, so it is text alone
             {
@@ -137,7 +105,7 @@ def _patient(schema: Schema) -> Template:
                     {
                         "url": "ombCategory",
                         "valueCoding": Pick(
-                            pl.col("race"), {k: v for k, v in _coding(schema, "race").items() if k != "2131-1"}
+                            pl.col("race"), {k: v for k, v in coding(schema, "race").items() if k != "2131-1"}
                         ),
                     },
                     {"url": "text", "valueString": Pick(pl.col("race"), dict(schema.code_lists["race"].codes))},
@@ -162,11 +130,11 @@ def _patient(schema: Schema) -> Template:
                 "given": [pl.col("given_name"), pl.col("middle_name")],
             }
         ],
-        "telecom": _telecom("home"),
+        "telecom": telecom("home"),
         "gender": pl.col("sex"),
         "birthDate": pl.col("birth_date"),
         "deceasedDateTime": pl.col("death_at"),
-        "address": [_address()],
+        "address": [address()],
         "maritalStatus": concept(schema, "marital_status", "marital_status"),
         "communication": [{"language": concept(schema, "language", "language"), "preferred": True}],
         "generalPractitioner": [reference("Practitioner")],
@@ -176,51 +144,69 @@ def _patient(schema: Schema) -> Template:
 
 def _encounter(schema: Schema) -> Template:
     return {
-        "resourceType": "Encounter",
-        "id": resource_id("Encounter"),
+        **opening("Encounter", "us-core-encounter"),
+        "identifier": [{"system": "urn:oid:2.16.840.1.113883.19.6", "value": Text(pl.col("encounter_id"))}],
         "status": "finished",
-        "class": Pick(pl.col("class"), _coding(schema, "encounter_class")),
+        "class": Pick(pl.col("class"), coding(schema, "encounter_class")),
         "type": [concept(schema, "encounter_type", "type")],
         "subject": reference("Patient"),
-        "participant": [{"individual": reference("Practitioner")}],
+        "participant": [
+            {
+                "type": [term("v3-ParticipationType", "PPRF", "primary performer")],
+                "period": {"start": pl.col("start_at"), "end": pl.col("end_at")},
+                "individual": reference("Practitioner"),
+            }
+        ],
         "period": {"start": pl.col("start_at"), "end": pl.col("end_at")},
         "reasonCode": [concept(schema, "condition", "reason", "condition_snomed")],
         "hospitalization": {"dischargeDisposition": concept(schema, "disposition", "disposition")},
+        "location": [{"location": reference("Location")}],
         "serviceProvider": reference("Organization"),
     }
 
 
-def _condition(schema: Schema) -> Template:
-    verified = {"coding": [{"system": f"{TERMS}/condition-ver-status", "code": "confirmed"}]}
-    found = {"coding": [{"system": f"{TERMS}/condition-category", "code": "encounter-diagnosis"}]}
-    listed = {"coding": [{"system": f"{TERMS}/condition-category", "code": "problem-list-item"}]}
-    return {
-        "resourceType": "Condition",
-        "id": resource_id("Condition"),
-        "clinicalStatus": concept(schema, "condition_status", "status"),
-        "verificationStatus": verified,
-        "category": [Pick(pl.col("category"), {"found": found, "listed": listed})],
-        "code": concept(schema, "condition", "code", "condition_snomed"),
-        "subject": reference("Patient"),
-        "encounter": reference("Encounter"),
-        "onsetDateTime": pl.col("onset_at"),
-        "abatementDateTime": pl.col("abatement_at"),
-    }
+def _condition(schema: Schema) -> list[tuple[pl.Expr, Template]]:
+    def kind(profile: str, code: str, display: str) -> Template:
+        return {
+            **opening("Condition", profile),
+            "clinicalStatus": concept(schema, "condition_status", "status"),
+            "verificationStatus": term("condition-ver-status", "confirmed", "Confirmed"),
+            "category": [term("condition-category", code, display)],
+            "code": concept(schema, "condition", "code", "condition_snomed"),
+            "subject": reference("Patient"),
+            "encounter": reference("Encounter"),
+            "onsetDateTime": pl.col("onset_at"),
+            "abatementDateTime": pl.col("abatement_at"),
+            "recordedDate": pl.col("onset_at"),
+        }
+
+    found = kind("us-core-condition-encounter-diagnosis", "encounter-diagnosis", "Encounter Diagnosis")
+    listed = kind("us-core-condition-problems-health-concerns", "problem-list-item", "Problem List Item")
+    return [(pl.col("encounter_id").is_not_null(), found), (pl.lit(True), listed)]
 
 
 def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     unit, category = (schema.code_lists[f"observation_{n}"] for n in ("unit", "category"))
-    codings = _coding(schema, "observation")
+    codings = coding(schema, "observation")
+    shown = dict(concept(schema, "observation", "code").constants)
+    shown[SATURATION] = {**shown[SATURATION], "coding": [PULSE_OXIMETRY, *shown[SATURATION]["coding"]]}
+    profile = {
+        c: f"{US_CORE}/{VITAL_SIGNS.get(c, 'us-core-observation-lab')}"
+        for c, k in category.codes.items()
+        if k != "exam"
+    }
+    names = {"vital-signs": "Vital Signs", "laboratory": "Laboratory", "exam": "Exam"}
+    kinds = {c: {"system": category.system, "code": k, "display": names[k]} for c, k in category.codes.items()}
 
     def quantity(code: str, value: str) -> Template:
         return {"value": pl.col(value), "unit": unit.codes[code], "system": unit.system, "code": unit.codes[code]}
 
-    def common(kind: Any, code: Any) -> Template:
+    def common(profile: Any, kind: Any, code: Any) -> Template:
         return {
-            "resourceType": "Observation",
-            "id": resource_id("Observation"),
+            **opening("Observation"),
+            "meta": {"profile": [profile]},
             "status": "final",
-            "category": [{"coding": [{"system": category.system, "code": kind}]}],
+            "category": [{"coding": [kind]}],
             "code": code,
             "subject": reference("Patient"),
             "encounter": reference("Encounter"),
@@ -229,11 +215,13 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
 
     ucum = Pick(pl.col("code"), dict(unit.codes))
     single = {
-        **common(Pick(pl.col("code"), dict(category.codes)), concept(schema, "observation", "code")),
+        **common(Pick(pl.col("code"), profile), Pick(pl.col("code"), kinds), Pick(pl.col("code"), shown)),
         "valueQuantity": {"value": pl.col("value"), "unit": ucum, "system": unit.system, "code": ucum},
     }
     panel = {
-        **common(category.codes[SYSTOLIC], {"coding": [PRESSURE_PANEL], "text": "Blood pressure"}),
+        **common(
+            f"{US_CORE}/us-core-blood-pressure", kinds[SYSTOLIC], {"coding": [PRESSURE_PANEL], "text": "Blood pressure"}
+        ),
         "component": [
             {"code": {"coding": [codings[SYSTOLIC]]}, "valueQuantity": quantity(SYSTOLIC, "value")},
             {"code": {"coding": [codings[DIASTOLIC]]}, "valueQuantity": quantity(DIASTOLIC, "diastolic")},
@@ -244,16 +232,26 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
 
 def _medication_request(schema: Schema) -> Template:
     return {
-        "resourceType": "MedicationRequest",
-        "id": resource_id("MedicationRequest"),
+        **opening("MedicationRequest", "us-core-medicationrequest"),
         "status": pl.col("status"),
         "intent": "order",
+        "category": [
+            Pick(
+                pl.col("class"),
+                {
+                    "IMP": term("medicationrequest-category", "inpatient", "Inpatient"),
+                    **dict.fromkeys(("AMB", "EMER"), term("medicationrequest-category", "outpatient", "Outpatient")),
+                },
+            )
+        ],
+        "reportedBoolean": False,
         "medicationCodeableConcept": concept(schema, "medication", "code"),
         "subject": reference("Patient"),
         "encounter": reference("Encounter"),
         "authoredOn": pl.col("at"),
         "requester": reference("Practitioner"),
         "reasonReference": [reference("Condition")],
+        "dosageInstruction": [{"text": Text("as directed, supply for ", pl.col("days"), " days")}],
         "dispenseRequest": {
             "expectedSupplyDuration": {
                 "value": pl.col("days"),
@@ -267,8 +265,7 @@ def _medication_request(schema: Schema) -> Template:
 
 def _immunization(schema: Schema) -> Template:
     return {
-        "resourceType": "Immunization",
-        "id": resource_id("Immunization"),
+        **opening("Immunization", "us-core-immunization"),
         "status": "completed",
         "vaccineCode": concept(schema, "vaccine", "code"),
         "patient": reference("Patient"),
@@ -279,21 +276,12 @@ def _immunization(schema: Schema) -> Template:
     }
 
 
-def _table(name: str) -> Callable[[Tables], Table]:
-    return lambda tables: tables[name]
-
-
-def _found_or_listed(tables: Tables) -> Table:
-    known = pl.col("encounter_id").is_not_null()
-    return tables["condition"].with_columns(category=pl.when(known).then(pl.lit("found")).otherwise(pl.lit("listed")))
-
-
-def _with_requester(tables: Tables) -> Table:
-    who = tables["encounter"].select("encounter_id", "practitioner_id")
+def _with_requester(_: Schema, tables: Tables) -> Table:
+    who = tables["encounter"].select("encounter_id", "practitioner_id", "class")
     return tables["medication_request"].join(who, on="encounter_id", how="left", maintain_order="left")
 
 
-def _pressure_joined(tables: Tables) -> Table:
+def _pressure_joined(_: Schema, tables: Tables) -> Table:
     """The two blood pressures of one moment in one row, under the systolic one's key; every other row as it is."""
     frame = tables["observation"]
     code, moment = pl.col("code"), ["encounter_id", "at"]
@@ -302,14 +290,21 @@ def _pressure_joined(tables: Tables) -> Table:
     return frame.filter(code != DIASTOLIC).join(high, on="observation_id", how="left", maintain_order="left")
 
 
-TYPES: dict[str, tuple[str, Callable[[Schema], Any], Callable[[Tables], Table]]] = {
-    "Organization": ("organization", _organization, _table("organization")),
-    "Practitioner": ("practitioner", _practitioner, _table("practitioner")),
-    "Patient": ("patient", _patient, _table("patient")),
-    "Encounter": ("encounter", _encounter, _table("encounter")),
-    "Condition": ("condition", _condition, _found_or_listed),
-    "Observation": ("observation", _observation, _pressure_joined),
-    "MedicationRequest": ("medication_request", _medication_request, _with_requester),
-    "Immunization": ("immunization", _immunization, _table("immunization")),
+TYPES: dict[str, Shape] = {
+    "Organization": Shape(("organization",), _organization, table("organization")),
+    "Practitioner": Shape(("practitioner",), _practitioner, table("practitioner")),
+    **administrative.REFERENCE,
+    "Patient": Shape(("patient",), _patient, table("patient")),
+    **administrative.OF_PATIENTS,
+    "Encounter": Shape(("encounter",), _encounter, table("encounter")),
+    "Condition": Shape(("condition",), _condition, table("condition")),
+    "Observation": Shape(("observation",), _observation, _pressure_joined),
+    "MedicationRequest": Shape(("medication_request", "encounter"), _medication_request, _with_requester),
+    "Immunization": Shape(("immunization",), _immunization, table("immunization")),
+    **documents.TYPES,
+    **administrative.OF_CLAIMS,
 }
-"""Resource type: its table, its template (or templates with the rows that take each), and the frame that they read."""
+"""Resource types, each after those that it refers to."""
+
+REFERENCE = ("Organization", "Practitioner", *administrative.REFERENCE)
+"""Those that are the same for every patient."""

@@ -11,7 +11,7 @@ import polars as pl
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
 from ....core.tables import ROW, Table, rows
-from ..readings import FAN, Spans, sampled
+from ..readings import FAN, Spans, sampled, union
 from .spans import Place, Readings
 
 SECOND = 1_000_000
@@ -66,6 +66,7 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
             "started_at"
         )
         before = list(up.select("started_at", "ended_at").iter_rows())
+        worn = event.filter(pl.col("device_id") == device, pl.col("state").cast(pl.String) == "degraded")
         after: list[tuple[int, int]] = []
         who: list[Down] = []
         for row, u0, u1 in up.select(ROW, "started_at", "ended_at").iter_rows():
@@ -88,7 +89,8 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
                 added.append((down.instance, device, t1, until, "up", "running"))
                 after.append((t1, until))
                 who.append(down)
-        lost += _lost(scene, readings, device, before, after, who)
+        awake = union([*after, *worn.select("started_at", "ended_at").iter_rows()])
+        lost += _lost(scene, readings, device, before, awake, who)
     if not added:
         return []
     columns = ("instance", "device_id", "started_at", "ended_at", "state", "cause")

@@ -18,8 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.stream import F64
+from ..climate import HOUR
 from ..readings import I64
-from ..signals import HOUR, autoregression
+from ..terms import autoregression
 
 
 @dataclass(frozen=True)

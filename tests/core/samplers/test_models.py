@@ -108,9 +108,9 @@ REFUSED = {
     "a folder": (lambda f: fit(f), "cannot be read: Is a directory"),
     "no rows": (lambda f: fit(written(f, b"a,b\n")), "t.csv: has no rows"),
     "empty file": (lambda f: fit(written(f, b"")), "neither CSV nor Parquet"),
-    "broken parquet": (lambda f: fit(written(f, b"PAR1xx")), "neither CSV nor Parquet"),
-    "not text": (lambda f: fit(written(f, b"a,b\n\xff\xfe,1\n")), "neither CSV nor Parquet"),
-    "ragged": (lambda f: fit(written(f, b"a,b\n1,2,3\n")), "neither CSV nor Parquet"),
+    "broken parquet": (lambda f: fit(written(f, b"PAR1xx")), "t.csv: cannot be read"),
+    "not text": (lambda f: fit(written(f, b"a,b\n\xff\xfe,1\n")), "byte 0xff in line 2"),
+    "ragged": (lambda f: fit(written(f, b"a,b\n1,2,3\n")), "line 2 has 3 fields, the header has 2"),
     "no table": (lambda _: fit([1, 2]), "a table is a DataFrame or the path of a file, not list"),
     "two columns of one name": (lambda _: fit(pd.DataFrame([[1, 2]], columns=["a", "a"])), "more than one column 'a'"),
     "mixed column": (lambda _: fit(pd.DataFrame({"a": [1, "x"]})), "column 'a': cannot be read as one type"),
@@ -122,7 +122,7 @@ REFUSED = {
     "rows": (lambda _: fit(TABLE).sample(-1), "number of rows is -1"),
     "seed": (lambda _: fit(TABLE).sample(1, seed=-1), "seed is -1"),
     "no model": (lambda f: load_model(f / "no.model"), "no.model: cannot be read: No such file"),
-    "no place": (lambda f: save_model(fit(TABLE), f / "no" / "m.model"), "m.model: cannot be written: No such file"),
+    "no place": (lambda f: save_model(fit(TABLE), f / "no" / "m.model"), "m.model: cannot be written: there is no folder"),
 }  # fmt: skip
 
 

@@ -11,14 +11,19 @@ from populace.core.plan import make_plan
 from populace.core.scenario import ScenarioRequest
 from populace.core.spec import Spec
 
+OFFICES = {k: float(k == "office") for k in ("office", "school", "home", "works", "plant", "farm", "depot", "street")}
 SETTINGS = {
-    # a short window of a fleet that fails often enough to see it
+    # offices with three kinds of device, which sample seldom and fail often enough to see it in a short window
+    "site.kind": OFFICES,
+    "device.profiles": "room-climate,energy-meter,pump-vibration",
+    "profile.interval": 4.0,
+    "profile.life": 0.002,
     "watchdog.hours": 20.0,
-    "failure.hours": {"room-climate": 60.0, "energy-meter": 60.0, "pump-vibration": 60.0},
     "repair.response_hours": 4.0,
     "gateway.days_between_outages": 1.0,
     "gateway.outage_minutes": 30.0,
-    "device.interval_us": {"room-climate": 60_000_000, "energy-meter": 30_000_000, "pump-vibration": 60_000_000},
+    "gateway.messages_per_second": 5,
+    "power.days_between_cuts": 2.0,
 }
 
 

@@ -81,13 +81,23 @@ def test_an_arrival_through_a_cut_is_named(plain: Dataset):
 def test_a_late_arrival_without_an_outage_is_named(plain: Dataset):
     """Forget an outage: what it delayed and no other outage explains is then late for no reason."""
     outages = plain.frames["gateway_event"]
-    longest = outages.sort(pl.col("ended_at") - pl.col("started_at")).row(-1, named=True)
+    other = outages.join(outages, on="gateway_id", suffix="_other").filter(
+        (pl.col("gateway_event_id") != pl.col("gateway_event_id_other"))
+        & (pl.col("started_at") < pl.col("ended_at_other") + dt.timedelta(hours=1))
+        & (pl.col("ended_at") > pl.col("started_at_other") - dt.timedelta(hours=1))
+    )
+    alone = outages.join(other, on="gateway_event_id", how="anti")
+    longest = alone.sort(pl.col("ended_at") - pl.col("started_at")).row(-1, named=True)
     frame = outages.filter(pl.col("gateway_event_id") != longest["gateway_event_id"])
-    gateway = plain.frames["channel"].join(plain.frames["device"], on="device_id").select("channel_id", "gateway_id")
+    gateway = (
+        plain.frames["channel"]
+        .join(plain.frames["device"], on="device_id")
+        .select("channel_id", "gateway_id", "interval_us")
+    )
     mine = plain.frames["reading"].join(gateway, on="channel_id").filter(gateway_id=longest["gateway_id"])
     held = mine.filter(
         pl.col("observed_at").is_between(longest["started_at"], longest["ended_at"] - 60 * SECOND)
-        & (pl.col("received_at") - pl.col("observed_at") > 60 * SECOND)
+        & ((pl.col("received_at") - pl.col("observed_at")).dt.total_microseconds() > pl.col("interval_us"))
     )
     named = {key for check, _, key in found(plain, "gateway_event", frame) if check == "arrivals-explained"}
     assert named

@@ -17,8 +17,11 @@ from populace.core.scenario import Edit, Role, Scenario, ScenarioRequest, Scene
 from populace.core.spec import Spec
 from populace.core.tables import ROW
 from populace.domains.iot import DOMAIN
-from populace.domains.iot.readings import delay, sampled
+from populace.domains.iot.population import sites
+from populace.domains.iot.readings import AWAKE, delay, sampled
 from populace.domains.iot.simulation import events
+
+from .conftest import OFFICES
 
 FAN = 100_000_000
 
@@ -38,7 +41,12 @@ def test_the_event_log_explains_every_gap(plain: Dataset):
         states.setdefault(event["device_id"], []).append(event)
     expected: set[int] = set()
     for channel in rows(plain.frames["channel"]):
-        up = [(e["started_at"], e["ended_at"]) for e in states[channel["device_id"]] if e["state"] == "up"]
+        up: list[list[int]] = []
+        for e in states[channel["device_id"]]:
+            if e["state"] in AWAKE and up and up[-1][1] == e["started_at"]:
+                up[-1][1] = e["ended_at"]
+            elif e["state"] in AWAKE:
+                up.append([e["started_at"], e["ended_at"]])
         index, at = 0, channel["first_sample_at"]
         while at < window.end:
             if any(t0 <= at and at + channel["jitter_us"] < t1 for t0, t1 in up):
@@ -46,6 +54,109 @@ def test_the_event_log_explains_every_gap(plain: Dataset):
             index, at = index + 1, at + channel["interval_us"]
     assert set(plain.frames["reading"]["reading_id"]) == expected
     assert plain.frames["device_event"].filter(pl.col("state") != "up").height > 20, "or this proves nothing"
+
+
+def test_the_log_explains_every_gap_reboot_and_late_arrival():
+    """Of a fleet of every kind: each pause between two readings of a device holds a state in which it does not sample, each restart is
+    one pause, and what came late was sampled while its gateway was cut off or waited behind what was."""
+    settings = {"profile.life": 0.02, "watchdog.hours": 30.0, "power.days_between_cuts": 2.0}
+    data = generate(make_plan(Spec("iot", size=60, end="2025-03-06", seed=8, settings=settings)))
+    states = data.frames["device_event"]
+    assert set(states["state"]) >= {"up", "degraded", "asleep", "off", "restart", "failed", "repair"}
+    channel = data.frames["channel"].filter(pl.col("channel_id") % 8 == 0)
+    reading = data.frames["reading"].join(channel.select("channel_id", "device_id", "interval_us"), on="channel_id")
+    reading = micros(reading.sort("reading_id")).with_columns(index=pl.col("reading_id") % FAN)
+    last = reading.with_columns(
+        before=pl.col("index").shift().over("channel_id"), since=pl.col("observed_at").shift().over("channel_id")
+    )
+    asleep: dict[int, list[tuple[int, int]]] = {}
+    for event in rows(states.filter(~pl.col("state").cast(pl.String).is_in(AWAKE))):
+        asleep.setdefault(event["device_id"], []).append((event["started_at"], event["ended_at"]))
+    pauses = last.filter(pl.col("index") - pl.col("before") > 1)
+    for row in pauses.iter_rows(named=True):
+        mine = asleep[row["device_id"]]
+        assert any(a < row["observed_at"] and b > row["since"] for a, b in mine), row
+    assert pauses.height > 20
+
+    gateway = dict(data.frames["device"].select("device_id", "gateway_id").iter_rows())
+    cut: dict[int, list[tuple[int, int]]] = {}
+    for event in rows(data.frames["gateway_event"]):
+        cut.setdefault(event["gateway_id"], []).append((event["started_at"], event["ended_at"]))
+    late = reading.filter(pl.col("quality") == "late")
+    for device, observed, received in late.select("device_id", "observed_at", "received_at").iter_rows():
+        assert any(a <= received and b > observed for a, b in cut[gateway[device]])
+    assert late.height > 20
+    prompt = reading.filter(pl.col("quality") != "late")
+    assert (prompt["received_at"] - prompt["observed_at"] <= prompt["interval_us"] // 2).all()
+
+
+def test_new_firmware_comes_in_waves():
+    """With a release every few days, devices restart for updates, and run on the new version from then on."""
+    settings = {"firmware.months": 0.1, "rollout.wave_hours": 6.0, "device.profiles": "room-climate,energy-meter"}
+    data = generate(make_plan(Spec("iot", size=60, end="2025-03-13", seed=8, settings=settings))).frames
+    event = data["device_event"].sort("device_id", "started_at")
+    updates = event.filter((pl.col("state") == "restart") & (pl.col("cause") == "update"))
+    assert updates.height > 20
+    first = updates.filter(firmware=updates.sort("started_at")["firmware"][0]).sort("started_at")
+    hours = (first["started_at"] - first["started_at"][0]).dt.total_seconds() / 3600
+    assert hours[-1] <= 24, "four waves of six hours"
+    # half of the fleet comes in the last wave, a quarter in each of the two before
+    assert hours.median() > 9
+    assert (hours < 6).sum() < 0.4 * first.height
+    changes = event.filter(pl.col("firmware") != pl.col("firmware").shift().over("device_id"))
+    assert (changes["cause"] == "update").all()
+    start = event.group_by("device_id", maintain_order=True).first().join(data["device"], on="device_id")
+    assert (
+        start.filter(pl.col("cause") != "update").select((pl.col("firmware") == pl.col("firmware_right")).all()).item()
+    )
+
+
+def test_the_mains_are_a_cause_that_a_site_shares():
+    settings = {"site.kind": OFFICES, "power.days_between_cuts": 1.0, "device.profiles": "energy-meter,room-climate"}
+    data = generate(make_plan(Spec("iot", size=20, end="2025-03-08", seed=3, settings=settings))).frames
+    device = data["device"].select("device_id", "site_id", "profile")
+    off = data["device_event"].filter(state="off").join(device, on="device_id")
+    assert set(off["profile"]) == {"energy-meter"}, "room sensors have batteries"
+    cut = data["gateway_event"].filter(cause="power").join(data["gateway"], on="gateway_id")
+    for row in off.iter_rows(named=True):
+        same = cut.filter((pl.col("site_id") == row["site_id"]) & (pl.col("ended_at") == row["ended_at"]))
+        assert same.height, "its gateway was cut off until the same moment"
+    assert off.height > 5
+
+
+def test_a_battery_falls_evenly_and_is_full_when_changed_or_charged():
+    settings = {"device.profiles": "wearable,room-climate", "profile.life": 0.02}
+    data = generate(make_plan(Spec("iot", size=20, end="2025-03-08", seed=3, settings=settings))).frames
+    event = data["device_event"].sort("device_id", "started_at")
+    after = event.filter(pl.col("cause").shift().over("device_id") == "charging")
+    assert after.height > 5
+    assert (after["charge_start"] > 99.99).all()
+    level = data["reading"].join(data["channel"].filter(kind="charge"), on="channel_id").sort("reading_id")
+    span = event.select("device_id", "started_at", "ended_at", "charge_start", "charge_end")
+    inside = level.join_asof(
+        span.sort("started_at"), left_on="observed_at", right_on="started_at", by="device_id", check_sortedness=False
+    )
+    inside = inside.filter(pl.col("observed_at") < pl.col("ended_at"))
+    assert (inside["value"] >= inside["charge_end"] - 0.6).all()
+    assert (inside["value"] <= inside["charge_start"] + 0.6).all()
+
+
+def test_a_worn_bearing_shakes_until_it_is_replaced():
+    settings = {"device.profiles": "pump-vibration", "profile.life": 0.001}
+    data = generate(make_plan(Spec("iot", size=20, end="2025-03-10", seed=3, settings=settings))).frames
+    event = data["device_event"].sort("started_at")
+    assert (event.filter(state="degraded")["wear_start"] >= 0.68).all()
+    shake = data["channel"].filter(signal="vibration-velocity").select("channel_id", "device_id")
+    level = data["reading"].join(shake, on="channel_id").sort("observed_at")
+    inside = level.join_asof(
+        event, left_on="observed_at", right_on="started_at", by="device_id", check_sortedness=False
+    )
+    worn, sound = inside.filter(wear_end=1.0), inside.filter(pl.col("wear_end") < 0.3)
+    assert worn["value"].max() > 6.5  # type: ignore[operator]
+    assert sound["value"].max() < 1.4  # type: ignore[operator]
+    repaired = event.filter(pl.col("state").shift().over("device_id") == "repair")
+    assert repaired.height > 5
+    assert (repaired["wear_start"] == 0).all()
 
 
 def test_sampled_points_are_those_that_brute_force_finds():
@@ -79,12 +190,13 @@ def test_a_crew_is_at_one_place_at_a_time(plain: Dataset):
         assert (mine["started_at"][1:] >= mine["ended_at"][:-1]).all()
 
 
-def test_arrivals_follow_from_outages(make: Callable[..., Dataset], plain: Dataset, played: dict[str, Dataset]):
+def test_arrivals_follow_from_outages(make: Callable[..., Dataset]):
     """The same fleet behind gateways that are never cut off says when each reading would arrive."""
-    never = make(settings={"gateway.days_between_outages": 100_000.0}).frames
+    mains = {"power.days_between_cuts": 1e5}
+    never = make(settings={**mains, "gateway.days_between_outages": 1e5}).frames
     assert never["gateway_event"].is_empty()
     at_once = dict(micros(never["reading"]).select("reading_id", "received_at").iter_rows())
-    for data in (plain, played["gateway-outage"]):
+    for data in (make(settings=mains), make("gateway-outage", count=2, settings=mains)):
         speed = dict(data.frames["gateway"].select("gateway_id", "backfill_speed").iter_rows())
         gateway = dict(data.frames["device"].select("device_id", "gateway_id").iter_rows())
         device = dict(data.frames["channel"].select("channel_id", "device_id").iter_rows())
@@ -129,18 +241,21 @@ def test_delay_by_hand(outages: list[tuple[int, int]], expected: list[int]):
 def test_availability_is_mtbf_over_mtbf_and_mttr(hours: float):
     """A crew for each device, so nobody waits for another's repair; exponential lives, a thousand of them or more."""
     settings = {
-        "failure.hours": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), hours),
-        "failure.shape": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), 1.0),
-        "battery.profiles": dict.fromkeys(("room-climate", "energy-meter", "pump-vibration"), 0),
+        "device.profiles": "energy-meter",
+        "profile.life": hours / 1_510_000.0,
         "watchdog.hours": 1e7,
+        "power.days_between_cuts": 1e5,
+        "device.age_days": 10_000,
+        "device.growth": 0.001,
         "repair.crews": 10,
     }
     plan = make_plan(Spec("iot", size=100, start="2024-01-01", end="2026-01-01", settings=settings), DOMAIN)
     up = down = failures = 0
     for index in range(plan.blocks):
         block = plan.block(index)
-        gateways = {"gateway": pl.DataFrame(schema={"gateway_id": pl.Int64, "site_id": pl.Int64})}
-        event = events(block, gateways)["device_event"]
+        gateways = pl.DataFrame(schema={"gateway_id": pl.Int64, "site_id": pl.Int64})
+        event = events(block, {**sites(block, {}), "gateway": gateways})["device_event"]
+        event = event.filter(pl.col("state").is_in(["up", "failed", "repair"]))
         length = event.select(pl.col("ended_at") - pl.col("started_at")).to_series()
         up += length.filter(event["state"] == "up").sum()
         down += length.filter(event["state"] != "up").sum()
@@ -207,6 +322,11 @@ def test_each_gateway_has_a_device_behind_it():
 
 
 def test_more_samples_than_can_be_numbered_are_refused():
-    settings = {"device.interval_us": {"room-climate": 1000, "energy-meter": 10_000_000, "pump-vibration": 10_000_000}}
-    with pytest.raises(UserError, match=r"device\.interval_us is 1000: 1,209,600,001 samples"):
+    settings = {"device.profiles": "energy-meter", "profile.interval": 0.0001}
+    with pytest.raises(UserError, match=r"profile\.interval is 0\.0001: 1,209,600,001 samples"):
         generate(make_plan(Spec("iot", size=1, settings=settings)))
+
+
+def test_an_unknown_profile_is_refused_with_the_nearest_name():
+    with pytest.raises(UserError, match=r"unknown profile 'energy-metre'. Did you mean 'energy-meter'\?"):
+        generate(make_plan(Spec("iot", size=1, settings={"device.profiles": "energy-metre"})))

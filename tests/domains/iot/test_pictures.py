@@ -22,5 +22,5 @@ def test_charts_are_svg_and_the_same_each_time(make: Callable[..., Dataset]):
 
 def test_without_faults_and_outages_there_is_only_the_fleet_to_show(make: Callable[..., Dataset]):
     assert DOMAIN.pictures
-    frames = make(settings={"gateway.days_between_outages": 100_000.0}).frames
+    frames = make(settings={"gateway.days_between_outages": 1e5, "power.days_between_cuts": 1e5}).frames
     assert [p.title for p in DOMAIN.pictures(frames)] == ["Availability of the fleet"]

@@ -12,13 +12,16 @@ from populace.core.dataset import generate
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
 
+from .conftest import OFFICES
+
+ROOMS = {"site.kind": OFFICES, "device.profiles": "room-climate"}
 ROOM = {"air-temperature": "temperature", "relative-humidity": "humidity", "carbon-dioxide": "co2"}
 
 
 @pytest.fixture(scope="module")
 def rooms() -> dict[str, list[pl.DataFrame]]:
     """The week's readings of each room, by signal, with the hour of the working week."""
-    frames = generate(make_plan(Spec("iot", size=60, end="2025-03-08", seed=2))).frames
+    frames = generate(make_plan(Spec("iot", size=60, end="2025-03-08", seed=2, settings=ROOMS))).frames
     channel = frames["channel"].filter(pl.col("signal").cast(pl.String).is_in(list(ROOM)))
     local = (pl.col("observed_at") + pl.duration(hours=1)).dt
     reading = frames["reading"].join(channel.select("channel_id", "signal"), on="channel_id")

@@ -1,18 +1,47 @@
-"""The series have the statistics that the priors state."""
+"""The terms of which profiles compose signals have the statistics that they state."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
 from populace.core.stream import Stream
 from populace.domains.iot import DOMAIN
-from populace.domains.iot.signals import HOUR, autoregression, climate, quantise, series
+from populace.domains.iot.climate import HOUR, Climate, climate
+from populace.domains.iot.profiles import Channel
+from populace.domains.iot.signals import _series, quantise
+from populace.domains.iot.terms import Setting, autoregression
 
-SIGNALS = [name.removeprefix("signal.") for name in DOMAIN.priors if name.startswith("signal.")]
 MINUTE = 60_000_000
+SITE = {"site_id": 0, "kind": "office", "utc_offset_minutes": 60, "latitude": 50.0, "longitude": 10.0}
+
+
+def year(days: int = 366) -> Climate:
+    plan = make_plan(
+        Spec("iot", size=10, start="2024-01-01", end=f"{2024 + days // 366}-01-{1 + days % 366:02}"), DOMAIN
+    )
+    return climate(plan.block(0), SITE)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Climate:
+    return year()
+
+
+def made(
+    shared: Climate, *model: dict, interval: int = 5 * MINUTE, count: int = 100_000, seed: int = 3, **known: NDArray
+) -> NDArray:
+    """The values of a channel with this model, of a device whose channels made before are `known`."""
+    setting = Setting(int(shared.hours[0]), interval, count, shared, Stream.root(seed).generator(), dict(known))
+    channel = Channel("x", "", "1", "gauge", 0, 1, 1, None, None, None, model, "")
+    return _series(channel, setting)
+
+
+def times(shared: Climate, interval: int = 5 * MINUTE, count: int = 100_000) -> NDArray:
+    return int(shared.hours[0]) + interval * np.arange(count)
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.95])
@@ -34,38 +63,147 @@ def test_noise_is_stationary_from_its_first_value():
     assert abs(np.corrcoef(first, second)[0, 1] - 0.9) < 0.02
 
 
-@pytest.mark.parametrize("signal", SIGNALS)
-def test_level_wave_and_occupancy_are_as_in_the_priors(signal: str):
-    """A regression of a year of readings on the hour's wave, the occupancy and the weather finds the prior's coefficients."""
-    plan = make_plan(Spec("iot", size=10, start="2024-01-01", end="2025-01-01"), DOMAIN)
-    block, prior = plan.block(0), plan.priors(f"signal.{signal}")
-    shared = climate(block, 0, 60)
-    interval = 5 * MINUTE
-    n = (plan.window.end - plan.window.start) // interval
-    at = plan.window.start + interval * np.arange(n)
-    values = series(plan.priors, signal, Stream.root(3).child(signal), shared, plan.window.start, interval, n)
-    hour = ((at + 60 * MINUTE) % (24 * HOUR)) / HOUR
-    wave = np.cos(2 * np.pi * (hour - plan.priors("weather.peak_hour")) / 24)
-    occupancy = np.interp(at, shared.hours, shared.occupancy)
-    weather = np.interp(at, shared.hours, shared.weather)
-    columns = np.column_stack([np.ones(n), wave, occupancy, weather])
-    found, *_ = np.linalg.lstsq(columns, values, rcond=None)
-    # an AR(1) series of memory m has n * interval / (2 m) independent values
-    independent = n / max(1.0, 2 * prior["memory"] / (interval / 1e6))
-    place = Stream.root(3).child(signal).generator().standard_normal(2)[1]
-    response = np.exp(prior["vary"] * place - prior["vary"] ** 2 / 2)
-    error = 5 * prior["noise"] / np.sqrt(independent) / columns.std(axis=0)[1:] + prior["resolution"]
-    assert (np.abs(found[1:] - [prior["daily"], prior["occupancy"] * response, prior["weather"]]) < error).all()
-    assert abs(found[0] - prior["mean"]) < 4 * prior["spread"] + error.max()
+def test_smooth_terms_add_up(shared: Climate):
+    """A regression of a year on the hour's wave, people, weather, weekends and seasons finds each coefficient."""
+    x = made(
+        shared,
+        {"term": "level", "value": 20.0},
+        {"term": "day", "amplitude": 0.5, "peak": 15.0},
+        {"term": "week", "weekend": -2.0},
+        {"term": "year", "amplitude": 8.0, "peak": 196},
+        {"term": "occupancy", "gain": 1.5},
+        {"term": "weather", "gain": 0.7, "of": "temperature"},
+    )
+    at = times(shared)
+    hour, day = ((at + HOUR) % (24 * HOUR)) / HOUR, (at + HOUR) // (24 * HOUR)
+    columns = np.column_stack(
+        [
+            np.ones(len(at)),
+            np.cos(2 * np.pi * (hour - 15) / 24),
+            (day + 3) % 7 >= 5,
+            np.cos(2 * np.pi * (at / (24 * HOUR) - 196) / 365.2425),
+            shared.driver("occupancy", at),
+            shared.driver("temperature", at),
+        ]
+    )
+    found, *_ = np.linalg.lstsq(columns, x, rcond=None)
+    assert found == pytest.approx([20.0, 0.5, -2.0, 8.0, 1.5, 0.7], abs=0.01)
+
+
+def test_two_channels_of_a_site_share_its_weather(shared: Climate):
+    model = ({"term": "weather", "gain": 1.0, "of": "wind"}, {"term": "ar", "sigma": 0.1, "memory": 600.0})
+    a, b = (made(shared, *model, seed=s) for s in (1, 2))
+    assert np.corrcoef(a, b)[0, 1] > 0.95
+    assert not np.array_equal(a, b)
+
+
+def test_the_wind_has_the_moments_of_its_weibull_law(shared: Climate):
+    from scipy.stats import weibull_min
+
+    x = made(shared, {"term": "wind", "scale": 4.55, "shape": 1.7})
+    law = weibull_min(1.7, scale=4.55)
+    # a year holds some 270 spans of the wind's memory of 16 hours, twice over
+    assert abs(x.mean() - law.mean()) < 4 * law.std() / np.sqrt(270)
+    assert x.min() >= 0
+
+
+def test_a_walk_spreads_as_the_root_of_time(shared: Climate):
+    ends = [made(shared, {"term": "walk", "sigma": 2.0}, count=49, interval=5 * MINUTE, seed=k)[-1] for k in range(800)]
+    # four hours and five minutes, of steps of five minutes
+    assert np.std(ends) == pytest.approx(2.0 * np.sqrt(49 / 12), rel=0.1)
+
+
+def test_a_response_reaches_63_per_cent_in_its_time_constant(shared: Climate):
+    step = np.where(np.arange(2000) < 1000, 10.0, 30.0)
+    x = made(
+        shared,
+        {"term": "response", "of": "asked", "seconds": 3600.0, "gain": 1.0},
+        count=2000,
+        interval=MINUTE,
+        asked=step,
+    )
+    assert x[999] == pytest.approx(10.0)
+    assert x[999 + 60] == pytest.approx(30 - 20 / np.e, abs=0.2)
+    assert x[-1] == pytest.approx(30.0, abs=1e-3)
+
+
+def test_an_integral_is_the_area_and_rolls_over(shared: Climate):
+    power = np.full(1000, 7200.0)
+    model = ({"term": "integral", "of": "power", "gain": 1 / 3.6e6}, {"term": "roll", "over": 5.0})
+    x = made(shared, *model, count=1000, interval=MINUTE, power=power)
+    assert x[10] == pytest.approx(10 * 60 * 7200 / 3.6e6)
+    assert x.max() < 5.0
+    assert (np.diff(x) < 0).sum() == int(999 * 60 * 7200 / 3.6e6 / 5)
+
+
+def test_a_curve_a_product_and_a_quotient_are_what_they_say(shared: Climate):
+    a, b = np.linspace(0, 30, 400), np.linspace(1, 5, 400)
+    known = {"count": 400, "interval": MINUTE}
+    curve = made(shared, {"term": "curve", "of": "a", "x": [0.0, 10.0, 20.0], "y": [0.0, 5.0, 1.0]}, a=a, **known)
+    assert curve == pytest.approx(np.interp(a, [0, 10, 20], [0, 5, 1]))
+    assert made(shared, {"term": "product", "of": ["a", "b"], "gain": 2.0}, a=a, b=b, **known) == pytest.approx(
+        2 * a * b
+    )
+    assert made(shared, {"term": "quotient", "of": ["a", "b"], "gain": 1.0}, a=a, b=b, **known) == pytest.approx(a / b)
+
+
+def test_events_are_poisson_at_their_rate(shared: Climate):
+    model = ({"term": "level", "value": 0.02}, {"term": "count"})
+    x = made(shared, *model, count=50_000, interval=MINUTE)
+    assert x.mean() == pytest.approx(1.2, abs=5 * np.sqrt(1.2 / 50_000))
+    assert x.var() == pytest.approx(1.2, rel=0.05)
+    total = made(shared, model[0], {"term": "count", "total": True}, count=50_000, interval=MINUTE)
+    assert (np.diff(total) >= 0).all()
+
+
+def test_a_toggle_is_on_for_the_share_that_its_means_say(shared: Climate):
+    x = made(shared, {"term": "toggle", "on": 1200.0, "off": 3600.0, "gain": 1.0}, count=200_000, interval=MINUTE)
+    assert set(np.unique(x)) == {0.0, 1.0}
+    turns = (np.diff(x) != 0).sum() / 2
+    assert x.mean() == pytest.approx(0.25, abs=4 * 0.25 / np.sqrt(turns))
+    # spans shorter than a sample go unseen, so the mean of those seen is longer
+    assert 1200 < x.sum() * 60 / turns < 1300
+
+
+def test_people_come_only_where_there_are_people(shared: Climate):
+    x = made(shared, {"term": "toggle", "on": 3000.0, "off": 600.0, "gain": 1.0, "of": "occupancy"})
+    at = times(shared)
+    hour, day = ((at + HOUR) % (24 * HOUR)) // HOUR, (at + HOUR) // (24 * HOUR)
+    work = ((day + 3) % 7 < 5) & (hour >= 9) & (hour < 12)
+    assert x[work].mean() > 0.6
+    assert x[(day + 3) % 7 == 6].mean() < 0.02
+
+
+def test_the_dew_point_is_the_temperature_of_saturated_air(shared: Climate):
+    t, damp = np.array([20.0, 20.0, 0.0]), np.array([100.0, 50.0, 80.0])
+    x = made(shared, {"term": "dew-point", "of": ["t", "damp"]}, count=3, t=t, damp=damp)
+    assert x[0] == pytest.approx(20.0)
+    # the WMO's tables give 9.3 Cel at 20 Cel and 50 %
+    assert x[1] == pytest.approx(9.3, abs=0.05)
+    assert (x <= t).all()
+
+
+def test_the_sun_is_where_it_should_be(shared: Climate):
+    """Noon at 50 N on the solstices, and the day's length at the equinox."""
+    day = 24 * HOUR
+    noon = int(shared.hours[0]) + 12 * HOUR - round(10 / 360 * day)
+    assert shared.elevation(np.array([noon + 171 * day]))[0] == pytest.approx(90 - 50 + 23.44, abs=0.3)
+    assert shared.elevation(np.array([noon + 354 * day]))[0] == pytest.approx(90 - 50 - 23.44, abs=0.3)
+    minutes = int(shared.hours[0]) + 79 * day + MINUTE * np.arange(1440)
+    assert (shared.elevation(minutes) > 0).sum() == pytest.approx(720, abs=10)
+    assert shared.irradiance(minutes).max() < 1098 * np.sin(np.deg2rad(41))
+    assert shared.irradiance(minutes[:180]).max() < 1e-3
 
 
 def test_occupancy_follows_the_local_clock():
     plan = make_plan(Spec("iot", size=10), DOMAIN)
-    shared = climate(plan.block(0), 0, 60)
-    monday = shared.occupancy[:24]
+    people = climate(plan.block(0), SITE).drivers["occupancy"]
+    monday = people[:24]
     assert monday[3] == 0.0, "four in the morning, at UTC+1"
-    assert monday[9] > 0.6, "ten in the morning"
-    assert shared.occupancy[5 * 24 : 7 * 24].max() < 0.2, "the weekend"
+    assert monday[9] > 0.5, "ten in the morning"
+    assert people[5 * 24 : 7 * 24].max() < 0.8, "the weekend"
+    home = climate(plan.block(0), {**SITE, "kind": "home"}).drivers["occupancy"]
+    assert home[2] > 0.5, "three in the morning, at home"
 
 
 def test_quantised_values_are_the_nearest_decimals():

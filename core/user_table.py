@@ -1,0 +1,123 @@
+"""A table that a user hands in: a frame, or a file read as it is, with what is wrong with it said in one line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .errors import UserError
+from .tables import Table
+
+SEPARATORS = ",;\t|"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_table(data: Any) -> Table:
+    """A polars frame from a polars or pandas DataFrame, or the path of a CSV (also compressed) or Parquet file.
+
+    A CSV may be separated by commas, semicolons, tabs or bars, and be UTF-8 or UTF-16. Raises UserError for anything else, for columns of
+    the same name, for lines of another length than the header, and for a file without rows.
+    """
+    if isinstance(data, pl.DataFrame):
+        return data
+    if isinstance(data, pl.LazyFrame):
+        return data.collect()
+    if not isinstance(data, (str, os.PathLike)):
+        return _from_pandas(data)
+    path = Path(data)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise UserError(f"table {path}: cannot be read: {error.strerror}") from None
+    try:
+        table = pl.read_parquet(path) if start == _PARQUET else _read_csv(path, start)
+    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+        raise UserError(f"table {path}: {_fault(path, start, error)}") from None
+    if not table.height:
+        raise UserError(f"table {path}: has no rows")
+    return table
+
+
+def _read_csv(path: Path, start: bytes) -> Table:
+    source: Path | io.BytesIO = path
+    if start[:2] in _UTF16:
+        source = io.BytesIO(path.read_text("utf-16").encode())
+    # no line holds this separator, so each is one field: the first lines as they are, whatever the compression
+    lines = pl.read_csv(
+        source,
+        has_header=False,
+        separator="\x01",
+        quote_char=None,
+        infer_schema=False,
+        n_rows=50,
+        truncate_ragged_lines=True,
+    ).to_series()
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    separator = _separator(lines[0] or "")
+    _refuse_doubles(path, next(csv.reader([lines[0] or ""], delimiter=separator)))
+    decimal = rf"(^|{re.escape(separator)})-?\d+,\d+({re.escape(separator)}|$)"
+    comma = separator != "," and bool(lines[1:].str.contains(decimal).any())
+    # the whole file decides a column's type: the first rows of real tables mislead
+    return pl.read_csv(source, separator=separator, decimal_comma=comma, infer_schema_length=None, try_parse_dates=True)
+
+
+def _separator(header: str) -> str:
+    """The separator that the header has most of, outside quotes; a comma where there is none."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=lambda s: (bare.count(s), -SEPARATORS.index(s)))
+
+
+def _refuse_doubles(path: Path, names: list[str]) -> None:
+    for name in names:
+        if name and names.count(name) > 1:
+            raise UserError(f"table {path}: has more than one column '{name}'")
+
+
+def _fault(path: Path, start: bytes, error: Exception) -> str:
+    """What is wrong with the file, with the line where it can be found."""
+    said = str(error).splitlines()[0]
+    if start == _PARQUET or start[:2] in _UTF16:
+        return f"cannot be read: {said}"
+    with gzip.open(path, "rb") if start[:2] == _GZIP else path.open("rb") as file:
+        try:
+            content = file.read()
+        except (OSError, EOFError) as broken:
+            return f"cannot be read: {broken}"
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as bad:
+        line = content.count(b"\n", 0, bad.start) + 1
+        return f"is not UTF-8 text: byte 0x{content[bad.start]:02x} in line {line}. Save it as UTF-8"
+    rows = csv.reader(io.StringIO(text), delimiter=_separator(text.partition("\n")[0]))
+    header = next(rows, [])
+    for row in rows:
+        if len(row) > len(header):
+            return f"line {rows.line_num} has {len(row)} fields, the header has {len(header)}"
+    return f"is neither CSV nor Parquet that can be read: {said}"
+
+
+def _from_pandas(data: Any) -> Table:
+    import pandas as pd
+
+    if not isinstance(data, pd.DataFrame):
+        raise UserError(f"a table is a DataFrame or the path of a file, not {type(data).__name__}")
+    double = data.columns[data.columns.duplicated()]
+    if len(double):
+        raise UserError(f"the table has more than one column '{double[0]}'")
+    columns = []
+    for name in data.columns:
+        try:
+            columns.append(pl.from_pandas(data[name], nan_to_null=True).alias(str(name)))
+        except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise UserError(f"column '{name}': cannot be read as one type: {error}") from None
+    return pl.DataFrame(columns)

@@ -1,0 +1,239 @@
+"""Places, roles, relatives, insurance and bills as FHIR R4."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ....core.render_json import Pick
+from ....core.schema import Schema
+from ....core.tables import Table, Tables
+from .parts import Shape, Template, address, concept, opening, reference, telecom, term
+
+MOTHER, SPOUSE = 0, 1
+INSURERS = ("private", "medicaid", "medicare")
+
+
+def _location(schema: Schema) -> Template:
+    kinds = {
+        "hospital": term("v3-RoleCode", "HOSP", "Hospital"),
+        "clinic": term("v3-RoleCode", "OF", "Outpatient facility"),
+        "urgent": term("v3-RoleCode", "OF", "Outpatient facility"),
+    }
+    return {
+        **opening("Location", "us-core-location"),
+        "status": "active",
+        "name": pl.col("name"),
+        "type": [Pick(pl.col("kind"), kinds)],
+        "telecom": telecom("work"),
+        "address": address(),
+        "managingOrganization": reference("Organization"),
+    }
+
+
+def _practitioner_role(schema: Schema) -> Template:
+    return {
+        **opening("PractitionerRole", "us-core-practitionerrole"),
+        "active": True,
+        "practitioner": reference("Practitioner"),
+        "organization": reference("Organization"),
+        "code": [term("http://nucc.org/provider-taxonomy", "208D00000X", "General Practice Physician", "Physician")],
+        "specialty": [concept(schema, "specialty", "specialty")],
+        "location": [reference("Location")],
+        "telecom": telecom("work"),
+    }
+
+
+def _with_phone(_: Schema, tables: Tables) -> Table:
+    phone = tables["organization"].select("organization_id", "phone")
+    return tables["practitioner"].join(phone, on="organization_id", how="left", maintain_order="left")
+
+
+def _related_person(schema: Schema) -> Template:
+    kinds = {
+        "mother": term("v3-RoleCode", "MTH", "mother"),
+        "spouse": term("v3-RoleCode", "SPS", "spouse"),
+    }
+    return {
+        **opening("RelatedPerson", "us-core-relatedperson"),
+        "identifier": [{"system": "urn:oid:2.16.840.1.113883.19.5", "value": pl.col("mrn")}],
+        "active": True,
+        "patient": reference("Patient"),
+        "relationship": [Pick(pl.col("relation"), kinds)],
+        "name": [{"use": "official", "family": pl.col("family_name"), "given": [pl.col("given_name")]}],
+        "telecom": telecom("home"),
+        "gender": pl.col("sex"),
+        "birthDate": pl.col("birth_date"),
+        "address": [address()],
+    }
+
+
+def _relatives(_: Schema, tables: Tables) -> Table:
+    """Mothers and spouses who are patients too: each of a couple is the other's."""
+    people = tables["patient"]
+    who = people.select(
+        "mrn",
+        "given_name",
+        "family_name",
+        "phone",
+        "sex",
+        "birth_date",
+        "line",
+        "city",
+        "state",
+        "postal_code",
+        other="patient_id",
+    )
+    wed = people.filter(pl.col("spouse_id").is_not_null()).select("patient_id", "spouse_id")
+    links = pl.concat(
+        [
+            people.select("patient_id", other="mother_id", relation=pl.lit("mother")),
+            wed.select("patient_id", other="spouse_id", relation=pl.lit("spouse")),
+            wed.select(patient_id="spouse_id", other="patient_id", relation=pl.lit("spouse")),
+        ]
+    ).filter(pl.col("other").is_not_null())
+    here = links.join(who, on="other").join(people.select("patient_id"), on="patient_id", how="semi")
+    number = pl.when(pl.col("relation") == "mother").then(MOTHER).otherwise(SPOUSE)
+    return here.with_columns(relation_id=pl.col("patient_id") * 2 + number).sort("relation_id")
+
+
+def _coverage(schema: Schema) -> Template:
+    return {
+        **opening("Coverage", "us-core-coverage"),
+        "identifier": [
+            {
+                "type": term("v2-0203", "MB", "Member Number"),
+                "system": "urn:oid:2.16.840.1.113883.19.7",
+                "value": pl.col("member_number"),
+            }
+        ],
+        "status": Pick(pl.col("running"), {"true": "active", "false": "cancelled"}),
+        "type": concept(schema, "coverage_kind", "kind"),
+        "subscriberId": pl.col("member_number"),
+        "beneficiary": reference("Patient"),
+        "relationship": term("subscriber-relationship", "self", "Self"),
+        "period": {"start": pl.col("start_at"), "end": pl.col("end_at")},
+        "payor": [reference("Organization")],
+    }
+
+
+def _policies(_: Schema, tables: Tables) -> Table:
+    running = pl.when(pl.col("end_at").is_null()).then(pl.lit("true")).otherwise(pl.lit("false"))
+    return tables["coverage"].with_columns(running=running)
+
+
+def _care_team(schema: Schema) -> Template:
+    return {
+        **opening("CareTeam", "us-core-careteam"),
+        "status": Pick(pl.col("alive"), {"true": "active", "false": "inactive"}),
+        "name": "Primary care team",
+        "subject": reference("Patient"),
+        "participant": [
+            {
+                "role": [term("http://snomed.info/sct", "453231000124104", "Primary care provider (occupation)")],
+                "member": reference("Practitioner"),
+                "onBehalfOf": reference("Organization"),
+            },
+            {
+                "role": [term("http://snomed.info/sct", "116154003", "Patient (person)")],
+                "member": reference("Patient"),
+            },
+        ],
+        "managingOrganization": [reference("Organization")],
+    }
+
+
+def _teams(_: Schema, tables: Tables) -> Table:
+    alive = pl.when(pl.col("death_at").is_null()).then(pl.lit("true")).otherwise(pl.lit("false"))
+    return tables["patient"].with_columns(alive=alive)
+
+
+def _money(column: str) -> Template:
+    return {"value": pl.col(column), "currency": "USD"}
+
+
+def _bill(schema: Schema, kind: str) -> Template:
+    """What Claim and ExplanationOfBenefit have in common."""
+    professional = term("claim-type", "professional", "Professional")
+    return {
+        **opening(kind),
+        "status": "active",
+        "type": Pick(
+            pl.col("class"),
+            {
+                "AMB": professional,
+                **dict.fromkeys(("EMER", "IMP"), term("claim-type", "institutional", "Institutional")),
+            },
+        ),
+        "use": "claim",
+        "patient": reference("Patient"),
+        "billablePeriod": {"start": pl.col("start_at"), "end": pl.col("end_at")},
+        "created": pl.col("at"),
+        "provider": reference("Organization"),
+    }
+
+
+def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
+    def of(coverage: Template) -> Template:
+        return {
+            **_bill(schema, "Claim"),
+            "priority": term("processpriority", "normal", "Normal"),
+            "insurance": [{"sequence": 1, "focal": True, "coverage": coverage}],
+            "item": [
+                {
+                    "sequence": 1,
+                    "productOrService": concept(schema, "encounter_type", "type"),
+                    "encounter": [reference("Encounter")],
+                    "net": _money("total"),
+                }
+            ],
+            "total": _money("total"),
+        }
+
+    insured = pl.col("coverage_id").is_not_null()
+    return [(insured, of(reference("Coverage"))), (pl.lit(True), of({"display": "Self pay"}))]
+
+
+def _explanation(schema: Schema) -> Template:
+    return {
+        **_bill(schema, "ExplanationOfBenefit"),
+        "insurer": reference("Organization", "insurer_id"),
+        "claim": reference("Claim"),
+        "outcome": "complete",
+        "insurance": [{"focal": True, "coverage": reference("Coverage")}],
+        "total": [
+            {"category": term("adjudication", "submitted", "Submitted Amount"), "amount": _money("total")},
+            {"category": term("adjudication", "benefit", "Benefit Amount"), "amount": _money("paid_by_insurer")},
+            {"category": term("adjudication", "copay", "CoPay"), "amount": _money("paid_by_patient")},
+        ],
+        "payment": {"amount": _money("paid_by_insurer")},
+    }
+
+
+def _billed(_: Schema, tables: Tables) -> Table:
+    visits = tables["encounter"].select("encounter_id", "class", "type", "start_at", "end_at", "organization_id")
+    insurers = tables["coverage"].select("coverage_id", insurer_id="organization_id")
+    bills = tables["claim"].join(visits, on="encounter_id", how="left", maintain_order="left")
+    return bills.join(insurers, on="coverage_id", how="left", maintain_order="left")
+
+
+def _settled(schema: Schema, tables: Tables) -> Table:
+    return _billed(schema, tables).filter(pl.col("coverage_id").is_not_null())
+
+
+def _places(_: Schema, tables: Tables) -> Table:
+    return tables["organization"].filter(~pl.col("kind").cast(pl.String).is_in(INSURERS))
+
+
+REFERENCE = {
+    "Location": Shape(("organization",), _location, _places),
+    "PractitionerRole": Shape(("practitioner", "organization"), _practitioner_role, _with_phone),
+}
+OF_PATIENTS = {
+    "RelatedPerson": Shape(("patient",), _related_person, _relatives),
+    "Coverage": Shape(("coverage",), _coverage, _policies),
+    "CareTeam": Shape(("patient",), _care_team, _teams),
+}
+OF_CLAIMS = {
+    "Claim": Shape(("claim", "coverage", "encounter"), _claim, _billed),
+    "ExplanationOfBenefit": Shape(("claim", "coverage", "encounter"), _explanation, _settled),
+}

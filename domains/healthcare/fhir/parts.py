@@ -1,0 +1,110 @@
+"""What FHIR templates are made of: ids, references, codings, addresses, profiles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from ....core.render_json import Pick, Text
+from ....core.schema import Schema
+from ....core.tables import Table, Tables
+
+US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition"
+"""US Core 6.1.0."""
+TERMS = "http://terminology.hl7.org/CodeSystem"
+KEYS = {
+    "Organization": "organization_id",
+    "Location": "organization_id",
+    "Practitioner": "practitioner_id",
+    "PractitionerRole": "practitioner_id",
+    "Patient": "patient_id",
+    "RelatedPerson": "relation_id",
+    "Coverage": "coverage_id",
+    "CareTeam": "patient_id",
+    "Encounter": "encounter_id",
+    "Condition": "condition_id",
+    "Observation": "observation_id",
+    "DiagnosticReport": "report_id",
+    "MedicationRequest": "medication_request_id",
+    "Immunization": "immunization_id",
+    "DocumentReference": "encounter_id",
+    "Provenance": "encounter_id",
+    "Claim": "claim_id",
+    "ExplanationOfBenefit": "claim_id",
+}
+"""Each resource type's own key among its frame's columns."""
+
+Template = dict[str, Any]
+
+
+class Shape(NamedTuple):
+    """How one resource type is made."""
+
+    tables: tuple[str, ...]
+    """Those that must be there."""
+    template: Callable[[Schema], Any]
+    """The template, or templates with the rows that take each."""
+    prepare: Callable[[Schema, Tables], Table]
+    """The frame that they read, one resource a row."""
+
+
+def table(name: str) -> Callable[[Schema, Tables], Table]:
+    return lambda _, tables: tables[name]
+
+
+def resource_id(kind: str) -> Text:
+    return Text(_prefix(kind), pl.col(KEYS[kind]))
+
+
+def reference(kind: str, column: str | None = None) -> Template:
+    return {"reference": Text(f"{kind}/{_prefix(kind)}", pl.col(column or KEYS[kind]))}
+
+
+def _prefix(kind: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"-\1", kind).lower() + "-"
+
+
+def opening(kind: str, profile: str | None = None) -> Template:
+    """How every resource begins: its type, its id, and the US Core profile that it follows."""
+    meta = {"meta": {"profile": [f"{US_CORE}/{profile}"]}} if profile else {}
+    return {"resourceType": kind, "id": resource_id(kind), **meta}
+
+
+def concept(schema: Schema, name: str, column: str, also: str | None = None) -> Pick:
+    """A CodeableConcept for each code of a list; with `also`, its code in a second system."""
+    codes, second = schema.code_lists[name], schema.code_lists.get(also or "")
+    made = {}
+    for code, display in codes.codes.items():
+        coding = [{"system": codes.system, "code": code, "display": display}]
+        if second:
+            coding.append({"system": second.system, "code": second.codes[code]})
+        made[code] = {"coding": coding, "text": display}
+    return Pick(pl.col(column), made)
+
+
+def coding(schema: Schema, name: str) -> dict[str, Template]:
+    codes = schema.code_lists[name]
+    return {c: {"system": codes.system, "code": c, "display": d} for c, d in codes.codes.items()}
+
+
+def term(system: str, code: str, display: str, text: str | None = None) -> Template:
+    """A constant CodeableConcept of an HL7 code system, or of any other by its address."""
+    where = system if ":" in system else f"{TERMS}/{system}"
+    return {"coding": [{"system": where, "code": code, "display": display}], **({"text": text} if text else {})}
+
+
+def telecom(use: str) -> list[Template]:
+    return [{"system": "phone", "value": pl.col("phone"), "use": use}]
+
+
+def address() -> Template:
+    return {
+        "line": [pl.col("line")],
+        "city": pl.col("city"),
+        "state": pl.col("state"),
+        "postalCode": pl.col("postal_code"),
+        "country": "US",
+    }

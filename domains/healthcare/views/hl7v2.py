@@ -1,0 +1,210 @@
+"""HL7 v2.5.1 messages: ADT^A01 and ADT^A04 at admission and registration, ADT^A03 at discharge, ORU^R01 with results, VXU^V04 with vaccinations.
+
+One message a line would break the standard's segment terminator, so each patient's messages are one file, in order of time: segments end with a
+carriage return, and every message begins with MSH."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from ....core.checks import VIOLATION
+from ....core.domain import View
+from ....core.schema import Schema
+from ....core.tables import Table, Tables
+from .csvs import shown
+
+RULES = ("hl7.header", "hl7.segment", "hl7.patient", "hl7.control")
+END = "\r"
+STAMP = "%Y%m%d%H%M%S"
+CLASS = {"AMB": "O", "EMER": "E", "IMP": "I"}
+RACE = {"2106-3": "White", "2054-5": "Black or African American", "2028-9": "Asian"}
+REQUIRED = {"ADT": ("EVN", "PID", "PV1"), "ORU": ("PID", "OBR", "OBX"), "VXU": ("PID", "ORC", "RXA")}
+"""The segments that each message type must have."""
+
+
+def view(schema: Schema) -> View:
+    """One file of messages per patient."""
+
+    def render(tables: Tables, _: Tables) -> Mapping[str, Table]:
+        return {"hl7v2": messages(schema, tables)}
+
+    doc = "HL7 v2.5.1 messages, ADT, ORU and VXU: one file per patient."
+    return View("hl7v2", doc, render, "hl7", recognises, check, RULES)
+
+
+def escaped(value: pl.Expr) -> pl.Expr:
+    """Text with the delimiters as escape sequences (chapter 2.7.1)."""
+    text = value.cast(pl.String).str.replace_all("\\", r"\E\\"[:-1], literal=True)
+    for sign, letter in (("|", "F"), ("^", "S"), ("&", "T"), ("~", "R")):
+        text = text.str.replace_all(sign, f"\\{letter}\\", literal=True)
+    return text.str.replace_all("[\r\n]", " ")
+
+
+def _segment(name: str, *fields: str | pl.Expr) -> pl.Expr:
+    """A segment whose fields are constants and expressions; a null field is empty."""
+    parts: list[pl.Expr] = [pl.lit(name)]
+    for field in fields:
+        parts += [pl.lit("|"), pl.lit(field) if isinstance(field, str) else field.cast(pl.String).fill_null("")]
+    return pl.concat_str(*parts, pl.lit(END))
+
+
+def _components(*parts: str | pl.Expr) -> pl.Expr:
+    made: list[pl.Expr] = []
+    for n, part in enumerate(parts):
+        made += [pl.lit("^")] if n else []
+        made.append(pl.lit(part) if isinstance(part, str) else part.cast(pl.String).fill_null(""))
+    return pl.concat_str(*made)
+
+
+def _header(kind: str, event: str, structure: str, at: str, control: pl.Expr) -> pl.Expr:
+    stamp = pl.col(at).dt.strftime(STAMP)
+    return _segment(
+        "MSH",
+        "^~\\&",
+        "POPULACE",
+        "SYNTHETIC",
+        "RECEIVER",
+        "FACILITY",
+        stamp,
+        "",
+        f"{kind}^{event}^{structure}",
+        control,
+        "P",
+        "2.5.1",
+    )
+
+
+def messages(schema: Schema, tables: Tables) -> Table:
+    """Columns name and text: all of each patient's messages, in order of time."""
+    codes = {n: c.codes for n, c in schema.code_lists.items()}
+    people = tables["patient"].select("patient_id", pid=_patient(schema))
+    visits = tables["encounter"].join(people, on="patient_id", how="left", maintain_order="left")
+    visits = visits.with_columns(pv1=_visit())
+
+    def message(frame: Table, kind: str, event: str, structure: str, at: str, mark: str, *body: pl.Expr) -> Table:
+        control = pl.concat_str(pl.lit(mark), pl.col("number").cast(pl.String))
+        return frame.select(
+            "patient_id",
+            pl.col(at).alias("at"),
+            mark=pl.lit(mark),
+            number="number",
+            text=pl.concat_str(_header(kind, event, structure, at, control), *body),
+        )
+
+    def occurred(event: str, at: str) -> pl.Expr:
+        return _segment("EVN", event, pl.col(at).dt.strftime(STAMP))
+
+    numbered = visits.with_columns(number="encounter_id")
+    stays, others = numbered.filter(pl.col("class") != "AMB"), numbered.filter(pl.col("class") == "AMB")
+    parts = [
+        message(
+            stays, "ADT", "A01", "ADT_A01", "start_at", "A", occurred("A01", "start_at"), pl.col("pid"), pl.col("pv1")
+        ),
+        message(
+            others, "ADT", "A04", "ADT_A01", "start_at", "A", occurred("A04", "start_at"), pl.col("pid"), pl.col("pv1")
+        ),
+        message(
+            numbered, "ADT", "A03", "ADT_A03", "end_at", "D", occurred("A03", "end_at"), pl.col("pid"), pl.col("pv1")
+        ),
+    ]
+    unit = pl.col("code").cast(pl.String).replace_strict(codes["observation_unit"], return_dtype=pl.String)
+    order = (pl.int_range(pl.len()) + 1).over("encounter_id", "at")
+    name = escaped(shown(codes["observation"], "code"))
+    results = tables["observation"].with_columns(
+        obx=_segment(
+            "OBX", order, "NM", _components(pl.col("code"), name, "LN"), "", pl.col("value").cast(pl.String),
+            _components(escaped(unit), "", "UCUM"), "", "", "", "", "F", "", "", pl.col("at").dt.strftime(STAMP),
+        )
+    )  # fmt: skip
+    reports = results.group_by("patient_id", "encounter_id", "at", maintain_order=True).agg(
+        number=pl.col("observation_id").first(), obx=pl.col("obx").str.join("")
+    )
+    reports = reports.join(
+        visits.select("encounter_id", "pid", "pv1"), on="encounter_id", how="left", maintain_order="left"
+    )
+    request = _segment(
+        "OBR", "1", "", pl.col("number"), "11502-2^Laboratory report^LN", "", "", pl.col("at").dt.strftime(STAMP)
+    )
+    parts.append(
+        message(reports, "ORU", "R01", "ORU_R01", "at", "O", pl.col("pid"), pl.col("pv1"), request, pl.col("obx"))
+    )
+    doses = tables["immunization"].join(people, on="patient_id", how="left", maintain_order="left")
+    stamp = pl.col("at").dt.strftime(STAMP)
+    vaccine = _components(pl.col("code"), escaped(shown(codes["vaccine"], "code")), "CVX")
+    given = [
+        _segment("ORC", "RE", "", pl.col("number")),
+        _segment("RXA", "0", "1", stamp, stamp, vaccine, "999", "", "", "00^New immunization record^NIP001"),
+    ]
+    doses = doses.with_columns(number="immunization_id")
+    parts.append(message(doses, "VXU", "V04", "VXU_V04", "at", "V", pl.col("pid"), *given))
+    every = pl.concat(parts).sort("patient_id", "at", "mark", "number")
+    joined = every.group_by("patient_id", maintain_order=True).agg(pl.col("text").str.join(""))
+    return joined.select(name=pl.format("patient-{}", "patient_id"), text="text")
+
+
+def _patient(schema: Schema) -> pl.Expr:
+    languages, marital = schema.code_lists["language"].codes, schema.code_lists["marital_status"].codes
+    race = pl.col("race").cast(pl.String)
+    return _segment(
+        "PID", "1", "", _components(pl.col("mrn"), "", "", "SYNTHETIC", "MR"), "",
+        _components(*(escaped(pl.col(c)) for c in ("family_name", "given_name", "middle_name"))), "",
+        pl.col("birth_date").dt.strftime("%Y%m%d"),
+        pl.col("sex").cast(pl.String).replace_strict({"male": "M", "female": "F"}, default="U", return_dtype=pl.String), "",
+        _components(race, race.replace_strict(RACE, default="Other Race", return_dtype=pl.String), "CDCREC"),
+        _components(escaped(pl.col("line")), "", escaped(pl.col("city")), pl.col("state"), pl.col("postal_code"), "USA", "H"), "",
+        _components("", "PRN", "PH", "", "", "", "", "", "", "", "", pl.col("phone")), "",
+        _components(pl.col("language"), shown(languages, "language"), "ISO639"),
+        _components(pl.col("marital_status"), shown(marital, "marital_status"), "HL70002"), "", "", "", "", "",
+        pl.when(pl.col("ethnicity") == "2135-2").then(pl.lit("H^Hispanic or Latino^HL70189")).otherwise(pl.lit("N^Not Hispanic or Latino^HL70189")),
+        "", "", "", "", "", "", pl.col("death_at").dt.strftime(STAMP), pl.when(pl.col("death_at").is_not_null()).then(pl.lit("Y")).otherwise(pl.lit("N")),
+    )  # fmt: skip
+
+
+def _visit() -> pl.Expr:
+    kind = pl.col("class").cast(pl.String).replace_strict(CLASS, return_dtype=pl.String)
+    place, doctor, number = (pl.col(c).cast(pl.String) for c in ("organization_id", "practitioner_id", "encounter_id"))
+    blank = [""] * 11
+    return _segment(
+        "PV1", "1", kind, _components("", "", "", place), "", "", "", _components(doctor), *blank, _components(number),
+        *([""] * 24), pl.col("start_at").dt.strftime(STAMP), pl.col("end_at").dt.strftime(STAMP),
+    )  # fmt: skip
+
+
+def recognises(folder: Path) -> bool:
+    """Whether the folder holds `hl7v2/*.hl7` or `*.hl7` files that begin with MSH."""
+    return any(f.read_bytes()[:4] == b"MSH|" for f in _files(folder)[:1])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("hl7v2/*.hl7"), *folder.glob("*.hl7")])
+
+
+def check(folder: Path) -> Table:
+    """Every fault: columns check, table (the file), row_key (the message, from 1), detail."""
+    found: list[tuple[str, str, int, str]] = []
+    seen: set[str] = set()
+    for path in _files(folder):
+        text = path.read_text("utf-8").replace("\n", END)
+        if not text.startswith("MSH|"):
+            found.append(("hl7.header", path.name, 1, "does not begin with MSH"))
+            continue
+        patients = set()
+        for n, body in enumerate(text.split(f"{END}MSH|"), 1):
+            lines = (body if n == 1 else f"MSH|{body}").strip(END).split(END)
+            header = lines[0].split("|")
+            kind = header[8].split("^")[0] if len(header) > 11 else ""
+            if kind not in REQUIRED or header[1] != "^~\\&" or not header[11].startswith("2."):
+                found.append(("hl7.header", path.name, n, f"not a header of a known message: {lines[0][:60]}"))
+                continue
+            names = [line[:3] for line in lines]
+            found += [("hl7.segment", path.name, n, f"{kind} without {s}") for s in REQUIRED[kind] if s not in names]
+            if header[9] in seen:
+                found.append(("hl7.control", path.name, n, f"control id {header[9]} is used twice"))
+            seen.add(header[9])
+            patients |= {line.split("|")[3] for line in lines if line.startswith("PID|") and line.count("|") > 2}
+        if len(patients) > 1:
+            found.append(("hl7.patient", path.name, 1, f"{len(patients)} patients in one file"))
+    return pl.DataFrame(found, schema=VIOLATION, orient="row")

@@ -1,0 +1,252 @@
+"""Checks of what was measured against what can be: how fast it changes, counters, balances between channels, charge and wear.
+
+A span that the table of anomalies names is left out, with the sample after it: there the data says itself that it is not what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.checks import violations
+from ...core.domain import Check
+from ...core.stream import F64
+from ...core.tables import Table
+from .population import PROFILES
+from .readings import COPY, FAN, I64
+
+Lazy = Mapping[str, pl.LazyFrame]
+
+
+class Trace:
+    """A channel's sound readings, in order of the grid."""
+
+    def __init__(
+        self, channel: Mapping[str, Any], key: I64, observed: I64, value: F64, apart: Sequence[tuple[int, int]]
+    ):
+        index = key - channel["channel_id"] * FAN
+        kept = (index < COPY) & np.isfinite(value)
+        grid = channel["first_sample_at"] + index * channel["interval_us"]
+        for t0, t1 in apart:
+            kept &= (grid < t0) | (grid >= t1 + channel["interval_us"])
+        self.channel = channel
+        self.index, self.key, self.observed, self.value = index[kept], key[kept], observed[kept], value[kept]
+
+
+def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, dict[str, Trace]]]:
+    """For each device its profile, and the traces of those of its channels that `wanted(profile, signal)` names."""
+    names = tables["device"].select("device_id", pl.col("profile").cast(pl.String))
+    channel = (
+        tables["channel"]
+        .with_columns(pl.col("signal", "kind").cast(pl.String), pl.col("first_sample_at").to_physical())
+        .join(names, on="device_id", maintain_order="left")
+        .collect()
+    )
+    mine = [row for row in channel.iter_rows(named=True) if wanted(row["profile"], row["signal"])]
+    if not mine:
+        return
+    ids = pl.Series([row["channel_id"] for row in mine])
+    reading = tables["reading"].filter(pl.col("channel_id").is_in(ids.implode())).sort("reading_id").collect()
+    owner, key, value = (reading[c].to_numpy() for c in ("channel_id", "reading_id", "value"))
+    observed = reading["observed_at"].to_physical().to_numpy()
+    apart = _anomalies(tables)
+    device: dict[int, tuple[str, dict[str, Trace]]] = {}
+    for row, number in zip(mine, ids, strict=True):
+        a, b = np.searchsorted(owner, [number, number + 1])
+        trace = Trace(row, key[a:b], observed[a:b], value[a:b], apart.get(number, ()))
+        device.setdefault(row["device_id"], (row["profile"], {}))[1][row["signal"]] = trace
+    yield from device.values()
+
+
+def _anomalies(tables: Lazy) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    if "anomaly" in tables:
+        times = pl.col("started_at", "ended_at").to_physical()
+        for number, t0, t1 in tables["anomaly"].select("channel_id", times).collect().iter_rows():
+            found.setdefault(number, []).append((t0, t1))
+    return found
+
+
+def rate_of_change(tables: Lazy) -> Table:
+    found = [violations()]
+    limited = {(p.name, c.signal) for p in PROFILES.values() for c in p.channels if c.rate is not None}
+    for _, mine in traces(tables, lambda profile, signal: (profile, signal) in limited):
+        for trace in mine.values():
+            most = trace.channel["rate_per_s"]
+            if most is None:
+                continue
+            step = np.abs(np.diff(trace.value)) - trace.channel["resolution"]
+            broken = step > most * np.diff(trace.observed) / 1e6
+            if broken.any():
+                found.append(_rows(trace.key[1:][broken], f"changed by more than {most:g} a second"))
+    return _reported(found)
+
+
+def counters(tables: Lazy) -> Table:
+    """A counter only grows, but for where it starts again: from the last tenth of its range to the first."""
+    found = [violations()]
+    counting = {(p.name, c.signal) for p in PROFILES.values() for c in p.channels if c.kind == "counter"}
+    for _, mine in traces(tables, lambda profile, signal: (profile, signal) in counting):
+        for trace in mine.values():
+            before, after = trace.value[:-1], trace.value[1:]
+            over = trace.channel["rollover"] or np.inf
+            broken = (after < before) & ~((before > 0.9 * over) & (after < 0.1 * over))
+            if broken.any():
+                found.append(_rows(trace.key[1:][broken], "a counter that went back"))
+    return _reported(found)
+
+
+def balances(tables: Lazy) -> Table:
+    """What a profile states of its channels: one is the product of others, or the integral of another over time."""
+    found = [violations()]
+    named = {
+        (p.name, signal)
+        for p in PROFILES.values()
+        for rule in p.balance
+        for signal in (rule["equals"], *([rule["of"]] if isinstance(rule["of"], str) else rule["of"]))
+    }
+    for profile, mine in traces(tables, lambda profile, signal: (profile, signal) in named):
+        for rule in PROFILES[profile].balance:
+            judge = _product if rule["relation"] == "product" else _integral
+            key, detail = judge(rule, mine)
+            if len(key):
+                found.append(_rows(key, detail))
+    return _reported(found)
+
+
+def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
+    whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
+    shared = _together(whole, *parts)
+    expected, slack = np.full(len(shared), float(rule["factor"])), np.zeros(len(shared))
+    for part in parts:
+        value = part.value[np.isin(part.index, shared)]
+        # each value is right to half a step
+        slack = slack * np.abs(value) + np.abs(expected) * part.channel["resolution"] / 2
+        expected = expected * value
+    at = np.isin(whole.index, shared)
+    broken = np.abs(whole.value[at] - expected) > slack * 1.01 + whole.channel["resolution"]
+    # where a range ends the product is not what was measured
+    limits = whole.channel["low"], whole.channel["high"]
+    broken &= (whole.value[at] > limits[0]) & (whole.value[at] < limits[1])
+    return whole.key[at][broken], f"is not {' times '.join(rule['of'])}"
+
+
+def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
+    """Along each stretch without a gap, what a counter has gained must be the area below the other channel."""
+    total, rate = mine[rule["equals"]], mine[rule["of"]]
+    shared = _together(total, rate)
+    at, seconds = np.isin(total.index, shared), total.channel["interval_us"] / 1e6
+    key, count, power = total.key[at], total.value[at], rate.value[np.isin(rate.index, shared)]
+    gained = np.diff(count)
+    if total.channel["rollover"]:
+        gained = np.mod(gained, total.channel["rollover"])
+    off = gained - rule["factor"] * seconds * (power[1:] + power[:-1]) / 2
+    off[np.diff(shared) > 1] = 0.0
+    start = np.concatenate([[True], np.diff(shared) > 1])
+    stretch = start.cumsum()
+    drift = np.concatenate([[0.0], off.cumsum()])
+    first = np.flatnonzero(start)
+    drift -= drift[first][stretch - 1]
+    into = np.arange(len(shared)) - first[stretch - 1]
+    slack = total.channel["resolution"] * 1.01 + rule["factor"] * seconds * rate.channel["resolution"] / 2 * into
+    broken = np.abs(drift) > slack
+    # the row at which it goes wrong, not all those after it
+    onset = broken & ~np.concatenate([[False], broken[:-1]])
+    return key[onset], f"has not gained the integral of {rule['of']}"
+
+
+def dew_points(tables: Lazy) -> Table:
+    found = [violations()]
+    pair = {"dew-point", "air-temperature"}
+    both = {p.name for p in PROFILES.values() if pair <= {c.signal for c in p.channels}}
+    for _, mine in traces(tables, lambda profile, signal: profile in both and signal in pair):
+        dew, air = mine["dew-point"], mine["air-temperature"]
+        shared = _together(dew, air)
+        at = np.isin(dew.index, shared)
+        slack = dew.channel["resolution"] + air.channel["resolution"]
+        broken = dew.value[at] > air.value[np.isin(air.index, shared)] + slack
+        if broken.any():
+            found.append(_rows(dew.key[at][broken], "above the air temperature"))
+    return _reported(found)
+
+
+def charge(tables: Lazy) -> Table:
+    """A battery gains charge on the charger, or when it is changed, and at no other time. Wear only grows, but by repair."""
+    gauges = ("wear_start", "wear_end", "charge_start", "charge_end")
+    event = (
+        tables["device_event"]
+        .select("device_event_id", "device_id", "started_at", pl.col("state", "cause").cast(pl.String), *gauges)
+        .sort("device_id", "started_at")
+        .with_columns(
+            pl.col("charge_end", "wear_end", "state", "cause").shift().over("device_id").name.prefix("before_")
+        )
+        .collect()
+    )
+    charging, changed = pl.col("cause") == "charging", pl.col("before_state") == "repair"
+    plugged = pl.col("before_cause") == "charging"
+    tiny = 1e-6
+    rules = (
+        ((pl.col("charge_end") > pl.col("charge_start") + tiny) & ~charging, "gains charge off the charger"),
+        (
+            (pl.col("charge_start") > pl.col("before_charge_end") + tiny) & ~changed & ~plugged,
+            "gains charge by nothing",
+        ),
+        (pl.col("wear_end") < pl.col("wear_start") - tiny, "wears backwards"),
+        ((pl.col("wear_start") < pl.col("before_wear_end") - tiny) & ~changed, "is new without a repair"),
+    )
+    parts = [violations("", "device_event", event.filter(rule)["device_event_id"], text) for rule, text in rules]
+    return pl.concat(parts).drop("check")
+
+
+def as_profiled(tables: Lazy) -> Table:
+    """A device has the channels of its profile, with their units and ranges. Profiles that are not known here say nothing."""
+    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in PROFILES.values() for c in p.channels]
+    columns = ("profile", "signal", "unit_code", "resolution", "low", "high")
+    known = pl.DataFrame(of, schema=list(columns), orient="row")
+    device = tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect()
+    channel = tables["channel"].with_columns(pl.col("signal", "unit_code").cast(pl.String)).collect()
+    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(PROFILES)))
+    other = mine.join(known, on=columns, how="anti")["channel_id"]
+    has = mine.group_by("device_id").agg(pl.len().alias("has"))
+    should = pl.DataFrame(
+        [(p.name, len(p.channels)) for p in PROFILES.values()], schema=["profile", "should"], orient="row"
+    )
+    short = device.join(should, on="profile").join(has, on="device_id", how="left")
+    short = short.filter(pl.col("has").fill_null(0) != pl.col("should"))["device_id"]
+    return pl.concat(
+        [
+            violations("", "channel", other, "is not a channel of its device's profile"),
+            violations("", "device", short, "has not as many channels as its profile"),
+        ]
+    ).drop("check")
+
+
+_READ = ("device", "channel", "reading")
+PHYSICS = (
+    Check("rate-of-change", _READ, "a value changes no faster than its channel can", rate_of_change),
+    Check("counters-grow", _READ, "a counter only grows, up to where it starts again", counters),
+    Check("balances", _READ, "power is voltage times current, energy its integral, as the profile states", balances),
+    Check("dew-point-below-temperature", _READ, "air cannot hold more water than at its dew point", dew_points),
+    Check("charge-and-wear", ("device_event",), "charge falls and wear grows, but for chargers and repairs", charge),
+    Check("as-profiled", ("device", "channel"), "a device has the channels of its profile", as_profiled),
+)
+
+
+def _together(*found: Trace) -> I64:
+    """The grid points at which all have a reading."""
+    shared = found[0].index
+    for other in found[1:]:
+        shared = shared[np.isin(shared, other.index)]
+    return shared
+
+
+def _rows(key: NDArray, detail: str) -> Table:
+    return violations("", "reading", pl.Series(key), detail)
+
+
+def _reported(found: list[Table]) -> Table:
+    return pl.concat(found).drop("check")

@@ -1,0 +1,294 @@
+"""The vocabulary of signal models: what a profile may add up to a channel. Each term is a function of the device's setting.
+
+A term adds to the values of a channel or changes them, in the order in which the model lists them. *Smooth* terms are worked out at
+knots five minutes apart and interpolated: they are all that a term of seasons, weather and people needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.stream import F64
+from .climate import HOUR, Climate
+
+I64 = NDArray[np.int64]
+Values = Mapping[str, Any]
+
+
+@dataclass
+class Setting:
+    """What a term may look at: the device's clock, its site, its life, and its channels made before this one."""
+
+    first: int
+    interval: int
+    count: int
+    """The grid: `first + interval * arange(count)`, in microseconds since 1970."""
+    shared: Climate
+    rng: np.random.Generator
+    made: dict[str, F64] = field(default_factory=dict)
+    wear: Callable[[], F64] = lambda: np.zeros(0)
+    """Share of the part's life that is spent, by grid point."""
+    charge: Callable[[], F64] = lambda: np.zeros(0)
+    """Per cent of the battery left, by grid point."""
+    track: Callable[[], tuple[F64, F64, F64]] | None = None
+    """Latitude, longitude (deg) and speed (km/h) of a device that drives, by grid point."""
+
+    @property
+    def seconds(self) -> float:
+        return self.interval / 1e6
+
+    def at(self) -> I64:
+        return self.first + self.interval * np.arange(self.count)
+
+
+def autoregression(rng: np.random.Generator, count: int, sigma: float, phi: float) -> F64:
+    """A stationary AR(1) series of standard deviation `sigma`: x[i] = phi * x[i-1] + e[i]. Its first value is stationary as well."""
+    noise = rng.standard_normal(count)
+    noise[:1] *= sigma
+    noise[1:] *= sigma * np.sqrt(1 - phi * phi) / (1 - phi)
+    # the same recursion as scipy.signal.lfilter's at the same speed, without a second spent on importing that
+    return pl.Series(noise).ewm_mean(alpha=1 - phi, adjust=False).to_numpy()
+
+
+@dataclass(frozen=True)
+class Term:
+    run: Callable[..., Any]
+    needs: tuple[str, ...]
+    may: tuple[str, ...] = ()
+    smooth: bool = False
+    channels: bool = False
+    """`of` names channels of the device that come before."""
+
+
+# Smooth terms: (setting, values, times) -> what to add at these times. They may draw once for the device.
+
+
+def _level(s: Setting, v: Values, at: I64) -> float:
+    return v["value"] + (v["spread"] * s.rng.standard_normal() if v.get("spread") else 0.0)
+
+
+def _day(s: Setting, v: Values, at: I64) -> F64:
+    hour = (at + s.shared.offset) % (24 * HOUR) / HOUR
+    return v["amplitude"] * np.cos(2 * np.pi * (hour - v["peak"]) / 24)
+
+
+def _week(s: Setting, v: Values, at: I64) -> F64:
+    day = (at + s.shared.offset) // (24 * HOUR)
+    return np.where((day + 3) % 7 >= 5, v["weekend"], 0.0)  # 1970-01-01 was a Thursday
+
+
+def _year(s: Setting, v: Values, at: I64) -> F64:
+    return v["amplitude"] * np.cos(2 * np.pi * (at / (24 * HOUR) / 365.2425 - v["peak"] / 365.2425))
+
+
+def _occupancy(s: Setting, v: Values, at: I64) -> F64:
+    vary = v.get("vary", 0.0)
+    # with a mean of one, however much places differ
+    response = math.exp(vary * s.rng.standard_normal() - vary * vary / 2) if vary else 1.0
+    return v["gain"] * response * s.shared.driver("occupancy", at)
+
+
+def _weather(s: Setting, v: Values, at: I64) -> F64:
+    return v["gain"] * s.shared.driver(v["of"], at)
+
+
+def _wind(s: Setting, v: Values, at: I64) -> F64:
+    """A Weibull law of wind speeds, by the site's wind."""
+    from scipy.special import log_ndtr
+
+    return v["scale"] * np.power(-log_ndtr(-s.shared.driver("wind", at)), 1 / v["shape"])
+
+
+def _sun(s: Setting, v: Values, at: I64) -> F64:
+    return v["gain"] * s.shared.irradiance(at)
+
+
+def _hours(s: Setting, v: Values, at: I64) -> F64:
+    """Between two local hours, on weekdays or all days."""
+    local = at + s.shared.offset
+    hour, day = local % (24 * HOUR) / HOUR, local // (24 * HOUR)
+    on = (hour >= v["start"]) & (hour < v["end"])
+    if v["days"] == "weekdays":
+        on &= (day + 3) % 7 < 5
+    return v["gain"] * on
+
+
+def _dark(s: Setting, v: Values, at: I64) -> F64:
+    """One while the sun is below an elevation (deg), else nothing."""
+    return v["gain"] * (s.shared.elevation(at) < v["below"])
+
+
+# Other terms: (setting, values, x) -> x, in place where they can.
+
+
+def _ar(s: Setting, v: Values, x: F64) -> F64:
+    x += autoregression(s.rng, len(x), v["sigma"], math.exp(-s.seconds / v["memory"]))
+    return x
+
+
+def _white(s: Setting, v: Values, x: F64) -> F64:
+    x += v["sigma"] * s.rng.standard_normal(len(x))
+    return x
+
+
+def _walk(s: Setting, v: Values, x: F64) -> F64:
+    """A random walk whose spread after an hour is `sigma`."""
+    x += s.rng.standard_normal(len(x)).cumsum() * (v["sigma"] * math.sqrt(s.seconds / 3600))
+    return x
+
+
+def _wear(s: Setting, v: Values, x: F64) -> F64:
+    x += v["gain"] * np.power(s.wear(), v["exponent"])
+    return x
+
+
+def _charge(s: Setting, v: Values, x: F64) -> F64:
+    x += v["gain"] * s.charge()
+    return x
+
+
+def _of(s: Setting, v: Values, x: F64) -> F64:
+    x += v["gain"] * s.made[v["of"]]
+    return x
+
+
+def _product(s: Setting, v: Values, x: F64) -> F64:
+    made = np.full(len(x), float(v["gain"]))
+    for name in v["of"]:
+        made *= s.made[name]
+    x += made
+    return x
+
+
+def _quotient(s: Setting, v: Values, x: F64) -> F64:
+    above, below = (s.made[name] for name in v["of"])
+    x += v["gain"] * above / below
+    return x
+
+
+def _curve(s: Setting, v: Values, x: F64) -> F64:
+    """Straight lines through given points: a pump's curve, a turbine's power, a cell's voltage by its charge."""
+    x += np.interp(s.made[v["of"]], v["x"], v["y"])
+    return x
+
+
+def _response(s: Setting, v: Values, x: F64) -> F64:
+    """First order: what follows another channel with a time constant of `seconds`."""
+    alpha = -math.expm1(-s.seconds / v["seconds"])
+    x += v["gain"] * pl.Series(s.made[v["of"]]).ewm_mean(alpha=alpha, adjust=False).to_numpy()
+    return x
+
+
+def _integral(s: Setting, v: Values, x: F64) -> F64:
+    """The running integral of another channel over seconds, from a start of the device's own below `start`."""
+    x += s.rng.random() * v.get("start", 0.0)
+    y = s.made[v["of"]]
+    # the trapezium between samples, so that a counter and the power it counts agree
+    steps = np.empty(len(y))
+    steps[:1] = 0
+    np.add(y[1:], y[:-1], out=steps[1:])
+    steps *= v["gain"] * s.seconds / 2
+    x += steps.cumsum()
+    return x
+
+
+def _count(s: Setting, v: Values, x: F64) -> F64:
+    """Events in each interval: Poisson, at the rate per second that the model has added up so far. With `total`, all since the start."""
+    made = s.rng.poisson(np.maximum(x, 0.0) * s.seconds).astype(np.float64)
+    if v.get("total"):
+        made = made.cumsum()
+        made += math.floor(s.rng.random() * v.get("start", 0.0))
+    return made
+
+
+def _toggle(s: Setting, v: Values, x: F64) -> F64:
+    """On and off by turns, for spans with exponential lengths of these means in seconds; `of` a driver, its share of one is the
+    chance that a span that could start does."""
+    span = s.count * s.seconds
+    n = max(16, int(span / (v["on"] + v["off"]) * 1.5) + 16)
+    edges = np.empty(2 * n)
+    edges[0::2] = s.rng.standard_exponential(n) * v["off"]
+    edges[1::2] = s.rng.standard_exponential(n) * v["on"]
+    np.cumsum(edges, out=edges)
+    while edges[-1] < span:
+        more = np.empty(2 * n)
+        more[0::2] = s.rng.standard_exponential(n) * v["off"]
+        more[1::2] = s.rng.standard_exponential(n) * v["on"]
+        edges = np.concatenate([edges, edges[-1] + more.cumsum()])
+    on, off = edges[0::2], edges[1::2]
+    if "of" in v:
+        chance = s.shared.driver(v["of"], s.first + (on * 1e6).astype(np.int64))
+        kept = s.rng.random(len(on)) < chance
+        on, off = on[kept], off[kept]
+    point = np.arange(s.count) * s.seconds
+    inside = np.searchsorted(on, point, "right") > np.searchsorted(off, point, "right")
+    x += v["gain"] * inside
+    return x
+
+
+def _while(s: Setting, v: Values, x: F64) -> F64:
+    """Only while another channel is above a level; else `otherwise`."""
+    return np.where(s.made[v["of"]] > v["above"], x, v["otherwise"])
+
+
+def _clip(s: Setting, v: Values, x: F64) -> F64:
+    return np.clip(x, v.get("low", -np.inf), v.get("high", np.inf), out=x)
+
+
+def _dew_point(s: Setting, v: Values, x: F64) -> F64:
+    """Magnus' formula, from air temperature (Cel) and relative humidity (%)."""
+    t, humidity = (s.made[name] for name in v["of"])
+    a, b = 17.62, 243.12
+    g = np.log(np.maximum(humidity, 0.1) / 100) + a * t / (b + t)
+    x += b * g / (a - g)
+    return x
+
+
+def _position(s: Setting, v: Values, x: F64) -> F64:
+    assert s.track
+    latitude, longitude, speed = s.track()
+    x += {"latitude": latitude, "longitude": longitude, "speed": speed}[v["axis"]]
+    return x
+
+
+def _roll(s: Setting, v: Values, x: F64) -> F64:
+    return np.mod(x, v["over"], out=x)
+
+
+TERMS: dict[str, Term] = {
+    "level": Term(_level, ("value",), ("spread",), smooth=True),
+    "day": Term(_day, ("amplitude", "peak"), smooth=True),
+    "week": Term(_week, ("weekend",), smooth=True),
+    "year": Term(_year, ("amplitude", "peak"), smooth=True),
+    "occupancy": Term(_occupancy, ("gain",), ("vary",), smooth=True),
+    "weather": Term(_weather, ("gain", "of"), smooth=True),
+    "wind": Term(_wind, ("scale", "shape"), smooth=True),
+    "sun": Term(_sun, ("gain",), smooth=True),
+    "hours": Term(_hours, ("start", "end", "days", "gain"), smooth=True),
+    "dark": Term(_dark, ("gain", "below"), smooth=True),
+    "ar": Term(_ar, ("sigma", "memory")),
+    "white": Term(_white, ("sigma",)),
+    "walk": Term(_walk, ("sigma",)),
+    "wear": Term(_wear, ("gain", "exponent")),
+    "charge": Term(_charge, ("gain",)),
+    "of": Term(_of, ("of", "gain"), channels=True),
+    "product": Term(_product, ("of", "gain"), channels=True),
+    "quotient": Term(_quotient, ("of", "gain"), channels=True),
+    "curve": Term(_curve, ("of", "x", "y"), channels=True),
+    "response": Term(_response, ("of", "seconds", "gain"), channels=True),
+    "integral": Term(_integral, ("of", "gain"), ("start",), channels=True),
+    "count": Term(_count, (), ("total", "start")),
+    "toggle": Term(_toggle, ("on", "off", "gain"), ("of",)),
+    "while": Term(_while, ("of", "above", "otherwise"), channels=True),
+    "clip": Term(_clip, (), ("low", "high")),
+    "dew-point": Term(_dew_point, ("of",), channels=True),
+    "position": Term(_position, ("axis",)),
+    "roll": Term(_roll, ("over",)),
+}

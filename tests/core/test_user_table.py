@@ -1,0 +1,79 @@
+"""A table that a user hands in: every way of writing the same CSV reads as the same table, and what cannot be read is said with its line."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from populace.core.errors import UserError
+from populace.core.sinks.database import read_table as read_database
+from populace.core.user_table import read_table
+
+NAMES = st.lists(
+    st.text("abcdé _", min_size=1, max_size=6).map(str.strip).filter(bool), min_size=2, max_size=4, unique=True
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    NAMES,
+    st.lists(st.integers(-999, 999), min_size=1, max_size=5),
+    st.sampled_from(",;\t|"),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_separators_and_encodings_do_not_matter(tmp_path_factory, names, values, separator, encoding):
+    table = pl.DataFrame({n: [k * 10 + v for v in values] for k, n in enumerate(names)})
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    path.write_bytes(table.write_csv(separator=separator).encode(encoding))
+    assert_frame_equal(read_table(path), table)
+
+
+def test_compressed_and_european_and_dated(tmp_path: Path):
+    text = "tag;preis;wann\nä;1,5;2024-02-29\nb;-20,25;2024-03-01\n"
+    path = tmp_path / "werte.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    table = read_table(path)
+    assert table["preis"].to_list() == [1.5, -20.25]
+    assert table["wann"].dtype == pl.Date
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a,b\nJos\xe9,3\n", "byte 0xe9 in line 2"),
+        (b"a,b\n1,2\n3,4,5\n", "line 3 has 3 fields, the header has 2"),
+        (b"a,a\n1,2\n", "more than one column 'a'"),
+        (b"a,b\n", "has no rows"),
+        (b"", "empty"),
+        (b"PAR1 and then nothing", "cannot be read"),
+        (b"\x1f\x8b broken", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, said: str):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as error:
+        read_table(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_and_a_missing_file(tmp_path: Path):
+    for path in (tmp_path, tmp_path / "none.csv"):
+        with pytest.raises(UserError, match="cannot be read"):
+            read_table(path)
+
+
+def test_a_database_file_may_have_any_name(tmp_path: Path):
+    import sqlite3
+
+    path = tmp_path / "a?b#c 'd.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 7 AS x")
+    assert read_database("sqlite", path, "t").to_dicts() == [{"x": 7}]

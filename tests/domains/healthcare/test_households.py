@@ -1,0 +1,68 @@
+"""Families, insurance, claims and the doctors nearby."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from populace.core.dataset import Dataset
+
+
+def test_a_mother_is_a_woman_of_the_right_age_and_shares_what_families_share(population: Dataset):
+    people = population.frames["patient"]
+    mothers = people.select(
+        "birth_date", "sex", "race", "ethnicity", "language", "family_name", "line", "household_id", "death_at",
+        mother_id="patient_id",
+    )  # fmt: skip
+    pairs = people.join(mothers, on="mother_id", suffix="_mother")
+    age = (pairs["birth_date"] - pairs["birth_date_mother"]).dt.total_days() / 365.2425
+    assert pairs.height > 500
+    assert age.is_between(15, 45).all()
+    assert (pairs["sex_mother"] == "female").all()
+    for column in ("race", "ethnicity", "language", "family_name", "line", "household_id"):
+        assert (pairs[column] == pairs[f"{column}_mother"]).all()
+    # NCHS, Births: Final Data for 2018: the mean age of mothers is near 30
+    assert age.mean() == pytest.approx(30, abs=2)
+
+
+def test_marriage_is_between_two_and_each_has_one_spouse(population: Dataset):
+    people = population.frames["patient"]
+    wed = people.filter(pl.col("spouse_id").is_not_null())
+    both = pl.concat([wed["patient_id"], wed["spouse_id"]])
+    assert both.n_unique() == len(both)
+    assert (people.filter(pl.col("patient_id").is_in(both.implode()))["marital_status"] == "M").all()
+
+
+def test_insurance_is_that_of_the_survey_and_medicare_begins_at_65(population: Dataset):
+    """NHIS 2020: uninsured 5.0 % of children and 13.9 % at 18 to 64."""
+    people = population.frames["patient"].filter(pl.col("death_at").is_null())
+    running = population.frames["coverage"].filter(pl.col("end_at").is_null())
+    for low, high, published in ((0, 17, 0.05), (18, 64, 0.139)):
+        of_age = people.filter(pl.col("age_years").is_between(low, high))
+        bare = of_age.join(running, on="patient_id", how="anti")
+        assert bare.height / of_age.height == pytest.approx(published, abs=0.03)
+    old = people.filter(pl.col("age_years") >= 66).join(running, on="patient_id", how="left")
+    assert (old["kind"].cast(pl.String) == "medicare").all()
+
+
+def test_policies_of_one_person_follow_one_another(population: Dataset):
+    policies = population.frames["coverage"].sort("patient_id", "start_at")
+    next_start = policies.select(pl.col("start_at").shift(-1).over("patient_id")).to_series()
+    assert (policies["end_at"] == next_start)[next_start.is_not_null().arg_true()].drop_nulls().all()
+
+
+def test_every_encounter_has_one_claim_and_the_means_are_published(population: Dataset):
+    claims = population.frames["claim"].join(population.frames["encounter"], on="encounter_id")
+    assert claims.height == population.frames["encounter"].height
+    mean = dict(claims.group_by(pl.col("class").cast(pl.String)).agg(pl.col("total").mean()).rows())
+    assert mean["AMB"] == pytest.approx(265, rel=0.05)
+    assert mean["EMER"] == pytest.approx(1004, rel=0.10)
+    bare = claims.filter(pl.col("coverage_id").is_null())
+    assert (bare["paid_by_insurer"] == 0).all()
+
+
+def test_care_is_given_in_the_state_where_one_lives(population: Dataset):
+    homes = population.frames["patient"].select("patient_id", "state", "postal_code")
+    places = population.frames["organization"].select("organization_id", there="state", zip="postal_code")
+    visits = population.frames["encounter"].join(homes, on="patient_id").join(places, on="organization_id")
+    assert (visits["state"] == visits["there"]).all()
