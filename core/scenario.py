@@ -23,6 +23,8 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     max = 12
     doc = "…"
 
+    [match]                             # what else the domain's tests and checks read (optional)
+
     [[expect]]
     table = "transaction"
     effect = "hop"                      # which labelled rows (optional: role, effect)
@@ -92,7 +94,10 @@ class Scenario:
     expect: tuple[Expect, ...] = ()
     count: int = 1
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the script reads besides its parameters: the domain says what it means."""
     may_break: tuple[str, ...] = ()
+    match: Mapping[str, Any] = field(default_factory=dict)
+    """How a matcher that sees no label would find an instance: the domain says what it means."""
 
     @property
     def excused(self) -> tuple[str, ...]:
@@ -261,6 +266,7 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         "count",
         "arguments",
         "may_break",
+        "match",
     }
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
@@ -282,4 +288,5 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         raw.get("count", 1),
         raw.get("arguments", {}),
         tuple(raw.get("may_break", ())),
+        raw.get("match", {}),
     )

@@ -1,0 +1,237 @@
+"""The engine against a plain interpreter that shares no code with it: who reaches which state, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from module_oracle import DAY, Files, Patient
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact, ks_2samp
+
+from populace.core.stream import Stream
+from populace.domains.healthcare.modules.library import Library, read_library
+from populace.domains.healthcare.modules.machine import Run
+from populace.domains.healthcare.modules.people import People, Visits
+from populace.domains.healthcare.modules.program import Program
+from populace.domains.healthcare.modules.records import records
+
+YEAR = 365.25 * DAY
+ERROR = 1e-3
+"""The chance that any test of one module fails though the two agree (Bonferroni over its states)."""
+FEW = ("ear_infections", "hypertension", "female_reproduction", "gout")
+VITALS = {"Systolic Blood Pressure": 125.0, "Diastolic Blood Pressure": 78.0, "BMI": 27.0, "Oxygen Saturation": 97.0}
+
+State = tuple[str, str]
+
+
+def vital(name: str, patient: int, at: int) -> float:
+    return VITALS.get(name, 80.0) + 10 * np.sin(patient)
+
+
+def make_people(n: int, first: int = 0, seed: int = 0) -> People:
+    """People of all ages in 2025 with a check-up each year, who die at 40 to 100."""
+    u = np.random.default_rng(seed).random((n + first, 8))[first:]
+    birth = ((1925 - 1970) * YEAR + u[:, 0] * 90 * YEAR).astype(np.int64) // DAY * DAY
+    death = birth + ((40 + 60 * u[:, 1]) * 365.25).astype(np.int64) * DAY
+    end = np.full(n, int((2025 - 1970) * YEAR))
+    patient = np.repeat(np.arange(n), 100)
+    start = birth[patient] + ((np.tile(np.arange(100), n) + u[patient, 2]) * 365.25).astype(np.int64) * DAY + DAY // 3
+    seen = start < np.minimum(death, end)[patient]
+    visits = Visits(patient[seen], start[seen], start[seen] + DAY // 48)
+    attributes = {
+        "gender": np.where(u[:, 3] < 0.5, "F", "M"),
+        "race": np.where(u[:, 4] < 0.7, "white", "black"),
+        "ethnicity": np.where(u[:, 4] < 0.2, "hispanic", "nonhispanic"),
+        "state": np.full(n, "Massachusetts"),
+        "socioeconomic_category": np.where(u[:, 5] < 0.3, "Low", "Middle"),
+        "smoker": u[:, 6] < 0.2,
+        "diabetes": [True if x < 0.3 else None for x in u[:, 7]],
+        "mi_risk": u[:, 7] * 0.001,
+    }
+    measured = lambda name, p, at: np.array([vital(name, first + i, 0) for i in p])  # noqa: E731
+    return People(np.arange(first, first + n, dtype=np.uint64), birth, end, death, visits, attributes, measured)
+
+
+def entered(run: Run) -> dict[State, dict[int, float]]:
+    """For each state, the age (years) at which each patient first came to it."""
+    assert run.trace is not None
+    found: dict[State, dict[int, float]] = {}
+    for s, p, at in run.trace:
+        ages = found.setdefault((run.program.files[s], run.program.states[s].name), {})
+        for i, t in zip(p.tolist(), at.tolist(), strict=True):
+            age = (t - run.birth[i]) / YEAR
+            ages[i] = min(age, ages.get(i, age))
+    return found
+
+
+def run_engine(library: Library, people: People, seed: int = 1) -> Run:
+    run = Run(Program(library), people, Stream.root(seed))
+    run.trace = []
+    run.run()
+    return run
+
+
+def run_oracle(files: Files, modules: list[str], people: People, seed: int) -> dict[State, dict[int, float]]:
+    found: dict[State, dict[int, float]] = {}
+    visits = people.visits
+    for i in range(len(people)):
+        held = {k: np.asarray(v)[i] for k, v in people.attributes.items()}
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in held.items()}
+        body = lambda name, at, i=i: vital(name, int(people.rows[i]), at)  # noqa: E731
+        seen = visits.start[visits.patient == i].tolist()
+        end = int(min(people.end[i], people.death[i]))
+        patient = Patient(files, plain, int(people.birth[i]), end, seen, body, (seed, i))
+        patient.live(modules)
+        for (_, file, state), at in patient.entered.items():
+            ages, age = found.setdefault((file, state), {}), (at - patient.birth) / YEAR
+            # a submodule may have been called by several modules
+            ages[i] = min(age, ages.get(i, age))
+    return found
+
+
+def same_ages(x: dict[int, float], y: dict[int, float]) -> float:
+    """The p-value of the two-sample Kolmogorov-Smirnov test on ages."""
+    return float(ks_2samp(list(x.values()), list(y.values()))[1])  # type: ignore[arg-type]
+
+
+def differences(a: dict[State, dict[int, float]], b: dict[State, dict[int, float]], n: int, m: int) -> list[str]:
+    """States whose share or ages differ by more than chance allows."""
+    states = sorted(a.keys() | b.keys())
+    limit = ERROR / (2 * len(states))
+    found = []
+    for state in states:
+        x, y = a.get(state, {}), b.get(state, {})
+        p = float(fisher_exact([[len(x), n - len(x)], [len(y), m - len(y)]]).pvalue)  # type: ignore[attr-defined]
+        if p < limit:
+            found.append(f"{state}: reached by {len(x)}/{n} and {len(y)}/{m}, p = {p:.1e}")
+        if len(x) > 5 and len(y) > 5 and (p := same_ages(x, y)) < limit:
+            ages = np.median(list(x.values())), np.median(list(y.values()))
+            found.append(f"{state}: median ages {ages[0]:.2f} and {ages[1]:.2f}, p = {p:.1e}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(real_data: Path) -> Path:
+    return real_data / "healthcare" / "synthea_modules"
+
+
+@pytest.fixture(scope="module")
+def files(folder: Path) -> Files:
+    return Files(folder)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_module_agrees_with_the_plain_interpreter(name: str, folder: Path, files: Files) -> None:
+    people = make_people(400)
+    engine = entered(run_engine(read_library(folder, [name]), people))
+    plain = run_oracle(files, [name], make_people(40), 1)
+    assert not differences(engine, plain, 400, 40)
+
+
+@pytest.mark.slow
+def test_every_module_agrees_with_the_plain_interpreter(folder: Path, files: Files) -> None:
+    people, some = make_people(1500), make_people(150, 1500)
+    failed: list[str] = []
+    for name in read_library(folder).modules:
+        engine = entered(run_engine(read_library(folder, [name]), people))
+        failed += differences(engine, run_oracle(files, [name], some, 2), 1500, 150)
+    assert not failed
+
+
+@pytest.mark.slow
+def test_all_modules_together_agree_with_the_plain_interpreter(folder: Path, files: Files) -> None:
+    library = read_library(folder)
+    engine = entered(run_engine(library, make_people(600)))
+    plain = run_oracle(files, list(library.modules), make_people(60, 600), 3)
+    assert not differences(engine, plain, 600, 60)
+
+
+def entries_of(run: Run, p: int) -> list[tuple[int, ...]]:
+    kept = run.entries["patient"][: run.entries.height] == p
+    columns = (run.entries["form"], run.entries["start"], run.entries["stop"])
+    made = zip(*(c[: run.entries.height][kept].tolist() for c in columns), strict=True)
+    codes = [run.codes.values[c] for c in run.entries["code"][: run.entries.height][kept]]
+    return sorted((*m, c) for m, c in zip(made, codes, strict=True))  # type: ignore[misc]
+
+
+def test_a_patient_s_life_depends_on_nobody_else(folder: Path) -> None:
+    library = read_library(folder, ["ear_infections", "sinusitis", "hypertension", "pregnancy", "female_reproduction"])
+    whole, part = run_engine(library, make_people(40)), run_engine(library, make_people(15, 10))
+    for p in range(15):
+        assert entries_of(whole, p + 10) == entries_of(part, p)
+
+
+def test_another_module_does_not_change_what_it_does_not_touch(folder: Path) -> None:
+    alone = entered(run_engine(read_library(folder, ["gout"]), make_people(60)))
+    beside = entered(run_engine(read_library(folder, ["gout", "cerebral_palsy"]), make_people(60)))
+    mine: NDArray[np.float64] = np.array(sorted(alone["gout", "Initial"].values()))
+    assert len(mine) == 60
+    assert {k: v for k, v in beside.items() if k[0] == "gout"}.keys() == {k for k in alone if k[0] == "gout"}
+
+
+def test_nothing_happens_after_death_or_the_end(folder: Path) -> None:
+    run = run_engine(read_library(folder), make_people(6))
+    last = np.minimum(run.stop, run.people.end)
+    start = run.entries["start"][: run.entries.height]
+    assert (start <= last[run.entries["patient"][: run.entries.height]]).all()
+    for batches in run.log.values():
+        for batch in batches:
+            if "patient" in batch:
+                assert (batch["at"] <= last[batch["patient"]]).all()
+
+
+def test_records_hang_together(folder: Path) -> None:
+    """Every row lies in its encounter, observations with their report, a reason is a condition of the same patient."""
+    names = [
+        "congestive_heart_failure",
+        "hypertension",
+        "sepsis",
+        "lupus",
+        "injuries",
+        "metabolic_syndrome_care",
+        "allergies",
+    ]
+    run = run_engine(read_library(folder, names), make_people(30))
+    frames = records(run)
+    encounters = (
+        frames["encounter"]
+        .with_row_index("encounter")
+        .select(
+            pl.col("encounter").cast(pl.Int64),
+            pl.col("patient").alias("whose"),
+            pl.col("start").alias("begin"),
+            pl.col("stop").alias("end"),
+        )
+    )
+    for name in ("procedure", "observation", "report", "condition", "medication", "administration", "imaging"):
+        frame = frames[name]
+        assert frame.height > 0
+        moment = "at" if "at" in frame.columns else "start"
+        inside = frame.join(encounters, on="encounter")
+        assert inside.filter((pl.col("whose") != pl.col("patient")) | (pl.col(moment) < pl.col("begin"))).is_empty()
+        assert inside.filter(pl.col(moment) > pl.col("end")).is_empty()
+        assert frame["code"].null_count() == 0
+        if "stop" in frame.columns:
+            assert frame.filter(pl.col("stop") < pl.col(moment)).is_empty()
+    conditions = (
+        frames["condition"]
+        .drop("reason")
+        .with_row_index("reason")
+        .select(pl.col("reason").cast(pl.Int64), pl.col("patient").alias("whose"), pl.col("code").alias("of"))
+    )
+    for name in ("medication", "procedure", "careplan"):
+        reasons = frames[name].join(conditions, on="reason")
+        assert reasons.filter(
+            (pl.col("whose") != pl.col("patient")) | (pl.col("of") != pl.col("reason_code"))
+        ).is_empty()
+    reports = (
+        frames["report"]
+        .with_row_index("report")
+        .select(pl.col("report").cast(pl.Int64), pl.col("patient").alias("whose"), pl.col("at").alias("then"))
+    )
+    grouped = frames["observation"].join(reports, on="report")
+    assert grouped.height > 0
+    assert grouped.filter((pl.col("whose") != pl.col("patient")) | (pl.col("then") != pl.col("at"))).is_empty()
