@@ -51,6 +51,10 @@ Examples:
   populace evaluate real.csv twin.parquet
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
   populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95" """,
+    "modules": """\b
+Examples:
+  populace modules check my-modules/
+  populace modules draw hypertension --modules my-modules/ --to hypertension.svg""",
     "check": """\b
 Examples:
   populace modules check my-modules/""",
@@ -399,7 +403,7 @@ def evaluate(
     return 1 if verdict.failed or verdict.open else 0
 
 
-@cli.group(cls=_Group)
+@cli.group(cls=_Group, epilog=EPILOG["modules"])
 def modules() -> None:
     """Disease modules in the Generic Module Framework's JSON: check and draw them."""
 

@@ -4,7 +4,7 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     title = "Mule ring"
     doc = "…"
     source = "…"
-    script = "mule_ring"                # a function in the domain's scripts
+    script = "motif"                    # a function in the domain's scripts
     arguments = {}                      # what the script is told; a text that is a parameter's name stands for its value
     breaks = []                         # names of checks that some labelled rows must violate
     may_break = []                      # and of such as they violate with some parameters
