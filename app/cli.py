@@ -119,7 +119,7 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
     from ..core.plan import make_plan
     from ..core.run import run
     from ..core.scenario import parse_request
-    from ..core.sinks import open_target
+    from ..core.sinks import open_targets
     from ..core.spec import Spec, parse_settings, read_spec_file
 
     written = read_spec_file(spec_file) if spec_file else {}
@@ -150,9 +150,7 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
     workers = chosen("workers") or _cores()
     if workers < 1:
         raise UserError(f"--workers is {workers}, expected at least 1")
-    sinks = [open_target(t, plan.domain, format_, plan.breaks) for t in targets]
-    if len({s.stage.target.absolute() for s in sinks}) < len(sinks):
-        raise UserError("the same target is named twice")
+    sinks = open_targets(targets, plan.domain, format_, plan.breaks)
     if dry_run:
         click.echo(json.dumps({**plan.describe(), "to": targets, "format": format_}, indent=2))
         return

@@ -77,7 +77,7 @@ def _show(
     from ..core.plan import make_plan
     from ..core.run import run
     from ..core.scenario import ScenarioRequest
-    from ..core.sinks import open_target
+    from ..core.sinks import open_targets
     from ..core.source import read_source
     from ..core.spec import Spec
     from ..core.validate import validate
@@ -87,7 +87,7 @@ def _show(
     plan = make_plan(Spec(domain.name, seed=SEED, scenarios=requests, models=models), domain)
     views = [f"{v.name}:{folder / domain.name}-{v.name.replace('+', '-')}" for v in domain.views.values()]
     targets = [str(folder / domain.name), f"duckdb:///{folder / domain.name}.duckdb", *views]
-    outcome = run(plan, [open_target(t, domain, "parquet", plan.breaks) for t in targets], workers=workers)
+    outcome = run(plan, open_targets(targets, domain, omit=plan.breaks), workers=workers)
     rows = sum(t["rows"] for t in outcome.manifest["populace"]["tables"].values())
     say(f"\n{domain.name}: {plan.size:,} {domain.root}s, {rows:,} rows, scenarios {', '.join(domain.scenarios)}")
     for place in outcome.written:

@@ -58,10 +58,10 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         Raises UserError if a target exists or cannot be written; then nothing is written at all.
         """
         from .manifest import make_manifest, receipt, total
-        from .sinks import open_target
+        from .sinks import open_targets
 
         plan = self.plan
-        sinks = [open_target(t, plan.domain, format, plan.breaks) for t in targets]
+        sinks = open_targets(targets, plan.domain, format, plan.breaks)
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(plan.domain, tables, set(tables))
         undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from .errors import UserError
+
+
+def as_pattern(path: str | os.PathLike[str]) -> str:
+    """A path for a reader that takes patterns and URLs: it stands for this one file, whatever brackets, stars and colons are in it."""
+    return glob.escape(os.path.abspath(path))
 
 
 def check_place(path: str | os.PathLike[str], what: str) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 from .checks import violations
 from .domain import Domain
 from .errors import UserError
+from .files import as_pattern
 from .progress import Progress
 from .schema import LABEL, TableSchema
 from .sinks.database import MANIFEST, read_table, stored_manifest, table_names
@@ -64,6 +65,8 @@ def read_source(domain: Domain, place: str) -> Source:
 
 def coerce(frame: Table, spec: TableSchema) -> tuple[Table, Table]:
     """The frame in the schema's types, and a violation for each value that is not of its type (it becomes null)."""
+    if not frame.width:  # a table without rows leaves no trace of its columns in NDJSON
+        return pl.DataFrame(schema=spec.polars), violations()
     columns, found = [], [violations()]
     index = pl.Series("row", range(frame.height), dtype=pl.Int64)
     for column in spec.columns.values():
@@ -108,10 +111,10 @@ def _cast(have: pl.Series, target: pl.DataType) -> pl.Series:
 
 
 _READERS: dict[str, Callable[[list[Path]], Table]] = {
-    "parquet": lambda paths: pl.read_parquet(paths, hive_partitioning=False),
-    "csv": lambda paths: pl.concat([pl.read_csv(p, infer_schema=False) for p in paths]),
+    "parquet": lambda paths: pl.read_parquet([as_pattern(p) for p in paths], hive_partitioning=False),
+    "csv": lambda paths: pl.concat([pl.read_csv(as_pattern(p), infer_schema=False) for p in paths]),
     "ndjson": lambda paths: pl.concat(
-        [pl.read_ndjson(p, infer_schema_length=None) for p in paths], how="diagonal_relaxed"
+        [pl.read_ndjson(as_pattern(p), infer_schema_length=None) for p in paths], how="diagonal_relaxed"
     ),
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from .errors import UserError
+from .files import as_pattern
 from .tables import Table
 
 SEPARATORS = ",;\t|"
@@ -39,7 +40,7 @@ def read_table(data: Any) -> Table:
     except OSError as error:
         raise UserError(f"table {path}: cannot be read: {error.strerror}") from None
     try:
-        table = pl.read_parquet(path) if start == _PARQUET else _read_csv(path, start)
+        table = pl.read_parquet(as_pattern(path)) if start == _PARQUET else _read_csv(path, start)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise UserError(f"table {path}: {_fault(path, start, error)}") from None
     if not table.height:
@@ -48,7 +49,7 @@ def read_table(data: Any) -> Table:
 
 
 def _read_csv(path: Path, start: bytes) -> Table:
-    source: Path | io.BytesIO = path
+    source: str | io.BytesIO = as_pattern(path)
     if start[:2] in _UTF16:
         source = io.BytesIO(path.read_text("utf-16").encode())
     # no line holds this separator, so each is one field: the first lines as they are, whatever the compression

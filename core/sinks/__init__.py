@@ -6,8 +6,10 @@ needed; `publish(manifest)` makes the whole appear at once. A reader never sees 
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +50,10 @@ def _database(scheme: str) -> Callable[[str, Domain, frozenset[str]], Sink]:
 
         if not rest.startswith("///") or not rest[3:]:
             raise UserError(f"target '{scheme}:{rest}' names no file; expected {scheme}:///FILE")
-        return DatabaseSink(scheme, Path(rest[3:]), domain, omit)
+        path = Path(rest[3:])
+        if scheme == "duckdb" and "?" in os.path.abspath(path):  # DuckDB puts its log beside what stands before it
+            raise UserError(f"target '{scheme}:{rest}': DuckDB cannot keep a file whose path has a '?' in it")
+        return DatabaseSink(scheme, path, domain, omit)
 
     return build
 
@@ -58,6 +63,20 @@ SCHEMES: dict[str, Callable[[str, Domain, frozenset[str]], Sink]] = {
     "sqlite": _database("sqlite"),
 }
 FORMATS = ("parquet", "csv", "ndjson")
+
+
+def open_targets(
+    targets: Sequence[str], domain: Domain, format: str = "parquet", omit: frozenset[str] = frozenset()
+) -> list[Sink]:
+    """The sinks for several targets, none of which may be another or lie inside it."""
+    sinks = [open_target(t, domain, format, omit) for t in targets]
+    places = sorted(Path(os.path.realpath(s.target)) for s in sinks)
+    for one, other in itertools.pairwise(places):
+        if one == other:
+            raise UserError("the same target is named twice")
+        if other.is_relative_to(one):
+            raise UserError(f"target {other} lies inside another, {one}")
+    return sinks
 
 
 def open_target(target: str, domain: Domain, format: str = "parquet", omit: frozenset[str] = frozenset()) -> Sink:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..domain import Domain
 from ..errors import UserError
+from ..files import as_pattern
 from ..schema_text import create_statements
 from ..tables import Table, Tables
 from .folder import WRITERS
@@ -70,8 +71,9 @@ def _load_duckdb(path: Path, statements: list[list[str]], parts: Mapping[str, li
         for table, create in zip(parts, statements, strict=True):
             for statement in create:
                 connection.execute(statement)
-            files = [str(p) for p in parts[table]]
-            connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM read_parquet(?)', [files])  # noqa: S608
+            files = [as_pattern(p) for p in parts[table]]
+            insert = f'INSERT INTO "{table}" BY NAME SELECT * FROM read_parquet(?, hive_partitioning = false)'  # noqa: S608
+            connection.execute(insert, [files])
         _keep_manifest(connection, manifest)
 
 
@@ -86,7 +88,9 @@ def _load_sqlite(path: Path, statements: list[list[str]], parts: Mapping[str, li
             for statement in create:
                 cursor.execute(statement)
             for part in parts[table]:
-                frame = _as_text(pl.read_parquet(part)).with_columns(pl.col(pl.Enum, pl.Date).cast(pl.String))
+                frame = _as_text(pl.read_parquet(as_pattern(part))).with_columns(
+                    pl.col(pl.Enum, pl.Date).cast(pl.String)
+                )
                 if frame.height:
                     cursor.adbc_ingest(table, frame.to_arrow(), mode="append")
         _keep_manifest(cursor, manifest)
@@ -155,14 +159,14 @@ def load_frame(scheme: str, path: Path, table: str, part: Path, manifest: str) -
         import duckdb
 
         with duckdb.connect(str(path)) as connection:
-            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM read_parquet(?)', [str(part)])  # noqa: S608
+            connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM read_parquet(?)', [as_pattern(part)])  # noqa: S608
             _keep_manifest(connection, manifest)
         return
     import polars as pl
     from adbc_driver_sqlite import dbapi
 
     with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
-        cursor.adbc_ingest(table, pl.read_parquet(part).to_arrow(), mode="create")
+        cursor.adbc_ingest(table, pl.read_parquet(as_pattern(part)).to_arrow(), mode="create")
         _keep_manifest(cursor, manifest)
         connection.commit()
 

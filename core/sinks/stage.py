@@ -37,13 +37,26 @@ class Stage:
 
     @property
     def path(self) -> Path:
-        return self.target.parent / f".{self.target.name}.populace"
+        whole = Path(os.path.abspath(self.target))
+        return whole.parent / f".{whole.name}.populace"
 
     def check(self) -> None:
         """Refuse a target that exists or could not be made. Writes nothing."""
+        try:
+            self._check()
+        except (OSError, ValueError) as error:  # no permission to look, too long a name, a character that none may have
+            raise UserError(f"target {self.target} cannot be written: {getattr(error, 'strerror', error)}") from None
+
+    def _check(self) -> None:
         target = self.target
+        if "\0" in str(target):
+            raise ValueError("no name may hold a null character")
         if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
-            pass
+            if target.is_mount() or target.samefile("."):
+                raise UserError(
+                    f"target {target} is where a disk is mounted, or the folder you are in: it cannot appear as a whole. "
+                    "Name a folder inside it."
+                )
         elif os.path.lexists(target):
             raise UserError(
                 f"target {target} exists already; nothing is overwritten. Remove it, or choose another with --to."

@@ -18,7 +18,7 @@ from populace.core.digest import digest
 from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
 from populace.core.run import _make, run
-from populace.core.sinks import open_target
+from populace.core.sinks import open_target, open_targets
 from populace.core.sinks.folder import write_parquet
 from populace.core.source import read_source
 from populace.core.spec import ScenarioRequest, Spec
@@ -38,19 +38,21 @@ def data() -> Dataset:
     return generate(plan("ring", "splurge"))
 
 
+ODD = "C:/it's [1]*?{a,b}=é #%20\""
+"""A name that readers of patterns, URLs and SQL would all like to read otherwise."""
 TARGETS = {
-    "parquet": "out",
-    "csv": "out",
-    "ndjson": "out",
-    "duckdb": "duckdb:///{}/x.db",
-    "sqlite": "sqlite:///{}/x.db",
+    "parquet": ODD,
+    "csv": ODD,
+    "ndjson": ODD,
+    "duckdb": f"duckdb:///{ODD.replace('?', '')}/x.db",
+    "sqlite": f"sqlite:///{ODD}/x.db",
 }
 
 
 @pytest.mark.parametrize("form", TARGETS)
 def test_every_form_holds_the_same_values(form: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    target = TARGETS[form].format(tmp_path)
+    target = TARGETS[form]
     outcome = write(plan("ring", "splurge"), target, format=form if form in ("csv", "ndjson") else "parquet")
     source = read_source(TOY, target)
     for name, frame in {**source.tables, "label": source.label}.items():
@@ -115,6 +117,24 @@ def test_one_refused_target_among_several_stops_all(tmp_path: Path):
     with pytest.raises(UserError):
         write(plan(), tmp_path / "good", tmp_path / "file")
     assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("other", ["a", "./a", "a/b", "duckdb:///a", "lines:a/b/c"])
+def test_targets_in_each_others_way_are_refused(other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"named twice|lies inside another"):
+        open_targets(["a", other], TOY)
+    assert len(open_targets(["a", "a-b", "duckdb:///a.db"], TOY)) == 3
+
+
+@pytest.mark.parametrize("target", [".", "duckdb:///wh?t.db", "x" * 300, "a\0b", "/dev/shm"])
+def test_what_can_never_appear_as_a_whole_is_refused_at_once(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"cannot (be written|appear|keep)|exists already"):
+        open_target(target, TOY).stage.check()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("target", ["out", "sqlite:///{}/x.db", "duckdb:///{}/x.db"])

@@ -34,6 +34,15 @@ def test_separators_and_encodings_do_not_matter(tmp_path_factory, names, values,
     assert_frame_equal(read_table(path), table)
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_name_that_looks_like_a_pattern_is_a_name(form: str, tmp_path: Path):
+    table = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    for name in ("t[1]", "t*", "t1"):
+        with (tmp_path / f"{name}.{form}").open("wb") as file:
+            getattr(table if name == "t[1]" else table.reverse(), f"write_{form}")(file)
+    assert_frame_equal(read_table(tmp_path / f"t[1].{form}"), table)
+
+
 def test_compressed_and_european_and_dated(tmp_path: Path):
     text = "tag;preis;wann\nä;1,5;2024-02-29\nb;-20,25;2024-03-01\n"
     path = tmp_path / "werte.csv.gz"

@@ -41,6 +41,13 @@ def test_our_own_data_is_valid_in_every_form(data: Dataset, form: str, tmp_path:
     assert verdict.declared["check"].to_list() == ["sale.small"]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_without_rows_is_valid_in_every_form(form: str, tmp_path: Path):
+    plain = generate(make_plan(Spec("toy"), TOY))
+    assert plain.frames["label"].is_empty()
+    assert validate(TOY, write(plain, form, tmp_path)).listed() == []
+
+
 def alter(table: str, **columns: pl.Expr) -> Callable[[Path], None]:
     """Change the first row of a table on disk."""
 
