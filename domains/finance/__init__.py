@@ -54,5 +54,6 @@ DOMAIN = Domain(
     checks=CHECKS,
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=2_000,
+    showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,
 )
