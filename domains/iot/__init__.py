@@ -55,7 +55,7 @@ DOMAIN = Domain(
     checks=CHECKS,
     per_unit=DEVICES,
     block=2,
-    showcase=("gateway-outage", "sensor-drift", "stuck-at", "bearing-wear"),
+    showcase=("gateway-outage", "sensor-drift", "stuck-at"),
     pictures=pictures,
     views=VIEWS,
 )

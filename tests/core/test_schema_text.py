@@ -367,7 +367,10 @@ def test_keys_and_references_are_enforced(dialect: str) -> None:
         insert("keeper", {"keeper_id": 1, "name": "Ann"})
         insert("animal", ANIMAL)
         insert("animal", {**ANIMAL, "animal_id": 1001, "mother_id": 1000})
-        for change in ({"animal_id": 1001}, {"animal_id": 1002, "keeper_id": 2}, {"animal_id": 1002, "mother_id": 7}):
+        refused = [{"animal_id": 1001}, {"animal_id": 1002, "keeper_id": 2}]
+        if DIALECTS[dialect].own_rows:
+            refused.append({"animal_id": 1002, "mother_id": 7})
+        for change in refused:
             with pytest.raises(Refused):
                 insert("animal", {**ANIMAL, **change})
 
