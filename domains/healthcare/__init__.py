@@ -60,6 +60,6 @@ DOMAIN = Domain(
     scripts=SCRIPTS | COURSES,
     checks=checks.checks(_PRIORS),
     views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
-    showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson", "fhir+bundle"),
+    showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson"),
     pictures=_pictures,
 )
