@@ -282,13 +282,14 @@ def sample(model: str, rows: int, seed: int, where: tuple[str, ...], targets: tu
     """Draw rows from a fitted model."""
     from ..core.manifest import sample_manifest
     from ..core.models import load_model
+    from ..core.sinks.folder import as_text
     from ..core.sinks.table import NAME, write_table
     from ..core.spec import parse_settings
 
     fitted, told = load_model(Path(model)), parse_settings(where, "--where")
     frame = fitted.sample_frame(rows, seed=seed, where=told)
     if not targets:
-        click.echo(frame.write_csv(), nl=False)
+        click.echo(as_text(frame).write_csv(), nl=False)
     asked = {"rows": rows, "seed": seed, "where": told}
     for target in targets:
         place = write_table(frame, target, lambda form: sample_manifest(frame, NAME, asked, fitted.card, form), format_)

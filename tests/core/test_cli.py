@@ -201,6 +201,15 @@ def test_fit_and_sample(model: str, table: Path, capsys: pytest.CaptureFixture[s
     assert run_command(["fit", str(table), "--model", model, "--out", "m.model"]) == 2
 
 
+@pytest.mark.parametrize("target", [None, "csv", "ndjson", "sqlite:///s.db", "duckdb:///d.db"])
+def test_spans_of_time_can_be_sampled_into_every_form(target: str | None, tmp_path: Path):
+    spans = pl.DataFrame({"wait": pl.Series([86_405_000_000, 1, None] * 9, dtype=pl.Duration("us")), "n": range(27)})
+    spans.write_parquet(tmp_path / "t.parquet")
+    assert run_command(["fit", "t.parquet", "--model", "empirical", "--out", "m.model"]) == 0
+    form = ["--format", target] if target in ("csv", "ndjson") else []
+    assert run_command(["sample", "m.model", "-n", "9", *(["--to", target] if target else []), *form]) == 0
+
+
 @pytest.mark.parametrize("target", ["twin", "duckdb:///twin.db", "sqlite:///twin.db"])
 def test_samples_go_where_they_are_told_with_a_manifest(target: str, table: Path, tmp_path: Path):
     assert run_command(["fit", str(table), "--model", "empirical", "--out", "m.model"]) == 0
