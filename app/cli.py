@@ -59,7 +59,17 @@ Examples:
 }
 
 
+class _ReaderGone(Exception):
+    """Nobody reads standard output any more, as after `| head`. Not an OSError, for which click would exit with 1: "there are violations"."""
+
+
 class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from ..core.errors import unknown
 
@@ -432,10 +442,11 @@ def run_command(arguments: Sequence[str]) -> int:
         return _say(str(error), 2)
     except InvalidData as error:
         return _say(str(error), 1)
-    except BrokenPipeError:
-        # the reader went away, as `| head` does
+    except _ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # what no part of the program could foresee: standard output on a full disk, a working folder that is gone
+        return _say(f"the system refuses: {error}", 2)
 
 
 def _say(message: str, code: int) -> int:

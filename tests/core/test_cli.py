@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,22 @@ def test_it_runs_as_a_program():
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("stdout", "code", "said"), [("gone", 0, ""), ("/dev/full", 2, "No space left on device")])
+def test_standard_output_that_takes_nothing_is_no_violation(stdout: str, code: int, said: str):
+    if stdout == "gone":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(stdout, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-m", "populace.app.cli", "scenarios"], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture
