@@ -56,15 +56,20 @@ def generate(
 
 
 def fit(
-    table: pd.DataFrame | pl.DataFrame | str | os.PathLike[str], *, model: str = "gaussian-copula", seed: int = 0
+    table: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
+    *,
+    model: str = "auto",
+    seed: int = 0,
+    seconds: float | None = None,
 ) -> Model:
     """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
 
-    `model.sample(1_000, seed=2, where={"sex": "F"})` draws rows from it. Raises UserError for an unknown model or a table that cannot be read.
+    `auto` picks the model by the table's shape and about how many CPU-seconds there are. `model.sample(1_000, seed=2, where={"sex": "F"})` draws
+    rows from it. Raises UserError for an unknown model or a table that cannot be read.
     """
     from .core.models import fit as learn
 
-    return learn(table, model=model, seed=seed)
+    return learn(table, model=model, seed=seed, seconds=seconds)
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""The main job from end to end: every domain with all its scenarios, into files, documents and a staging database; a model fitted to a real
+"""The main job from end to end: every domain with some of its scenarios, into files, documents and a staging database; a model fitted to a real
 table; everything validated; one page to look at."""
 
 from __future__ import annotations
@@ -83,13 +83,18 @@ def _show(
     from ..core.validate import validate
     from .page import Section
 
-    requests = tuple(ScenarioRequest(s) for s in domain.scenarios)
+    played = [name for name in domain.showcase if name in domain.scenarios]
+    requests = tuple(ScenarioRequest(s) for s in played)
     plan = make_plan(Spec(domain.name, seed=SEED, scenarios=requests, models=models), domain)
-    views = [f"{v.name}:{folder / domain.name}-{v.name.replace('+', '-')}" for v in domain.views.values()]
+    views = [
+        f"{v.name}:{folder / domain.name}-{v.name.replace('+', '-')}"
+        for n, v in domain.views.items()
+        if n in domain.showcase
+    ]
     targets = [str(folder / domain.name), f"duckdb:///{folder / domain.name}.duckdb", *views]
     outcome = run(plan, open_targets(targets, domain, omit=plan.breaks), workers=workers)
     rows = sum(t["rows"] for t in outcome.manifest["populace"]["tables"].values())
-    say(f"\n{domain.name}: {plan.size:,} {domain.root}s, {rows:,} rows, scenarios {', '.join(domain.scenarios)}")
+    say(f"\n{domain.name}: {plan.size:,} {domain.root}s, {rows:,} rows, scenarios {', '.join(played)}")
     for place in outcome.written:
         say(f"  written: {place}")
     places, notes, valid = [*targets[:2], *(v.partition(":")[2] for v in views)], [], True
@@ -106,8 +111,6 @@ def _show(
     notes += [f"{slot}: drawn by a model fitted to a real table." for slot in models]
     source = read_source(domain, targets[0])
     pictures = domain.pictures({**source.tables, "label": source.label}) if domain.pictures else []
-    flags = "".join(f" --scenario {s}" for s in domain.scenarios) + "".join(
-        f" --model {s}={p}" for s, p in models.items()
-    )
+    flags = "".join(f" --scenario {s}" for s in played) + "".join(f" --model {s}={p}" for s, p in models.items())
     command = f"populace generate {domain.name} --seed {SEED}{flags}"
     return Section(domain.name, domain.doc, outcome.manifest, pictures, [command], outcome.written, notes), valid

@@ -135,6 +135,8 @@ class Domain:
     block: int = 1_000
     """Units in a block: what one worker holds in memory at a time."""
     pictures: Callable[[Tables], list[Picture]] | None = None
+    showcase: tuple[str, ...] = ()
+    """Names of the scenarios and views that a demonstration shows."""
 
 
 def domain_names() -> list[str]:

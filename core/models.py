@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +17,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .choose_model import Choice, choose
+from .conditions import asked, balanced, check_columns, conditioned
 from .digest import digest
 from .errors import UserError, unknown
 from .files import write_whole
+from .model_kinds import MODELS
 from .progress import Progress
 from .samplers import Sampler
-from .samplers.statistical.copula import fit_copula, rebuild_copula
-from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.marginal import Marginal, dtype_text
 from .stream import Stream
 from .tables import ROW, Table
@@ -32,14 +33,7 @@ from .user_table import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-MODELS: Mapping[
-    str, tuple[Callable[[Table, Stream], Any], Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]]
-] = {
-    "gaussian-copula": (fit_copula, rebuild_copula),
-    "empirical": (fit_empirical, rebuild_empirical),
-}
-"""What can be fitted: a name, how to learn it from a table, and how to rebuild it from what its `state()` gave."""
-
+AUTO = "auto"
 FORMAT = "populace-model-1"
 MAX_BYTES = 2 << 30
 MAX_ROWS = 1_000_000_000
@@ -57,54 +51,103 @@ class Model:
     def columns(self) -> tuple[str, ...]:
         return self.sampler.columns
 
-    def sample(self, n: int, seed: int = 0, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """`n` rows as a pandas DataFrame, each column of the kind that the fitted table had. See `sample_frame`."""
+    def sample(
+        self,
+        n: int | None = None,
+        seed: int = 0,
+        where: Mapping[str, Any] | None = None,
+        balance: Mapping[str, Mapping[Any, float]] | None = None,
+        given: pd.DataFrame | Table | None = None,
+    ) -> pd.DataFrame:
+        """Rows as a pandas DataFrame, each column of the kind that the fitted table had. See `sample_frame`."""
         marginals = getattr(self.sampler, "marginals", ())
-        return _to_pandas(self.sample_frame(n, seed, where), {m.name for m in marginals if m.missing})
+        frame = self.sample_frame(n, seed, where, balance, given)
+        return _to_pandas(frame, {m.name for m in marginals if m.missing})
 
-    def sample_frame(self, n: int, seed: int = 0, where: Mapping[str, Any] | None = None) -> Table:
-        """`n` rows as a polars frame. With `where`, every row has these values, and the other columns are drawn conditional on them.
+    def sample_frame(
+        self,
+        n: int | None = None,
+        seed: int = 0,
+        where: Mapping[str, Any] | None = None,
+        balance: Mapping[str, Mapping[Any, float]] | None = None,
+        given: pd.DataFrame | Table | None = None,
+    ) -> Table:
+        """`n` rows as a polars frame, or one for each row of `given`, a table of some of the columns.
 
-        Raises UserError for a column that the model does not have, a category it has not seen, or a value of the wrong kind.
+        With `where`, every row has this value of a column, one of a set (a list, `"A|B"`), or one in a range (`Range(18, 65)`, `"18..65"`),
+        and the other columns are drawn conditional on that. With `balance={"sex": {"F": 0.5}}`, exactly so many rows have the value.
+
+        Raises UserError for a column that the model does not have, a category it has not seen, a value of the wrong kind, a column that is
+        told twice, or ranges and sets that rows do not meet in `conditions.TRIES` draws.
         """
+        told_rows = None if given is None else read_table(given)
+        n = told_rows.height if n is None and told_rows is not None else n
         if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_ROWS:
             raise UserError(f"the number of rows is {n!r}, expected a whole number from 0 to {MAX_ROWS:,}")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise UserError(f"the seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
         marginals: dict[str, Marginal] = {m.name: m for m in getattr(self.sampler, "marginals", ())}
+        stream = Stream.root(seed).child("model", self.name)
         told = [pl.Series(ROW, np.arange(n, dtype=np.uint64))]
+        wanted = {}
         for column, value in (where or {}).items():
             if column not in marginals:
                 raise unknown("column", column, self.columns, f"where {column}={value}")
-            told.append(_constant(marginals[column], value).new_from_index(0, n))
-        return self.sampler.sample(pl.DataFrame(told), Stream.root(seed).child("model", self.name))
+            found = asked(marginals[column], value, _constant)
+            if isinstance(found, pl.Series) and len(found) == 1:
+                told.append(found.new_from_index(0, n))
+            else:
+                wanted[column] = found
+        check_columns(list(balance or {}), marginals, "balance")
+        told += balanced(marginals, balance or {}, n, stream, _constant)
+        if told_rows is not None:
+            if told_rows.height != n:
+                raise UserError(f"the given table has {told_rows.height:,} rows, and {n:,} are asked for")
+            check_columns(told_rows.columns, marginals, "given column")
+            told += [_read_as(told_rows[c], marginals[c]) for c in told_rows.columns]
+        names = [s.name for s in told] + list(wanted)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"column '{twice}' is asked for twice, by where, balance or the given table")
+        sampler = conditioned(self.sampler, marginals, {s.name for s in told[1:]}, wanted)
+        return sampler.sample(pl.DataFrame(told), stream).select(self.columns)
 
 
-def fit(data: pd.DataFrame | Table | str | os.PathLike[str], model: str = "gaussian-copula", seed: int = 0) -> Model:
+def fit(
+    data: pd.DataFrame | Table | str | os.PathLike[str],
+    model: str = AUTO,
+    seed: int = 0,
+    seconds: float | None = None,
+) -> Model:
     """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
+
+    `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why.
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
-    if model not in MODELS:
-        raise unknown("model", model, MODELS)
-    learn, _ = MODELS[model]
+    if model != AUTO and model not in MODELS:
+        raise unknown("model", model, (AUTO, *MODELS))
+    if seconds is not None and model != AUTO:
+        raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
     with Progress(f"fitting {model}", 3, unit="step") as progress:
         table = read_table(data)
+        choice = choose(table, seconds) if model == AUTO else Choice(model, {}, "")
         progress.step()
-        sampler = learn(table, Stream.root(seed).child("fit", model))
+        sampler = MODELS[choice.name].learn(table, Stream.root(seed).child("fit", choice.name), **choice.settings)
         progress.step()
         fingerprint = str(digest(table))
         progress.step()
     card = {
-        "model": model,
+        "model": choice.name,
         "populace": version("populace"),
         "seed": seed,
         "rows": table.height,
         "columns": {c: dtype_text(t) for c, t in table.schema.items()},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
+        **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
     }
-    return Model(model, sampler, card)
+    return Model(choice.name, sampler, card)
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:
@@ -134,8 +177,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         name = card["model"]
         if name not in MODELS:
             raise unknown("model", name, MODELS, f"model {path}")
-        _, rebuild = MODELS[name]
-        return Model(name, rebuild(plain, arrays), card)
+        return Model(name, MODELS[name].rebuild(plain, arrays), card)
     except UserError:
         raise
     except (
@@ -163,6 +205,8 @@ def _constant(marginal: Marginal, value: Any) -> pl.Series:
         series = pl.Series(marginal.name, [value])
         if isinstance(value, str) and isinstance(dtype, pl.Datetime):
             series = series.str.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone)
+        elif isinstance(value, str) and dtype == pl.Date:
+            series = series.str.to_date()
         elif isinstance(value, str) and dtype.is_integer():
             exact = series.cast(pl.Float64)
             if exact[0] != round(exact[0]):
@@ -180,6 +224,17 @@ def _constant(marginal: Marginal, value: Any) -> pl.Series:
         return series
     except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{place}: '{value}' is not a value of type {dtype}") from None
+
+
+def _read_as(values: pl.Series, marginal: Marginal) -> pl.Series:
+    """A given column in the type that was fitted."""
+    try:
+        if isinstance(marginal.dtype, pl.Enum):
+            values = values.cast(pl.String)
+        return values.cast(marginal.dtype)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"given column '{values.name}': is not of type {marginal.dtype}: {reason}") from None
 
 
 def _width(dtype: Any) -> str:
@@ -201,7 +256,7 @@ def _parsed(content: bytes) -> tuple[str, dict[str, NDArray]]:
         found = deserialize(content)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
-    kinds = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+    kinds = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
     return metadata[FORMAT], {
         name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found
     }

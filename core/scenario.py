@@ -4,7 +4,7 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     title = "Mule ring"
     doc = "…"
     source = "…"
-    script = "mule_ring"                # a function in the domain's scripts
+    script = "motif"                    # a function in the domain's scripts
     arguments = {}                      # what the script is told; a text that is a parameter's name stands for its value
     breaks = []                         # names of checks that some labelled rows must violate
     may_break = []                      # and of such as they violate with some parameters
@@ -22,6 +22,8 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
     min = 4
     max = 12
     doc = "…"
+
+    [match]                             # what else the domain's tests and checks read (optional)
 
     [[expect]]
     table = "transaction"
@@ -92,7 +94,10 @@ class Scenario:
     expect: tuple[Expect, ...] = ()
     count: int = 1
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the script reads besides its parameters: the domain says what it means."""
     may_break: tuple[str, ...] = ()
+    match: Mapping[str, Any] = field(default_factory=dict)
+    """How a matcher that sees no label would find an instance: the domain says what it means."""
 
     @property
     def excused(self) -> tuple[str, ...]:
@@ -261,6 +266,7 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         "count",
         "arguments",
         "may_break",
+        "match",
     }
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
@@ -282,4 +288,5 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         raw.get("count", 1),
         raw.get("arguments", {}),
         tuple(raw.get("may_break", ())),
+        raw.get("match", {}),
     )

@@ -348,16 +348,16 @@ class Patient:
             table = table[:1]
         for row in table[1:]:
             if all(self.matches(k.lower(), c, time) for k, c in zip(keys, row[:-n], strict=True)):
-                shares = {t: float(c) for t, c in zip(targets, row[-n:], strict=True)}
+                shares |= {t: float(c) for t, c in zip(targets, row[-n:], strict=True)}
                 break
-        return self.distributed([{"transition": t, "distribution": shares[t]} for t in targets])
+        return self.distributed([{"transition": t, "distribution": share} for t, share in shares.items()])
 
     def matches(self, key: str, cell: Any, time: int) -> bool:
         if key in ("age", "time"):
             low, high = cell
             return low <= (self.age(time, "years") if key == "age" else time // MS) <= high
         held = self.attributes.get(key)
-        return held is not None and str(held) == cell
+        return held is not None and (str(held).lower() if isinstance(held, bool) else str(held)) == cell
 
     def by_care(self, to: dict[str, str], time: int) -> str:
         care = self.files.care

@@ -87,14 +87,15 @@ class Constrained:
     """Rows of `sampler` for which a predicate over given and made columns is not false (null passes, as in a CHECK)."""
 
     sampler: Sampler
-    predicate: str
+    predicate: str | pl.Expr
+    """SQL, or an expression."""
     tries: int = 100
 
     def __post_init__(self) -> None:
         if self.tries < 1:
             raise UserError(f"constrain: tries is {self.tries}, expected at least 1")
         try:
-            pl.sql_expr(self.predicate)
+            _ = self._holds
         except pl.exceptions.PolarsError as error:
             raise UserError(f"constrain: '{self.predicate}' is not a predicate: {error}") from None
 
@@ -124,9 +125,13 @@ class Constrained:
             )
         return made
 
+    @cached_property
+    def _holds(self) -> pl.Expr:
+        return pl.sql_expr(self.predicate) if isinstance(self.predicate, str) else self.predicate
+
     def _failing(self, given: Table, made: Table) -> NDArray[np.int64]:
         try:
-            holds = given.with_columns(made.get_columns()).select(pl.sql_expr(self.predicate).alias("holds"))["holds"]
+            holds = given.with_columns(made.get_columns()).select(self._holds.alias("holds"))["holds"]
         except pl.exceptions.PolarsError as error:
             raise UserError(f"constrain: '{self.predicate}' cannot be judged: {error}") from None
         return np.flatnonzero(~holds.fill_null(True).cast(pl.Boolean).to_numpy())
@@ -170,6 +175,6 @@ def switch(by: str, samplers: Mapping[Any, Sampler]) -> Switch:
     return Switch(by, samplers)
 
 
-def constrain(sampler: Sampler, predicate: str, tries: int = 100) -> Constrained:
+def constrain(sampler: Sampler, predicate: str | pl.Expr, tries: int = 100) -> Constrained:
     """Redraw rows that fail a SQL predicate, each try from a stream of its own, at most `tries` times."""
     return Constrained(sampler, predicate, tries)

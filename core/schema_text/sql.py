@@ -52,6 +52,8 @@ class Dialect:
     ending: str = ""
     comments: str = "statement"
     """Where descriptions go: a `COMMENT ON` statement, a `COMMENT` clause, or a `--` line that the database keeps."""
+    own_rows: bool = True
+    """Whether a table can refer to itself and be loaded in one statement."""
 
 
 _TYPES = {
@@ -71,7 +73,8 @@ _TYPES = {
 DIALECTS: dict[str, Dialect] = {
     d.name: d
     for d in (
-        Dialect("duckdb", _TYPES, "isfinite({})", "regexp_matches({}, {})"),
+        # DuckDB looks for a row's parent before the statement's other rows are there
+        Dialect("duckdb", _TYPES, "isfinite({})", "regexp_matches({}, {})", own_rows=False),
         # STRICT: a value of another type is refused, as it is elsewhere; dates and instants are ISO 8601 text, which sorts by time
         Dialect(
             "sqlite",
@@ -180,6 +183,8 @@ def _constraints(schema: Schema, spec: TableSchema, to: Dialect) -> Iterator[tup
     if spec.key:
         yield f"{spec.name}.key", f"PRIMARY KEY ({_name(spec.key, to)})"
     for column, target in spec.references.items():
+        if target == spec.name and not to.own_rows:
+            continue
         key = f"{_name(target, to)} ({_name(schema.tables[target].key, to)})"
         yield (
             f"{spec.name}.{column}.reference",

@@ -6,6 +6,7 @@ from ...core.domain import Domain, Step
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
+from .funds import funds
 from .ledger import identities, postings
 from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
 from .payments import purchases
@@ -43,6 +44,7 @@ DOMAIN = Domain(
             transfers(_SCHEMA),
             ("transaction", "customer", "account", "device", "counterparty"),
         ),
+        Step("funds", ("transaction",), funds(_SCHEMA), ("transaction", "account")),
     ),
     derive=(
         Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
@@ -52,5 +54,6 @@ DOMAIN = Domain(
     checks=CHECKS,
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=2_000,
+    showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,
 )

@@ -8,6 +8,7 @@ from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
+from .courses import COURSES
 from .scripts import SCRIPTS
 from .views import views
 
@@ -56,8 +57,9 @@ DOMAIN = Domain(
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
         Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
     ),
-    scripts=SCRIPTS,
+    scripts=SCRIPTS | COURSES,
     checks=checks.checks(_PRIORS),
     views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
+    showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson", "fhir+bundle"),
     pictures=_pictures,
 )

@@ -39,17 +39,17 @@ def duplicate_registration(scene: Scene) -> list[Edit]:
     at = first + DAY + scene.stream.child("when").uniform(instance) * room
     start = office_time(at, scene.block.priors("encounter.hours")["office"], scene.stream.child("hour"), instance)
     visit = scene.address("visit", instance, 0)
-    bodies = _bodies(scene, original, np.arange(len(instance)), start + 5 * MINUTE, visit)
+    people = bodies(scene, original, np.arange(len(instance)), start + 5 * MINUTE, visit)
     codes = (body.HEIGHT, body.WEIGHT, body.SYSTOLIC, body.DIASTOLIC, body.HEART_RATE)
-    values = {code: body.report(bodies, code, body.measure(bodies, code)) for code in codes}
+    values = {code: body.report(people, code, body.measure(people, code)) for code in codes}
     visits = duplicate.select("instance", "patient_id", "organization_id", "practitioner_id").with_columns(
         pl.Series(ROW, visit), pl.Series("start_at", start), pl.Series("end_at", start + 20 * MINUTE)
     )
-    measured = _measured(scene, duplicate["patient_id"], instance, visit, bodies.at, values)
+    results = measured(scene, duplicate["patient_id"], instance, visit, people.at, values)
     everything = duplicate.select("instance", "patient_id").with_columns(since=pl.lit(-EVER), until=pl.lit(EVER))
     kept = original.select("instance", ROW, "given_name")
     return [
-        *_clear(scene, everything, "duplicate", "own history"),
+        *clear(scene, everything, "duplicate", "own history"),
         scene.edit("update", "patient", kept, "original", "registered twice"),
         scene.edit("update", "patient", record, "duplicate", "copied identity"),
         scene.edit(
@@ -59,7 +59,7 @@ def duplicate_registration(scene: Scene) -> list[Edit]:
             "duplicate",
             "registration visit",
         ),
-        scene.edit("insert", "observation", measured, "duplicate", "registration visit"),
+        scene.edit("insert", "observation", results, "duplicate", "registration visit"),
     ]
 
 
@@ -100,7 +100,7 @@ def _copied_identity(scene: Scene, original: Table) -> Table:
 
 def sepsis_deterioration(scene: Scene) -> list[Edit]:
     """Emergency room, intensive care, hours of worsening, then recovery or death."""
-    patient = _as_it_stands(scene).sort("instance")
+    patient = as_it_stands(scene).sort("instance")
     instance = patient["instance"].to_numpy()
     stay = scene["hours"] * HOUR
     first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + 18 * YEAR)
@@ -143,8 +143,8 @@ def sepsis_deterioration(scene: Scene) -> list[Edit]:
         pl.Series("death_at", end).cast(pl.Datetime("us", "UTC")), pl.Series("last_seen", end)
     )
     return [
-        *_clear(scene, gone, "patient", "did not happen"),
-        *_still_ill(scene, base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))),
+        *clear(scene, gone, "patient", "did not happen"),
+        *still_ill(scene, base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))),
         scene.edit("update", "patient", dead.filter(pl.Series(dies)), "patient", "death"),
         scene.edit("insert", "condition", condition, "patient", "sepsis"),
         scene.edit("insert", "encounter", visits, "patient", "stay"),
@@ -204,8 +204,8 @@ def _trajectory(
     worsening = at <= peak
     # the round nearest to the peak stands at full severity
     top = k == np.abs(at - peak).reshape(-1, rounds).argmin(axis=1)[who]
-    bodies = _bodies(scene, patient, who, at, scene.address("round", instance, k))
-    own = {code: body.measure(bodies, code) for code in priors("sepsis.peak")}
+    people = bodies(scene, patient, who, at, scene.address("round", instance, k))
+    own = {code: body.measure(people, code) for code in priors("sepsis.peak")}
     rest = {code: np.repeat(v.reshape(-1, rounds).mean(axis=1), rounds) for code, v in own.items()}
     first = np.mean(
         [_share(c, rest[name], priors("sepsis.peak")[name]) for name, c in priors("sepsis.criteria").items()], axis=0
@@ -216,18 +216,18 @@ def _trajectory(
     values = {}
     for code, shock in priors("sepsis.peak").items():
         full = rest[code] * shock if code == body.CREATININE else shock
-        values[code] = body.report(bodies, code, own[code] + severity * (full - rest[code]))
+        values[code] = body.report(people, code, own[code] + severity * (full - rest[code]))
     at_rest, added = priors("sepsis.lactate")
     _, spread = priors("lactate.normal")
     # the spread of lactate.normal is between people
     own_level = np.exp(spread * scene.stream.child("lactate").normal(instance))
     lactate = (at_rest + added * severity) * own_level
-    values[body.LACTATE] = body.report(bodies, body.LACTATE, lactate)
+    values[body.LACTATE] = body.report(people, body.LACTATE, lactate)
     visit = np.where(k == 0, room_row[who], ward_row[who])
     phase = np.where(top, "peak", np.where(worsening, "deterioration", "recovery"))
     seldom = {body.LACTATE: top | (k % 2 == 0), body.CREATININE: top | (k % 6 == 0)}
-    measured = _measured(scene, patient["patient_id"].gather(who), instance, visit, at, values, seldom, phase)
-    return measured.with_columns(role=pl.lit("patient"))
+    results = measured(scene, patient["patient_id"].gather(who), instance, visit, at, values, seldom, phase)
+    return results.with_columns(role=pl.lit("patient"))
 
 
 def _share(criterion: float, rest: NDArray, peak: float) -> NDArray[np.float64]:
@@ -237,7 +237,7 @@ def _share(criterion: float, rest: NDArray, peak: float) -> NDArray[np.float64]:
 
 def leap_day_birth(scene: Scene) -> list[Edit]:
     """Birth on the last 29 February before the patient's own."""
-    patient = _as_it_stands(scene)
+    patient = as_it_stands(scene)
     birth = leap_day_before(patient["birth"].to_numpy())
     moved = patient.select("instance", ROW).with_columns(
         pl.Series("birth", birth), pl.Series("birth_date", birth // DAY).cast(pl.Int32).cast(pl.Date)
@@ -245,13 +245,13 @@ def leap_day_birth(scene: Scene) -> list[Edit]:
     return [scene.edit("update", "patient", moved, "patient", "leap day birth")]
 
 
-def _as_it_stands(scene: Scene) -> Table:
+def as_it_stands(scene: Scene) -> Table:
     """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays."""
     now = scene.tables["patient"].select("patient_id", "birth", "first_seen", "last_seen", "sex")
     return scene.cast["patient"].drop(now.columns[1:]).join(now, on="patient_id", maintain_order="left")
 
 
-def _bodies(scene: Scene, patient: Table, who: NDArray, at: NDArray, rows: NDArray) -> Body:
+def bodies(scene: Scene, patient: Table, who: NDArray, at: NDArray, rows: NDArray) -> Body:
     """The cast's bodies; what their record says of disease is not asked, so that every block sees the same."""
     nothing = np.zeros(len(who), bool)
     return Body(
@@ -266,7 +266,7 @@ def _bodies(scene: Scene, patient: Table, who: NDArray, at: NDArray, rows: NDArr
     )
 
 
-def _measured(
+def measured(
     scene: Scene,
     patient_id: pl.Series,
     instance: NDArray,
@@ -297,7 +297,7 @@ def _measured(
     return pl.concat(parts)
 
 
-def _clear(scene: Scene, spans: Table, role: str, effect: str) -> list[Edit]:
+def clear(scene: Scene, spans: Table, role: str, effect: str) -> list[Edit]:
     """Take out what each patient's record holds between `since` and `until`: the encounters, what was found, measured, ordered and
     given in them, and the later visits for a condition that is no longer found. `spans`: instance, patient_id, since, until."""
     visit, condition = (
@@ -319,7 +319,7 @@ def _clear(scene: Scene, spans: Table, role: str, effect: str) -> list[Edit]:
     return [scene.edit("remove", name, frame.select("instance", ROW), role, effect) for name, frame in rows.items()]
 
 
-def _still_ill(scene: Scene, deaths: Table) -> list[Edit]:
+def still_ill(scene: Scene, deaths: Table) -> list[Edit]:
     """Conditions that would have abated after death are active at death."""
     condition = scene.tables["condition"].join(deaths, on="patient_id", maintain_order="left")
     late = condition.filter(pl.col("abatement_at") >= pl.col("death")).select("instance", ROW)

@@ -55,6 +55,7 @@ DOMAIN = Domain(
     checks=CHECKS,
     per_unit=DEVICES,
     block=2,
+    showcase=("gateway-outage", "sensor-drift", "stuck-at", "bearing-wear"),
     pictures=pictures,
     views=VIEWS,
 )

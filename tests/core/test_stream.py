@@ -93,3 +93,10 @@ def test_generators_differ_by_name_and_repeat():
     draw = [Stream.root(0).child("g", n).generator().normal(size=4) for n in (0, 1, 0)]
     assert (draw[0] == draw[2]).all()
     assert (draw[0] != draw[1]).all()
+
+
+def test_few_rows_and_many_get_the_same_numbers():
+    rows = np.random.default_rng(3).integers(0, 2**63, 40_000).astype(np.uint64)
+    stream = Stream.root(7).child("x")
+    parts = [stream.bits(part) for part in np.split(rows, [1, 200, 457, 1_000, 20_000])]
+    assert (np.concatenate(parts) == stream.bits(rows)).all()

@@ -19,6 +19,7 @@ from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
 from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, Draw, Lookup, Zipf
 from populace.core.samplers.statistical.copula import fit_copula
 from populace.core.samplers.statistical.empirical import fit_empirical
+from populace.core.samplers.statistical.grow import fit_forest
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -87,6 +88,7 @@ EXAMPLES: dict[str, Sampler] = {
     "constrain": constrain(Draw("x", "normal"), "x > mu - 1"),
     "empirical": fit_empirical(table(500), Stream.root(1)),
     "copula": fit_copula(table(500), Stream.root(1)),
+    "forest": fit_forest(table(500), Stream.root(1), trees=4),
     "hybrid": chain(CHOICE, fit_copula(table(500).drop("sex"), Stream.root(1))),
 }
 

@@ -70,12 +70,20 @@ class Marginal:
         if not self.pieces:
             return pl.Series(self.name, [None], dtype=self.dtype).new_from_index(0, len(u))
         piece = self._guide.choose(u)
+        low = self.edges[piece]
+        width = self.edges[piece + 1] - low
+        share = np.divide(u - low, width, out=np.zeros(len(u)), where=width > 0)
+        return self.values(piece, share, present)
+
+    def values(self, piece: NDArray, share: F64, present: NDArray[np.bool_] | None = None) -> pl.Series:
+        """The values that lie `share` (0 to 1) into their pieces, in the column's own type; null where not `present`."""
+        if not self.pieces:
+            return pl.Series(self.name, [None], dtype=self.dtype).new_from_index(0, len(piece))
         if self.categories is not None:
             values = self._texts.gather(pl.Series(piece.astype(np.uint32)))
+        elif self.atoms.all():
+            values = self._typed(self.left[piece])
         else:
-            low = self.edges[piece]
-            width = self.edges[piece + 1] - low
-            share = np.divide(u - low, width, out=np.zeros(len(u)), where=width > 0)
             values = self._typed(self._between(piece, np.clip(share, 0.0, 1.0)))
         if present is not None and not present.all():
             values = pl.select(pl.when(pl.Series(present)).then(values)).to_series()
@@ -171,7 +179,7 @@ class Marginal:
                 edges[0] == 0.0
                 and edges[-1] == 1.0
                 and (np.diff(edges) >= 0).all()
-                and (categories is None or len(categories) == len(left))
+                and (categories is None or len(set(categories)) == len(categories) == len(left))
                 and not np.isnan(left).any()
                 and not np.isnan(right).any()
                 and (np.less_equal(left, right).all())

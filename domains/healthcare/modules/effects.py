@@ -183,9 +183,17 @@ def _counter(program: Program, s: int, state: State) -> Op:
 
 
 def _symptom(program: Program, s: int, state: State) -> Op:
-    name, amount, chance = state.has["symptom"], state.get("amount"), state.get("probability", 1.0)
-    cause = state.get("cause") or program.library.modules.get(program.files[s], None)
-    source = cause if isinstance(cause, str) else program.files[s]
+    name, amount, chance = state.has["symptom"], state.has["amount"], state.get("probability", 1.0)
+    source = state.get("cause") or program.files[s]
+    draws = int(not fixed(amount)) + int(chance < 1.0)
+    if ("symptom", name) not in program.facts:
+
+        def unread(run: Run, s: int, p: NDArray) -> NDArray:
+            # no condition asks for it; what the module draws next must not depend on whether one does
+            run.drawn[run.slot[p]] += np.uint64(draws)
+            return p
+
+        return unread
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         value = np.clip(_value(amount, run, p), 0, 100)

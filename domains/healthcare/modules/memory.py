@@ -55,9 +55,13 @@ class Attribute:
             self.value[:] = np.where(known, column, 0.0)
             self.kind[:] = np.where(known, NUMBER, NIL)
         else:
-            known = np.array([v is not None for v in column])
-            self.kind[:] = np.where(known, TEXT, NIL)
-            self.value[:] = [texts(str(v)) if v is not None else 0.0 for v in column]
+            for at, value in enumerate(column.tolist()):
+                if isinstance(value, bool):
+                    self.kind[at], self.value[at] = TRUTH, value
+                elif isinstance(value, (int, float)):
+                    self.kind[at], self.value[at] = NUMBER, value
+                elif value is not None:
+                    self.kind[at], self.value[at] = TEXT, texts(str(value))
 
 
 class Columns:

@@ -113,9 +113,11 @@ class Table:
     """A lookup table made ready: the chances of its targets for each patient at a moment."""
 
     def __init__(self, table: Lookup, options: tuple[Option, ...]) -> None:
-        self.targets = list(table.targets)
-        default = {o.target: float(o.weight or 0.0) for o in options}  # type: ignore[arg-type]
-        self.shares = np.array([r[1] for r in table.rows] + [[default[t] for t in table.targets]])
+        # the module's order, not the table's: it tells which option is the last, and which comes first where shares exceed one
+        self.targets = [o.target or "" for o in options]
+        column = [table.targets.index(t) for t in self.targets]
+        default = [float(o.weight or 0.0) for o in options]  # type: ignore[arg-type]
+        self.shares = np.array([[r[1][c] for c in column] for r in table.rows] + [default])
         self.height = len(table.rows)
         self.ranges: list[tuple[str, NDArray]] = []
         self.texts: list[tuple[str, list[str]]] = []

@@ -25,7 +25,7 @@ from .values import DISTORTIONS, Span, chosen
 
 ARGUMENTS = (
     *("family", "effect", "cause", "wears_out", "set", "clear"),
-    *("hours", "episodes", "reach", "signals", "onset", "stagger"),
+    *("hours", "episodes", "reach", "signals", "kinds", "onset", "stagger"),
     *("values", "clock", "arrivals", "lose", "repeat", "cut", "down"),
 )
 _MARKS = {"kind", "signals", "share", "samples", "raw", "null"}

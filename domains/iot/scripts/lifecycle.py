@@ -11,7 +11,7 @@ import polars as pl
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
 from ....core.tables import ROW, Table, rows
-from ..readings import FAN, Spans, sampled, union
+from ..readings import AWAKE, FAN, Spans, sampled, union
 from .spans import Place, Readings
 
 SECOND = 1_000_000
@@ -55,6 +55,7 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
     does so once, even where the device was down for another reason in between."""
     event = scene.tables["device_event"].with_columns(pl.col("started_at", "ended_at").to_physical())
     event = event.with_columns(pl.Series(ROW, rows(event)))
+    texts = pl.col("state", "cause").cast(pl.String)
     by_device: dict[int, list[Down]] = {}
     for down in sorted(planned, key=lambda d: (d.device, d.t0)):
         by_device.setdefault(down.device, []).append(down)
@@ -62,14 +63,12 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
     added: list[tuple[int, int, int, int, str, str]] = []
     lost: list[tuple[int, int]] = []
     for device, wanted in by_device.items():
-        up = event.filter((pl.col("device_id") == device) & (pl.col("state").cast(pl.String) == "up")).sort(
-            "started_at"
-        )
+        running = pl.col("state").cast(pl.String).is_in(AWAKE)
+        up = event.filter(pl.col("device_id") == device, running).sort("started_at")
         before = list(up.select("started_at", "ended_at").iter_rows())
-        worn = event.filter(pl.col("device_id") == device, pl.col("state").cast(pl.String) == "degraded")
         after: list[tuple[int, int]] = []
         who: list[Down] = []
-        for row, u0, u1 in up.select(ROW, "started_at", "ended_at").iter_rows():
+        for row, u0, u1, state, cause in up.select(ROW, "started_at", "ended_at", texts).iter_rows():
             fits, since = list[tuple[Down, int, int]](), u0
             for down in wanted:
                 t0, t1 = max(down.t0, since + SECOND), min(down.t1, u1 - SECOND)
@@ -85,12 +84,11 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
                 states = SEQUENCES[down.kind]
                 cuts = [t0, t1] if len(states) == 1 else [t0, t0 + (t1 - t0) * 4 // 5, t1]
                 spans = zip(cuts, cuts[1:], states, strict=False)
-                added += [(down.instance, device, a, b, state, down.cause) for a, b, state in spans]
-                added.append((down.instance, device, t1, until, "up", "running"))
+                added += [(down.instance, device, a, b, other, down.cause) for a, b, other in spans]
+                added.append((down.instance, device, t1, until, state, cause))
                 after.append((t1, until))
                 who.append(down)
-        awake = union([*after, *worn.select("started_at", "ended_at").iter_rows()])
-        lost += _lost(scene, readings, device, before, awake, who)
+        lost += _lost(scene, readings, device, before, union(after), who)
     if not added:
         return []
     columns = ("instance", "device_id", "started_at", "ended_at", "state", "cause")

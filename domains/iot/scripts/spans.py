@@ -19,7 +19,7 @@ from ..population import DAY
 from ..readings import COPY, FAN, I64
 from ..signals import HOUR
 
-REACH = ("member", "pair", "device")
+REACH = ("member", "pair", "device", "gateway", "site")
 ONSET = ("own", "shared")
 _ATTEMPTS = 64
 
@@ -140,7 +140,8 @@ def places(scene: Scene, readings: Readings) -> Iterator[Place]:
     """Every span that the scenario takes, in order of instance, member, episode and channel.
 
     Arguments: `hours` of a span; `episodes` in each channel, one in each of as many equal parts of the window, so that they never meet;
-    `reach`: the member's own channels, the pair that it is one of, or those of its whole device; `signals`: only these; `onset`: "own"
+    `reach`: the member's own channels, the pair that it is one of, or those of its whole device, gateway or site; `signals`: only these;
+    `kinds`: only channels of these kinds, where values change gauges alone unless the file says so; `onset`: "own"
     counts a device's samples, so that a span always holds some, and keeps clear of the anomalies that there are already while it finds
     room; "shared" takes one instant for all members, each `stagger` hours after the one before it. A span covers at most half of its
     part of the window.
@@ -150,6 +151,7 @@ def places(scene: Scene, readings: Readings) -> Iterator[Place]:
     for what, value, known in (("reach", reach, REACH), ("onset", onset, ONSET)):
         if value not in known:
             raise unknown(what, value, known, scene.use.scenario.name)
+    kinds = given.get("kinds", ("gauge",) if "values" in given else None)
     hours, episodes = float(given.get("hours", 6.0)), int(given.get("episodes", 1))
     by_device: dict[int, list[dict[str, Any]]] = {}
     channels = scene.tables["channel"].with_columns(pl.col("first_sample_at").to_physical()).sort("channel_id")
@@ -160,9 +162,10 @@ def places(scene: Scene, readings: Readings) -> Iterator[Place]:
         taken.setdefault(channel, []).append((t0, t1))
     for cast in scene.cast.values():
         for member in cast.iter_rows(named=True):
-            for device in _devices(scene.tables, member):
+            for device in _devices(scene.tables, member, reach):
                 mine = _reached(by_device.get(device, []), member, reach)
                 mine = [(c, other) for c, other in mine if c["signal"] in given.get("signals", (c["signal"],))]
+                mine = [(c, other) for c, other in mine if kinds is None or c["kind"] in kinds]
                 for episode in range(episodes if mine else 0):
                     if onset == "shared":
                         t0, t1 = _shared(scene, member, hours, episode, episodes)
@@ -183,7 +186,7 @@ def _reached(
     """A device's channels as far as a member reaches, each with its partner."""
     partner = {k: (k ^ 1 if k ^ 1 < len(channels) else k - 1) for k in range(len(channels))}
     pairs = [(c, channels[partner[k]] if partner[k] >= 0 else None) for k, c in enumerate(channels)]
-    if "channel_id" not in member or reach == "device":
+    if "channel_id" not in member or reach in ("device", "gateway", "site"):
         return pairs
     mine = [(c, other) for c, other in pairs if c["channel_id"] == member["channel_id"]]
     return mine + [(other, c) for c, other in mine if other] if reach == "pair" else mine
@@ -229,12 +232,17 @@ def _uniform(scene: Scene, member: Mapping[str, Any], episode: int, count: int) 
     return scene.stream.child("onset").uniform(join_rows(address, np.arange(count)))
 
 
-def _devices(tables: Tables, member: Mapping[str, Any]) -> list[int]:
-    """The devices that belong to a member of a role: a channel's, the device itself, a gateway's or a site's."""
+def _devices(tables: Tables, member: Mapping[str, Any], reach: str) -> list[int]:
+    """The devices that a member reaches: a channel's, the device itself, those of its gateway or site."""
+    device, known = tables["device"], "gateway_id" if "gateway_id" in member else "site_id"
     if "device_id" in member:
-        return [member["device_id"]]
-    entity = "gateway_id" if "gateway_id" in member else "site_id"
-    return tables["device"].filter(pl.col(entity) == member[entity])["device_id"].sort().to_list()
+        if reach not in ("gateway", "site"):
+            return [member["device_id"]]
+        known = f"{reach}_id"
+        member = device.filter(device_id=member["device_id"]).row(0, named=True) if device.height else member
+    if known not in member:
+        return []
+    return device.filter(pl.col(known) == member[known])["device_id"].sort().to_list()
 
 
 def anomalies(scene: Scene, found: list[Place]) -> Table:

@@ -75,11 +75,11 @@ def test_what_is_saved_is_loaded(model: Model, tmp_path: Path):
 
 
 def test_the_card_says_what_it_is():
-    card = fit(TABLE, seed=7).card
+    card = fit(TABLE, "gaussian-copula", seed=7).card
     assert (card["model"], card["rows"], card["seed"]) == ("gaussian-copula", 800, 7)
     assert card["columns"]["age"] == "Int64"
-    assert card["digest"] == fit(TABLE.sample(frac=1, random_state=1)).card["digest"]
-    assert card["digest"] != fit(TABLE.head(799)).card["digest"]
+    assert card["digest"] == fit(TABLE.sample(frac=1, random_state=1), "empirical").card["digest"]
+    assert card["digest"] != fit(TABLE.head(799), "empirical").card["digest"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
@@ -114,15 +114,15 @@ REFUSED = {
     "no table": (lambda _: fit([1, 2]), "a table is a DataFrame or the path of a file, not list"),
     "two columns of one name": (lambda _: fit(pd.DataFrame([[1, 2]], columns=["a", "a"])), "more than one column 'a'"),
     "mixed column": (lambda _: fit(pd.DataFrame({"a": [1, "x"]})), "column 'a': cannot be read as one type"),
-    "unknown column": (lambda _: fit(TABLE).sample(1, where={"sexx": "F"}), "unknown column 'sexx'. Did you mean 'sex'"),
-    "unseen category": (lambda _: fit(TABLE).sample(1, where={"group": "c"}), "unknown value of group 'c'"),
-    "wrong kind": (lambda _: fit(TABLE).sample(1, where={"age": "old"}), "'old' is not a value of type Int64"),
-    "half a year": (lambda _: fit(TABLE).sample(1, where={"age": 40.5}), "'40.5' is not a value of type Int64"),
-    "null": (lambda _: fit(TABLE).sample(1, where={"age": None}), "'None' is not a value"),
-    "rows": (lambda _: fit(TABLE).sample(-1), "number of rows is -1"),
-    "seed": (lambda _: fit(TABLE).sample(1, seed=-1), "seed is -1"),
+    "unknown column": (lambda _: fit(TABLE, "gaussian-copula").sample(1, where={"sexx": "F"}), "unknown column 'sexx'. Did you mean 'sex'"),
+    "unseen category": (lambda _: fit(TABLE, "gaussian-copula").sample(1, where={"group": "c"}), "unknown value of group 'c'"),
+    "wrong kind": (lambda _: fit(TABLE, "gaussian-copula").sample(1, where={"age": "old"}), "'old' is not a value of type Int64"),
+    "half a year": (lambda _: fit(TABLE, "gaussian-copula").sample(1, where={"age": 40.5}), "'40.5' is not a value of type Int64"),
+    "null": (lambda _: fit(TABLE, "gaussian-copula").sample(1, where={"age": None}), "'None' is not a value"),
+    "rows": (lambda _: fit(TABLE, "gaussian-copula").sample(-1), "number of rows is -1"),
+    "seed": (lambda _: fit(TABLE, "gaussian-copula").sample(1, seed=-1), "seed is -1"),
     "no model": (lambda f: load_model(f / "no.model"), "no.model: cannot be read: No such file"),
-    "no place": (lambda f: save_model(fit(TABLE), f / "no" / "m.model"), "m.model: cannot be written: there is no folder"),
+    "no place": (lambda f: save_model(fit(TABLE, "gaussian-copula"), f / "no" / "m.model"), "m.model: cannot be written: there is no folder"),
 }  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_is_refused(case: str, tmp_path: Path):
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("model") / "m.model"
-    save_model(fit(TABLE, seed=1), path)
+    save_model(fit(TABLE, "gaussian-copula", seed=1), path)
     return path.read_bytes()
 
 
@@ -202,6 +202,13 @@ def hostile(content: bytes, **changes) -> bytes:
         {"dtype": "Float64"},
         {"categories": ["a"]},
         {"categories": 5},
+        {
+            "categories": ["x", "x"],
+            "dtype": "String",
+            "0.edges": np.array([0.0, 0.5, 1.0]),
+            "0.left": np.arange(2),
+            "0.right": np.arange(2),
+        },
         {"name": "sex"},
         {"decimals": 400},
         {"dtype": "Datetime(us,Nowhere/Land)"},

@@ -69,7 +69,9 @@ def test_each_internal_account_mirrors_the_customers(bank: Dataset):
     )
     assert customers == -internal != 0
     clearing = bank.frames["internal_account"].filter(purpose="transfer-clearing")["internal_account_id"]
-    both = bank.frames["transaction"].filter(pl.col("counterparty_account_id").is_not_null())["transaction_ref"]
+    both = bank.frames["transaction"].filter(
+        pl.col("counterparty_account_id").is_not_null(), pl.col("cleared_at").is_not_null()
+    )["transaction_ref"]
     through = entry.filter(
         pl.col("transaction_ref").is_in(both.implode()), pl.col("internal_account_id").is_in(clearing.implode())
     )

@@ -27,11 +27,37 @@ SETTINGS = {
 }
 
 
-def fleet(*scenarios: str, count: int = 1, settings: dict | None = None, **parameters: object) -> Dataset:
+def fleet(
+    *scenarios: str, count: int = 1, size: int = 20, settings: dict | None = None, **parameters: object
+) -> Dataset:
     """Twenty devices at two sites for three days."""
     requests = tuple(ScenarioRequest(name, {"count": count, **parameters}) for name in scenarios)
-    spec = Spec("iot", size=20, end="2025-03-06", scenarios=requests, settings={**SETTINGS, **(settings or {})}, seed=4)
+    spec = Spec(
+        "iot", size=size, end="2025-03-06", scenarios=requests, settings={**SETTINGS, **(settings or {})}, seed=4
+    )
     return generate(make_plan(spec))
+
+
+MIXED = {
+    # works and offices, and what stands there
+    "site.kind": {**OFFICES, "office": 0.5, "works": 0.5},
+    "device.profiles": "room-climate,energy-meter,pump-vibration,motor",
+}
+
+
+def mixed_fleet(*scenarios: str, **how: object) -> Dataset:
+    """The same with machines."""
+    return fleet(*scenarios, size=40, settings=MIXED, **how)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def make_mixed() -> Callable[..., Dataset]:
+    return mixed_fleet
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Dataset:
+    return mixed_fleet()
 
 
 @pytest.fixture(scope="session")

@@ -176,15 +176,15 @@ WEAR = [name for name, s in DOMAIN.scenarios.items() if s.arguments.get("wears_o
 
 @pytest.mark.parametrize("name", WEAR)
 def test_wear_ends_in_failure_and_grows_as_the_rest_of_the_life_gets_shorter(
-    plain: Dataset, make: Callable[..., Dataset], name: str
+    mixed: Dataset, make_mixed: Callable[..., Dataset], name: str
 ):
-    data = make(name, count=2).frames
+    data = make_mixed(name, count=2).frames
     anomaly = data["anomaly"]
     assert (anomaly["fails_at"] == anomaly["ended_at"]).all()
     label = (
         data["label"].filter(table="reading").drop_nulls("row_key").select(reading_id="row_key", instance="instance")
     )
-    both = plain.frames["reading"].join(data["reading"], on="reading_id", suffix="_played").join(label, on="reading_id")
+    both = mixed.frames["reading"].join(data["reading"], on="reading_id", suffix="_played").join(label, on="reading_id")
     life = both.join(anomaly.unique(["instance", "channel_id"]), on=["instance", "channel_id"]).with_columns(
         left=pl.col("fails_at") - pl.col("observed_at"), off=(pl.col("value_played") - pl.col("value")).abs()
     )

@@ -1,0 +1,200 @@
+"""`python -m benchmarks.models FOLDER [WORD ...]`: every model on real tables, scored by one script, on one core. Prints one markdown table.
+
+FOLDER has a folder for each table with `train.csv.gz` and `meta.json` (target, categorical columns). A fifth of the rows is held out; no model
+sees them. WORDs choose tables and models. Peers run beside populace's models where they are installed.
+
+quality: SDMetrics' report, the mean of column shapes and pair trends (where sdmetrics is installed). TSTR: area under the ROC curve, on rows held
+out, of a LightGBM that learnt from synthetic rows; TRTR: from real ones. C2ST: that of a LightGBM that tells real from synthetic rows; 0.5 is
+perfect. DCR share: of synthetic rows, those nearer to a row learnt from than to one held out, with as many of each. Seconds are CPU-seconds.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from populace.core.model_kinds import MODELS
+from populace.core.models import fit
+
+Run = Callable[[pl.DataFrame, dict[str, Any]], tuple[float, Callable[[int], pl.DataFrame]]]
+"""Learns a table; returns CPU-seconds and how to draw rows."""
+NEAREST = 8_000
+SAMPLED = 200_000
+
+
+def ours(name: str, **settings: Any) -> Run:
+    def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Callable[[int], pl.DataFrame]]:
+        began = time.process_time()
+        model = fit(train, name, **settings)
+        return time.process_time() - began, lambda n: model.sample_frame(n, seed=1)
+
+    return run
+
+
+def sdv(name: str) -> Run:
+    def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Callable[[int], pl.DataFrame]]:
+        import sdv.single_table  # pyright: ignore[reportMissingImports]
+        from sdv.metadata import Metadata  # pyright: ignore[reportMissingImports]
+
+        frame = train.to_pandas()
+        began = time.process_time()
+        model = getattr(sdv.single_table, name)(Metadata.detect_from_dataframe(frame))
+        model.fit(frame)
+        return time.process_time() - began, lambda n: pl.from_pandas(model.sample(n))
+
+    return run
+
+
+def runs() -> dict[str, Run]:
+    found = {name: ours(name) for name in MODELS}
+    found |= {f"auto --time {s}s": ours("auto", seconds=s) for s in (10, 60)}
+    if find_spec("sdv"):
+        found |= {f"SDV {n}": sdv(f"{n}Synthesizer") for n in ("GaussianCopula", "TVAE", "CTGAN")}
+    return found
+
+
+def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """Rows to learn from, rows held out, and what is known of the columns."""
+    table = pl.read_csv(folder / "train.csv.gz", infer_schema_length=None)
+    order = np.random.default_rng(0).permutation(table.height)
+    fifth = table.height // 5
+    return table[order[fifth:]], table[order[:fifth]], json.loads((folder / "meta.json").read_text())
+
+
+def score(train: pl.DataFrame, held: pl.DataFrame, made: pl.DataFrame, meta: dict[str, Any]) -> dict[str, float]:
+    made = made.select(train.columns)
+    levels = {
+        c: pl.concat([t[c].cast(pl.String) for t in (train, held)]).drop_nulls().unique().sort()
+        for c in meta["categorical"]
+    }
+    tables = [_matrix(t, levels) for t in (train, held, made)]
+    category = [train.columns.index(c) for c in meta["categorical"]]
+    target = train.columns.index(meta["target"])
+    return {
+        "quality": _quality(train, made, meta),
+        "TSTR": _foretold(tables[2], tables[1], category, target),
+        "TRTR": _foretold(tables[0], tables[1], category, target),
+        "C2ST": _told_apart(tables[0], tables[2], category),
+        "DCR share": _nearer(tables[0], tables[1], tables[2], category),
+        "copies": train.unique().join(made, on=train.columns, how="semi", nulls_equal=True).height
+        - train.unique().join(held, on=train.columns, how="semi", nulls_equal=True).height * len(train) // len(held),
+    }
+
+
+def _matrix(table: pl.DataFrame, levels: dict[str, pl.Series]) -> NDArray:
+    columns = [
+        table[c].cast(pl.String).cast(pl.Enum(levels[c]), strict=False).to_physical() if c in levels else table[c]
+        for c in table.columns
+    ]
+    return np.stack([c.cast(pl.Float64).fill_null(np.nan).to_numpy() for c in columns], axis=1)
+
+
+def _booster() -> Any:
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(n_estimators=100, verbose=-1, n_jobs=1, random_state=0)
+
+
+def _foretold(learnt: NDArray, judged: NDArray, category: list[int], target: int) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    others = [n for n in range(learnt.shape[1]) if n != target]
+    kinds = [others.index(n) for n in category if n != target]
+    model = _booster().fit(learnt[:, others], learnt[:, target], categorical_feature=kinds)
+    return float(roc_auc_score(judged[:, target], model.predict_proba(judged[:, others])[:, 1]))
+
+
+def _told_apart(real: NDArray, made: NDArray, category: list[int]) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    n = min(len(real), len(made))
+    x, y = np.concatenate((real[:n], made[:n])), np.repeat([0, 1], n)
+    fold = np.random.default_rng(0).integers(0, 3, 2 * n)
+    areas = []
+    for k in range(3):
+        model = _booster().fit(x[fold != k], y[fold != k], categorical_feature=category)
+        areas.append(roc_auc_score(y[fold == k], model.predict_proba(x[fold == k])[:, 1]))
+    return float(np.mean(areas))
+
+
+def _nearer(real: NDArray, held: NDArray, made: NDArray, category: list[int]) -> float:
+    """Numbers scaled to the real range, categories one-hot; gaps at the mean."""
+    from sklearn.neighbors import NearestNeighbors
+
+    low, high = np.nanmin(real, axis=0), np.nanmax(real, axis=0)
+
+    def points(table: NDArray) -> NDArray:
+        columns = []
+        for n in range(table.shape[1]):
+            if n in category:
+                code, known = np.nan_to_num(table[:, n], nan=-1.0), np.unique(np.nan_to_num(real[:, n], nan=-1.0))
+                columns.append((code[:, None] == known) * np.sqrt(0.5))
+            else:
+                scaled = (table[:, n] - low[n]) / max(high[n] - low[n], 1e-9)
+                middle = np.nanmean((real[:, n] - low[n]) / max(high[n] - low[n], 1e-9))
+                columns.append(np.nan_to_num(scaled, nan=middle)[:, None])
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    n = min(len(real), len(held), NEAREST)
+    to = points(made[:NEAREST])
+    near = [
+        NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points(t[:n])).kneighbors(to)[0][:, 0]
+        for t in (real, held)
+    ]
+    return float(np.mean(near[0] < near[1]) + 0.5 * np.mean(near[0] == near[1]))
+
+
+def _quality(train: pl.DataFrame, made: pl.DataFrame, meta: dict[str, Any]) -> float:
+    if not find_spec("sdmetrics"):
+        return float("nan")
+    from sdmetrics.reports.single_table import QualityReport
+
+    columns = {c: {"sdtype": "categorical" if c in meta["categorical"] else "numerical"} for c in train.columns}
+    report = QualityReport()
+    report.generate(train.to_pandas(), made.to_pandas(), {"columns": columns}, verbose=False)
+    return float(report.get_score())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("words", nargs="*")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    names = ("adult", "credit_default", "support2")
+    chosen = [n for n in names if n in asked.words] or list(names)
+    models = {n: run for n, run in runs().items() if n in asked.words} or runs()
+    print("| table | model | fit, s | quality | TSTR | TRTR | C2ST | DCR share | copies beyond chance | rows/s |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+    for name in chosen:
+        train, held, meta = read(asked.folder / name)
+        for model, run in models.items():
+            seconds, draw = run(train, meta)
+            made = draw(train.height)
+            began = time.process_time()
+            draw(SAMPLED)
+            speed = SAMPLED / (time.process_time() - began)
+            s = score(train, held, made, meta)
+            print(
+                f"| {name} | {model} | {seconds:.1f} | {s['quality']:.4f} | {s['TSTR']:.4f} | {s['TRTR']:.4f} | {s['C2ST']:.3f} "
+                f"| {s['DCR share']:.3f} | {max(s['copies'], 0):.0f} | {speed:,.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What can be fitted: each kind of model with what it is for, where it comes from, how it is learnt and how it is rebuilt from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .samplers import Sampler
+from .samplers.statistical.copula import fit_copula, rebuild_copula
+from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
+from .samplers.statistical.forest import rebuild_forest
+from .samplers.statistical.grow import fit_forest
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave."""
+
+    name: str
+    family: str
+    shape: str
+    """What data it learns."""
+    private: bool
+    """Whether what it draws is differentially private."""
+    paper: str
+    doc: str
+    learn: Callable[..., Any]
+    rebuild: Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]
+
+
+MODELS: Mapping[str, ModelKind] = {
+    kind.name: kind
+    for kind in (
+        ModelKind(
+            "empirical",
+            "marginal",
+            "one table",
+            False,
+            "none: the baseline",
+            "each column's own distribution, gaps included; no relation between columns",
+            fit_empirical,
+            rebuild_empirical,
+        ),
+        ModelKind(
+            "gaussian-copula",
+            "copula",
+            "one table",
+            False,
+            "Patki, Wedge and Veeramachaneni 2016, The Synthetic Data Vault",
+            "how columns rise and fall together, with mixed types and gaps; in a second",
+            fit_copula,
+            rebuild_copula,
+        ),
+        ModelKind(
+            "forest",
+            "trees",
+            "one table",
+            False,
+            "Nowok, Raab and Dibben 2016, synthpop, J. Stat. Softw. 74(11); Agarwal et al. 2022, arXiv:2202.00858",
+            "any relation between columns, from those before each; the best quality here",
+            fit_forest,
+            rebuild_forest,
+        ),
+    )
+}

@@ -1,0 +1,394 @@
+"""Money that moves along a declared graph: one script for every typology of transfers.
+
+A scenario's `arguments` says who pays whom, in which order, when and how much; the script walks through it. Amounts are in major units,
+times in hours; wherever a number stands, the name of a parameter may stand instead.
+
+    [arguments]
+    quiet = ["account"]             # roles whose accounts lie still before their first flow (optional)
+    lead = 0.5                      # share of the window that passes before an instance may begin (optional)
+
+    [arguments.outside.shop]             # parties with accounts at other banks: they are made, not cast
+    size = 3
+    kind = "company"                # company or person
+    abroad = true                   # their bank is abroad (optional)
+
+    [[arguments.flow]]                   # flows follow each other: a party pays on once it has been paid
+    effect = "hop"
+    from = "mule"                   # a role, or a party outside
+    to = "mule"
+    links = "ring"                  # all, match, enter, leave, next, ring, walk
+    times = 3                       # payments on each link, or steps of a walk (optional)
+    every = 168                     # hours between the payments on one link (optional)
+    hours = 24                      # the flow's payments begin within this span
+    delay = 18                      # and wait on average this long after the payer was paid
+    amount = "amount"               # median of a log-normal draw, with `spread`; or
+    below = "threshold"             # just under a threshold, by `margin` at most; or
+    fee = "fee"                     # what the payer holds, less this share at most
+    factor = 1.3                    # multiplies the amount (optional)
+    growth = 1.2                    # multiplies it again with each payment on one link (optional)
+
+`all` links every payer with every payee, `match` the n-th with the n-th (the shorter list again from its start), `enter` every payer with the
+first payee, `leave` the last payer with every payee, `next` each member with the one after it, `ring` the last with the first too, and `walk`
+steps from member to member at random. The last three are sequences: each payment waits for
+the one before it and passes on what that one brought.
+
+Some payments are stopped and made again; some are sent back, in whole or in part (`laundering.stopped` and `.returned` in the priors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ....core.errors import unknown
+from ....core.samplers.text import Company, Name
+from ....core.scenario import Edit, Scene
+from ....core.stream import F64, join_rows
+from ....core.tables import ROW
+from ..calendar import DAY, HOUR
+from ..identifiers import other_ibans
+from ..parties import holder_names
+from ..people import sample
+from .staging import clock, probit, value_of, whole_seconds
+
+SEQUENCES = ("next", "ring", "walk")
+LINKS = ("all", "match", "enter", "leave", *SEQUENCES)
+ROUND = 500
+"""Minor units that amounts are rounded to when people choose them."""
+
+
+def motif(scene: Scene) -> list[Edit]:
+    """Payments of every flow, the payees they go to, and what was removed to let an account lie still."""
+    walk = _Walk(scene)
+    for flow in scene.use.scenario.arguments["flow"]:
+        walk.pay(flow)
+    moves = walk.told()
+    parties = _parties(scene)
+    moves = pl.concat([moves, *_setbacks(scene, moves)])
+    return [*_silence(scene, parties, moves), *_edits(scene, parties, moves)]
+
+
+def sizes(scene: Scene) -> dict[str, int]:
+    """How many there are of each role and of each kind of party outside."""
+    roles = {r.name: scene.use.size(r) for r in scene.use.scenario.roles}
+    return roles | {name: int(value_of(scene, o["size"])) for name, o in _outside(scene).items()}
+
+
+class _Walk:
+    """The state of every instance while its flows are played: what each party holds, and since when. All arrays are instances × parties."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.sizes = scene, sizes(scene)
+        first = next(iter(scene.cast.values()))
+        self.instance = first["instance"].unique().sort().to_numpy()
+        self.currency = first.unique("instance", maintain_order=True).sort("instance")["currency"]
+        self.moves: list[pl.DataFrame] = []
+        flows, window = scene.use.scenario.arguments["flow"], scene.block.window
+        self.span = (window.end - window.start) / HOUR
+        lead = float(value_of(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
+        room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
+        start = self.start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
+        self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
+        self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
+
+    def _number(self, flow: Mapping[str, Any], name: str, default: float = 0.0) -> float:
+        return float(value_of(self.scene, flow.get(name, default)))
+
+    def _length(self, flow: Mapping[str, Any]) -> float:
+        links = self._links(flow)[0].shape[1] if flow["links"] in SEQUENCES else 1
+        repeats = 1 if flow["links"] == "walk" else self._number(flow, "times", 1)
+        return (
+            links * 2 * self._number(flow, "delay")
+            + self._number(flow, "hours")
+            + (repeats - 1) * self._number(flow, "every")
+        )
+
+    def _links(self, flow: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Who pays whom, by number, in each instance."""
+        payers, payees = self.sizes[flow["from"]], self.sizes[flow["to"]]
+        kind = flow["links"]
+        if kind == "walk":
+            steps = int(self._number(flow, "times"))
+            rows = join_rows(self.instance[:, None], np.arange(steps))
+            # each step goes to any member but the one that stands here
+            jump = 1 + self.scene.stream.child(flow["effect"], "walk").integers(rows, payees - 1)
+            at = np.concatenate((np.zeros((len(self.instance), 1), np.int64), np.cumsum(jump, axis=1)), axis=1) % payees
+            return at[:, :-1], at[:, 1:]
+        if kind == "all":
+            one, other = np.divmod(np.arange(payers * payees), payees)
+        elif kind == "match":
+            n = np.arange(max(payers, payees))
+            one, other = n % payers, n % payees
+        elif kind == "enter":
+            one, other = np.arange(payers), np.zeros(payers, np.int64)
+        elif kind == "leave":
+            one, other = np.full(payees, payers - 1), np.arange(payees)
+        elif kind in ("next", "ring"):
+            one = np.arange(payers - (kind == "next"))
+            other = (one + 1) % payees
+        else:
+            raise unknown("links", kind, LINKS, self.scene.use.scenario.name)
+        return tuple(np.broadcast_to(x, (len(self.instance), len(x))) for x in (one, other))  # type: ignore[return-value]
+
+    def pay(self, flow: Mapping[str, Any]) -> None:
+        """Play one flow: log its payments, move what is held, and note when."""
+        scene, effect = self.scene, flow["effect"]
+        payer, payee = self._links(flow)
+        times = 1 if flow["links"] == "walk" else int(self._number(flow, "times", 1))
+        links = payer.shape[1]
+        n = np.repeat(np.arange(times), links)
+        payer, payee = (np.tile(x, times) for x in (payer, payee))
+        rows = join_rows(self.instance[:, None], np.arange(links * times))
+        u = {
+            k: scene.stream.child(effect, k).uniform(rows) for k in ("at", "wait", "every", "amount", "round", "share")
+        }
+        row = np.arange(len(self.instance))[:, None]
+        here, there = flow["from"], flow["to"]
+
+        # an hour at least passes in most chains; nobody waits more than five times the mean
+        delay = self._number(flow, "delay") * np.clip(-np.log(u["wait"]), 0.05, 5.0)
+        apart = self._number(flow, "every") * (n + 0.4 * (u["every"] - 0.5) * (n > 0))
+        if flow["links"] in SEQUENCES:
+            at = self.ready[here][row, payer[:, :1]] + np.cumsum(delay, axis=1) + apart
+        else:
+            at = self.ready[here][row, payer] + u["at"] * self._number(flow, "hours") + delay + apart
+        amount = (
+            self._amounts(flow, payer, u) * self._number(flow, "factor", 1.0) * self._number(flow, "growth", 1.0) ** n
+        )
+        even = u["round"] < scene.block.priors("transfer.round_share")
+        amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / ROUND) * ROUND, np.floor(amount))
+        amount = np.maximum(amount, 1)
+
+        for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):
+            np.add.at(self.held[party], (row, at_party), sign * amount)
+            np.maximum.at(self.ready[party], (row, at_party), at)
+        np.maximum(self.held[here], 0.0, out=self.held[here])
+        self.moves.append(
+            pl.DataFrame(
+                {
+                    "instance": np.repeat(self.instance, links * times),
+                    "payer": np.full(rows.size, here),
+                    "payee": np.full(rows.size, there),
+                    "i": payer.ravel(),
+                    "j": payee.ravel(),
+                    ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
+                    "hours": at.ravel(),
+                    "amount_minor": amount.ravel().astype(np.int64),
+                    "effect": np.full(rows.size, effect),
+                    "cleared": np.ones(rows.size, bool),
+                },
+                schema_overrides={ROW: pl.UInt64},
+            )
+        )
+
+    def told(self) -> pl.DataFrame:
+        """Every payment with its moment `at`. What would take longer than the window has left happens faster, in the same order."""
+        moves = pl.concat(self.moves)
+        at = moves.select(pl.col("instance").rank("dense") - 1).to_series().to_numpy()
+        end = moves.group_by("instance").agg(pl.col("hours").max()).sort("instance")["hours"].to_numpy()
+        pace = np.minimum(1.0, (0.99 * self.span - self.start) / np.maximum(end - self.start, 1e-9))
+        hours = self.start[at] + (moves["hours"].to_numpy() - self.start[at]) * pace[at]
+        return moves.drop("hours").with_columns(at=pl.Series(clock(self.scene, hours, self.currency.gather(at))))
+
+    def _amounts(self, flow: Mapping[str, Any], payer: NDArray, u: Mapping[str, F64]) -> F64:
+        """Amounts in minor units, before rounding."""
+        row = np.arange(len(self.instance))[:, None]
+        fee = self._number(flow, "fee")
+        if "below" in flow:
+            return self._number(flow, "below") * 100 * (1 - self._number(flow, "margin", 0.2) * u["amount"]) - 1
+        drawn = None
+        if "amount" in flow:
+            # half of the variance is the instance's, half the payment's
+            group = self.scene.stream.child(flow["effect"], "size").uniform(self.instance.astype(np.uint64))[:, None]
+            z = np.sqrt(0.5) * (probit(group) + probit(u["amount"]))
+            drawn = self._number(flow, "amount") * 100 * np.exp(self._number(flow, "spread") * z)
+            if flow["links"] not in SEQUENCES:
+                return drawn
+        kept = 1 - fee * (0.25 + 0.75 * u["share"])
+        held = self.held[flow["from"]]
+        if flow["links"] in SEQUENCES:
+            first = held[row, payer[:, :1]] * kept[:, :1] if drawn is None else drawn[:, :1]
+            return first * np.cumprod(np.concatenate((np.ones_like(first), kept[:, 1:]), axis=1), axis=1)
+        weight = 0.6 + 0.8 * u["amount"]
+        whole = np.zeros_like(held)
+        np.add.at(whole, (row, payer), weight)
+        # the payer's own fee is that of its first payment
+        return held[row, payer] * (1 - fee * (0.25 + 0.75 * u["share"][:, :1])) * weight / whole[row, payer]
+
+
+def _outside(scene: Scene) -> Mapping[str, Any]:
+    return scene.use.scenario.arguments.get("outside", {})
+
+
+def _parties(scene: Scene) -> pl.DataFrame:
+    """Everyone who can pay or be paid: party, instance, number, and what others see of them; `account_id` is null outside."""
+    parts = []
+    for role, members in scene.cast.items():
+        name = holder_names(scene.block, members["unit"].to_numpy().astype(np.uint64))["name"]
+        parts.append(
+            members.select(
+                pl.lit(role).alias("party"), "instance", n="member", unit="unit", customer_id="customer_id",
+                account_id="account_id", currency=pl.col("currency").cast(pl.String), iban="iban",
+                name=name, kind=pl.lit("person"),
+            )
+        )  # fmt: skip
+    known = parts[0].select("instance", "currency").unique(maintain_order=True).sort("instance")
+    for name, spec in _outside(scene).items():
+        size = int(value_of(scene, spec["size"]))
+        instance, n = np.repeat(known["instance"].to_numpy(), size), np.tile(np.arange(size), known.height)
+        german = np.repeat(known["currency"].to_numpy() == "EUR", size)
+        rows = scene.address(f"outside {name}", instance, n)
+        country = np.where(spec.get("abroad", False), "NL", np.where(german, "DE", "GB"))
+        stream = scene.stream.child("outside", name)
+        if spec["kind"] == "company":
+            names = sample(lambda locale: Company("company", locale), stream, rows, german)["company"]
+        else:
+            names = sample(Name, stream, rows, german)["name"]
+        parts.append(
+            pl.DataFrame(
+                {
+                    "party": np.full(len(rows), name),
+                    "instance": instance,
+                    "n": n,
+                    "currency": known["currency"].gather(np.repeat(np.arange(known.height), size)),
+                    "iban": other_ibans(stream.child("iban"), country, rows),
+                    "name": names,
+                    "kind": np.full(len(rows), spec["kind"]),
+                }
+            )
+        )
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
+def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
+    """A payment that was stopped went out a little before the one that passed; one that is returned comes back days later."""
+    p, rows = scene.block.priors, moves[ROW].to_numpy()
+    u = {k: scene.stream.child(k).uniform(rows) for k in ("stopped", "stopped at", "returned", "returned at", "part")}
+    stopped = u["stopped"] < p("laundering.stopped")
+    returned = u["returned"] < p("laundering.returned")
+    early = moves["at"].to_numpy() - whole_seconds(120 + 1_800 * u["stopped at"])
+    late = moves["at"].to_numpy() + DAY + whole_seconds(10 * 86_400 * u["returned at"])
+    part = np.ceil(moves["amount_minor"].to_numpy() * np.minimum(1.0, 0.2 + u["part"])).astype(np.int64)
+    attempt = moves.with_columns(
+        pl.Series(ROW, join_rows(rows, 1) | np.uint64(1 << 63)),
+        pl.Series("at", early),
+        effect=pl.lit("stopped"),
+        cleared=pl.lit(False),
+    )
+    back = moves.with_columns(
+        pl.Series(ROW, join_rows(rows, 2) | np.uint64(1 << 63)),
+        pl.Series("at", late),
+        pl.Series("amount_minor", part),
+        payer="payee",
+        payee="payer",
+        i="j",
+        j="i",
+        effect=pl.lit("returned"),
+    )
+    ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
+    return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]
+
+
+def _silence(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
+    """Accounts that lie still: what would have happened on them before their first payment is removed."""
+    edits = []
+    for role in scene.use.scenario.arguments.get("quiet", ()):
+        mine = pl.concat(
+            [
+                moves.filter(pl.col(side) == role).select("instance", "at", n=n)
+                for side, n in (("payer", "i"), ("payee", "j"))
+            ]
+        )
+        until = mine.group_by("instance", "n").agg(pl.col("at").min())
+        still = until.join(parties.filter(party=role), on=["instance", "n"]).select("account_id", "instance", "at")
+        payment = scene.tables["transaction"].select(ROW, "account_id", "counterparty_account_id", "authorised_at")
+        for side in ("account_id", "counterparty_account_id"):
+            before = payment.join(still, left_on=side, right_on="account_id").filter(
+                pl.col("authorised_at") < pl.col("at")
+            )
+            gone = before.select(ROW, "instance").unique(ROW, maintain_order=True)
+            edits.append(scene.edit("remove", "transaction", gone, role, "silence"))
+    return edits
+
+
+def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
+    """Rows for the ledger of whoever banks here: the payer's if both do."""
+    sides = {}
+    for side, number in (("payer", "i"), ("payee", "j")):
+        keyed = parties.rename({c: f"{side}_{c}" for c in parties.columns if c not in ("party", "instance", "n")})
+        sides[side] = keyed.rename({"party": side, "n": number})
+    rows = moves.join(sides["payer"], on=["payer", "instance", "i"], how="left", maintain_order="left")
+    rows = rows.join(sides["payee"], on=["payee", "instance", "j"], how="left", maintain_order="left")
+    inward = rows["payer_account_id"].is_null()
+    own, other = (
+        rows.select(
+            pl.when(pl.Series(inward if side == "own" else ~inward)).then(pl.col(f"payee_{c}")).otherwise(pl.col(f"payer_{c}")).alias(c)
+            for c in ("unit", "customer_id", "account_id", "currency", "iban", "name", "kind")
+        )
+        for side in ("own", "other")
+    )  # fmt: skip
+    role = rows.select(pl.when(pl.Series(inward)).then(pl.col("payee")).otherwise(pl.col("payer"))).to_series()
+    # one entry on a customer's list for each party, whichever way the money goes
+    label, theirs = (
+        rows.select(pl.when(pl.Series(inward if s == "own" else ~inward)).then(pl.format("{} {}", "payee", "j")).otherwise(pl.format("{} {}", "payer", "i"))).to_series()
+        for s in ("own", "other")
+    )  # fmt: skip
+    pair = pl.DataFrame({"instance": rows["instance"], "own": label, "other": theirs})
+    names = {
+        pair: scene.stream.child("party", *pair).bits(np.zeros(1, np.uint64))[0]
+        for pair in zip(label, theirs, strict=True)
+    }
+    key = np.array([names[p] for p in zip(label, theirs, strict=True)], np.uint64)
+    party = join_rows(key, pair["instance"].to_numpy()) | np.uint64(1 << 63)
+    at = rows["at"].to_numpy()
+    first = pl.DataFrame({ROW: party, "at": at}).group_by(ROW).agg(pl.col("at").min())
+    known = pl.DataFrame(
+        {
+            ROW: party, "instance": rows["instance"], "role": role, "customer_id": own["customer_id"], "kind": other["kind"],
+            "name": other["name"], "iban": other["iban"],
+        }
+    ).unique(ROW, keep="first", maintain_order=True).join(first, on=ROW, how="left", maintain_order="left")  # fmt: skip
+    # most payees are new, some have been on the list for long
+    age = scene.stream.child("known").uniform(known[ROW].to_numpy()) ** 4 * 90 * 86_400
+    known = known.with_columns(
+        pl.Series("added_at", known["at"].to_numpy() - whole_seconds(300 + age)), effect=pl.lit("new-payee")
+    ).drop("at")
+    clear = scene.stream.child("clear").uniform(rows[ROW].to_numpy())
+    hours = scene.block.priors("transfer.clearing_hours")
+    issued = np.where(other["account_id"].is_null().to_numpy(), "ICDT/ESCT", "ICDT/BOOK")
+    payments = pl.DataFrame(
+        {
+            ROW: rows[ROW],
+            "instance": rows["instance"],
+            "role": role,
+            "effect": rows["effect"],
+            "account_id": own["account_id"],
+            # every customer's first device was seen before the window; nobody's own device brings money in
+            "device_row": pl.select(
+                pl.when(pl.Series(~inward)).then(pl.Series(join_rows(own["unit"].to_numpy(), 0)))
+            ).to_series(),
+            "counterparty_row": party,
+            "counterparty_account_id": other["account_id"],
+            "channel": ["transfer"] * rows.height,
+            "type": np.where(inward.to_numpy(), "RCDT/ESCT", issued),
+            "direction": np.where(inward.to_numpy(), "CRDT", "DBIT"),
+            "amount_minor": rows["amount_minor"],
+            "currency": own["currency"],
+            "authorised_at": at,
+            "cleared_at": pl.select(
+                pl.when(rows["cleared"]).then(pl.Series(at + whole_seconds(1 + clear**4 * hours * 3_600)))
+            ).to_series(),
+        }
+    )
+    cast = parties.filter(pl.col("account_id").is_not_null()).select(
+        "instance", pl.col("account_id").cast(pl.UInt64).alias(ROW), role="party", effect=pl.lit("party")
+    )
+    return [
+        Edit("update", "account", cast),
+        Edit("insert", "counterparty", known),
+        Edit("insert", "transaction", payments),
+    ]

@@ -1,0 +1,59 @@
+"""`auto` chooses by the shape of a table and the time there is, never by a clock, and says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from populace.core.choose_model import choose, parse_seconds
+from populace.core.errors import UserError
+from populace.core.models import fit
+from populace.core.samplers.statistical.grow import TREES
+
+
+def table(rows: int, columns: int) -> pl.DataFrame:
+    return pl.DataFrame({f"c{n}": np.arange(rows) for n in range(columns)})
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "seconds", "name", "why"),
+    [
+        (1_000, 1, None, "empirical", "no relation"),
+        (50, 4, None, "gaussian-copula", "too few"),
+        (40_000, 15, None, "forest", f"{TREES} trees"),
+        (40_000, 15, 60, "forest", f"{TREES} trees"),
+        (40_000, 15, 10, "forest", "trees a column"),
+        (40_000, 15, 1, "gaussian-copula", "trees would need"),
+    ],
+)
+def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | None, name: str, why: str):
+    choice = choose(table(rows, columns), seconds)
+    assert choice.name == name
+    assert why in choice.why
+
+
+def test_more_time_never_means_fewer_trees():
+    trees = [choose(table(20_000, 20), s).settings.get("trees", 0) for s in range(1, 200, 5)]
+    assert trees == sorted(trees)
+    assert trees[0] < trees[-1] == TREES
+
+
+def test_the_card_says_what_was_chosen_and_why():
+    model = fit(table(60, 3))
+    assert (model.name, model.card["settings"]) == ("gaussian-copula", {})
+    assert "60 rows of 3 columns" in model.card["why"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("7.5", 7.5)])
+def test_times_are_read(text: str, seconds: float):
+    assert parse_seconds(text, "--time") == seconds
+
+
+def test_a_time_that_is_none_is_refused():
+    with pytest.raises(UserError, match="--time soon"):
+        parse_seconds("soon", "--time")
+    with pytest.raises(UserError, match="expected seconds above 0"):
+        choose(table(1_000, 3), -1.0)
+    with pytest.raises(UserError, match="a time is for the model 'auto'"):
+        fit(table(60, 3), "empirical", seconds=3.0)

@@ -1,0 +1,58 @@
+"""Customers spend what they have: judged by an oracle that decides one move after the other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import polars as pl
+
+from populace.core.dataset import Dataset
+
+MONEY_IN, RELEASED, ASKED = range(3)
+
+
+def test_no_booked_debit_takes_an_account_below_its_limit(base: Dataset):
+    entry = base.frames["ledger_entry"].filter(pl.col("balance_minor").is_not_null(), kind="booking")
+    debit = entry.filter(pl.col("amount_minor") < 0).join(base.frames["account"], on="account_id")
+    below = pl.col("balance_minor") < -pl.col("overdraft_limit_minor")
+    assert debit.height > 100_000
+    assert debit.filter(below).is_empty()
+
+
+def test_what_is_refused_for_lack_of_funds_and_nothing_else_could_not_be_paid(base: Dataset):
+    account = base.frames["account"]
+    limit = dict(account.select("account_id", "overdraft_limit_minor").iter_rows())
+    balance = dict(account.select("account_id", "opening_balance_minor").iter_rows())
+    moves = defaultdict(list)
+    for n, row in enumerate(base.frames["transaction"].iter_rows(named=True)):
+        own, other, amount = row["account_id"], row["counterparty_account_id"], row["amount_minor"]
+        if row["direction"] == "CRDT":
+            moves[row["cleared_at"]].append((MONEY_IN, n, own, amount, None))
+            continue
+        if row["response_code"] in (None, "00", "51"):
+            moves[row["authorised_at"]].append((ASKED, n, own, -amount, row["status"] == "declined"))
+        if other is not None and row["cleared_at"]:
+            moves[row["cleared_at"]].append((MONEY_IN, n, other, amount, None))
+        if row["reversed_at"]:
+            moves[row["reversed_at"]].append((RELEASED, n, own, amount, None))
+    refused = 0
+    for at in sorted(moves):
+        for _, _, holder, change, declined in sorted(moves[at], key=lambda move: move[:2]):
+            bears = balance[holder] + change >= -limit[holder]
+            if declined is not None:
+                assert declined != bears
+                refused += declined
+            if not declined:
+                balance[holder] += change
+    assert refused > 100
+
+
+def test_cards_say_why_and_nothing_refused_is_posted(base: Dataset):
+    payment = base.frames["transaction"]
+    short = payment.filter(response_code="51")
+    assert short.height
+    assert (short["status"] == "declined").all()
+    other = payment.filter(pl.col("response_code").is_null(), status="declined")
+    assert set(other["channel"]) <= {"transfer", "direct-debit", "fee"}
+    refused = pl.concat([short, other])["transaction_ref"]
+    assert base.frames["ledger_entry"].filter(pl.col("transaction_ref").is_in(refused.implode())).is_empty()

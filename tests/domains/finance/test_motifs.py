@@ -1,0 +1,56 @@
+"""Every scenario that declares a motif shows it: a matcher that sees no label finds its instances, and others that are none."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import polars as pl
+import pytest
+
+from populace.core.dataset import Dataset, generate
+from populace.core.plan import make_plan
+from populace.core.spec import ScenarioRequest, Spec
+from populace.domains.finance import DOMAIN
+from populace.domains.finance.motifs import edges, recovered
+
+TYPOLOGIES = sorted(name for name, s in DOMAIN.scenarios.items() if s.match)
+TOGETHER = 8
+"""Typologies that are played in one bank."""
+INSTANCES = 6
+
+
+def company(name: str) -> tuple[str, ...]:
+    """Who is played together. Silence is kept alone: another scenario may well pay an account that this one keeps quiet."""
+    if "quiet" in DOMAIN.scenarios[name].arguments:
+        return (name,)
+    number = -(-len(TYPOLOGIES) // TOGETHER)
+    return tuple(TYPOLOGIES[TYPOLOGIES.index(name) % number :: number])
+
+
+@lru_cache(maxsize=2)
+def played(names: tuple[str, ...]) -> tuple[Dataset, pl.DataFrame]:
+    asked = tuple(ScenarioRequest(n, {"count": INSTANCES}) for n in names)
+    data = generate(make_plan(Spec("finance", size=900, seed=17, scenarios=asked), DOMAIN))
+    return data, edges(data.frames)
+
+
+@pytest.mark.parametrize("name", sorted(TYPOLOGIES, key=company))
+def test_a_matcher_without_labels_recovers_every_instance(name: str):
+    data, graph = played(company(name))
+    use = next(u for u in data.plan.uses if u.scenario.name == name)
+    found, _ = recovered(graph, use, data.frames["label"])
+    assert found.height == INSTANCES
+    assert found["found"].all(), found
+
+
+@pytest.mark.parametrize("name", sorted(TYPOLOGIES, key=company))
+def test_labels_name_the_role_of_every_party(name: str):
+    data, _ = played(company(name))
+    scenario = DOMAIN.scenarios[name]
+    mine = data.frames["label"].filter(scenario=name)
+    use = next(u for u in data.plan.uses if u.scenario.name == name)
+    parties = mine.filter(table="account", effect="party")
+    for role in scenario.roles:
+        assert (
+            parties.filter(role=role.name).group_by("instance").len()["len"].to_list() == [use.size(role)] * INSTANCES
+        )
