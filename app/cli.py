@@ -69,7 +69,17 @@ Examples:
 }
 
 
+class _ReaderGone(Exception):
+    """Nobody reads standard output any more, as after `| head`. Not an OSError, for which click would exit with 1: "there are violations"."""
+
+
 class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from ..core.errors import unknown
 
@@ -329,9 +339,11 @@ def sample(
     """Draw rows from a fitted model."""
     from ..core.conditions import parse_balance
     from ..core.manifest import sample_manifest
-    from ..core.models import load_model, read_table
+    from ..core.models import load_model
+    from ..core.sinks.folder import as_text
     from ..core.sinks.table import NAME, write_table
     from ..core.spec import parse_settings
+    from ..core.user_table import read_table
 
     if rows is None and given is None:
         raise UserError("how many rows? Say -n N, or --given TABLE to complete its rows")
@@ -339,7 +351,7 @@ def sample(
     table = None if given is None else read_table(Path(given))
     frame = fitted.sample_frame(rows, seed=seed, where=told, balance=shares, given=table)
     if not targets:
-        click.echo(frame.write_csv(), nl=False)
+        click.echo(as_text(frame).write_csv(), nl=False)
     asked = {"rows": frame.height, "seed": seed, "where": told, "balance": shares, "given": given and Path(given).name}
     for target in targets:
         place = write_table(frame, target, lambda form: sample_manifest(frame, NAME, asked, fitted.card, form), format_)
@@ -482,10 +494,11 @@ def run_command(arguments: Sequence[str]) -> int:
         return _say(str(error), 2)
     except InvalidData as error:
         return _say(str(error), 1)
-    except BrokenPipeError:
-        # the reader went away, as `| head` does
+    except _ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # what no part of the program could foresee: standard output on a full disk, a working folder that is gone
+        return _say(f"the system refuses: {error}", 2)
 
 
 def _say(message: str, code: int) -> int:

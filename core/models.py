@@ -135,7 +135,7 @@ def fit(
         progress.step()
         sampler = MODELS[choice.name].learn(table, Stream.root(seed).child("fit", choice.name), **choice.settings)
         progress.step()
-        fingerprint = _digest(table)
+        fingerprint = str(digest(table))
         progress.step()
     card = {
         "model": choice.name,
@@ -260,12 +260,6 @@ def _parsed(content: bytes) -> tuple[str, dict[str, NDArray]]:
     return metadata[FORMAT], {
         name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found
     }
-
-
-def _digest(table: Table) -> str:
-    """Of the values: types that no schema has are taken as numbers or text."""
-    spans, others = pl.col(pl.Duration, pl.Time), pl.col(pl.Decimal, pl.Null)
-    return str(digest(table.with_columns(spans.to_physical(), others.cast(pl.String))))
 
 
 def _to_pandas(frame: Table, missing: set[str]) -> pd.DataFrame:

@@ -19,6 +19,13 @@ from .tables import Table
 SEPARATORS = ",;\t|"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zX": "compressed by xz",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet",
+    b"SQLi": "a database",
+}
 
 
 def read_table(data: Any) -> Table:
@@ -39,13 +46,17 @@ def read_table(data: Any) -> Table:
             start = file.read(4)
     except OSError as error:
         raise UserError(f"table {path}: cannot be read: {error.strerror}") from None
+    for sign, kind in _FOREIGN.items():
+        if start.startswith(sign):
+            raise UserError(f"table {path}: is {kind}; expected CSV (plain, gzip or zstd) or Parquet")
     try:
         table = pl.read_parquet(as_pattern(path)) if start == _PARQUET else _read_csv(path, start)
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+    except (pl.exceptions.PolarsError, OSError, UnicodeError, csv.Error) as error:
         raise UserError(f"table {path}: {_fault(path, start, error)}") from None
     if not table.height:
         raise UserError(f"table {path}: has no rows")
-    return table
+    # whole numbers that fit no 64 bits are names of things: card numbers, IBANs without letters
+    return table.with_columns(pl.col(pl.Int128, pl.UInt128).cast(pl.String))
 
 
 def _read_csv(path: Path, start: bytes) -> Table:
@@ -99,11 +110,16 @@ def _fault(path: Path, start: bytes, error: Exception) -> str:
     except UnicodeDecodeError as bad:
         line = content.count(b"\n", 0, bad.start) + 1
         return f"is not UTF-8 text: byte 0x{content[bad.start]:02x} in line {line}. Save it as UTF-8"
+    if "\r" in text and "\n" not in text:
+        return "its lines end with a carriage return alone. Save it with line feeds"
     rows = csv.reader(io.StringIO(text), delimiter=_separator(text.partition("\n")[0]))
-    header = next(rows, [])
-    for row in rows:
-        if len(row) > len(header):
-            return f"line {rows.line_num} has {len(row)} fields, the header has {len(header)}"
+    try:
+        header = next(rows, [])
+        for row in rows:
+            if len(row) > len(header):
+                return f"line {rows.line_num} has {len(row)} fields, the header has {len(header)}"
+    except csv.Error as broken:
+        return f"line {rows.line_num} is not CSV: {broken}"
     return f"is neither CSV nor Parquet that can be read: {said}"
 
 

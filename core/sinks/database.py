@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import as_pattern
 from ..schema_text import create_statements
 from ..tables import Table, Tables
-from .folder import WRITERS
+from .folder import WRITERS, as_text
 from .stage import Stage, parse_manifest
 
 MANIFEST = "populace_manifest"
@@ -81,14 +81,12 @@ def _load_sqlite(path: Path, statements: list[list[str]], parts: Mapping[str, li
     import polars as pl
     from adbc_driver_sqlite import dbapi
 
-    from .folder import _as_text
-
     with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
         for table, create in zip(parts, statements, strict=True):
             for statement in create:
                 cursor.execute(statement)
             for part in parts[table]:
-                frame = _as_text(pl.read_parquet(as_pattern(part))).with_columns(
+                frame = as_text(pl.read_parquet(as_pattern(part))).with_columns(
                     pl.col(pl.Enum, pl.Date).cast(pl.String)
                 )
                 if frame.height:
@@ -166,7 +164,7 @@ def load_frame(scheme: str, path: Path, table: str, part: Path, manifest: str) -
     from adbc_driver_sqlite import dbapi
 
     with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
-        cursor.adbc_ingest(table, pl.read_parquet(as_pattern(part)).to_arrow(), mode="create")
+        cursor.adbc_ingest(table, as_text(pl.read_parquet(as_pattern(part))).to_arrow(), mode="create")
         _keep_manifest(cursor, manifest)
         connection.commit()
 

@@ -19,8 +19,11 @@ from .stage import Stage, publish_folder, read_manifest
 INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
-def _as_text(table: Table) -> Table:
-    return table.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.strftime(INSTANT))
+def as_text(table: Table) -> Table:
+    """The frame with instants and durations as ISO 8601 texts, for forms that have no types of their own for them."""
+    return table.with_columns(
+        pl.col(pl.Datetime("us", "UTC")).dt.strftime(INSTANT), pl.col(pl.Duration).dt.to_string("iso")
+    )
 
 
 def write_parquet(table: Table, path: Path) -> None:
@@ -56,8 +59,8 @@ def _repeats(values: pl.Series) -> bool:
 
 WRITERS: dict[str, Callable[[Table, Path], None]] = {
     "parquet": write_parquet,
-    "csv": lambda table, path: _as_text(table).write_csv(path),
-    "ndjson": lambda table, path: _as_text(table).write_ndjson(path),
+    "csv": lambda table, path: as_text(table).write_csv(path),
+    "ndjson": lambda table, path: as_text(table).write_ndjson(path),
 }
 
 

@@ -51,6 +51,7 @@ class Stage:
         target = self.target
         if "\0" in str(target):
             raise ValueError("no name may hold a null character")
+        str(target).encode()  # a name in another encoding than the system's: libraries cannot write there
         if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
             if target.is_mount() or target.samefile("."):
                 raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,22 @@ def test_it_runs_as_a_program():
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("stdout", "code", "said"), [("gone", 0, ""), ("/dev/full", 2, "No space left on device")])
+def test_standard_output_that_takes_nothing_is_no_violation(stdout: str, code: int, said: str):
+    if stdout == "gone":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(stdout, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-m", "populace.app.cli", "scenarios"], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     rows = [f"{n % 60 + 18},{'F' if n % 3 else 'M'},{n * 7 % 13 / 2}" for n in range(400)]
@@ -199,6 +216,15 @@ def test_fit_and_sample(model: str, table: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == first
     assert [line.split(",")[1] for line in first.splitlines()] == ["sex"] + ["M"] * 50
     assert run_command(["fit", str(table), "--model", model, "--out", "m.model"]) == 2
+
+
+@pytest.mark.parametrize("target", [None, "csv", "ndjson", "sqlite:///s.db", "duckdb:///d.db"])
+def test_spans_of_time_can_be_sampled_into_every_form(target: str | None, tmp_path: Path):
+    spans = pl.DataFrame({"wait": pl.Series([86_405_000_000, 1, None] * 9, dtype=pl.Duration("us")), "n": range(27)})
+    spans.write_parquet(tmp_path / "t.parquet")
+    assert run_command(["fit", "t.parquet", "--model", "empirical", "--out", "m.model"]) == 0
+    form = ["--format", target] if target in ("csv", "ndjson") else []
+    assert run_command(["sample", "m.model", "-n", "9", *(["--to", target] if target else []), *form]) == 0
 
 
 @pytest.mark.parametrize("target", ["twin", "duckdb:///twin.db", "sqlite:///twin.db"])

@@ -127,7 +127,7 @@ def test_targets_in_each_others_way_are_refused(other: str, tmp_path: Path, monk
     assert len(open_targets(["a", "a-b", "duckdb:///a.db"], TOY)) == 3
 
 
-@pytest.mark.parametrize("target", [".", "duckdb:///wh?t.db", "x" * 300, "a\0b", "/dev/shm"])
+@pytest.mark.parametrize("target", [".", "duckdb:///wh?t.db", "x" * 300, "a\0b", os.fsdecode(b"caf\xe9"), "/dev/shm"])
 def test_what_can_never_appear_as_a_whole_is_refused_at_once(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from populace.core.errors import UserError
+from populace.core.models import fit
 from populace.core.sinks.database import read_table as read_database
 from populace.core.user_table import read_table
 
@@ -62,6 +63,8 @@ def test_compressed_and_european_and_dated(tmp_path: Path):
         (b"", "empty"),
         (b"PAR1 and then nothing", "cannot be read"),
         (b"\x1f\x8b broken", "cannot be read"),
+        (b"a,b\r1,2\r3,4\r", "carriage return"),
+        (b"PK\x03\x04 and so on", "a zip archive or a spreadsheet"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, said: str):
@@ -71,6 +74,13 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, said: str):
         read_table(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_whole_numbers_beyond_64_bits_are_names(tmp_path: Path):
+    numbers = [str(2**64 + n) for n in range(9)]
+    (tmp_path / "t.csv").write_text("card,n\n" + "".join(f"{c},{n}\n" for n, c in enumerate(numbers)))
+    assert read_table(tmp_path / "t.csv")["card"].to_list() == numbers
+    assert set(fit(tmp_path / "t.csv", "empirical").sample_frame(20)["card"]) <= set(numbers)
 
 
 def test_a_folder_and_a_missing_file(tmp_path: Path):

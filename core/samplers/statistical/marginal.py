@@ -179,7 +179,7 @@ class Marginal:
                 edges[0] == 0.0
                 and edges[-1] == 1.0
                 and (np.diff(edges) >= 0).all()
-                and (categories is None or len(categories) == len(left))
+                and (categories is None or len(set(categories)) == len(categories) == len(left))
                 and not np.isnan(left).any()
                 and not np.isnan(right).any()
                 and (np.less_equal(left, right).all())

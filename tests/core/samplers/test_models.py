@@ -202,6 +202,13 @@ def hostile(content: bytes, **changes) -> bytes:
         {"dtype": "Float64"},
         {"categories": ["a"]},
         {"categories": 5},
+        {
+            "categories": ["x", "x"],
+            "dtype": "String",
+            "0.edges": np.array([0.0, 0.5, 1.0]),
+            "0.left": np.arange(2),
+            "0.right": np.arange(2),
+        },
         {"name": "sex"},
         {"decimals": 400},
         {"dtype": "Datetime(us,Nowhere/Land)"},
