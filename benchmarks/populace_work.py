@@ -57,23 +57,13 @@ def domain_run(name: str, size: int, table: str, folder: Path) -> float:
 
 
 @lru_cache(maxsize=1)
-def _observations() -> dict[str, pl.DataFrame]:
-    return dict(generate(make_plan(Spec("healthcare", size=1_000))).frames)
+def _observations() -> pl.DataFrame:
+    return generate(make_plan(Spec("healthcare", size=1_000))).frames["observation"]
 
 
 def observation_ndjson(folder: Path) -> float:
-    """FHIR Observation from tables, in megabytes."""
-    frames = _observations()
-    reference = {
-        n: t
-        for n, t in frames.items()
-        if find_domain("healthcare").schema.tables.get(n) and find_domain("healthcare").schema[n].reference
-    }
-    only = {
-        n: (t if n in ("observation", "encounter", "patient") or n in reference else t.clear())
-        for n, t in frames.items()
-    }
-    rendered = find_domain("healthcare").views["fhir+ndjson"].render(only, reference)
+    """FHIR Observation from its table, in megabytes."""
+    rendered = find_domain("healthcare").views["fhir+ndjson"].render({"observation": _observations()}, {})
     write_lines(rendered["Observation"]["text"], folder / "Observation.ndjson")
     return (folder / "Observation.ndjson").stat().st_size / 1e6
 
