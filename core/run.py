@@ -123,10 +123,23 @@ def _map(
 
 
 def _enter(setting: bytes) -> None:
+    from threading import Thread
+
     import cloudpickle
 
+    Thread(target=_end_with_parent, daemon=True).start()
     global _setting
     _setting = cloudpickle.loads(setting)
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work on a pipe that it holds open itself: it would outlive a parent that was killed."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(task: Callable[[Setting, int], Any], index: int) -> Any:

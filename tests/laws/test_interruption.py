@@ -73,3 +73,15 @@ def test_killed_at_random_moments_and_resumed(domain: Domain, tmp_path: Path):
     assert start(domain, 1, *targets("killed")).wait() == 0
     assert result("killed") == expected
     assert not list(tmp_path.glob(".*")), "nothing is left beside the targets"
+
+
+def test_workers_end_with_the_run_that_started_them(domain: Domain, tmp_path: Path):
+    for blow in (signal.SIGTERM, signal.SIGKILL):
+        target = tmp_path / blow.name
+        process = start(domain, 2, target)
+        while process.poll() is None and not any((tmp_path / f".{target.name}.populace").rglob("*.parquet")):
+            time.sleep(0.005)
+        process.send_signal(blow)
+        # every worker holds the pipe of the run's output: it closes with the last of them
+        process.communicate(timeout=60)
+        assert process.returncode in (0, -blow)
