@@ -54,7 +54,13 @@ def candidates(plan: Plan, index: int) -> Candidates:
                 for step in steps_for(plan.domain, role.table):
                     tables = merge(tables, step.run(block, tables))
                 made[role.table] = tables
-            found[n, role.name] = _eligible(plan, use, role, made[role.table][role.table]).head(most)
+            table, key = made[role.table].get(role.table), plan.domain.schema[role.table].key
+            if table is None or key not in table.columns:
+                raise UserError(
+                    f"scenario {use.scenario.name}: role '{role.name}' casts rows of {role.table}, whose key {key} is derived after "
+                    f"all scenarios have played. Cast a {plan.domain.root}, and let the script choose among its rows."
+                )
+            found[n, role.name] = _eligible(plan, use, role, table).head(most)
     return found
 
 

@@ -12,7 +12,7 @@ from populace.core.domain import Domain
 from populace.core.errors import InvalidData, UserError
 from populace.core.plan import make_plan
 from populace.core.run import run
-from populace.core.scenario import Expect, Scene, parse_request
+from populace.core.scenario import Expect, Role, Scene, parse_request
 from populace.core.sinks import open_target
 from populace.core.spec import Spec
 from toy import TOY
@@ -56,6 +56,13 @@ def test_a_cast_that_cannot_be_filled_is_refused_with_the_numbers():
         UserError, match=r"ring: 9 instance\(s\) need 108 shopper\(s\) as 'hand' where loyal; \d+ are eligible"
     ):
         play(TOY, "ring:count=9,hops=12", size=20)
+
+
+def test_a_cast_of_rows_that_have_no_key_yet_is_refused_with_what_to_cast_instead():
+    with pytest.raises(
+        UserError, match=r"ring: role 'hand' casts rows of sale, whose key sale_id is derived .* Cast a shopper"
+    ):
+        play(with_scenario("ring", roles=(Role("hand", "sale"),)), "ring")
 
 
 def test_labels_name_what_happened_to_each_row():
