@@ -1,0 +1,68 @@
+"""`populace evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  populace evaluate real.csv twin.parquet
+  populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
+  populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95" """
+)
+@click.argument("real")
+@click.argument("synth")
+@click.option("--holdout", metavar="REAL2", help="Real rows that no model learnt from: most privacy figures need them.")
+@click.option("--target", metavar="C", help="A column to foretell: measures usefulness.")
+@click.option(
+    "--sensitive", default="", metavar="C,...", help="Columns whose disclosure or unequal treatment would harm."
+)
+@click.option("--only", multiple=True, metavar="PART", help="diagnostics, fidelity, utility, privacy or fairness.")
+@click.option("--report", metavar="FILE", help="Write a page to look at.")
+@click.option("--json", "json_", metavar="FILE", help="Write the figures for machines.")
+@click.option("--baseline", metavar="FILE", help="An earlier --json: what got better, what worse.")
+@click.option("--require", default="", metavar="FIGURE>=X,...", help="Exit with 1 unless all hold.")
+@click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same figures.  [default: 0]")
+def evaluate(
+    real: str,
+    synth: str,
+    holdout: str | None,
+    target: str | None,
+    sensitive: str,
+    only: tuple[str, ...],
+    report: str | None,
+    json_: str | None,
+    baseline: str | None,
+    require: str,
+    seed: int,
+) -> int:
+    """Say how faithful, useful, private and fair a synthetic table is beside the real one."""
+    from ...core.evaluate import evaluate as measure
+    from ...core.evaluate import parse_requirements, read_baseline
+    from ...core.files import check_place, write_whole
+    from ..report import figures_text, render_report
+
+    for place, what in ((json_, "figures"), (report, "report")):
+        if place:
+            check_place(place, what)
+
+    needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
+    columns = [c.strip() for c in sensitive.split(",") if c.strip()]
+    found = measure(real, synth, holdout, target, columns, only, seed)
+    click.echo(figures_text(found, before))
+    click.echo(f"\n{found.summary()}")
+    if json_:
+        click.echo(f"written: {write_whole(json_, found.to_json().encode(), 'figures')}")
+    if report:
+        html = render_report(found, Path(real).name, Path(synth).name, before)
+        click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
+    verdict = found.judge(needed)
+    for requirement in (*verdict.failed, *verdict.open):
+        value = found.values().get(requirement.metric)
+        said = "was not measured" if value is None or value != value else f"is {value:.4f}"
+        click.echo(f"not met: {requirement}: {requirement.metric} {said}", err=True)
+    return 1 if verdict.failed or verdict.open else 0

@@ -1,0 +1,125 @@
+"""`populace models`, `populace fit` and `populace sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...core.errors import UserError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  populace models"""
+)
+def models() -> None:
+    """List the models that can be fitted: family, data, privacy, source."""
+    from ...core.model_kinds import MODELS
+
+    for kind in MODELS.values():
+        private = "differentially private" if kind.private else "not differentially private"
+        click.echo(f"{kind.name:<18}{kind.family}; {kind.shape}; {private}\n{'':<18}{kind.doc}\n{'':<18}{kind.paper}")
+    click.echo(f"{'auto':<18}the default: picks one of these by the table's shape and --time, and says why")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  populace fit customers.csv
+  populace fit customers.csv --time 10s --out customers.model
+  populace fit readings.parquet --model empirical --seed 3"""
+)
+@click.argument("table")
+@click.option(
+    "--model", default="auto", metavar="NAME", help="What to fit; `populace models` lists them.  [default: auto]"
+)
+@click.option("--time", "time_", metavar="60s", help="For auto: about how many CPU-seconds fitting may take.")
+@click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
+@click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same model.  [default: 0]")
+def fit(table: str, model: str, time_: str | None, out: str | None, seed: int) -> None:
+    """Learn a model of a CSV or Parquet table."""
+    from ...core.choose_model import parse_seconds
+    from ...core.files import check_place
+    from ...core.models import fit as learn
+    from ...core.models import save_model
+
+    path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
+    if path.exists():
+        raise UserError(f"--out {path} exists already; nothing is overwritten")
+    check_place(path, "model")
+    seconds = None if time_ is None else parse_seconds(time_, "--time")
+    fitted = learn(Path(table), model=model, seed=seed, seconds=seconds)
+    save_model(fitted, path)
+    if why := fitted.card.get("why"):
+        click.echo(f"auto: {fitted.name}. {why}")
+    click.echo(f"{fitted.name} of {len(fitted.sampler.columns)} columns written to {path}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  populace sample customers.model -n 1000 --seed 2
+  populace sample customers.model -n 500 --where sex=F --where age=18..30 --to twin/
+  populace sample customers.model -n 500 --balance churned=yes:0.5
+  populace sample customers.model --given sketch.csv"""
+)
+@click.argument("model")
+@click.option("-n", "rows", type=int, metavar="N", help="Rows.  [with --given: as many as it has]")
+@click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same rows.  [default: 0]")
+@click.option(
+    "--where",
+    "where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Condition on a value, a set A|B or a range LOW..HIGH; met exactly.",
+)
+@click.option(
+    "--balance", multiple=True, metavar="COLUMN=VALUE:SHARE", help="Give a value exactly this share of the rows."
+)
+@click.option("--given", metavar="TABLE", help="A CSV or Parquet table of some columns: each row is completed.")
+@click.option(
+    "--to",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="A folder or a database.  [default: CSV on standard output]",
+)
+@click.option(
+    "--format",
+    "format_",
+    default="parquet",
+    metavar="F",
+    help="parquet, csv or ndjson, for a folder.  [default: parquet]",
+)
+def sample(
+    model: str,
+    rows: int | None,
+    seed: int,
+    where: tuple[str, ...],
+    balance: tuple[str, ...],
+    given: str | None,
+    targets: tuple[str, ...],
+    format_: str,
+) -> None:
+    """Draw rows from a fitted model."""
+    from ...core.conditions import parse_balance
+    from ...core.manifest import sample_manifest
+    from ...core.models import load_model
+    from ...core.sinks.folder import as_text
+    from ...core.sinks.table import NAME, write_table
+    from ...core.spec import parse_settings
+    from ...core.user_table import read_table
+
+    if rows is None and given is None:
+        raise UserError("how many rows? Say -n N, or --given TABLE to complete its rows")
+    fitted, told, shares = load_model(Path(model)), parse_settings(where, "--where"), parse_balance(balance)
+    table = None if given is None else read_table(Path(given))
+    frame = fitted.sample_frame(rows, seed=seed, where=told, balance=shares, given=table)
+    if not targets:
+        click.echo(as_text(frame).write_csv(), nl=False)
+    asked = {"rows": frame.height, "seed": seed, "where": told, "balance": shares, "given": given and Path(given).name}
+    for target in targets:
+        place = write_table(frame, target, lambda form: sample_manifest(frame, NAME, asked, fitted.card, form), format_)
+        click.echo(f"{frame.height:,} rows written to {place}")

@@ -1,0 +1,70 @@
+"""`populace modules`: disease modules, checked and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...core.errors import UserError
+from ..group import Group
+
+
+@click.group(
+    cls=Group,
+    epilog="""\b
+Examples:
+  populace modules check my-modules/
+  populace modules draw hypertension --modules my-modules/ --to hypertension.svg""",
+)
+def modules() -> None:
+    """Disease modules in the Generic Module Framework's JSON: check and draw them."""
+
+
+@modules.command(
+    epilog="""\b
+Examples:
+  populace modules check my-modules/"""
+)
+@click.argument("folder", metavar="DIR")
+def check(folder: str) -> int:
+    """Say what is wrong with the modules of a folder, with file, line and state. Exit 0: nothing; 1: problems, listed."""
+    from ...domains.healthcare.modules.library import check_library
+
+    library, problems = check_library(Path(folder))
+    for problem in problems:
+        click.echo(str(problem))
+    states = sum(len(m.states) for m in library.every())
+    click.echo(
+        f"{folder}: {len(library.modules)} modules, {len(library.submodules)} submodules, {len(library.lookups)} lookup tables, "
+        f"{states:,} states, {len(problems)} problems"
+    )
+    return 1 if problems else 0
+
+
+@modules.command(
+    epilog="""\b
+Examples:
+  populace modules draw hypertension --modules my-modules/
+  populace modules draw medications/statin --modules my-modules/ --to statin.svg"""
+)
+@click.argument("name")
+@click.option("--modules", "folder", required=True, metavar="DIR", help="The folder that holds the module.")
+@click.option("--to", "target", metavar="FILE.svg", help="[default: standard output]")
+def draw(name: str, folder: str, target: str | None) -> None:
+    """The state chart of a module or submodule, as SVG."""
+    from ...core.errors import unknown
+    from ...core.files import write_whole
+    from ...domains.healthcare.modules.draw import draw as chart
+    from ...domains.healthcare.modules.library import read_library
+
+    known = {m.path: m for m in read_library(Path(folder)).every()}
+    if name not in known:
+        raise unknown("module", name, known, f"--modules {folder}")
+    if target is None:
+        click.echo(chart(known[name]), nl=False)
+        return
+    if Path(target).exists():
+        raise UserError(f"--to {target} exists already; nothing is overwritten")
+    write_whole(target, chart(known[name]).encode(), "chart")
+    click.echo(f"written: {target}")
