@@ -61,15 +61,18 @@ def fit(
     model: str = "auto",
     seed: int = 0,
     seconds: float | None = None,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
 ) -> Model:
     """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
 
-    `auto` picks the model by the table's shape and about how many CPU-seconds there are. `model.sample(1_000, seed=2, where={"sex": "F"})` draws
+    `auto` picks the model by the table's shape and about how many CPU-seconds there are. Keys, names and free text are made anew by rule, except
+    those in `keep`; those in `drop` are left out. `model.sample(1_000, seed=2, where={"sex": "F"})` draws
     rows from it. Raises UserError for an unknown model or a table that cannot be read.
     """
     from .core.models import fit as learn
 
-    return learn(table, model=model, seed=seed, seconds=seconds)
+    return learn(table, model=model, seed=seed, seconds=seconds, keep=keep, drop=drop)
 
 
 def evaluate(

@@ -38,8 +38,26 @@ Examples:
 @click.option("--time", "time_", metavar="60s", help="For auto: about how many CPU-seconds fitting may take.")
 @click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same model.  [default: 0]")
-def fit(table: str, model: str, time_: str | None, out: str | None, seed: int) -> None:
-    """Learn a model of a CSV or Parquet table."""
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMN",
+    help="Learn this column, though it looks like a key, a name or free text.",
+)
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out.")
+def fit(
+    table: str,
+    model: str,
+    time_: str | None,
+    out: str | None,
+    seed: int,
+    keep: tuple[str, ...],
+    drop: tuple[str, ...],
+) -> None:
+    """Learn a model of a CSV or Parquet table.
+
+    Keys, names, e-mail addresses, codes and free text are not learnt: they are made anew by rule, and the command says which.
+    """
     from ...core.choose_model import parse_seconds
     from ...core.files import check_place
     from ...core.models import fit as learn
@@ -50,10 +68,12 @@ def fit(table: str, model: str, time_: str | None, out: str | None, seed: int) -
         raise UserError(f"--out {path} exists already; nothing is overwritten")
     check_place(path, "model")
     seconds = None if time_ is None else parse_seconds(time_, "--time")
-    fitted = learn(Path(table), model=model, seed=seed, seconds=seconds)
+    fitted = learn(Path(table), model=model, seed=seed, seconds=seconds, keep=keep, drop=drop)
     save_model(fitted, path)
     if why := fitted.card.get("why"):
         click.echo(f"auto: {fitted.name}. {why}")
+    for column, what in fitted.card.get("regenerated", {}).items():
+        click.echo(f"made by rule, not learnt: {column}, {what}")
     click.echo(f"{fitted.name} of {len(fitted.sampler.columns)} columns written to {path}")
 
 

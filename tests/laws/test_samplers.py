@@ -20,6 +20,7 @@ from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, D
 from populace.core.samplers.statistical.copula import fit_copula
 from populace.core.samplers.statistical.empirical import fit_empirical
 from populace.core.samplers.statistical.grow import fit_forest
+from populace.core.samplers.statistical.regenerate import Regenerated, Rule
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -89,6 +90,17 @@ EXAMPLES: dict[str, Sampler] = {
     "empirical": fit_empirical(table(500), Stream.root(1)),
     "copula": fit_copula(table(500), Stream.root(1)),
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
+    "regenerated": Regenerated(
+        CHOICE,
+        (
+            Rule("id", "number", "Int64", unique=True, digits=6),
+            Rule("link", "uuid", "String", distinct=7, repeats=(0.2, 0.8)),
+            Rule("mail", "person", "String", missing=0.2, unique=True, part="email"),
+            Rule("code", "pattern", "String", unique=True, shapes=("\\C\\-9999",), shares=(1.0,)),
+            Rule("note", "text", "String", words=(2.0, 5.0, 9.0), sentence=True),
+        ),
+        ("note", "id", "kind", "link", "mail", "code"),
+    ),
     "hybrid": chain(CHOICE, fit_copula(table(500).drop("sex"), Stream.root(1))),
 }
 
