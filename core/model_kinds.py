@@ -13,6 +13,8 @@ from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.forest import rebuild_forest
 from .samplers.statistical.grow import fit_forest
+from .samplers.statistical.learn_network import fit_network
+from .samplers.statistical.network import rebuild_network
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,16 @@ MODELS: Mapping[str, ModelKind] = {
             "how columns rise and fall together, with mixed types and gaps; in a second",
             fit_copula,
             rebuild_copula,
+        ),
+        ModelKind(
+            "bayesian-network",
+            "Bayesian network",
+            "one table",
+            False,
+            "Tucker, Wang, Rotalinti and Myles 2020, npj Digital Medicine 3:147",
+            "a graph of what hangs on what, that people can read; conditions exactly on any column",
+            fit_network,
+            rebuild_network,
         ),
         ModelKind(
             "forest",

@@ -27,6 +27,7 @@ from .progress import Progress
 from .samplers import Sampler
 from .samplers.statistical.detect import rules_of
 from .samplers.statistical.marginal import Marginal, dtype_of, dtype_text
+from .samplers.statistical.network import Network
 from .samplers.statistical.regenerate import Regenerated, Rule, check_room, rebuild_rules, rule_state
 from .stream import Stream
 from .tables import ROW, Table
@@ -122,6 +123,16 @@ class Model:
             raise UserError(f"column '{twice}' is asked for twice, by where, balance or the given table")
         sampler = conditioned(self.sampler, marginals, {s.name for s in told[1:]}, wanted)
         return sampler.sample(pl.DataFrame(told), stream).select(self.columns)
+
+    def describe(self) -> str:
+        """What it is and was learnt from, a line each; and its graph, where it has one."""
+        card = self.card
+        lines = [
+            f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
+        ]
+        lines += [f"made by rule: {r.column}, {card['regenerated'][r.column]}" for r in self.rules]
+        learnt = self.sampler.learnt if isinstance(self.sampler, Regenerated) else self.sampler
+        return "\n".join([*lines, learnt.graph()] if isinstance(learnt, Network) else lines)
 
     def _not_learnt(self, column: str, place: str) -> UserError:
         if any(column == r.column for r in self.rules):

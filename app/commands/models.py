@@ -12,12 +12,18 @@ from ...core.errors import UserError
 @click.command(
     epilog="""\b
 Examples:
-  populace models"""
+  populace models
+  populace models customers.model"""
 )
-def models() -> None:
-    """List the models that can be fitted: family, data, privacy, source."""
+@click.argument("model", required=False)
+def models(model: str | None) -> None:
+    """List the models that can be fitted: family, data, privacy, source. With a model file: what it is, and its graph if it has one."""
     from ...core.model_kinds import MODELS
+    from ...core.models import load_model
 
+    if model is not None:
+        click.echo(load_model(Path(model)).describe())
+        return
     for kind in MODELS.values():
         private = "differentially private" if kind.private else "not differentially private"
         click.echo(f"{kind.name:<18}{kind.family}; {kind.shape}; {private}\n{'':<18}{kind.doc}\n{'':<18}{kind.paper}")

@@ -20,6 +20,7 @@ from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, D
 from populace.core.samplers.statistical.copula import fit_copula
 from populace.core.samplers.statistical.empirical import fit_empirical
 from populace.core.samplers.statistical.grow import fit_forest
+from populace.core.samplers.statistical.learn_network import fit_network
 from populace.core.samplers.statistical.regenerate import Regenerated, Rule
 from populace.core.stream import Stream
 from populace.core.tables import ROW
@@ -90,6 +91,7 @@ EXAMPLES: dict[str, Sampler] = {
     "empirical": fit_empirical(table(500), Stream.root(1)),
     "copula": fit_copula(table(500), Stream.root(1)),
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
+    "network": fit_network(table(500), Stream.root(1)),
     "regenerated": Regenerated(
         CHOICE,
         (
