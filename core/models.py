@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,11 +24,13 @@ from .digest import digest
 from .errors import UserError, unknown
 from .files import write_whole
 from .model_kinds import MODELS
+from .privacy.budget import DELTA, Budget
 from .progress import Progress
 from .samplers import Sampler
 from .samplers.statistical.detect import rules_of
 from .samplers.statistical.marginal import Marginal, dtype_of, dtype_text
 from .samplers.statistical.network import Network
+from .samplers.statistical.private_marginals import Extent
 from .samplers.statistical.regenerate import Regenerated, Rule, check_room, rebuild_rules, rule_state
 from .stream import Stream
 from .tables import ROW, Table
@@ -130,6 +133,11 @@ class Model:
         lines = [
             f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
         ]
+        if "privacy" in card:
+            paid = card["privacy"]
+            lines.append(
+                f"differentially private: epsilon {paid['epsilon']:g}, delta {paid['delta']:g}, for {paid['neighbours']}"
+            )
         lines += [f"made by rule: {r.column}, {card['regenerated'][r.column]}" for r in self.rules]
         learnt = self.sampler.learnt if isinstance(self.sampler, Regenerated) else self.sampler
         return "\n".join([*lines, learnt.graph()] if isinstance(learnt, Network) else lines)
@@ -145,15 +153,22 @@ class Model:
 def fit(
     data: pd.DataFrame | Table | str | os.PathLike[str],
     model: str = AUTO,
-    seed: int = 0,
+    seed: int | None = None,
     seconds: float | None = None,
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
+    epsilon: float | None = None,
+    delta: float | None = None,
+    domain: Mapping[str, Extent] | None = None,
 ) -> Model:
     """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
 
     `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why. Keys, names, e-mail addresses,
     codes and free text are not learnt but made anew by rule, and the card says which; those in `keep` are learnt, those in `drop` left out.
+
+    With `epsilon` (and `delta`, 1e-6 without) the model is differentially private: `domain` says what is publicly known of columns, what it does
+    not say is paid for, and column names and types count as public. Its noise is drawn from the system's randomness, or from `seed`, which then
+    must stay secret. Without epsilon, the seed is 0 unless given.
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
@@ -161,6 +176,25 @@ def fit(
         raise unknown("model", model, (AUTO, *MODELS))
     if seconds is not None and model != AUTO:
         raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
+    if epsilon is not None:
+        if seconds is not None or keep:
+            raise UserError(
+                "a private model takes no time and keeps nothing; leave out the "
+                + ("time" if seconds else "columns to keep")
+            )
+        return _fit_private(
+            data,
+            "mst" if model == AUTO else model,
+            seed,
+            drop,
+            Budget(epsilon, DELTA if delta is None else delta),
+            domain or {},
+        )
+    if delta is not None or domain:
+        raise UserError("delta and a domain are for private models: give epsilon too")
+    if model in MODELS and MODELS[model].private:
+        raise UserError(f"'{model}' is differentially private: it needs an epsilon")
+    seed = 0 if seed is None else seed
     with Progress(f"fitting {model}", 3, unit="step") as progress:
         whole = read_table(data)
         for column in (*keep, *drop):
@@ -193,6 +227,30 @@ def fit(
         **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
     }
     return Model(choice.name, sampler, card)
+
+
+def _fit_private(
+    data: Any, model: str, seed: int | None, drop: Sequence[str], budget: Budget, domain: Mapping[str, Extent]
+) -> Model:
+    """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
+    if not MODELS[model].private:
+        names = ", ".join(n for n, k in MODELS.items() if k.private)
+        raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
+    table = read_table(data)
+    for column in drop:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, "drop")
+    noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
+    sampler, rows = MODELS[model].learn(table.drop(drop), noise, budget, domain)
+    card = {
+        "model": model,
+        "populace": version("populace"),
+        "rows": round(rows),
+        "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
+        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "privacy": budget.record(),
+    }
+    return Model(model, sampler, card)
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from populace.core import samplers
 from populace.core.domain import Window
+from populace.core.privacy.budget import Budget
 from populace.core.samplers import Sampler, text
 from populace.core.samplers.compose import chain, constrain, mix, switch
 from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
@@ -21,6 +22,7 @@ from populace.core.samplers.statistical.copula import fit_copula
 from populace.core.samplers.statistical.empirical import fit_empirical
 from populace.core.samplers.statistical.grow import fit_forest
 from populace.core.samplers.statistical.learn_network import fit_network
+from populace.core.samplers.statistical.private_network import fit_privbayes
 from populace.core.samplers.statistical.regenerate import Regenerated, Rule
 from populace.core.stream import Stream
 from populace.core.tables import ROW
@@ -92,6 +94,7 @@ EXAMPLES: dict[str, Sampler] = {
     "copula": fit_copula(table(500), Stream.root(1)),
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
     "network": fit_network(table(500), Stream.root(1)),
+    "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
     "regenerated": Regenerated(
         CHOICE,
         (
