@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ...core.errors import UserError
+from .inputs import inputs_of, takes_inputs
 
 
 @click.command(
@@ -35,6 +36,7 @@ Examples:
 @click.option(
     "--model", "models", multiple=True, metavar="SLOT=MODEL", help="Let a fitted model draw the columns of a slot."
 )
+@takes_inputs
 @click.option("--spec", "spec_file", metavar="FILE.toml", help="Read settings from a file; flags win over it.")
 @click.option(
     "--to",
@@ -77,6 +79,7 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
         tuple(written.get("scenario", ())) + tuple(parse_request(s) for s in flags["scenarios"]),
         {**written.get("set", {}), **parse_settings(flags["settings"])},
         {**written.get("models", {}), **parse_settings(flags["models"], "--model")},
+        {**written.get("inputs", {}), **inputs_of(flags)},
     )
     plan = make_plan(spec)
     format_ = chosen("format_", "parquet", "format")
