@@ -11,6 +11,7 @@ import click
 from ..core.errors import InvalidData, UserError
 from .commands.demo import demo
 from .commands.evaluate import evaluate
+from .commands.explain import explain
 from .commands.generate import generate
 from .commands.look import scenarios, schema
 from .commands.models import fit, models, sample
@@ -26,7 +27,7 @@ def cli() -> None:
     """Synthetic healthcare, finance and IoT data: sourced priors, labelled scenarios, one seed that reproduces everything."""
 
 
-for _command in (generate, stream, validate, scenarios, schema, models, fit, sample, evaluate, modules, demo):
+for _command in (generate, stream, validate, explain, scenarios, schema, models, fit, sample, evaluate, modules, demo):
     cli.add_command(_command)
 
 
