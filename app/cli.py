@@ -16,6 +16,7 @@ from .commands.generate import generate
 from .commands.look import scenarios, schema
 from .commands.models import fit, models, sample
 from .commands.modules import modules
+from .commands.serve import serve
 from .commands.stream import stream
 from .commands.validate import validate
 from .group import Group, ReaderGone
@@ -27,7 +28,21 @@ def cli() -> None:
     """Synthetic healthcare, finance and IoT data: sourced priors, labelled scenarios, one seed that reproduces everything."""
 
 
-for _command in (generate, stream, validate, explain, scenarios, schema, models, fit, sample, evaluate, modules, demo):
+for _command in (
+    generate,
+    stream,
+    validate,
+    explain,
+    scenarios,
+    schema,
+    models,
+    fit,
+    sample,
+    evaluate,
+    modules,
+    serve,
+    demo,
+):
     cli.add_command(_command)
 
 
