@@ -102,6 +102,20 @@ def test_no_path_leads_out_of_a_job(server: Server):
     assert server.client.get("/api/jobs/..%2f..").status_code in (404, 422)
 
 
+def test_clients_write_where_the_owner_lets_them_and_nowhere_else(tmp_path: Path):
+    made = Server(tmp_path / "jobs", "--allow", f"duckdb:///{tmp_path}/staging/")
+    (tmp_path / "staging").mkdir()
+    try:
+        for name, code in (("staging/a.duckdb", 202), ("staging/../b.duckdb", 400), ("c.duckdb", 400)):
+            answer = made.client.post("/api/jobs", json={**SMALL, "to": f"duckdb:///{tmp_path}/{name}"})
+            assert answer.status_code == code
+            if code == 202:
+                assert made.ended(answer.json()["id"])["result"]["validation"]["violations"] == []
+        assert sorted(p.name for p in tmp_path.rglob("*.duckdb")) == ["a.duckdb"]
+    finally:
+        made.close()
+
+
 def test_other_sites_and_other_names_are_refused(server: Server):
     def ask(**headers: str) -> int:
         return server.client.post("/api/jobs", json=SMALL, headers=headers).status_code
