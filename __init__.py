@@ -35,11 +35,12 @@ def generate(
     scenarios: Sequence[str | Mapping[str, Any]] = (),
     set: Mapping[str, Any] | None = None,
     models: Mapping[str, str] | None = None,
+    **inputs: str | os.PathLike[str] | Sequence[str],
 ) -> Dataset:
     """Generate a dataset in memory.
 
     `size` counts root entities (patients, customers, devices). A scenario is its name, `"name:key=value"`, or a mapping with a `name`;
-    `set` overrides priors by name. Raises UserError for anything that cannot be, before any row is made.
+    `set` overrides priors by name; `inputs` are folders and names that the domain takes (`modules="my-modules/"`). Raises UserError for anything that cannot be, before any row is made.
     """
     from .core.dataset import generate as build_dataset
     from .core.plan import make_plan
@@ -52,7 +53,7 @@ def generate(
         else ScenarioRequest(s["name"], {k: v for k, v in s.items() if k != "name"})
         for s in scenarios
     )
-    return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {})))
+    return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs)))
 
 
 def fit(

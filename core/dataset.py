@@ -19,6 +19,8 @@ from .tables import Table, Tables, concat
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .explain import Explanation
+
 
 @dataclass(frozen=True)
 class Dataset(Mapping[str, "pd.DataFrame"]):
@@ -51,6 +53,12 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(self.plan.domain, tables, set(tables))
         return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
+
+    def explain(self, table: str, key: int) -> Explanation:
+        """Why a row exists and why it has these values: steps, priors with their sources, scenarios, models. Raises UserError if there is none."""
+        from .explain import explain
+
+        return explain(self.plan, table, key)
 
     def write(self, *targets: str, format: str = "parquet") -> list[str]:
         """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `fhir+ndjson:out/`); returns what was written.

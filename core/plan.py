@@ -15,6 +15,7 @@ from typing import Any
 
 from .domain import Block, Domain, Step, Window, find_domain
 from .errors import UserError, unknown
+from .inputs import extend
 from .priors import Priors
 from .scenario import Use, resolve
 from .spec import Spec
@@ -37,6 +38,8 @@ class Plan:
     uses: tuple[Use, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     """Slot name to the SHA-256 of the model file."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What extended the domain: the SHA-256 of a folder, the names asked for."""
 
     @property
     def units(self) -> int:
@@ -95,6 +98,7 @@ class Plan:
                 for u in self.uses
             ],
             "models": dict(self.models),
+            **({"inputs": dict(self.inputs)} if self.inputs else {}),
             "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
         }
@@ -108,7 +112,7 @@ class Plan:
 
 def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
     """Resolve a spec against its domain. Every mistake a user can make in it is found here, before any row is made."""
-    domain = domain or find_domain(spec.domain)
+    domain, inputs = extend(domain or find_domain(spec.domain), spec.inputs)
     size = domain.size if spec.size is None else spec.size
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
         raise UserError(f"--size is {size!r}, expected a whole number from 1 to {MAX_SIZE:,}")
@@ -129,7 +133,8 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         if slot not in domain.slots:
             raise unknown("model slot", slot, domain.slots, domain.name)
         models[slot] = _fingerprint(path)
-    plan = Plan(domain, spec, size, spec.seed, start, end, domain.priors.override(spec.settings), tuple(uses), models)
+    priors = domain.priors.override(spec.settings)
+    plan = Plan(domain, spec, size, spec.seed, start, end, priors, tuple(uses), models, inputs)
     for slot, sampler in plan.samplers.items():
         wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
         if missing := wanted - set(sampler.columns):

@@ -24,12 +24,13 @@ class Spec:
     scenarios: tuple[ScenarioRequest, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-FILE_KEYS = {"domain", "size", "seed", "start", "end", "scenario", "set", "models", "to", "format", "workers"}
+FILE_KEYS = {"domain", "size", "seed", "start", "end", "scenario", "set", "models", "inputs", "to", "format", "workers"}
 _TYPES = {
     "domain": str, "size": int, "seed": int, "start": (str, dt.date), "end": (str, dt.date), "scenario": list,
-    "set": dict, "models": dict, "to": list, "format": str, "workers": int,
+    "set": dict, "models": dict, "inputs": dict, "to": list, "format": str, "workers": int,
 }  # fmt: skip
 
 

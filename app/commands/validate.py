@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
+
+from .request import inputs_of, takes_inputs
 
 
 @click.command(
@@ -15,16 +18,18 @@ Examples:
 )
 @click.argument("domain")
 @click.argument("place", metavar="PATH-OR-URL")
+@takes_inputs
 @click.option("--format", "format_", default="text", metavar="text|json", help="How to print.  [default: text]")
-def validate(domain: str, place: str, format_: str) -> int:
+def validate(domain: str, place: str, format_: str, **flags: Any) -> int:
     """Check a dataset. Exit 0: valid; 1: violations, listed; 2: it could not look."""
     from ...core.domain import find_domain
     from ...core.errors import unknown
+    from ...core.inputs import extend
     from ...core.validate import validate as judge
 
     if format_ not in ("text", "json"):
         raise unknown("format", format_, ("text", "json"), "--format")
-    verdict = judge(find_domain(domain), place)
+    verdict = judge(extend(find_domain(domain), inputs_of(flags))[0], place)
     listed = verdict.listed()
     if format_ == "json":
         click.echo(
