@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 FORMAT = "populace-model-1"
+PRIVATE = "privbayes"
+"""What `auto` stands for with an epsilon: the better of the private models on public tables (`benchmarks/models.py`)."""
 MAX_BYTES = 2 << 30
 MAX_ROWS = 1_000_000_000
 
@@ -184,7 +186,7 @@ def fit(
             )
         return _fit_private(
             data,
-            "mst" if model == AUTO else model,
+            PRIVATE if model == AUTO else model,
             seed,
             drop,
             Budget(epsilon, DELTA if delta is None else delta),

@@ -165,13 +165,13 @@ def norm_sub(counts: F64, total: float) -> F64:
 
 
 def _joined(counts: F64, least: float) -> Any:
-    """Where groups of neighbouring cells begin, each with at least `least` rows if there are so many."""
-    starts, held = [0], 0.0
-    for k, count in enumerate(counts):
-        if held >= least and (count >= least or counts[k:].sum() >= least):
+    """Where groups of neighbouring cells begin: each cell with at least `least` rows alone, the others together until they have so many."""
+    starts, held = [0], counts[0]
+    for k in range(1, len(counts)):
+        if held >= least or counts[k] >= least:
             starts.append(k)
             held = 0.0
-        held += count
+        held += counts[k]
     return np.array(starts)
 
 
