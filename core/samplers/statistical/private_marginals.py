@@ -80,6 +80,10 @@ def buy_marginals(
     made, totals = [], []
     for column, dtype in private.schema.items():
         extent = extents.get(column, Extent())
+        if dtype == pl.Null:
+            # its type alone says that it is empty
+            made.append(Marginal(column, dtype, 1.0, np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)))
+            continue
         if isinstance(dtype, _TEXT):
             values = extent.values
             if values is None and isinstance(dtype, pl.Enum):
@@ -93,7 +97,7 @@ def buy_marginals(
             marginal, total = _number(private, column, dtype, low, high, extent.decimals, each)
         made.append(marginal)
         totals.append(total)
-    return tuple(made), max(float(np.mean(totals)), 1.0)
+    return tuple(made), max(float(np.mean(totals or [1.0])), 1.0)
 
 
 def _said(extent: Extent | None) -> bool:
