@@ -15,6 +15,7 @@ from .commands.generate import generate
 from .commands.look import scenarios, schema
 from .commands.models import fit, models, sample
 from .commands.modules import modules
+from .commands.unseed import unseed
 from .commands.validate import validate
 from .group import Group, ReaderGone
 
@@ -25,7 +26,7 @@ def cli() -> None:
     """Synthetic healthcare, finance and IoT data: sourced priors, labelled scenarios, one seed that reproduces everything."""
 
 
-for _command in (generate, validate, scenarios, schema, models, fit, sample, evaluate, modules, demo):
+for _command in (generate, validate, unseed, scenarios, schema, models, fit, sample, evaluate, modules, demo):
     cli.add_command(_command)
 
 

@@ -18,6 +18,7 @@ Examples:
   populace generate finance
   populace generate healthcare --size 2000 --seed 7 --to fhir+ndjson:out/fhir --to out/tables
   populace generate iot --scenario stuck-at:count=3 --scenario gateway-outage --to duckdb:///staging.duckdb
+  populace generate finance --size 2000 --to postgresql://user@host/staging --mode append
   populace generate finance --set fraud.rate=0.002 --dry-run"""
 )
 @click.argument("domain", required=False)
@@ -46,6 +47,11 @@ Examples:
     help="Folder or URL, with an optional view before it.  [default: populace-out/DOMAIN]",
 )
 @click.option("--format", "format_", metavar="F", help="parquet, csv or ndjson.  [default: parquet]")
+@click.option(
+    "--mode",
+    metavar="M",
+    help="For databases: create; append what a larger size adds; replace what populace made.  [default: create]",
+)
 @click.option("--workers", type=int, metavar="N", help="Processes.  [default: one for each core]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -56,6 +62,7 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
     from ...core.run import run
     from ...core.scenario import parse_request
     from ...core.sinks import open_targets
+    from ...core.sinks.address import redact
     from ...core.spec import Spec, parse_settings, read_spec_file
 
     written = read_spec_file(spec_file) if spec_file else {}
@@ -87,9 +94,9 @@ def generate(domain: str | None, spec_file: str | None, dry_run: bool, resume: b
     workers = chosen("workers") or cores()
     if workers < 1:
         raise UserError(f"--workers is {workers}, expected at least 1")
-    sinks = open_targets(targets, plan.domain, format_, plan.breaks)
+    sinks = open_targets(targets, plan.domain, format_, plan.breaks, chosen("mode", "create"))
     if dry_run:
-        click.echo(json.dumps({**plan.describe(), "to": targets, "format": format_}, indent=2))
+        click.echo(json.dumps({**plan.describe(), "to": [redact(t) for t in targets], "format": format_}, indent=2))
         return
     outcome = run(plan, sinks, workers=workers, resume=resume, quiet=quiet)
     if not quiet:
