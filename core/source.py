@@ -11,11 +11,12 @@ import polars as pl
 
 from .checks import violations
 from .domain import Domain
-from .errors import UserError
+from .errors import UserError, unknown
 from .files import as_pattern
 from .progress import Progress
 from .schema import LABEL, TableSchema
-from .sinks.database import is_database, open_database
+from .sinks.address import redact
+from .sinks.database import FILES, SERVERS, is_database, open_database
 from .sinks.embedded import Embedded
 from .sinks.load import MANIFEST
 from .sinks.stage import read_manifest
@@ -43,6 +44,8 @@ def read_source(domain: Domain, place: str) -> Source:
         raw = {n: (lambda n=n: database.read(n)) for n in database.tables()}
         manifest = database.manifest()
     else:
+        if (scheme := place.partition("://")[0]) != place and not Path(place).exists():
+            raise unknown("database", scheme, [*FILES, *SERVERS], f"'{redact(place)}'")
         path = Path(place)
         if not path.is_dir():
             raise UserError(f"{place}: there is no such folder")

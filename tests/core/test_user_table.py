@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from populace.core.errors import UserError
 from populace.core.models import fit
+from populace.core.sinks.database import open_database
 from populace.core.user_table import read_table
 
 NAMES = st.lists(
