@@ -19,6 +19,8 @@ from .tables import Table, Tables, concat
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .explain import Explanation
+
 
 @dataclass(frozen=True)
 class Dataset(Mapping[str, "pd.DataFrame"]):
@@ -52,6 +54,12 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         found = check_tables(self.plan.domain, tables, set(tables))
         return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
 
+    def explain(self, table: str, key: int) -> Explanation:
+        """Why a row exists and why it has these values: steps, priors with their sources, scenarios, models. Raises UserError if there is none."""
+        from .explain import explain
+
+        return explain(self.plan, table, key)
+
     def write(self, *targets: str, format: str = "parquet", mode: str = "create") -> list[str]:
         """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `postgresql://user@host/staging`, `fhir+ndjson:out/`); returns
         what was written. `mode` says what becomes of what populace has put into a database before: `create` refuses, `append` adds the
@@ -64,6 +72,10 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
 
         plan = self.plan
         sinks = open_targets(targets, plan.domain, format, plan.breaks, mode)
+        if mode == "append":  # block by block, since what is new in a block is told by the block before
+            from .run import run
+
+            return run(plan, sinks, quiet=True).written
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(plan.domain, tables, set(tables))
         undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)

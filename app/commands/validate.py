@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .inputs import inputs_of, takes_inputs
+from .request import inputs_of, takes_inputs
 
 
 @click.command(

@@ -88,8 +88,12 @@ class DatabaseSink:
             if self.mode == "append":
                 raise UserError(f"--mode append: {self.place} holds nothing to add to. Leave --mode out.")
             return self
-        there = self.database.tables()
-        manifest = self.database.manifest()
+        if self.mode == "create" and isinstance(self.database, Embedded):
+            if manifest := self.published():
+                self._refuse_what_stands([], manifest)
+            Stage(self.target).check()
+            return self
+        there, manifest = self.database.tables(), self.database.manifest()
         if self.mode == "create":
             self._refuse_what_stands(there, manifest)
         elif manifest is None or "spec" not in manifest["populace"]:
@@ -105,8 +109,6 @@ class DatabaseSink:
         return self
 
     def _refuse_what_stands(self, there: list[str], manifest: Mapping[str, Any] | None) -> None:
-        if isinstance(self.database, Embedded) and self.mode == "create":
-            Stage(self.target).check()
         if manifest:
             spec = manifest["populace"].get("spec", {})
             raise UserError(

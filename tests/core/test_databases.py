@@ -21,7 +21,7 @@ from polars.testing import assert_frame_equal
 from populace.app.cli import cli, run_command
 from populace.core import growth as growing
 from populace.core.checks import violations
-from populace.core.dataset import generate
+from populace.core.dataset import Dataset, generate
 from populace.core.digest import digest
 from populace.core.domain import find_domain
 from populace.core.errors import Interrupted, UserError
@@ -430,6 +430,18 @@ def test_from_the_command_line(database: str):
         told = runner.invoke(cli, arguments, catch_exceptions=False)
         assert told.exit_code == 0
         assert words in told.output
+
+
+def test_a_dataset_in_memory_goes_there_too(database: str):
+    domain = find_domain("finance")
+
+    def data(size: int) -> Dataset:
+        return generate(make_plan(Spec("finance", size=size, end="2025-02-01"), domain))
+
+    assert data(20).write(database) == [open_database(database).place]
+    grown = data(30)
+    grown.write(database, mode="append")
+    holds(grown.plan, database)
 
 
 def test_a_mode_is_for_databases(tmp_path: Path):
