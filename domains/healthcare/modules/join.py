@@ -129,11 +129,8 @@ class _Joining:
         found = self.tables[f"module {source}"]
         p = found["patient"].to_numpy()
         begin = _minutes(found[at])
-        if stop is None:
-            kept = (begin >= self.first[p]) & (begin < self.last[p])
-        else:
-            end = _minutes(found[stop].fill_null(2**62))
-            kept = (begin < self.last[p]) & ((begin >= self.first[p]) | (end > self.first[p]))
+        end = begin if stop is None else _minutes(found[stop].fill_null(2**62))
+        kept = (begin < self.last[p]) & ((begin >= self.first[p]) | (end > self.first[p]))
         encounter = found["encounter"]
         frame = pl.DataFrame(
             {
@@ -169,7 +166,7 @@ class _Joining:
         begin, end = _minutes(found["start"]), _minutes(found["stop"].fill_null(2**62))
         return (begin < self.last[p]) & ((begin >= self.first[p]) | (end > self.first[p]))
 
-    def _inside(self, frame: Table, whole: bool = True) -> Table:
+    def _inside(self, frame: Table) -> Table:
         """Rows in the time of their encounters, as these were put; no encounter where the record has none of that address."""
         joined = frame.join(self.placed, on="encounter_row", how="left", maintain_order="left", suffix="_visit")
         end = "end_at_visit" if "end_at" in frame.columns else "end_at"

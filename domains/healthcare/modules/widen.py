@@ -52,6 +52,8 @@ FURTHER = (
 """The lists that modules alone fill."""
 FILLED = {"medication_administration": "medication", "imaging_study": "modality", "allergy_reaction": "reaction"}
 """The list without which a table is empty, where it has another name."""
+OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept")
+"""Lists that give something else than displays."""
 SNOMED = SYSTEMS["SNOMED-CT"]
 
 
@@ -68,8 +70,13 @@ def widen(schema: Schema, library: Library) -> Schema:
     meanings in one list."""
     lists = dict(schema.code_lists)
     found: dict[str, dict[str, tuple[str, str]]] = {}
+    # one code has one display, wherever it stands: the domain's, else the first that a module gives
+    shown = {
+        (c.system, code): text for n, c in lists.items() if not n.endswith(OTHERWISE) for code, text in c.codes.items()
+    }
     for name, code, place in _codes(library):
-        meaning = (system_of(code, place), code.display)
+        system = system_of(code, place)
+        meaning = (system, shown.setdefault((system, code.code), code.display))
         before = found.setdefault(name, {}).setdefault(code.code, meaning)
         if before[0] != meaning[0]:
             raise UserError(f"{place}: {name} code {code.code} is of {meaning[0]}, and of {before[0]} elsewhere")
