@@ -18,6 +18,7 @@ from .commands.models import fit, models, sample
 from .commands.modules import modules
 from .commands.serve import serve
 from .commands.stream import stream
+from .commands.unseed import unseed
 from .commands.validate import validate
 from .group import Group, ReaderGone
 
@@ -32,6 +33,7 @@ for _command in (
     generate,
     stream,
     validate,
+    unseed,
     explain,
     scenarios,
     schema,

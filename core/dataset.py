@@ -60,8 +60,10 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
 
         return explain(self.plan, table, key)
 
-    def write(self, *targets: str, format: str = "parquet") -> list[str]:
-        """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `fhir+ndjson:out/`); returns what was written.
+    def write(self, *targets: str, format: str = "parquet", mode: str = "create") -> list[str]:
+        """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `postgresql://user@host/staging`, `fhir+ndjson:out/`); returns
+        what was written. `mode` says what becomes of what populace has put into a database before: `create` refuses, `append` adds the
+        entities that a larger size has, `replace` puts this in its place.
 
         Raises UserError if a target exists or cannot be written; then nothing is written at all.
         """
@@ -69,18 +71,21 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         from .sinks import open_targets
 
         plan = self.plan
-        sinks = open_targets(targets, plan.domain, format, plan.breaks)
+        sinks = open_targets(targets, plan.domain, format, plan.breaks, mode)
+        if mode == "append":  # block by block, since what is new in a block is told by the block before
+            from .run import run
+
+            return run(plan, sinks, quiet=True).written
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(plan.domain, tables, set(tables))
         undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)
         refuse(undeclared)
         summed = total([receipt(self.frames, declared)])
         reference = {k: v for k, v in tables.items() if plan.domain.schema[k].reference}
-        for sink in sinks:
-            sink.stage.check()
+        sinks = [sink.ready(plan) for sink in sinks]
         written = []
         for sink in sinks:
-            with sink.stage.opened(plan.fingerprint, sink.form, resume=False):
+            with sink.stage.opened(plan.fingerprint, sink.work, resume=False):
                 sink.write(0, self.frames, reference)
                 written += sink.publish(make_manifest(plan, summed, sink.form))
         return written

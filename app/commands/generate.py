@@ -16,6 +16,7 @@ Examples:
   populace generate finance
   populace generate healthcare --size 2000 --seed 7 --to fhir+ndjson:out/fhir --to out/tables
   populace generate iot --scenario stuck-at:count=3 --scenario gateway-outage --to duckdb:///staging.duckdb
+  populace generate finance --size 2000 --to postgresql://user@host/staging --mode append
   populace generate finance --set fraud.rate=0.002 --dry-run"""
 )
 @takes_spec
@@ -27,6 +28,11 @@ Examples:
     help="Folder or URL, with an optional view before it.  [default: populace-out/DOMAIN]",
 )
 @click.option("--format", "format_", metavar="F", help="parquet, csv or ndjson.  [default: parquet]")
+@click.option(
+    "--mode",
+    metavar="M",
+    help="For databases: create; append what a larger size adds; replace what populace made.  [default: create]",
+)
 @click.option("--workers", type=int, metavar="N", help="Processes.  [default: one for each core]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -34,6 +40,7 @@ Examples:
 def generate(
     targets: tuple[str, ...],
     format_: str | None,
+    mode: str | None,
     workers: int | None,
     resume: bool,
     dry_run: bool,
@@ -44,15 +51,16 @@ def generate(
     from ...core.plan import make_plan
     from ...core.run import run
     from ...core.sinks import open_targets
+    from ...core.sinks.address import redact
 
     spec, written = spec_of(flags)
     plan = make_plan(spec)
     form = format_ or written.get("format", "parquet")
     places = list(targets) or written.get("to") or [f"populace-out/{spec.domain}"]
     processes = workers_of(workers, written)
-    sinks = open_targets(places, plan.domain, form, plan.breaks)
+    sinks = open_targets(places, plan.domain, form, plan.breaks, mode or "create")
     if dry_run:
-        click.echo(json.dumps({**plan.describe(), "to": places, "format": form}, indent=2))
+        click.echo(json.dumps({**plan.describe(), "to": [redact(p) for p in places], "format": form}, indent=2))
         return
     outcome = run(plan, sinks, workers=processes, resume=resume, quiet=quiet)
     if not quiet:

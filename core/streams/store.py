@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -20,6 +20,9 @@ from ..sinks.stage import Stage, publish_folder, read_manifest
 from ..tables import Table, Tables
 from .events import Event
 from .message import ORDER, messages
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 GROUP = 4_096
 """Messages in a row group."""
@@ -45,6 +48,18 @@ class StoreSink:
     @property
     def stage(self) -> Stage:
         return Stage(self.target)
+
+    @property
+    def place(self) -> str:
+        return str(self.target)
+
+    @property
+    def work(self) -> str:
+        return self.form
+
+    def ready(self, plan: Plan) -> Self:
+        self.stage.check()
+        return self
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         made = messages(self.domain.schema, tables, self.events, self.topic, self.body, self.dataset)
