@@ -71,7 +71,7 @@ def _pydantic(spec: TableSchema) -> type:
 
 
 def _resources(data: Dataset, table: str) -> list[Any]:
-    """The FHIR resource of each row: rendered by the domain's own view, read by fhir.resources."""
+    """The FHIR resources that the domain's own view makes of the table (rows that are one panel are one resource), read by fhir.resources."""
     from fhir.resources.R4B import get_fhir_model_class
 
     domain = data.plan.domain
