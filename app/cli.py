@@ -16,6 +16,7 @@ from .commands.generate import generate
 from .commands.look import scenarios, schema
 from .commands.models import fit, models, sample
 from .commands.modules import modules
+from .commands.serve import serve
 from .commands.stream import stream
 from .commands.unseed import unseed
 from .commands.validate import validate
@@ -41,6 +42,7 @@ for _command in (
     sample,
     evaluate,
     modules,
+    serve,
     demo,
 ):
     cli.add_command(_command)

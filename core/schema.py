@@ -128,6 +128,11 @@ class CodeList:
     system: str | None
     source: str
     codes: Mapping[str, str]
+    others: Mapping[str, str] = field(default_factory=dict)
+    """The code systems of codes that are not of `system`: a user's own (`Domain.extend`)."""
+
+    def system_of(self, code: str) -> str | None:
+        return self.others.get(code, self.system)
 
 
 @dataclass(frozen=True)
@@ -185,8 +190,19 @@ def load_schema(domain: str, package: str = "populace") -> Schema:
     if codes_file.is_file():
         for name, entry in tomllib.loads(codes_file.read_text("utf-8")).items():
             lists[name] = CodeList(name, entry.get("system"), entry["source"], entry["codes"])
-    raw = tomllib.loads((folder / "tables.toml").read_text("utf-8"))
-    tables = {name: _table(name, entry, lists, f"schemas/{domain}/tables.toml") for name, entry in raw.items()}
+    return make_schema(domain, read_tables(domain, "tables.toml", lists, package), lists)
+
+
+def read_tables(
+    domain: str, file: str, lists: Mapping[str, CodeList], package: str = "populace"
+) -> dict[str, TableSchema]:
+    """The tables that one file of `schemas/<domain>/` describes, with these code lists."""
+    raw = tomllib.loads((resources.files(package) / "schemas" / domain / file).read_text("utf-8"))
+    return {name: _table(name, entry, lists, f"schemas/{domain}/{file}") for name, entry in raw.items()}
+
+
+def make_schema(domain: str, tables: Mapping[str, TableSchema], lists: Mapping[str, CodeList]) -> Schema:
+    """A schema of tables whose names for one another have been checked."""
     schema = Schema(domain, tables, lists)
     _validate(schema)
     return schema

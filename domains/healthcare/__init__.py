@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...core.domain import Domain, Picture, Step
+from ...core.inputs import Input
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
@@ -22,6 +26,12 @@ def _pictures(tables: Tables) -> list[Picture]:
     from .pictures import pictures
 
     return pictures(_SCHEMA, _PRIORS, tables)
+
+
+def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
+    from .modules.domain import extend
+
+    return extend(domain, given)
 
 
 DOMAIN = Domain(
@@ -60,8 +70,13 @@ DOMAIN = Domain(
         Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
     ),
     scripts=SCRIPTS | COURSES,
-    checks=checks.checks(_PRIORS),
+    checks=checks.checks(_PRIORS, _SCHEMA),
     views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
     showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson"),
     pictures=_pictures,
+    inputs={
+        "modules": Input("A folder of disease modules in the Generic Module Framework's JSON."),
+        "module": Input("Only these modules of the folder.", folder=False),
+    },
+    extend=_extend,
 )

@@ -11,6 +11,7 @@ import polars as pl
 
 from ...core.domain import Check
 from ...core.priors import Priors
+from ...core.schema import Schema
 from ...core.tables import Table
 from .conditions import chronic_codes, youngest
 from .derived import completed_years
@@ -18,6 +19,7 @@ from .physiology import ADULT, BMI, CREATININE, EGFR, HEIGHT, WEIGHT, ckd_epi_20
 
 Lazy = Mapping[str, pl.LazyFrame]
 INSIDE = ("observation", "medication_request", "immunization")
+WITH_MODULES = ("procedure", "imaging_study", "diagnostic_report", "medication_administration", "supply", "device")
 TIMES = {
     "encounter": ("start_at", "end_at"),
     "condition": ("onset_at", "abatement_at"),
@@ -25,11 +27,12 @@ TIMES = {
 }
 
 
-def checks(priors: Priors) -> tuple[Check, ...]:
-    """Every check of the domain."""
+def checks(priors: Priors, schema: Schema) -> tuple[Check, ...]:
+    """Every check of the domain, with the tables that its schema has."""
+    inside = (*INSIDE, *(t for t in WITH_MODULES if t in schema.tables))
     made = [
         Check(f"{table}.lifetime", ("patient", table), "Not before birth, not after death.", partial(_lifetime, table))
-        for table in TIMES
+        for table in (*TIMES, *(t for t in inside if t not in TIMES))
     ]
     made += [
         Check(
@@ -38,7 +41,7 @@ def checks(priors: Priors) -> tuple[Check, ...]:
             "Within its encounter's time, of the same patient.",
             partial(_inside, table),
         )
-        for table in INSIDE
+        for table in inside
     ]
     made += [
         Check(
@@ -74,7 +77,7 @@ def _report(rows: pl.LazyFrame, table: str, detail: str | pl.Expr) -> Table:
 
 def _lifetime(table: str, tables: Lazy) -> Table:
     life = tables["patient"].select("patient_id", "birth_date", "death_at")
-    first, last = TIMES[table]
+    first, last = TIMES.get(table, ("at", "at"))
     born = pl.col("birth_date").cast(pl.Datetime("us", "UTC"))
     early, late = pl.col(first) < born, pl.max_horizontal(first, last) > pl.col("death_at")
     rows = tables[table].join(life, on="patient_id")
@@ -119,7 +122,10 @@ def _plausible_value(priors: Priors, tables: Lazy) -> Table:
         orient="row",
     )
     born = tables["patient"].select("patient_id", "birth_date")
-    rows = tables["observation"].with_columns(pl.col("code").cast(pl.String)).join(bounds, on="code")
+    rows = tables["observation"]
+    if "unit" in rows.collect_schema():
+        rows = rows.filter(pl.col("unit").is_null())
+    rows = rows.with_columns(pl.col("code").cast(pl.String)).join(bounds, on="code")
     # nearly every value is within the adult limits, which lie within those of any age
     rows = rows.filter(~pl.col("value").is_between("adult_low", "adult_high")).join(born, on="patient_id")
     adult = completed_years(pl.col("birth_date"), pl.col("at")) >= ADULT

@@ -51,7 +51,8 @@ def measures(block: Block, tables: Tables) -> Tables:
     made.append(
         _computed(adult.with_columns(pl.Series("egfr", np.round(value))), EGFR, f"row {CREATININE}", pl.col("egfr"))
     )
-    return {"observation": pl.concat([facts, *(m.select(facts.columns) for m in made)])}
+    made = [m.select(c for c in facts.columns if c in m.columns) for m in made]
+    return {"observation": pl.concat([facts, *made], how="diagonal")}
 
 
 def _computed(wide: Table, code: str, source: str, value: pl.Expr) -> Table:
@@ -59,23 +60,37 @@ def _computed(wide: Table, code: str, source: str, value: pl.Expr) -> Table:
     return made.with_columns(pl.Series(ROW, join_rows(made[source].to_numpy(), np.array([int(code.replace("-", ""))]))))
 
 
+TIMES = ("start_at", "onset_at", "at")
+
+
 def numbering(schema: Schema) -> dict[str, str]:
-    """Each table's column of time."""
-    order = {"encounter": "start_at", "condition": "onset_at", "coverage": "start_at"}
-    return {name: order.get(name, "at") for name, spec in schema.tables.items() if spec.within}
+    """Each table's column of time, tables after those that they refer to."""
+    times = {n: next(c for c in TIMES if c in s.columns) for n, s in schema.tables.items() if s.within}
+    ordered: dict[str, str] = {}
+
+    def put(name: str) -> None:
+        for target in schema[name].references.values():
+            if target in times and target not in ordered:
+                put(target)
+        ordered.setdefault(name, times[name])
+
+    for name in times:
+        put(name)
+    return ordered
 
 
 def keys(schema: Schema):
-    """The step that numbers every table and turns addresses of encounters and conditions into their keys."""
+    """The step that numbers every table and turns addresses of encounters, conditions and the like into their keys."""
 
     def run(block: Block, tables: Tables) -> Tables:
         made: Tables = {}
         for name, order in numbering(schema).items():
             frame = tables[name]
-            for column in ("encounter", "condition", "coverage"):
-                if f"{column}_row" in frame.columns and f"{column}_id" in schema[name].columns:
-                    key = made[column].select(pl.col(ROW).alias(f"{column}_row"), f"{column}_id")
-                    frame = frame.join(key, on=f"{column}_row", how="left", maintain_order="left")
+            for column, target in schema[name].references.items():
+                row = f"{column.removesuffix('_id')}_row"
+                if target in made and row in frame.columns:
+                    key = made[target].select(pl.col(ROW).alias(row), pl.col(schema[target].key).alias(column))
+                    frame = frame.join(key, on=row, how="left", maintain_order="left")
             made = merge(made, {name: number(frame, schema[name], order)})
         return made
 
@@ -90,8 +105,11 @@ def statuses(block: Block, tables: Tables) -> Tables:
     )
     request = tables["medication_request"].join(until, on="patient_id", how="left", maintain_order="left")
     ends = pl.col("at").cast(pl.Int64) + pl.col("days").cast(pl.Int64) * DAY
+    over = ends <= block.window.end
+    if "end_at" in request.columns:
+        over = pl.when("module").then(pl.col("end_at").is_not_null()).otherwise(over)
     request = request.with_columns(
-        status=pl.when(ends <= block.window.end)
+        status=pl.when(over)
         .then(pl.lit("completed"))
         .when(pl.col("until") < block.window.end)
         .then(pl.lit("stopped"))

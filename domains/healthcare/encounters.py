@@ -28,7 +28,7 @@ def encounters(block: Block, tables: Tables) -> Tables:
         _influenza_shots(block, patient),
     ]
     frame = pl.concat([p.select(parts[0].columns) for p in parts])
-    return {"encounter": _place(block, patient, frame)}
+    return {"encounter": place(block, patient, frame)}
 
 
 def schedule(block: Block) -> NDArray[np.float64]:
@@ -48,18 +48,26 @@ def within(months: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _check_ups(block: Block, patient: Table) -> Table:
+    who, months, rows, start, _ = check_ups(block, patient)
+    kind = np.where(months < 264, CHILD, ADULT)
+    return _visits(block, patient, who, rows, start, np.ones(len(who), bool), kind, "check-up", months=months)
+
+
+def check_ups(block: Block, patient: Table) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
+    """The check-ups that each patient keeps in a whole life: position of the patient, scheduled age in months, address, start, end."""
     stream, priors = block.stream.child("encounter", "check-up"), block.priors
     months = schedule(block)
     late = within(months)
     who = np.repeat(np.arange(patient.height), len(months))
     months, late = np.tile(months, patient.height), np.tile(late, patient.height)
     rows = stream.child("row").bits(join_rows(patient[ROW].to_numpy()[who], np.round(months * 100).astype(np.int64)))
-    due = patient["birth"].to_numpy()[who] + (months + late * stream.child("slack").uniform(rows)) * MONTH
     share = np.interp(months / 12, priors("wellness.kept")["age"], priors("wellness.kept")["share"])
-    start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
     kept = stream.child("kept").uniform(rows) < share
-    kind = np.where(months < 264, CHILD, ADULT)
-    return _visits(block, patient, who, rows, start, kept, kind, "check-up", months=months)
+    who, months, late, rows = who[kept], months[kept], late[kept], rows[kept]
+    due = patient["birth"].to_numpy()[who] + (months + late * stream.child("slack").uniform(rows)) * MONTH
+    start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
+    end = start + duration(priors, np.full(len(rows), "AMB"), stream.child("duration"), rows)
+    return who, months, rows, start, end
 
 
 def _follow_ups(block: Block, patient: Table, condition: Table) -> Table:
@@ -179,7 +187,7 @@ def _visits(
     ).filter(pl.Series(kept, dtype=pl.Boolean))
 
 
-def _place(block: Block, patient: Table, frame: Table) -> Table:
+def place(block: Block, patient: Table, frame: Table) -> Table:
     """Where and with whom: the patient's own practice, or the nearest hospital and one of its doctors."""
     stream, rows = block.stream.child("encounter", "place"), frame[ROW].to_numpy()
     doctors = block.reference["practitioner"]

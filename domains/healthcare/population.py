@@ -36,7 +36,7 @@ def patients(block: Block, _: Tables) -> Tables:
     household, lineage = head.astype(np.uint64), root.astype(np.uint64)
     has_phone = stream.child("has phone").uniform(units) < priors("population.phone")
     sex = np.where(male, "male", "female")
-    adult = np.minimum(last_seen, end) - np.maximum(start, birth + 18 * YEAR)
+    adult = adult_time(block, birth, last_seen)
     address = identity.address(household, stream.child("address"), priors("population.state"))
     doctors = block.reference["practitioner"]
     doctor = _general_practitioner(block, pl.DataFrame(address), last_age, stream.child("general practitioner"), units)
@@ -87,6 +87,11 @@ def _neighbourhood(block: Block, stream: Stream) -> tuple[People, NDArray[np.str
     edges = np.cumsum([at_age(marital, s, last_age) for s in "SMDW"], axis=0)
     status = np.array(list("SMDW"))[(stream.child("marital").uniform(units) * edges[-1] > edges[:-1]).sum(axis=0)]
     return People(units, male, birth, death, last_age, status == "M"), status
+
+
+def adult_time(block: Block, birth: NDArray, last_seen: NDArray) -> NDArray[np.float64]:
+    """How long of the window each person is seen as an adult (microseconds)."""
+    return np.minimum(last_seen, block.window.end) - np.maximum(block.window.start, birth + 18 * YEAR)
 
 
 def leap_day_before(birth: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -160,7 +160,7 @@ def _bill(schema: Schema, kind: str) -> Template:
         "type": Pick(
             pl.col("class"),
             {
-                "AMB": professional,
+                **dict.fromkeys(("AMB", "VR", "HH"), professional),
                 **dict.fromkeys(("EMER", "IMP"), term("claim-type", "institutional", "Institutional")),
             },
         ),

@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from ....core.render_json import Pick, Raw, Text
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from ..encounters import SHOT
-from .parts import Shape, Template, opening, reference, term
+from ..physiology import DIASTOLIC
+from .parts import Shape, Template, concept, opening, reference, term
 
 NOTES = {
     "AMB": ("11506-3", "Progress note"),
     "EMER": ("34111-5", "Emergency department Note"),
     "IMP": ("18842-5", "Discharge summary"),
+    "HH": ("11506-3", "Progress note"),
+    "VR": ("11506-3", "Progress note"),
 }
 """LOINC document types by class of encounter."""
 
 
-def _report(schema: Schema) -> Template:
-    return {
-        **opening("DiagnosticReport", "us-core-diagnosticreport-lab"),
-        "status": "final",
-        "category": [term("v2-0074", "LAB", "Laboratory")],
-        "code": term("http://loinc.org", "11502-2", "Laboratory report"),
-        "subject": reference("Patient"),
-        "encounter": reference("Encounter"),
-        "effectiveDateTime": pl.col("at"),
-        "issued": pl.col("at"),
-        "performer": [reference("Organization")],
-        "result": Raw(pl.col("results")),
-    }
+def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
+    laboratory = [term("v2-0074", "LAB", "Laboratory")]
+
+    def report(profile: str | None, category: list[Template], code: Any) -> Template:
+        return {
+            **opening("DiagnosticReport", profile),
+            "status": "final",
+            "category": category,
+            "code": code,
+            "subject": reference("Patient"),
+            "encounter": reference("Encounter"),
+            "effectiveDateTime": pl.col("at"),
+            "issued": pl.col("at"),
+            "performer": [reference("Organization")],
+            "result": Raw(pl.col("results")),
+        }
+
+    plain = report("us-core-diagnosticreport-lab", laboratory, term("http://loinc.org", "11502-2", "Laboratory report"))
+    if "diagnostic_report" not in schema.tables:
+        return [(pl.lit(True), plain)]
+    named = concept(schema, "diagnostic_report", "code")
+    return [
+        (pl.col("code").is_null(), plain),
+        (pl.col("laboratory"), report("us-core-diagnosticreport-lab", laboratory, named)),
+        (pl.lit(True), report(None, [term("v2-0074", "OTH", "Other")], named)),
+    ]
 
 
-def _laboratory(schema: Schema, tables: Tables) -> Table:
-    """One report for the results of one moment."""
+def _reports(schema: Schema, tables: Tables) -> Table:
+    """One report for the laboratory results of one moment, and those that modules have made."""
     codes = [c for c, kind in schema.code_lists["observation_category"].codes.items() if kind == "laboratory"]
-    results = tables["observation"].filter(pl.col("code").cast(pl.String).is_in(codes))
+    laboratory = pl.col("code").cast(pl.String).is_in(codes)
     entry = pl.concat_str(pl.lit('{"reference":"Observation/observation-'), pl.col("observation_id"), pl.lit('"}'))
+    results = tables["observation"].filter(laboratory)
+    where = tables["encounter"].select("encounter_id", "organization_id")
+    made = "diagnostic_report" in tables
+    if made:
+        results = results.filter(pl.col("diagnostic_report_id").is_null())
     reports = results.group_by("patient_id", "encounter_id", "at", maintain_order=True).agg(
         report_id=pl.col("observation_id").first(), results=entry.str.join(",")
     )
+    if made:
+        # a diastolic pressure stands in the systolic one's resource
+        parts = tables["observation"].filter(
+            pl.col("diagnostic_report_id").is_not_null() & (pl.col("code") != DIASTOLIC)
+        )
+        listed = parts.group_by("diagnostic_report_id", maintain_order=True).agg(
+            results=entry.str.join(","), laboratory=laboratory.all()
+        )
+        named = tables["diagnostic_report"].join(listed, on="diagnostic_report_id", how="left", maintain_order="left")
+        named = named.with_columns(
+            report_id=pl.format("m{}", "diagnostic_report_id"), laboratory=pl.col("laboratory").fill_null(False)
+        )
+        reports = pl.concat(
+            [reports.with_columns(pl.col("report_id").cast(pl.String)), named.drop("diagnostic_report_id")],
+            how="diagonal",
+        )
     reports = reports.with_columns(results=pl.concat_str(pl.lit("["), "results", pl.lit("]")))
-    where = tables["encounter"].select("encounter_id", "organization_id")
     return reports.join(where, on="encounter_id", how="left", maintain_order="left")
 
 
@@ -88,10 +126,13 @@ def notes(schema: Schema, tables: Tables) -> Table:
             "encounter_id", pl.concat_str(pl.lit(f"{title}: "), pl.col(column), pl.lit(".\n")).alias(title)
         )
 
-    unit = pl.col("code").cast(pl.String).replace_strict(lists["observation_unit"], return_dtype=pl.String)
-    measured = pl.concat_str(
-        shown("code", "observation"), pl.lit(" "), pl.col("value").round(2).cast(pl.String), pl.lit(" "), unit
-    )
+    unit = pl.col("code").cast(pl.String).replace_strict(lists["observation_unit"], default="", return_dtype=pl.String)
+    value = pl.col("value").round(2).cast(pl.String)
+    if "value_code" in tables["observation"].columns:
+        unit = pl.coalesce(pl.col("unit").cast(pl.String), unit)
+        value = pl.coalesce(value, "value_text", shown("value_code", "finding"))
+        unit = pl.when(pl.col("value").is_null()).then(pl.lit("")).otherwise(unit)
+    measured = pl.concat_str(shown("code", "observation"), pl.lit(" "), value, pl.lit(" "), unit)
     visits = tables["encounter"].filter(pl.col("type").cast(pl.String) != SHOT)
     who = tables["patient"].select("patient_id", "given_name", "family_name", "sex", "birth_date")
     frame = visits.join(who, on="patient_id", how="left", maintain_order="left")
@@ -143,7 +184,7 @@ def _provenance(schema: Schema) -> Template:
 
 _WRITTEN = ("encounter", "patient", "condition", "observation", "medication_request", "immunization")
 TYPES = {
-    "DiagnosticReport": Shape(("observation", "encounter"), _report, _laboratory),
+    "DiagnosticReport": Shape(("observation", "encounter"), _report, _reports),
     "DocumentReference": Shape(_WRITTEN, _note, _encoded),
     "Provenance": Shape(("encounter",), _provenance, lambda _, tables: tables["encounter"]),
 }

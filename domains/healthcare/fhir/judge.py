@@ -22,6 +22,10 @@ EVENTS = {
     "Observation": "effectiveDateTime",
     "Immunization": "occurrenceDateTime",
     "MedicationRequest": "authoredOn",
+    "Procedure": "performedPeriod.start",
+    "MedicationAdministration": "effectiveDateTime",
+    "SupplyDelivery": "occurrenceDateTime",
+    "ImagingStudy": "started",
 }
 """When each kind of event took place."""
 WITHIN = ("Observation", "Immunization")
@@ -97,7 +101,7 @@ class _Story:
             self.lives[identity] = (born, died, str(resource.get("gender")))
         if kind not in EVENTS:
             return
-        whose = resource.get("patient" if kind == "Immunization" else "subject")
+        whose = resource.get("subject", resource.get("patient"))
         patient = whose.get("reference", "") if isinstance(whose, dict) else ""
         if kind == "Encounter" and isinstance(period := resource.get("period"), dict):
             self.stays[identity] = (
@@ -107,7 +111,10 @@ class _Story:
             )
             at = rules.moment(period.get("start"))
         else:
-            at = rules.moment(resource.get(EVENTS[kind]))
+            value: Any = resource
+            for part in EVENTS[kind].split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            at = rules.moment(value)
         visit = resource.get("encounter")
         where = visit.get("reference", "") if isinstance(visit, dict) else ""
         expecting = kind == "Condition" and _pregnant(resource)

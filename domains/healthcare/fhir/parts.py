@@ -32,6 +32,13 @@ KEYS = {
     "Immunization": "immunization_id",
     "DocumentReference": "encounter_id",
     "Provenance": "encounter_id",
+    "Procedure": "procedure_id",
+    "CarePlan": "care_plan_id",
+    "AllergyIntolerance": "allergy_id",
+    "Device": "device_id",
+    "ImagingStudy": "imaging_study_id",
+    "SupplyDelivery": "supply_id",
+    "MedicationAdministration": "medication_administration_id",
     "Claim": "claim_id",
     "ExplanationOfBenefit": "claim_id",
 }
@@ -78,8 +85,8 @@ def concept(schema: Schema, name: str, column: str, also: str | None = None) -> 
     codes, second = schema.code_lists[name], schema.code_lists.get(also or "")
     made = {}
     for code, display in codes.codes.items():
-        coding = [{"system": codes.system, "code": code, "display": display}]
-        if second:
+        coding = [{"system": codes.system_of(code), "code": code, "display": display}]
+        if second and code in second.codes:
             coding.append({"system": second.system, "code": second.codes[code]})
         made[code] = {"coding": coding, "text": display}
     return Pick(pl.col(column), made)
@@ -87,7 +94,7 @@ def concept(schema: Schema, name: str, column: str, also: str | None = None) -> 
 
 def coding(schema: Schema, name: str) -> dict[str, Template]:
     codes = schema.code_lists[name]
-    return {c: {"system": codes.system, "code": c, "display": d} for c, d in codes.codes.items()}
+    return {c: {"system": codes.system_of(c), "code": c, "display": d} for c, d in codes.codes.items()}
 
 
 def term(system: str, code: str, display: str, text: str | None = None) -> Template:

@@ -23,7 +23,7 @@ from ..physiology import (
     TEMPERATURE,
     WEIGHT,
 )
-from . import administrative, documents
+from . import administrative, care, documents
 from .parts import TERMS, US_CORE, Shape, Template, address, coding, concept, opening, reference, table, telecom, term
 
 PRESSURE_PANEL = {
@@ -193,10 +193,12 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     profile = {
         c: f"{US_CORE}/{VITAL_SIGNS.get(c, 'us-core-observation-lab')}"
         for c, k in category.codes.items()
-        if k != "exam"
+        if k == "laboratory" or c in VITAL_SIGNS
     }
-    names = {"vital-signs": "Vital Signs", "laboratory": "Laboratory", "exam": "Exam"}
-    kinds = {c: {"system": category.system, "code": k, "display": names[k]} for c, k in category.codes.items()}
+    kinds = {
+        c: {"system": category.system, "code": k, "display": k.replace("-", " ").title()}
+        for c, k in category.codes.items()
+    }
 
     def quantity(code: str, value: str) -> Template:
         return {"value": pl.col(value), "unit": unit.codes[code], "system": unit.system, "code": unit.codes[code]}
@@ -214,10 +216,12 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         }
 
     ucum = Pick(pl.col("code"), dict(unit.codes))
-    single = {
-        **common(Pick(pl.col("code"), profile), Pick(pl.col("code"), kinds), Pick(pl.col("code"), shown)),
-        "valueQuantity": {"value": pl.col("value"), "unit": ucum, "system": unit.system, "code": ucum},
-    }
+    found = common(Pick(pl.col("code"), profile), Pick(pl.col("code"), kinds), Pick(pl.col("code"), shown))
+
+    def measured(unit_of: Any) -> Template:
+        return {"valueQuantity": {"value": pl.col("value"), "unit": unit_of, "system": unit.system, "code": unit_of}}
+
+    single = {**found, **measured(ucum)}
     panel = {
         **common(
             f"{US_CORE}/us-core-blood-pressure", kinds[SYSTOLIC], {"coding": [PRESSURE_PANEL], "text": "Blood pressure"}
@@ -227,7 +231,18 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             {"code": {"coding": [codings[DIASTOLIC]]}, "valueQuantity": quantity(DIASTOLIC, "diastolic")},
         ],
     }
-    return [(pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+    if "value_code" not in schema["observation"].columns:
+        return [(pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+    return [
+        ((pl.col("code") == SYSTOLIC) & pl.col("diastolic").is_not_null(), panel),
+        (pl.col("value_text").is_not_null(), {**found, "valueString": pl.col("value_text")}),
+        (
+            pl.col("value_code").is_not_null(),
+            {**found, "valueCodeableConcept": concept(schema, "finding", "value_code")},
+        ),
+        (pl.col("unit").is_not_null(), {**found, **measured(pl.col("unit"))}),
+        (pl.lit(True), single),
+    ]
 
 
 def _medication_request(schema: Schema) -> Template:
@@ -240,7 +255,10 @@ def _medication_request(schema: Schema) -> Template:
                 pl.col("class"),
                 {
                     "IMP": term("medicationrequest-category", "inpatient", "Inpatient"),
-                    **dict.fromkeys(("AMB", "EMER"), term("medicationrequest-category", "outpatient", "Outpatient")),
+                    **dict.fromkeys(
+                        ("AMB", "EMER", "VR"), term("medicationrequest-category", "outpatient", "Outpatient")
+                    ),
+                    "HH": term("medicationrequest-category", "community", "Community"),
                 },
             )
         ],
@@ -284,10 +302,16 @@ def _with_requester(_: Schema, tables: Tables) -> Table:
 def _pressure_joined(_: Schema, tables: Tables) -> Table:
     """The two blood pressures of one moment in one row, under the systolic one's key; every other row as it is."""
     frame = tables["observation"]
-    code, moment = pl.col("code"), ["encounter_id", "at"]
-    low = frame.filter(code == DIASTOLIC).select(*moment, diastolic="value").unique(moment, keep="first")
-    high = frame.filter(code == SYSTOLIC).join(low, on=moment, how="left").select("observation_id", "diastolic")
-    return frame.filter(code != DIASTOLIC).join(high, on="observation_id", how="left", maintain_order="left")
+    code, moment = pl.col("code"), ["patient_id", "encounter_id", "at"]
+    low = frame.filter((code == DIASTOLIC) & pl.col("value").is_not_null())
+    low = low.select(*moment, diastolic="value").unique(moment, keep="first")
+    high = frame.filter(code == SYSTOLIC)
+    both = high.join(low, on=moment, how="left", nulls_equal=True)
+    joined = frame.join(
+        both.select("observation_id", "diastolic"), on="observation_id", how="left", maintain_order="left"
+    )
+    alone = frame.filter(code == DIASTOLIC).join(high, on=moment, how="anti", nulls_equal=True)["observation_id"]
+    return joined.filter((code != DIASTOLIC) | pl.col("observation_id").is_in(alone.implode()))
 
 
 TYPES: dict[str, Shape] = {
@@ -301,6 +325,7 @@ TYPES: dict[str, Shape] = {
     "Observation": Shape(("observation",), _observation, _pressure_joined),
     "MedicationRequest": Shape(("medication_request", "encounter"), _medication_request, _with_requester),
     "Immunization": Shape(("immunization",), _immunization, table("immunization")),
+    **care.TYPES,
     **documents.TYPES,
     **administrative.OF_CLAIMS,
 }

@@ -582,6 +582,8 @@ def _death(program: Program, s: int, state: State) -> Op:
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         at = run.clock[p] + _length(amount, run, p)
         sooner = at < run.death[p]
+        if run.people.seen is not None:
+            sooner &= at >= run.people.seen[p]
         q = p[sooner]
         run.death[q] = at[sooner]
         run.cause[q] = cause(run, q)

@@ -29,6 +29,7 @@ class People:
     """The patients of a block, one row each.
 
     `rows`: addresses that name their random numbers. `birth`, `end`: microseconds since 1970; nothing happens from `end` on.
+    `seen`: until when each is known to live: a death that a module brings about before then does not come to pass.
     `death`: natural death, `ALIVE` where there is none. `attributes`: what modules read and nobody sets, at birth: `gender` (M, F),
     `race`, `ethnicity`, `state`, `socioeconomic_category` (High, Middle, Low), … `vital(name, patients, at)`: vital signs and
     laboratory values that no module has set.
@@ -41,6 +42,7 @@ class People:
     visits: Visits
     attributes: Mapping[str, Sequence[Any] | NDArray]
     vital: Vital
+    seen: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -19,7 +19,7 @@ from .csvs import shown
 RULES = ("hl7.header", "hl7.segment", "hl7.patient", "hl7.control")
 END = "\r"
 STAMP = "%Y%m%d%H%M%S"
-CLASS = {"AMB": "O", "EMER": "E", "IMP": "I"}
+CLASS = {"AMB": "O", "EMER": "E", "IMP": "I", "HH": "O", "VR": "O"}
 RACE = {"2106-3": "White", "2054-5": "Black or African American", "2028-9": "Asian"}
 REQUIRED = {"ADT": ("EVN", "PID", "PV1"), "ORU": ("PID", "OBR", "OBX"), "VXU": ("PID", "ORC", "RXA")}
 """The segments that each message type must have."""
@@ -98,7 +98,8 @@ def messages(schema: Schema, tables: Tables) -> Table:
         return _segment("EVN", event, pl.col(at).dt.strftime(STAMP))
 
     numbered = visits.with_columns(number="encounter_id")
-    stays, others = numbered.filter(pl.col("class") != "AMB"), numbered.filter(pl.col("class") == "AMB")
+    inside = pl.col("class").is_in(["EMER", "IMP"])
+    stays, others = numbered.filter(inside), numbered.filter(~inside)
     parts = [
         message(
             stays, "ADT", "A01", "ADT_A01", "start_at", "A", occurred("A01", "start_at"), pl.col("pid"), pl.col("pv1")
@@ -110,21 +111,31 @@ def messages(schema: Schema, tables: Tables) -> Table:
             numbered, "ADT", "A03", "ADT_A03", "end_at", "D", occurred("A03", "end_at"), pl.col("pid"), pl.col("pv1")
         ),
     ]
-    unit = pl.col("code").cast(pl.String).replace_strict(codes["observation_unit"], return_dtype=pl.String)
-    order = (pl.int_range(pl.len()) + 1).over("encounter_id", "at")
+    unit = (
+        pl.col("code").cast(pl.String).replace_strict(codes["observation_unit"], default=None, return_dtype=pl.String)
+    )
+    kind, value = pl.lit("NM"), pl.col("value").cast(pl.String)
+    if "value_code" in tables["observation"].columns:
+        unit = pl.when(pl.col("value").is_not_null()).then(pl.coalesce(pl.col("unit").cast(pl.String), unit))
+        coded = _components(pl.col("value_code"), escaped(shown(codes["finding"], "value_code")), "SCT")
+        text, found = pl.col("value_text").is_not_null(), pl.col("value_code").is_not_null()
+        kind = pl.when(text).then(pl.lit("ST")).when(found).then(pl.lit("CWE")).otherwise(kind)
+        value = pl.when(text).then(escaped(pl.col("value_text"))).when(found).then(coded).otherwise(value)
+    order = (pl.int_range(pl.len()) + 1).over("patient_id", "encounter_id", "at")
     name = escaped(shown(codes["observation"], "code"))
     results = tables["observation"].with_columns(
         obx=_segment(
-            "OBX", order, "NM", _components(pl.col("code"), name, "LN"), "", pl.col("value").cast(pl.String),
+            "OBX", order, kind, _components(pl.col("code"), name, "LN"), "", value,
             _components(escaped(unit), "", "UCUM"), "", "", "", "", "F", "", "", pl.col("at").dt.strftime(STAMP),
         )
     )  # fmt: skip
     reports = results.group_by("patient_id", "encounter_id", "at", maintain_order=True).agg(
         number=pl.col("observation_id").first(), obx=pl.col("obx").str.join("")
     )
-    reports = reports.join(
-        visits.select("encounter_id", "pid", "pv1"), on="encounter_id", how="left", maintain_order="left"
-    )
+    reports = reports.join(people, on="patient_id", how="left", maintain_order="left")
+    reports = reports.join(visits.select("encounter_id", "pv1"), on="encounter_id", how="left", maintain_order="left")
+    # what was measured outside of encounters has no visit segment
+    reports = reports.with_columns(pl.col("pv1").fill_null(""))
     request = _segment(
         "OBR", "1", "", pl.col("number"), "11502-2^Laboratory report^LN", "", "", pl.col("at").dt.strftime(STAMP)
     )

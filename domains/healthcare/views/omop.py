@@ -16,7 +16,7 @@ EHR = 32817
 GENDER = {"male": 8507, "female": 8532}
 RACE = {"2106-3": 8527, "2054-5": 8516, "2028-9": 8515}
 HISPANIC, NOT_HISPANIC = 38003563, 38003564
-VISIT = {"IMP": 9201, "AMB": 9202, "EMER": 9203}
+VISIT = {"IMP": 9201, "AMB": 9202, "EMER": 9203, "HH": 581476}
 
 LAYOUT: Layout = {
     "person": file(
@@ -55,6 +55,26 @@ LAYOUT: Layout = {
         "provider_id,visit_occurrence_id,visit_detail_id,measurement_source_value,measurement_source_concept_id,unit_source_value,"
         "unit_source_concept_id,value_source_value,measurement_event_id,meas_event_field_concept_id",
         "measurement_id", person_id="person", visit_occurrence_id="visit_occurrence",
+    ),
+    "procedure_occurrence": file(
+        "procedure_occurrence_id,person_id,procedure_concept_id,procedure_date,procedure_datetime,procedure_end_date,"
+        "procedure_end_datetime,procedure_type_concept_id,modifier_concept_id,quantity,provider_id,visit_occurrence_id,"
+        "visit_detail_id,procedure_source_value,procedure_source_concept_id,modifier_source_value",
+        "procedure_occurrence_id", person_id="person", visit_occurrence_id="visit_occurrence",
+    ),
+    "device_exposure": file(
+        "device_exposure_id,person_id,device_concept_id,device_exposure_start_date,device_exposure_start_datetime,"
+        "device_exposure_end_date,device_exposure_end_datetime,device_type_concept_id,unique_device_id,production_id,quantity,"
+        "provider_id,visit_occurrence_id,visit_detail_id,device_source_value,device_source_concept_id,unit_concept_id,"
+        "unit_source_value,unit_source_concept_id",
+        "device_exposure_id", person_id="person", visit_occurrence_id="visit_occurrence",
+    ),
+    "observation": file(
+        "observation_id,person_id,observation_concept_id,observation_date,observation_datetime,observation_type_concept_id,"
+        "value_as_number,value_as_string,value_as_concept_id,qualifier_concept_id,unit_concept_id,provider_id,visit_occurrence_id,"
+        "visit_detail_id,observation_source_value,observation_source_concept_id,unit_source_value,qualifier_source_value,"
+        "value_source_value,observation_event_id,obs_event_field_concept_id",
+        "observation_id", person_id="person", visit_occurrence_id="visit_occurrence",
     ),
     "death": file(
         "person_id,death_date,death_datetime,death_type_concept_id,cause_concept_id,cause_source_value,cause_source_concept_id",
@@ -183,7 +203,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             measurement_source_value=source,
             measurement_source_concept_id=pl.lit(0),
             unit_source_value=source.replace_strict(
-                schema.code_lists["observation_unit"].codes, return_dtype=pl.String
+                schema.code_lists["observation_unit"].codes, default=None, return_dtype=pl.String
             ),
             value_source_value=pl.col("value").cast(pl.String),
         ),
@@ -213,6 +233,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
         ),
         "location": patient.select(location_id=home, **place, location_source_value=pl.lit("patient")),
     }
+    made |= _of_modules(schema, tables, times, source)
     if first_block(tables):
         sites = tables["organization"]
         made["location"] = pl.concat(
@@ -240,6 +261,47 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             specialty_source_value=pl.col("specialty").cast(pl.String),
             gender_source_value=pl.col("sex").cast(pl.String),
         )
+    return made
+
+
+def _of_modules(schema: Schema, tables: Tables, times, source: pl.Expr) -> dict[str, Table]:
+    """What disease modules record: procedures, devices and supplies, allergies as observations. None of their codes is mapped."""
+    made: dict[str, Table] = {}
+    common = {"person_id": pl.col("patient_id"), "visit_occurrence_id": pl.col("encounter_id")}
+    if "procedure" in tables:
+        made["procedure_occurrence"] = tables["procedure"].select(
+            *times("procedure", "at"), *times("procedure_end", "end_at"), procedure_occurrence_id="procedure_id", **common,
+            procedure_concept_id=pl.lit(0), procedure_type_concept_id=pl.lit(EHR), procedure_source_value=source,
+            procedure_source_concept_id=pl.lit(0),
+        )  # fmt: skip
+    devices = []
+    # odd and even ids keep the two apart
+    for odd, name in enumerate(("device", "supply")):
+        if name in tables:
+            frame = tables[name]
+            until = "end_at" if "end_at" in frame.columns else "at"
+            many = pl.col("quantity").cast(pl.Int64) if "quantity" in frame.columns else pl.lit(1, pl.Int64)
+            devices.append(
+                frame.select(
+                    *times("device_exposure_start", "at"),
+                    *times("device_exposure_end", until),
+                    device_exposure_id=pl.col(f"{name}_id") * 2 + odd,
+                    **common,
+                    device_concept_id=pl.lit(0),
+                    device_type_concept_id=pl.lit(EHR),
+                    quantity=many,
+                    device_source_value=source,
+                    device_source_concept_id=pl.lit(0),
+                )
+            )
+    if devices:
+        made["device_exposure"] = pl.concat(devices)
+    if "allergy" in tables:
+        made["observation"] = tables["allergy"].select(
+            *times("observation", "at"), observation_id="allergy_id", **common, observation_concept_id=pl.lit(0),
+            observation_type_concept_id=pl.lit(EHR), observation_source_value=source,
+            observation_source_concept_id=pl.lit(0), value_source_value=pl.col("category").cast(pl.String),
+        )  # fmt: skip
     return made
 
 

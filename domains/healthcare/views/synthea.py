@@ -30,6 +30,26 @@ LAYOUT: Layout = {
         "DATE,PATIENT,ENCOUNTER,CATEGORY,CODE,DESCRIPTION,VALUE,UNITS,TYPE", None, PATIENT="patients", ENCOUNTER="encounters"
     ),
     "immunizations": file("DATE,PATIENT,ENCOUNTER,CODE,DESCRIPTION,BASE_COST", None, PATIENT="patients", ENCOUNTER="encounters"),
+    "procedures": file(
+        "START,STOP,PATIENT,ENCOUNTER,SYSTEM,CODE,DESCRIPTION,BASE_COST,REASONCODE,REASONDESCRIPTION", None,
+        PATIENT="patients", ENCOUNTER="encounters",
+    ),
+    "careplans": file(
+        "Id,START,STOP,PATIENT,ENCOUNTER,CODE,DESCRIPTION,REASONCODE,REASONDESCRIPTION", "Id", PATIENT="patients",
+        ENCOUNTER="encounters",
+    ),
+    "allergies": file(
+        "START,STOP,PATIENT,ENCOUNTER,CODE,SYSTEM,DESCRIPTION,TYPE,CATEGORY,REACTION1,DESCRIPTION1,SEVERITY1,REACTION2,"
+        "DESCRIPTION2,SEVERITY2",
+        None, PATIENT="patients", ENCOUNTER="encounters",
+    ),
+    "devices": file("START,STOP,PATIENT,ENCOUNTER,CODE,DESCRIPTION,UDI", None, PATIENT="patients", ENCOUNTER="encounters"),
+    "imaging_studies": file(
+        "Id,DATE,PATIENT,ENCOUNTER,SERIES_UID,BODYSITE_CODE,BODYSITE_DESCRIPTION,MODALITY_CODE,MODALITY_DESCRIPTION,INSTANCE_UID,"
+        "SOP_CODE,SOP_DESCRIPTION,PROCEDURE_CODE",
+        "Id", PATIENT="patients", ENCOUNTER="encounters",
+    ),
+    "supplies": file("DATE,PATIENT,ENCOUNTER,CODE,DESCRIPTION,QUANTITY", None, PATIENT="patients", ENCOUNTER="encounters"),
     "organizations": file("Id,NAME,ADDRESS,CITY,STATE,ZIP,LAT,LON,PHONE,REVENUE,UTILIZATION,NPI", "Id"),
     "providers": file(
         "Id,ORGANIZATION,NAME,GENDER,SPECIALITY,ADDRESS,CITY,STATE,ZIP,LAT,LON,ENCOUNTERS,PROCEDURES,NPI",
@@ -52,7 +72,7 @@ LAYOUT: Layout = {
         "Id", PATIENTID="patients", PROVIDERID="providers", PRIMARYPATIENTINSURANCEID="payers", APPOINTMENTID="encounters",
     ),
 }  # fmt: skip
-CLASS = {"AMB": "ambulatory", "EMER": "emergency", "IMP": "inpatient"}
+CLASS = {"AMB": "ambulatory", "EMER": "emergency", "IMP": "inpatient", "HH": "home", "VR": "virtual"}
 RACE = {
     "2106-3": "white",
     "2054-5": "black",
@@ -76,6 +96,7 @@ def _code(column: str, mapped: Mapping[str, str]) -> pl.Expr:
 def tables(schema: Schema, tables: Tables, _: Tables) -> Mapping[str, Table]:
     """The files of one block; organizations, providers and payers come with the first."""
     codes = {n: c.codes for n, c in schema.code_lists.items()}
+    snomed = {**codes["condition_snomed"], **{c: c for c in schema.code_lists["condition"].others}}
 
     def day(column: str) -> pl.Expr:
         return pl.col(column).dt.date().cast(pl.String)
@@ -113,23 +134,22 @@ def tables(schema: Schema, tables: Tables, _: Tables) -> Mapping[str, Table]:
             ORGANIZATION=_id("organization", "organization_id"), PROVIDER=_id("practitioner", "practitioner_id"), PAYER=payer,
             ENCOUNTERCLASS=_code("class", CLASS), CODE=pl.col("type").cast(pl.String),
             DESCRIPTION=shown(codes["encounter_type"], "type"), BASE_ENCOUNTER_COST="total", TOTAL_CLAIM_COST="total",
-            PAYER_COVERAGE="paid_by_insurer", REASONCODE=_code("reason", codes["condition_snomed"]),
+            PAYER_COVERAGE="paid_by_insurer", REASONCODE=_code("reason", snomed),
             REASONDESCRIPTION=shown(codes["condition"], "reason"),
         ),
         "conditions": tables["condition"].select(
             START=day("onset_at"), STOP=day("abatement_at"), PATIENT=patient, ENCOUNTER=encounter,
-            SYSTEM=pl.lit("http://snomed.info/sct"), CODE=_code("code", codes["condition_snomed"]),
+            SYSTEM=pl.lit("http://snomed.info/sct"), CODE=_code("code", snomed),
             DESCRIPTION=shown(codes["condition"], "code"),
         ),
-        "medications": orders.with_columns(until=pl.col("at") + pl.duration(days=pl.col("days"))).select(
+        "medications": orders.with_columns(until=_until(orders)).select(
             START=at("at"), STOP=at("until"), PATIENT=patient, PAYER=payer, ENCOUNTER=encounter, CODE=code,
             DESCRIPTION=shown(codes["medication"], "code"), DISPENSES=pl.lit(1),
-            REASONCODE=_code("reason", codes["condition_snomed"]), REASONDESCRIPTION=shown(codes["condition"], "reason"),
+            REASONCODE=_code("reason", snomed), REASONDESCRIPTION=shown(codes["condition"], "reason"),
         ),
         "observations": tables["observation"].select(
             DATE=at("at"), PATIENT=patient, ENCOUNTER=encounter, CATEGORY=_code("code", codes["observation_category"]), CODE=code,
-            DESCRIPTION=shown(codes["observation"], "code"), VALUE="value", UNITS=_code("code", codes["observation_unit"]),
-            TYPE=pl.lit("numeric"),
+            DESCRIPTION=shown(codes["observation"], "code"), **_found(tables["observation"], codes),
         ),
         "immunizations": tables["immunization"].select(
             DATE=at("at"), PATIENT=patient, ENCOUNTER=encounter, CODE=code, DESCRIPTION=shown(codes["vaccine"], "code")
@@ -143,11 +163,12 @@ def tables(schema: Schema, tables: Tables, _: Tables) -> Mapping[str, Table]:
             maintain_order="left",
         ).select(
             Id=_id("claim", "claim_id"), PATIENTID=patient, PROVIDERID=_id("practitioner", "practitioner_id"),
-            PRIMARYPATIENTINSURANCEID=payer, DIAGNOSIS1=_code("reason", codes["condition_snomed"]), APPOINTMENTID=encounter,
+            PRIMARYPATIENTINSURANCEID=payer, DIAGNOSIS1=_code("reason", snomed), APPOINTMENTID=encounter,
             CURRENTILLNESSDATE=at("start_at"), SERVICEDATE=at("start_at"), STATUS1=pl.lit("CLOSED"), OUTSTANDING1=pl.lit(0),
             LASTBILLEDDATE1=at("at"),
         ),
     }  # fmt: skip
+    made |= _of_modules(schema, tables, snomed)
     if first_block(tables):
         places = tables["organization"].with_columns(pl.col("kind").cast(pl.String))
         insurers = places.filter(pl.col("kind").is_in(INSURERS))
@@ -173,3 +194,98 @@ def tables(schema: Schema, tables: Tables, _: Tables) -> Mapping[str, Table]:
         nobody = pl.DataFrame({"Id": [NO_INSURANCE], "NAME": ["NO_INSURANCE"], "OWNERSHIP": ["NO_INSURANCE"]})
         made["payers"] = pl.concat([nobody, payers], how="diagonal")
     return made
+
+
+def _until(orders: Table) -> pl.Expr:
+    """When a prescription ends: after its days of supply, or when a module ended it."""
+    ends = pl.col("at") + pl.duration(days=pl.col("days"))
+    return pl.coalesce("end_at", ends) if "end_at" in orders.columns else ends
+
+
+def _found(observation: Table, codes: Mapping[str, Mapping[str, str]]) -> dict[str, pl.Expr]:
+    """Value, unit and type of observations: numbers, or texts and what codes mean."""
+    unit = _code("code", codes["observation_unit"])
+    if "value_code" not in observation.columns:
+        return {"VALUE": pl.col("value"), "UNITS": unit, "TYPE": pl.lit("numeric")}
+    numeric = pl.col("value").is_not_null()
+    value = pl.coalesce(pl.col("value").cast(pl.String), "value_text", shown(codes["finding"], "value_code"))
+    return {
+        "VALUE": value,
+        "UNITS": pl.when(numeric).then(pl.coalesce(pl.col("unit").cast(pl.String), unit)),
+        "TYPE": pl.when(numeric).then(pl.lit("numeric")).otherwise(pl.lit("text")),
+    }
+
+
+def _of_modules(schema: Schema, tables: Tables, snomed: Mapping[str, str]) -> dict[str, Table]:
+    """The files of what disease modules alone record."""
+    reasons = tables["condition"].select("condition_id", reason="code")
+
+    def text(column: str, codes: str) -> pl.Expr:
+        return shown(schema.code_lists[codes].codes, column)
+
+    def of(name: str) -> Table:
+        frame = tables[name]
+        if "condition_id" in frame.columns:
+            frame = frame.join(reasons, on="condition_id", how="left", maintain_order="left")
+        return frame
+
+    def at(column: str) -> pl.Expr:
+        return pl.col(column).dt.strftime(INSTANT)
+
+    whose = {"PATIENT": _id("patient", "patient_id"), "ENCOUNTER": _id("encounter", "encounter_id")}
+    span, code = {"START": at("at")}, pl.col("code").cast(pl.String)
+    reason = {"REASONCODE": _code("reason", snomed), "REASONDESCRIPTION": text("reason", "condition")}
+    made: dict[str, Table] = {}
+    if "procedure" in tables:
+        made["procedures"] = of("procedure").select(
+            **span, STOP=at("end_at"), **whose, SYSTEM=pl.lit("http://snomed.info/sct"), CODE=code,
+            DESCRIPTION=text("code", "procedure"), **reason,
+        )  # fmt: skip
+    if "care_plan" in tables:
+        made["careplans"] = of("care_plan").select(
+            Id=_id("careplan", "care_plan_id"), **span, STOP=at("end_at"), **whose, CODE=code,
+            DESCRIPTION=text("code", "care_plan"), **reason,
+        )  # fmt: skip
+    if "allergy" in tables:
+        made["allergies"] = _allergies(schema, tables).select(
+            **span, STOP=at("end_at"), **whose, CODE=code, DESCRIPTION=text("code", "allergy"),
+            SYSTEM=_code("code", {c: schema.code_lists["allergy"].system_of(c) or "" for c in schema.code_lists["allergy"].codes}),
+            TYPE=pl.col("kind").cast(pl.String), CATEGORY=pl.col("category").cast(pl.String),
+            **{f"{name}{n}": f"{name}{n}" for n in (1, 2) for name in ("REACTION", "DESCRIPTION", "SEVERITY")},
+        )  # fmt: skip
+    if "device" in tables:
+        made["devices"] = of("device").select(
+            **span, STOP=at("end_at"), **whose, CODE=code, DESCRIPTION=text("code", "device")
+        )
+    if "imaging_study" in tables:
+        made["imaging_studies"] = of("imaging_study").select(
+            Id=_id("imaging-study", "imaging_study_id"), DATE=at("at"), **whose, PROCEDURE_CODE=code,
+            SERIES_UID=pl.format("2.25.{}", "imaging_study_id"), INSTANCE_UID=pl.format("2.25.{}.1", "imaging_study_id"),
+            BODYSITE_CODE=pl.col("body_site").cast(pl.String), BODYSITE_DESCRIPTION=text("body_site", "body_site"),
+            MODALITY_CODE=pl.col("modality").cast(pl.String), MODALITY_DESCRIPTION=text("modality", "modality"),
+        )  # fmt: skip
+    if "supply" in tables:
+        made["supplies"] = of("supply").select(
+            DATE=at("at"), **whose, CODE=code, DESCRIPTION=text("code", "supply"), QUANTITY="quantity"
+        )
+    return made
+
+
+def _allergies(schema: Schema, tables: Tables) -> Table:
+    """Allergies with their first two reactions."""
+    frame = tables["allergy"]
+    if "allergy_reaction" not in tables:
+        return frame.with_columns(
+            pl.lit(None, pl.String).alias(f"{name}{n}")
+            for n in (1, 2)
+            for name in ("REACTION", "DESCRIPTION", "SEVERITY")
+        )
+    shows = tables["allergy_reaction"].sort("allergy_reaction_id").select(
+        "allergy_id", k=pl.int_range(1, pl.len() + 1).over("allergy_id"), REACTION=pl.col("code").cast(pl.String),
+        DESCRIPTION=shown(schema.code_lists["reaction"].codes, "code"), SEVERITY=pl.col("severity").cast(pl.String).str.to_uppercase(),
+    )  # fmt: skip
+    for n in (1, 2):
+        one = shows.filter(pl.col("k") == n).drop("k")
+        one = one.rename({c: f"{c}{n}" for c in one.columns if c != "allergy_id"})
+        frame = frame.join(one, on="allergy_id", how="left", maintain_order="left")
+    return frame

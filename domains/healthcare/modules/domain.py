@@ -1,0 +1,81 @@
+"""The domain with a library of modules: wider lists and further tables, a step that sends patients through, one that joins the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from ....core.domain import Block, Domain, Step
+from ....core.errors import UserError, unknown
+from ....core.tables import Tables
+from .. import checks, conditions, derived, fhir
+from ..views import views
+from .join import Join
+from .library import Library, read_library
+from .live import VITALS, Lives
+from .widen import covered, widen
+
+RECORD = (
+    "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "device", "procedure",
+    "observation", "report", "imaging", "supply", "vaccine",
+)  # fmt: skip
+"""What the modules' record is made of."""
+COMPUTED = ("BMI", "Total Cholesterol", "EGFR")
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """The population's own conditions, without those that modules begin: nobody falls ill of one thing twice."""
+
+    codes: frozenset[str]
+
+    def __call__(self, block: Block, tables: Tables) -> Tables:
+        made = conditions.conditions(block, tables)["condition"]
+        return {"condition": made.filter(~pl.col("code").is_in(list(self.codes)))}
+
+
+def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
+    """The domain with the modules of a folder, or those named in it. Raises UserError for what is wrong in them."""
+    if "modules" not in given:
+        raise UserError("--module names modules of a folder: give --modules DIR too")
+    library = read_library(given["modules"], given.get("module", ()))
+    _known_vitals(domain, library)
+    schema = widen(domain.schema, library)
+    made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage"))
+    record = tuple(f"module {name}" for name in RECORD)
+    steps = {s.name: s for s in domain.steps}
+    steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
+    people, *courses = steps.values()
+    lives = Step("modules", ("patient", *record), Lives(library, schema), ("patient",))
+    join = Step(
+        "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
+    )
+    timed = tuple(derived.numbering(schema))
+    keys = Step("keys", timed, derived.keys(schema), timed)
+    return replace(
+        domain,
+        schema=schema,
+        steps=(people, lives, *courses, join),
+        derive=tuple(keys if s.name == "keys" else s for s in domain.derive),
+        checks=checks.checks(domain.priors, schema),
+        views={**fhir.views(schema), **views(schema)},
+        extend=None,
+    )
+
+
+def _known_vitals(domain: Domain, library: Library) -> None:
+    """Raises UserError where a module reads a vital sign that no body has and no module sets."""
+    known = {*VITALS, *COMPUTED, *domain.priors("module.vital")}
+    states = [(m.path, s) for m in library.every() for s in m.states.values()]
+    known |= {s.has["vital_sign"] for _, s in states if s.kind == "VitalSign"}
+    for path, state in states:
+        read = [p.get("vital_sign") for p in (state, *state.get("observations", ())) if state.kind != "VitalSign"]
+        read += [
+            part.has.get("vital_sign") for logic in state.logic() for part in logic.walk() if part.kind == "Vital Sign"
+        ]
+        for name in filter(None, read):
+            if name not in known:
+                raise unknown("vital sign", name, known, f"module {path}, state '{state.name}'")

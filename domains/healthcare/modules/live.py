@@ -1,0 +1,181 @@
+"""The step that sends a block's patients through the modules: from birth, with the check-ups and the bodies that the population gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ....core.domain import Block
+from ....core.samplers.rules import choose
+from ....core.schema import Schema
+from ....core.stream import join_rows
+from ....core.tables import ROW, Table, Tables
+from .. import blood
+from .. import physiology as body
+from ..curves import DAY, MINUTE, YEAR
+from ..encounters import check_ups
+from ..population import TRAITS
+from .library import Library
+from .machine import Run
+from .people import ALIVE, People, Visits
+from .program import Program
+from .records import records
+
+RACES = {
+    "2106-3": "white", "2054-5": "black", "2028-9": "asian", "1002-5": "native", "2076-8": "hawaiian", "2131-1": "other"
+}  # fmt: skip
+VITALS = {
+    "Height": body.HEIGHT,
+    "Weight": body.WEIGHT,
+    "Systolic Blood Pressure": body.SYSTOLIC,
+    "Diastolic Blood Pressure": body.DIASTOLIC,
+    "Heart Rate": body.HEART_RATE,
+    "Respiration Rate": body.RESPIRATORY_RATE,
+    "Body Temperature": body.TEMPERATURE,
+    "Oxygen Saturation": body.SATURATION,
+    "Blood Glucose": body.HBA1C,
+    "Glucose": body.GLUCOSE,
+    "Creatinine": body.CREATININE,
+    "LDL": body.LDL,
+    "HDL": body.HDL,
+    "Triglycerides": body.TRIGLYCERIDES,
+    "Urea Nitrogen": blood.UREA,
+    "Chloride": blood.CHLORIDE,
+    "Sodium": blood.SODIUM,
+}
+"""What modules call what a body measures (Generic Module Framework: vital signs; its Blood Glucose is HbA1c)."""
+NEVER_SEEN = {"I10": False, "E11.9": False, "E78.5": False, "N18.9": False, "E78.5 treated": False}
+
+
+@dataclass(frozen=True, eq=False)
+class Lives:
+    """The step, as a value: what it runs is compiled once in each process."""
+
+    library: Library
+    schema: Schema
+
+    @cached_property
+    def program(self) -> Program:
+        return Program(self.library)
+
+    def __reduce__(self) -> Any:
+        return Lives, (self.library, self.schema)
+
+    def __call__(self, block: Block, tables: Tables) -> Tables:
+        """The patients with the deaths that modules bring about, and the record of the modules: tables `module …`, with times in
+        microseconds, whole minutes, and `patient`, the position in the block."""
+        patient = tables["patient"]
+        who, _, rows, start, end = check_ups(block, patient)
+        # patients stand in order, and their check-ups in order of the age at which they are due
+        order = np.lexsort((start, who))
+        visits = Visits(who[order], start[order], end[order])
+        birth, last = patient["birth"].to_numpy(), patient["last_seen"].to_numpy()
+        natural = patient["death_at"].cast(pl.Int64).fill_null(ALIVE).to_numpy()
+        seen = patient["first_seen"].to_numpy()
+        people = People(
+            patient[ROW].to_numpy(), birth, np.full(len(birth), block.window.end), natural, visits,
+            _known(block, patient, self.schema.code_lists["state"].codes), _Body(block, patient), seen,
+        )  # fmt: skip
+        run = Run(self.program, people, block.stream.child("module"))
+        run.run()
+        made = {f"module {name}": frame for name, frame in records(run).items()}
+        made["module encounter"] = made["module encounter"].with_columns(
+            visit=pl.Series(rows[order]).extend_constant(0, made["module encounter"].height - len(order))
+        )
+        made["module care_activity"] = _activities(run, made["module careplan"])
+        death = np.where(run.death < block.window.end, run.death // MINUTE * MINUTE, ALIVE)
+        death = np.maximum(np.where(death < natural, death, natural), seen)
+        return {"patient": _dead(block, patient, death, np.minimum(last, death)), **made}
+
+
+def _dead(block: Block, patient: Table, death: NDArray, last: NDArray) -> Table:
+    from ..population import adult_time
+
+    died = pl.Series(death).set(pl.Series(death >= block.window.end), None).cast(pl.Datetime("us", "UTC"))
+    adult = adult_time(block, patient["birth"].to_numpy(), last)
+    return patient.with_columns(death_at=died, last_seen=pl.Series(last), adult_days=pl.Series(adult / DAY))
+
+
+def _activities(run: Run, plans: Table) -> Table:
+    """One row for each activity of each plan: `plan`, its row."""
+    states = run.program.states
+    many = {s: [c.code for c in states[s].get("activities", ())] for s in plans["state"].unique().to_list()}
+    listed = pl.DataFrame(
+        {"state": list(many), "code": list(many.values())},
+        schema={"state": plans["state"].dtype, "code": pl.List(pl.String)},
+    )
+    return (
+        plans.with_row_index("plan")
+        .select("plan", "patient", "start", "state")
+        .join(listed, on="state", how="left", maintain_order="left")
+        .explode("code")
+        .filter(pl.col("code").is_not_null())
+    )
+
+
+def _known(block: Block, patient: Table, states: Mapping[str, str]) -> dict[str, Any]:
+    """What modules may read of a patient and none of them sets."""
+    tiers = block.priors("population.income_tier")
+    household = patient["household_id"].to_numpy().astype(np.uint64)
+    drawn = choose(block.stream.child("patient", "income tier").uniform(household), list(tiers.values()))
+    race = patient["race"].cast(pl.String).replace_strict(RACES, return_dtype=pl.String).to_numpy()
+    age = (patient["last_seen"].to_numpy() - patient["birth"].to_numpy()) / YEAR
+    return {
+        "gender": np.where((patient["sex"] == "male").to_numpy(), "M", "F"),
+        "race": race,
+        "ethnicity": np.where((patient["ethnicity"] == "2135-2").to_numpy(), "hispanic", "nonhispanic"),
+        "state": patient["state"].cast(pl.String).replace_strict(states, return_dtype=pl.String).to_numpy(),
+        "socioeconomic_category": np.array([t.capitalize() for t in tiers])[drawn],
+        "smoker": _smoker(block, patient, age),
+    }
+
+
+def _smoker(block: Block, patient: Table, age: NDArray) -> NDArray[np.bool_]:
+    share = block.priors("population.smoker")
+    male = (patient["sex"] == "male").to_numpy()
+    u = block.stream.child("patient", "smoker").uniform(patient[ROW].to_numpy())
+    return (age >= 18) & (u < np.where(male, share["male"], share["female"]))
+
+
+class _Body:
+    """Vital signs and laboratory values that no module has set, of the bodies that the population has."""
+
+    def __init__(self, block: Block, patient: Table) -> None:
+        self.block = block
+        self.rows = patient[ROW].to_numpy()
+        self.birth = patient["birth"].to_numpy()
+        self.male = (patient["sex"] == "male").to_numpy()
+        self.traits = {t: patient[f"z_{t}"].to_numpy() for t in TRAITS}
+
+    def __call__(self, name: str, p: NDArray, at: NDArray) -> NDArray[np.float64]:
+        if name == "BMI":
+            return np.round(self("Weight", p, at) / (self("Height", p, at) / 100) ** 2, 1)
+        if name == "Total Cholesterol":
+            return self("LDL", p, at) + self("HDL", p, at) + np.round(self("Triglycerides", p, at) / 5)
+        if name == "EGFR":
+            age = np.floor((at - self.birth[p]) / YEAR)
+            return np.round(body.ckd_epi_2021(self("Creatinine", p, at), age, ~self.male[p]))
+        code = VITALS.get(name)
+        if code is None:
+            return self._reference(name, p, at)
+        b = self._measured(p, at)
+        return body.report(b, code, body.measure(b, code))
+
+    def _measured(self, p: NDArray, at: NDArray) -> body.Body:
+        none = np.zeros(len(p), bool)
+        return body.Body(
+            join_rows(self.rows[p], at), self.birth[p], at, self.male[p], {t: z[p] for t, z in self.traits.items()},
+            dict.fromkeys(NEVER_SEEN, none), self.block.priors, self.block.stream.child("observation"),
+        )  # fmt: skip
+
+    def _reference(self, name: str, p: NDArray, at: NDArray) -> NDArray[np.float64]:
+        """A value within its reference interval, of which it is the central 95 percent."""
+        low, high = self.block.priors("module.vital")[name]
+        z = self.block.stream.child("module vital", name).normal(join_rows(self.rows[p], at))
+        return (low + high) / 2 + z * (high - low) / 3.92
