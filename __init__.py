@@ -44,15 +44,9 @@ def generate(
     """
     from .core.dataset import generate as build_dataset
     from .core.plan import make_plan
-    from .core.scenario import ScenarioRequest, parse_request
-    from .core.spec import Spec
+    from .core.spec import Spec, read_requests
 
-    requests = tuple(
-        parse_request(s)
-        if isinstance(s, str)
-        else ScenarioRequest(s["name"], {k: v for k, v in s.items() if k != "name"})
-        for s in scenarios
-    )
+    requests = read_requests(scenarios)
     return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs)))
 
 
