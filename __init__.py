@@ -60,17 +60,30 @@ def fit(
     table: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
     *,
     model: str = "auto",
-    seed: int = 0,
+    seed: int | None = None,
     seconds: float | None = None,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    epsilon: float | None = None,
+    delta: float | None = None,
+    domain: Mapping[str, Mapping[str, Any]] | str | os.PathLike[str] | None = None,
 ) -> Model:
     """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
 
-    `auto` picks the model by the table's shape and about how many CPU-seconds there are. `model.sample(1_000, seed=2, where={"sex": "F"})` draws
+    `auto` picks the model by the table's shape and about how many CPU-seconds there are. Keys, names and free text are made anew by rule, except
+    those in `keep`; those in `drop` are left out.
+
+    With `epsilon` it is differentially private; `domain` (a mapping such as `{"age": {"min": 0, "max": 120}}`, or a TOML file) says what is known of
+    columns without looking, and the rest is paid for.
+
+    `model.sample(1_000, seed=2, where={"sex": "F"})` draws
     rows from it. Raises UserError for an unknown model or a table that cannot be read.
     """
     from .core.models import fit as learn
+    from .core.samplers.statistical.private_marginals import as_extents
 
-    return learn(table, model=model, seed=seed, seconds=seconds)
+    extents = None if domain is None else as_extents(domain)
+    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents)
 
 
 def evaluate(

@@ -11,10 +11,14 @@ import click
 from ..core.errors import InvalidData, UserError
 from .commands.demo import demo
 from .commands.evaluate import evaluate
+from .commands.explain import explain
 from .commands.generate import generate
 from .commands.look import scenarios, schema
 from .commands.models import fit, models, sample
 from .commands.modules import modules
+from .commands.serve import serve
+from .commands.stream import stream
+from .commands.unseed import unseed
 from .commands.validate import validate
 from .group import Group, ReaderGone
 
@@ -25,7 +29,22 @@ def cli() -> None:
     """Synthetic healthcare, finance and IoT data: sourced priors, labelled scenarios, one seed that reproduces everything."""
 
 
-for _command in (generate, validate, scenarios, schema, models, fit, sample, evaluate, modules, demo):
+for _command in (
+    generate,
+    stream,
+    validate,
+    unseed,
+    explain,
+    scenarios,
+    schema,
+    models,
+    fit,
+    sample,
+    evaluate,
+    modules,
+    serve,
+    demo,
+):
     cli.add_command(_command)
 
 

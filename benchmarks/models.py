@@ -60,7 +60,10 @@ def sdv(name: str) -> Run:
 
 
 def runs() -> dict[str, Run]:
-    found = {name: ours(name) for name in MODELS}
+    found = {name: ours(name) for name, kind in MODELS.items() if not kind.private}
+    found |= {
+        f"{name} ε={e:g}": ours(name, epsilon=e) for name, kind in MODELS.items() if kind.private for e in (1, 10)
+    }
     found |= {f"auto --time {s}s": ours("auto", seconds=s) for s in (10, 60)}
     if find_spec("sdv"):
         found |= {f"SDV {n}": sdv(f"{n}Synthesizer") for n in ("GaussianCopula", "TVAE", "CTGAN")}

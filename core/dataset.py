@@ -19,6 +19,8 @@ from .tables import Table, Tables, concat
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .explain import Explanation
+
 
 @dataclass(frozen=True)
 class Dataset(Mapping[str, "pd.DataFrame"]):
@@ -52,8 +54,16 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         found = check_tables(self.plan.domain, tables, set(tables))
         return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
 
-    def write(self, *targets: str, format: str = "parquet") -> list[str]:
-        """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `fhir+ndjson:out/`); returns what was written.
+    def explain(self, table: str, key: int) -> Explanation:
+        """Why a row exists and why it has these values: steps, priors with their sources, scenarios, models. Raises UserError if there is none."""
+        from .explain import explain
+
+        return explain(self.plan, table, key)
+
+    def write(self, *targets: str, format: str = "parquet", mode: str = "create") -> list[str]:
+        """Write to folders or URLs (`out/`, `duckdb:///staging.duckdb`, `postgresql://user@host/staging`, `fhir+ndjson:out/`); returns
+        what was written. `mode` says what becomes of what populace has put into a database before: `create` refuses, `append` adds the
+        entities that a larger size has, `replace` puts this in its place.
 
         Raises UserError if a target exists or cannot be written; then nothing is written at all.
         """
@@ -61,18 +71,21 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         from .sinks import open_targets
 
         plan = self.plan
-        sinks = open_targets(targets, plan.domain, format, plan.breaks)
+        sinks = open_targets(targets, plan.domain, format, plan.breaks, mode)
+        if mode == "append":  # block by block, since what is new in a block is told by the block before
+            from .run import run
+
+            return run(plan, sinks, quiet=True).written
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(plan.domain, tables, set(tables))
         undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)
         refuse(undeclared)
         summed = total([receipt(self.frames, declared)])
         reference = {k: v for k, v in tables.items() if plan.domain.schema[k].reference}
-        for sink in sinks:
-            sink.stage.check()
+        sinks = [sink.ready(plan) for sink in sinks]
         written = []
         for sink in sinks:
-            with sink.stage.opened(plan.fingerprint, sink.form, resume=False):
+            with sink.stage.opened(plan.fingerprint, sink.work, resume=False):
                 sink.write(0, self.frames, reference)
                 written += sink.publish(make_manifest(plan, summed, sink.form))
         return written

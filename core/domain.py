@@ -20,6 +20,7 @@ from .tables import Table, Tables
 
 if TYPE_CHECKING:
     from .samplers import Sampler
+    from .streams.events import Event
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,8 @@ class Domain:
     pictures: Callable[[Tables], list[Picture]] | None = None
     showcase: tuple[str, ...] = ()
     """Names of the scenarios and views that a demonstration shows."""
+    events: Mapping[str, Event] = field(default_factory=dict)
+    """What happens, and when: what a stream is made of."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""

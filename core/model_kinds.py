@@ -13,11 +13,17 @@ from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.forest import rebuild_forest
 from .samplers.statistical.grow import fit_forest
+from .samplers.statistical.learn_network import fit_network
+from .samplers.statistical.network import rebuild_network
+from .samplers.statistical.private_network import fit_mst, fit_privbayes
 
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave."""
+    """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave.
+
+    A private one's is `learn(table, secret stream, budget, extents)`, and returns a sampler and about how many rows the table had.
+    """
 
     name: str
     family: str
@@ -55,6 +61,16 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_copula,
         ),
         ModelKind(
+            "bayesian-network",
+            "Bayesian network",
+            "one table",
+            False,
+            "Tucker, Wang, Rotalinti and Myles 2020, npj Digital Medicine 3:147",
+            "a graph of what hangs on what, that people can read; conditions exactly on any column",
+            fit_network,
+            rebuild_network,
+        ),
+        ModelKind(
             "forest",
             "trees",
             "one table",
@@ -63,6 +79,26 @@ MODELS: Mapping[str, ModelKind] = {
             "any relation between columns, from those before each; the best quality here",
             fit_forest,
             rebuild_forest,
+        ),
+        ModelKind(
+            "mst",
+            "differential privacy",
+            "one table",
+            True,
+            "McKenna, Miklau and Sheldon 2021, J. Privacy and Confidentiality 11(3), arXiv:2108.04978",
+            "a tree of the strongest pairs of columns, under --epsilon and --delta",
+            fit_mst,
+            rebuild_network,
+        ),
+        ModelKind(
+            "privbayes",
+            "differential privacy",
+            "one table",
+            True,
+            "Zhang, Cormode, Procopiuc, Srivastava and Xiao 2017, ACM TODS 42(4)",
+            "a Bayesian network of up to two parents a column, under --epsilon and --delta",
+            fit_privbayes,
+            rebuild_network,
         ),
     )
 }

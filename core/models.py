@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +24,14 @@ from .digest import digest
 from .errors import UserError, unknown
 from .files import write_whole
 from .model_kinds import MODELS
+from .privacy.budget import DELTA, Budget
 from .progress import Progress
 from .samplers import Sampler
-from .samplers.statistical.marginal import Marginal, dtype_text
+from .samplers.statistical.detect import rules_of
+from .samplers.statistical.marginal import Marginal, dtype_of, dtype_text
+from .samplers.statistical.network import Network
+from .samplers.statistical.private_marginals import Extent
+from .samplers.statistical.regenerate import Regenerated, Rule, check_room, rebuild_rules, rule_state
 from .stream import Stream
 from .tables import ROW, Table
 from .user_table import read_table
@@ -51,6 +57,11 @@ class Model:
     def columns(self) -> tuple[str, ...]:
         return self.sampler.columns
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The columns that were not learnt, and how they are made anew."""
+        return self.sampler.rules if isinstance(self.sampler, Regenerated) else ()
+
     def sample(
         self,
         n: int | None = None,
@@ -62,7 +73,7 @@ class Model:
         """Rows as a pandas DataFrame, each column of the kind that the fitted table had. See `sample_frame`."""
         marginals = getattr(self.sampler, "marginals", ())
         frame = self.sample_frame(n, seed, where, balance, given)
-        return _to_pandas(frame, {m.name for m in marginals if m.missing})
+        return _to_pandas(frame, {m.name for m in marginals if m.missing} | {r.column for r in self.rules if r.missing})
 
     def sample_frame(
         self,
@@ -92,19 +103,23 @@ class Model:
         wanted = {}
         for column, value in (where or {}).items():
             if column not in marginals:
-                raise unknown("column", column, self.columns, f"where {column}={value}")
+                raise self._not_learnt(column, f"where {column}={value}")
             found = asked(marginals[column], value, _constant)
             if isinstance(found, pl.Series) and len(found) == 1:
                 told.append(found.new_from_index(0, n))
             else:
                 wanted[column] = found
-        check_columns(list(balance or {}), marginals, "balance")
+        for column in balance or {}:
+            if column not in marginals:
+                raise self._not_learnt(column, f"balance {column}")
         told += balanced(marginals, balance or {}, n, stream, _constant)
         if told_rows is not None:
             if told_rows.height != n:
                 raise UserError(f"the given table has {told_rows.height:,} rows, and {n:,} are asked for")
-            check_columns(told_rows.columns, marginals, "given column")
-            told += [_read_as(told_rows[c], marginals[c]) for c in told_rows.columns]
+            dtypes = {m.name: m.dtype for m in marginals.values()} | {r.column: dtype_of(r.dtype) for r in self.rules}
+            check_columns(told_rows.columns, dtypes, "given column")
+            told += [_read_as(told_rows[c], dtypes[c]) for c in told_rows.columns]
+        check_room(tuple(r for r in self.rules if r.column not in {s.name for s in told}), n)
         names = [s.name for s in told] + list(wanted)
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -112,16 +127,48 @@ class Model:
         sampler = conditioned(self.sampler, marginals, {s.name for s in told[1:]}, wanted)
         return sampler.sample(pl.DataFrame(told), stream).select(self.columns)
 
+    def describe(self) -> str:
+        """What it is and was learnt from, a line each; and its graph, where it has one."""
+        card = self.card
+        lines = [
+            f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
+        ]
+        if "privacy" in card:
+            paid = card["privacy"]
+            lines.append(
+                f"differentially private: epsilon {paid['epsilon']:g}, delta {paid['delta']:g}, for {paid['neighbours']}"
+            )
+        lines += [f"made by rule: {r.column}, {card['regenerated'][r.column]}" for r in self.rules]
+        learnt = self.sampler.learnt if isinstance(self.sampler, Regenerated) else self.sampler
+        return "\n".join([*lines, learnt.graph()] if isinstance(learnt, Network) else lines)
+
+    def _not_learnt(self, column: str, place: str) -> UserError:
+        if any(column == r.column for r in self.rules):
+            return UserError(
+                f"{place}: '{column}' is made by rule and was not learnt; fit with --keep {column} to learn it"
+            )
+        return unknown("column", column, self.columns, place)
+
 
 def fit(
     data: pd.DataFrame | Table | str | os.PathLike[str],
     model: str = AUTO,
-    seed: int = 0,
+    seed: int | None = None,
     seconds: float | None = None,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    epsilon: float | None = None,
+    delta: float | None = None,
+    domain: Mapping[str, Extent] | None = None,
 ) -> Model:
     """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
 
-    `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why.
+    `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why. Keys, names, e-mail addresses,
+    codes and free text are not learnt but made anew by rule, and the card says which; those in `keep` are learnt, those in `drop` left out.
+
+    With `epsilon` (and `delta`, 1e-6 without) the model is differentially private: `domain` says what is publicly known of columns, what it does
+    not say is paid for, and column names and types count as public. Its noise is drawn from the system's randomness, or from `seed`, which then
+    must stay secret. Without epsilon, the seed is 0 unless given.
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
@@ -129,20 +176,52 @@ def fit(
         raise unknown("model", model, (AUTO, *MODELS))
     if seconds is not None and model != AUTO:
         raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
+    if epsilon is not None:
+        if seconds is not None or keep:
+            raise UserError(
+                "a private model takes no time and keeps nothing; leave out the "
+                + ("time" if seconds else "columns to keep")
+            )
+        return _fit_private(
+            data,
+            "mst" if model == AUTO else model,
+            seed,
+            drop,
+            Budget(epsilon, DELTA if delta is None else delta),
+            domain or {},
+        )
+    if delta is not None or domain:
+        raise UserError("delta and a domain are for private models: give epsilon too")
+    if model in MODELS and MODELS[model].private:
+        raise UserError(f"'{model}' is differentially private: it needs an epsilon")
+    seed = 0 if seed is None else seed
     with Progress(f"fitting {model}", 3, unit="step") as progress:
-        table = read_table(data)
+        whole = read_table(data)
+        for column in (*keep, *drop):
+            if column not in whole.columns:
+                raise unknown("column", column, whole.columns, "keep" if column in keep else "drop")
+        whole = whole.drop(drop)
+        found = rules_of(whole, keep)
+        table = whole.drop([rule.column for rule, _ in found])
+        if found and not table.width:
+            raise UserError(
+                "every column is a key, a name or free text, made by rule: nothing is left to learn. Keep some"
+            )
         choice = choose(table, seconds) if model == AUTO else Choice(model, {}, "")
         progress.step()
         sampler = MODELS[choice.name].learn(table, Stream.root(seed).child("fit", choice.name), **choice.settings)
+        if found:
+            sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
         progress.step()
-        fingerprint = str(digest(table))
+        fingerprint = str(digest(whole))
         progress.step()
     card = {
         "model": choice.name,
         "populace": version("populace"),
         "seed": seed,
-        "rows": table.height,
-        "columns": {c: dtype_text(t) for c, t in table.schema.items()},
+        "rows": whole.height,
+        "columns": {c: dtype_text(t) for c, t in whole.schema.items()},
+        **({"regenerated": {rule.column: what for rule, what in found}} if found else {}),
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
         **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
@@ -150,13 +229,39 @@ def fit(
     return Model(choice.name, sampler, card)
 
 
+def _fit_private(
+    data: Any, model: str, seed: int | None, drop: Sequence[str], budget: Budget, domain: Mapping[str, Extent]
+) -> Model:
+    """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
+    if not MODELS[model].private:
+        names = ", ".join(n for n, k in MODELS.items() if k.private)
+        raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
+    table = read_table(data)
+    for column in drop:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, "drop")
+    noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
+    sampler, rows = MODELS[model].learn(table.drop(drop), noise, budget, domain)
+    card = {
+        "model": model,
+        "populace": version("populace"),
+        "rows": round(rows),
+        "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
+        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "privacy": budget.record(),
+    }
+    return Model(model, sampler, card)
+
+
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     """Write a model to one file. It is there whole or not at all. Raises UserError if it cannot be written."""
     from safetensors.numpy import save
 
-    plain, arrays = model.sampler.state()  # type: ignore[attr-defined]
+    made = model.sampler.learnt if isinstance(model.sampler, Regenerated) else model.sampler
+    plain, arrays = made.state()  # type: ignore[attr-defined]
+    ruled = {"rules": [rule_state(r) for r in model.rules], "order": list(model.columns)} if model.rules else {}
     # one entry: safetensors writes several in an order that changes from run to run
-    metadata = {FORMAT: json.dumps({"card": dict(model.card), "state": plain})}
+    metadata = {FORMAT: json.dumps({"card": dict(model.card), "state": plain, **ruled})}
     content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, metadata)
     write_whole(path, content, "model")
 
@@ -177,7 +282,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         name = card["model"]
         if name not in MODELS:
             raise unknown("model", name, MODELS, f"model {path}")
-        return Model(name, MODELS[name].rebuild(plain, arrays), card)
+        sampler = MODELS[name].rebuild(plain, arrays)
+        if "rules" in whole:
+            sampler = _with_rules(sampler, rebuild_rules(whole["rules"]), tuple(whole["order"]))
+        return Model(name, sampler, card)
     except UserError:
         raise
     except (
@@ -190,6 +298,12 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         np.linalg.LinAlgError,
     ) as error:
         raise UserError(f"model {path}: is not a populace model, or is damaged: {error}") from None
+
+
+def _with_rules(sampler: Sampler, rules: tuple[Rule, ...], order: tuple[str, ...]) -> Sampler:
+    if sorted((*sampler.columns, *(r.column for r in rules))) != sorted(order):
+        raise ValueError("its rules are not of its columns")
+    return Regenerated(sampler, rules, order)
 
 
 def _constant(marginal: Marginal, value: Any) -> pl.Series:
@@ -226,15 +340,15 @@ def _constant(marginal: Marginal, value: Any) -> pl.Series:
         raise UserError(f"{place}: '{value}' is not a value of type {dtype}") from None
 
 
-def _read_as(values: pl.Series, marginal: Marginal) -> pl.Series:
+def _read_as(values: pl.Series, dtype: Any) -> pl.Series:
     """A given column in the type that was fitted."""
     try:
-        if isinstance(marginal.dtype, pl.Enum):
+        if isinstance(dtype, pl.Enum):
             values = values.cast(pl.String)
-        return values.cast(marginal.dtype)
+        return values.cast(dtype)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"given column '{values.name}': is not of type {marginal.dtype}: {reason}") from None
+        raise UserError(f"given column '{values.name}': is not of type {dtype}: {reason}") from None
 
 
 def _width(dtype: Any) -> str:

@@ -24,6 +24,6 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self) -> None:
+    def step(self, steps: int = 1) -> None:
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(steps)

@@ -49,12 +49,11 @@ def run(
         sink.stage.discard()  # the earlier run may have died between publishing and tidying up
     sinks = [s for s in sinks if all(s is not t for t, _ in there)]
     if not sinks:
-        return Outcome([str(s.target) for s, _ in there], dict(there[0][1]), plan.blocks)
-    for sink in sinks:
-        sink.stage.check()
+        return Outcome([s.place for s, _ in there], dict(there[0][1]), plan.blocks)
+    sinks = [sink.ready(plan) for sink in sinks]
     with ExitStack() as held:
         for sink in sinks:
-            held.enter_context(sink.stage.opened(plan.fingerprint, sink.form, resume))
+            held.enter_context(sink.stage.opened(plan.fingerprint, sink.work, resume))
         receipts, resumed = _build_all(plan, sinks, workers, quiet)
         manifests = [make_manifest(plan, total(receipts), s.form) for s in sinks]
         written = []

@@ -1,4 +1,4 @@
-"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV or NDJSON, a DuckDB or an SQLite file."""
+"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV or NDJSON, a database."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import polars as pl
 
 from .checks import violations
 from .domain import Domain
-from .errors import UserError
+from .errors import UserError, unknown
 from .files import as_pattern
 from .progress import Progress
 from .schema import LABEL, TableSchema
-from .sinks.database import MANIFEST, read_table, stored_manifest, table_names
+from .sinks.address import redact
+from .sinks.database import FILES, SERVERS, is_database, open_database
+from .sinks.embedded import Embedded
+from .sinks.load import MANIFEST
 from .sinks.stage import read_manifest
 from .tables import Table, Tables
 
@@ -33,15 +36,16 @@ class Source:
 
 def read_source(domain: Domain, place: str) -> Source:
     """Read every table of the domain's schema that is there. Raises UserError if there is nothing to look at."""
-    scheme, _, rest = place.partition(":///")
-    if rest and scheme in ("duckdb", "sqlite"):
-        path = Path(rest)
-        if not path.is_file():
-            raise UserError(f"{place}: there is no file {path}")
-        names = table_names(scheme, path)
-        raw = {n: (lambda n=n: read_table(scheme, path, n)) for n in names}
-        manifest = stored_manifest(scheme, path)
+    if is_database(place):
+        database = open_database(place)
+        place = database.place
+        if isinstance(database, Embedded) and not database.path.is_file():
+            raise UserError(f"{place}: there is no file {database.path}")
+        raw = {n: (lambda n=n: database.read(n)) for n in database.tables()}
+        manifest = database.manifest()
     else:
+        if (scheme := place.partition("://")[0]) != place and not Path(place).exists():
+            raise unknown("database", scheme, [*FILES, *SERVERS], f"'{redact(place)}'")
         path = Path(place)
         if not path.is_dir():
             raise UserError(f"{place}: there is no such folder")

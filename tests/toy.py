@@ -11,6 +11,7 @@ from populace.core.priors import Prior, Priors
 from populace.core.scenario import Edit, Expect, Parameter, Role, Scenario, Scene
 from populace.core.schema import Column, RowCheck, Schema, TableSchema
 from populace.core.stream import join_rows
+from populace.core.streams.events import Event
 from populace.core.tables import ROW, Table, Tables
 
 KINDS = ("corner", "market")
@@ -202,4 +203,5 @@ TOY = Domain(
     checks=(Check("paid-recomputes", ("sale",), "paid_minor is the running sum of amount_minor", _paid_recomputes),),
     views={"lines": View("lines", "Sales as lines.", receipts, "ndjson")},
     block=16,
+    events={"sale": Event("sale", "sale", "sold_at", "shopper_id", "Something was bought.", hides=("paid_minor",))},
 )

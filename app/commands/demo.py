@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .generate import cores
+from .request import cores
 
 
 @click.command(

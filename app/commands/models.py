@@ -12,12 +12,18 @@ from ...core.errors import UserError
 @click.command(
     epilog="""\b
 Examples:
-  populace models"""
+  populace models
+  populace models customers.model"""
 )
-def models() -> None:
-    """List the models that can be fitted: family, data, privacy, source."""
+@click.argument("model", required=False)
+def models(model: str | None) -> None:
+    """List the models that can be fitted: family, data, privacy, source. With a model file: what it is, and its graph if it has one."""
     from ...core.model_kinds import MODELS
+    from ...core.models import load_model
 
+    if model is not None:
+        click.echo(load_model(Path(model)).describe())
+        return
     for kind in MODELS.values():
         private = "differentially private" if kind.private else "not differentially private"
         click.echo(f"{kind.name:<18}{kind.family}; {kind.shape}; {private}\n{'':<18}{kind.doc}\n{'':<18}{kind.paper}")
@@ -29,6 +35,7 @@ def models() -> None:
 Examples:
   populace fit customers.csv
   populace fit customers.csv --time 10s --out customers.model
+  populace fit patients.csv --epsilon 1 --domain known.toml
   populace fit readings.parquet --model empirical --seed 3"""
 )
 @click.argument("table")
@@ -37,23 +44,76 @@ Examples:
 )
 @click.option("--time", "time_", metavar="60s", help="For auto: about how many CPU-seconds fitting may take.")
 @click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
-@click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same model.  [default: 0]")
-def fit(table: str, model: str, time_: str | None, out: str | None, seed: int) -> None:
-    """Learn a model of a CSV or Parquet table."""
+@click.option(
+    "--seed",
+    type=int,
+    metavar="S",
+    help="Same seed, same model.  [default: 0; with --epsilon, secret noise]",
+)
+@click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")
+@click.option("--delta", type=float, metavar="D", help="With --epsilon.  [default: 1e-6]")
+@click.option(
+    "--domain",
+    metavar="FILE",
+    help="With --epsilon: what is known of columns without looking, as TOML; the rest is paid for.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMN",
+    help="Learn this column, though it looks like a key, a name or free text.",
+)
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out.")
+def fit(
+    table: str,
+    model: str,
+    time_: str | None,
+    out: str | None,
+    seed: int | None,
+    epsilon: float | None,
+    delta: float | None,
+    domain: str | None,
+    keep: tuple[str, ...],
+    drop: tuple[str, ...],
+) -> None:
+    """Learn a model of a CSV or Parquet table.
+
+    Keys, names, e-mail addresses, codes and free text are not learnt: they are made anew by rule, and the command says which.
+    """
     from ...core.choose_model import parse_seconds
     from ...core.files import check_place
     from ...core.models import fit as learn
     from ...core.models import save_model
+    from ...core.samplers.statistical.private_marginals import read_extents
 
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
     check_place(path, "model")
     seconds = None if time_ is None else parse_seconds(time_, "--time")
-    fitted = learn(Path(table), model=model, seed=seed, seconds=seconds)
+    fitted = learn(
+        Path(table),
+        model=model,
+        seed=seed,
+        seconds=seconds,
+        keep=keep,
+        drop=drop,
+        epsilon=epsilon,
+        delta=delta,
+        domain=None if domain is None else read_extents(Path(domain)),
+    )
     save_model(fitted, path)
     if why := fitted.card.get("why"):
         click.echo(f"auto: {fitted.name}. {why}")
+    if "privacy" in fitted.card:
+        paid = fitted.card["privacy"]
+        click.echo(
+            f"differentially private: epsilon {paid['epsilon']:g} and delta {paid['delta']:g} spent in {len(paid['ledger'])} releases"
+        )
+        if seed is not None:
+            click.echo("keep the seed secret: who has it can take the noise away")
+    for column, what in fitted.card.get("regenerated", {}).items():
+        click.echo(f"made by rule, not learnt: {column}, {what}")
     click.echo(f"{fitted.name} of {len(fitted.sampler.columns)} columns written to {path}")
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from .inputs import inputs_of, takes_inputs
+from .request import inputs_of, takes_inputs
 
 
 @click.command(
     epilog="""\b
 Examples:
   populace validate finance populace-out/finance
-  populace validate iot duckdb:///staging.duckdb --format json"""
+  populace validate iot duckdb:///staging.duckdb --format json
+  populace validate finance postgresql://user@host/staging"""
 )
 @click.argument("domain")
 @click.argument("place", metavar="PATH-OR-URL")
@@ -25,6 +26,7 @@ def validate(domain: str, place: str, format_: str, **flags: Any) -> int:
     from ...core.domain import find_domain
     from ...core.errors import unknown
     from ...core.inputs import extend
+    from ...core.sinks.address import redact
     from ...core.validate import validate as judge
 
     if format_ not in ("text", "json"):
@@ -53,5 +55,5 @@ def validate(domain: str, place: str, format_: str, **flags: Any) -> int:
             click.echo(f"{entry['check']}: {entry['rows']} row(s) of {entry['table']}: {entry['detail']} (keys {keys})")
         rows = f"{sum(verdict.rows.values()):,} rows in {len(verdict.rows)} tables, " if verdict.rows else ""
         declared = f"; {verdict.declared.height} declared by scenarios" if verdict.declared.height else ""
-        click.echo(f"{place}: {rows}{verdict.checks} checks, {verdict.found.height} violations{declared}")
+        click.echo(f"{redact(place)}: {rows}{verdict.checks} checks, {verdict.found.height} violations{declared}")
     return 0 if verdict.valid else 1

@@ -8,7 +8,7 @@ from ..schema import Schema
 from .arrow import as_arrow, as_arrow_text
 from .json_schema import as_json_schema, as_json_schema_text
 from .markdown import as_markdown
-from .sql import DIALECTS, as_sql, constraint_name, create_statements
+from .sql import DIALECTS, as_sql, constraint_name, create_statements, load_statements
 
 __all__ = [
     "DIALECTS",
@@ -19,6 +19,7 @@ __all__ = [
     "as_sql",
     "constraint_name",
     "create_statements",
+    "load_statements",
 ]
 
 FORMS: dict[str, Callable[[Schema], str]] = {

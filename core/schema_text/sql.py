@@ -35,6 +35,11 @@ def _mysql_pattern(pattern: str) -> str:
     return _PATTERN_TOKEN.sub(lambda m: r"\z" if m[0] == "$" else m[0], pattern)
 
 
+def _postgresql_pattern(pattern: str) -> str | None:
+    """There are no Unicode classes here."""
+    return None if re.search(r"(?<!\\)(?:\\\\)*\\[pP]\{", pattern) else pattern
+
+
 @dataclass(frozen=True)
 class Dialect:
     name: str
@@ -44,7 +49,8 @@ class Dialect:
     matches: str | None
     quote: str = '"'
     text: Callable[[str], str] = _standard_text
-    pattern: Callable[[str], str] = str
+    pattern: Callable[[str], str | None] = str
+    """A pattern in the dialect's words; None for one that it has no words for, which is left to the checks."""
     date: str = "DATE {}"
     longest: int = 63
     """Characters in a constraint's name."""
@@ -54,6 +60,10 @@ class Dialect:
     """Where descriptions go: a `COMMENT ON` statement, a `COMMENT` clause, or a `--` line that the database keeps."""
     own_rows: bool = True
     """Whether a table can refer to itself and be loaded in one statement."""
+    keys_later: bool = False
+    """Whether keys and references can be added to a table that is there."""
+    clustered: bool = False
+    """Whether a table's rows lie in the order of its key, which is then made with the table."""
 
 
 _TYPES = {
@@ -93,7 +103,9 @@ DIALECTS: dict[str, Dialect] = {
             _TYPES,
             "{0} > '-Infinity' AND {0} < 'Infinity'",
             "{} ~ {}",
+            pattern=_postgresql_pattern,
             reference=" DEFERRABLE INITIALLY DEFERRED",
+            keys_later=True,
         ),
         # DATETIME(6) in UTC: MySQL's TIMESTAMP ends in 2038. The binary collation tells 'a' from 'A', as every other reader does
         Dialect(
@@ -106,6 +118,8 @@ DIALECTS: dict[str, Dialect] = {
             pattern=_mysql_pattern,
             ending=" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
             comments="clause",
+            keys_later=True,
+            clustered=True,
         ),
     )
 }
@@ -130,6 +144,47 @@ def create_statements(schema: Schema, dialect: str, omit: Collection[str] = froz
     return {spec.name: [_create(schema, spec, to, omit), *_comments(spec, to)] for spec in tables}
 
 
+def load_statements(
+    schema: Schema, dialect: str, omit: Collection[str] = frozenset()
+) -> dict[str, tuple[list[str], list[str]]]:
+    """Per table, in the order of their references: what makes it ready for a bulk load, and the keys, references and indexes that are cheaper
+    to build once the rows are there. Together they enforce what `create_statements` does."""
+    if dialect not in DIALECTS:
+        raise unknown("SQL dialect", dialect, DIALECTS)
+    to = DIALECTS[dialect]
+    tables = [*(schema.tables[name] for name in _reference_order(schema)), LABEL]
+    return {
+        spec.name: (
+            [_create(schema, spec, to, omit, _before(spec, to)), *_comments(spec, to)],
+            list(_after(schema, spec, to, omit)),
+        )
+        for spec in tables
+    }
+
+
+def _before(spec: TableSchema, to: Dialect) -> Callable[[str], bool]:
+    """Whether a constraint can stand before the rows: one that looks at a single row costs the same before and after."""
+    if not to.keys_later:
+        return lambda check: True
+    later = {f"{spec.name}.{column}.reference" for column in spec.references}
+    return lambda check: check not in later and (to.clustered or check != f"{spec.name}.key")
+
+
+def _after(schema: Schema, spec: TableSchema, to: Dialect, omit: Collection[str]) -> Iterator[str]:
+    before = _before(spec, to)
+    added = [
+        f"ADD CONSTRAINT {_name(constraint_name(check, to.name), to)} {rule}"
+        for check, rule in _constraints(schema, spec, to, omit)
+        if not before(check)
+    ]
+    if added:
+        yield f"ALTER TABLE {_name(spec.name, to)} " + ", ".join(added)
+    if to.keys_later and not to.clustered:  # elsewhere a reference brings an index of its own, or is enforced by one
+        for column in spec.references:
+            index = _name(constraint_name(f"{spec.name}.{column}.index", to.name), to)
+            yield f"CREATE INDEX {index} ON {_name(spec.name, to)} ({_name(column, to)})"
+
+
 def constraint_name(check: str, dialect: str) -> str:
     """A check's name as the database knows it: whole, or cut to the dialect's limit with a digest that keeps it unique."""
     longest = DIALECTS[dialect].longest
@@ -151,12 +206,18 @@ def _reference_order(schema: Schema) -> list[str]:
     return done
 
 
-def _create(schema: Schema, spec: TableSchema, to: Dialect, omit: Collection[str]) -> str:
+def _create(
+    schema: Schema,
+    spec: TableSchema,
+    to: Dialect,
+    omit: Collection[str],
+    wanted: Callable[[str], bool] = lambda check: True,
+) -> str:
     lines = [_column(spec, c, to, omit) for c in spec.columns.values()]
     lines += [
         f"CONSTRAINT {_name(constraint_name(check, to.name), to)} {rule}"
-        for check, rule in _constraints(schema, spec, to)
-        if check not in omit
+        for check, rule in _constraints(schema, spec, to, omit)
+        if wanted(check)
     ]
     # a `--` comment runs to the end of its line, so the comma stands before it
     body = ",\n".join(f"  {line}" for line in lines)
@@ -179,12 +240,18 @@ def _column(spec: TableSchema, column: Column, to: Dialect, omit: Collection[str
     return text
 
 
-def _constraints(schema: Schema, spec: TableSchema, to: Dialect) -> Iterator[tuple[str, str]]:
+def _constraints(schema: Schema, spec: TableSchema, to: Dialect, omit: Collection[str]) -> Iterator[tuple[str, str]]:
+    return ((check, rule) for check, rule in _all_constraints(schema, spec, to, omit) if check not in omit)
+
+
+def _all_constraints(
+    schema: Schema, spec: TableSchema, to: Dialect, omit: Collection[str]
+) -> Iterator[tuple[str, str]]:
     if spec.key:
         yield f"{spec.name}.key", f"PRIMARY KEY ({_name(spec.key, to)})"
     for column, target in spec.references.items():
-        if target == spec.name and not to.own_rows:
-            continue
+        if (target == spec.name and not to.own_rows) or f"{target}.key" in omit:
+            continue  # a database lets a reference point only at what it holds to be a key
         key = f"{_name(target, to)} ({_name(schema.tables[target].key, to)})"
         yield (
             f"{spec.name}.{column}.reference",
@@ -207,8 +274,8 @@ def _column_predicates(column: Column, to: Dialect) -> Iterator[tuple[str, str]]
         yield "finite", to.finite.format(value)
     if column.codes:
         yield "codes", f"{value} IN ({', '.join(to.text(c) for c in column.codes)})"
-    if column.pattern and to.matches:
-        yield "pattern", to.matches.format(value, to.text(to.pattern(column.pattern)))
+    if column.pattern and to.matches and (pattern := to.pattern(column.pattern)) is not None:
+        yield "pattern", to.matches.format(value, to.text(pattern))
 
 
 def _literal(column: Column, value: Any, to: Dialect) -> str:

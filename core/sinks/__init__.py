@@ -1,4 +1,5 @@
-"""Where tables go. A target is a folder or a URL, with an optional view before it: `out/`, `duckdb:///staging.duckdb`, `fhir+ndjson:out/`.
+"""Where tables go. A target is a folder or a URL, with an optional view before it: `out/`, `duckdb:///staging.duckdb`,
+`postgresql://user@host/staging`, `fhir+ndjson:out/`.
 
 Every sink works in two moves: `write(index, tables)` puts one block into a staging folder beside the target, from any process and as often as
 needed; `publish(manifest)` makes the whole appear at once. A reader never sees half of anything.
@@ -11,17 +12,26 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..domain import Domain
 from ..errors import UserError, unknown
 from ..tables import Tables
+from .address import redact
 from .stage import Stage
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 
 class Sink(Protocol):
     @property
     def target(self) -> Path: ...
+
+    @property
+    def place(self) -> str:
+        """What the target is called: a path, or a URL without any password."""
+        ...
 
     @property
     def form(self) -> str:
@@ -30,6 +40,15 @@ class Sink(Protocol):
 
     @property
     def stage(self) -> Stage: ...
+
+    @property
+    def work(self) -> str:
+        """What the stage holds: the form, and for rows that are added what they are added to."""
+        ...
+
+    def ready(self, plan: Plan) -> Sink:
+        """The sink as it is to be used for a plan. Raises UserError, and writes nothing, where the plan cannot go there."""
+        ...
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         """Put one block's tables into the stage; `reference` is there to be looked things up in. Writing a block again replaces it."""
@@ -44,32 +63,31 @@ class Sink(Protocol):
         ...
 
 
-def _database(scheme: str) -> Callable[[str, Domain, frozenset[str]], Sink]:
-    def build(rest: str, domain: Domain, omit: frozenset[str]) -> Sink:
-        from .database import DatabaseSink
+def _database(scheme: str) -> Callable[[str, Domain, frozenset[str], str], Sink]:
+    def build(rest: str, domain: Domain, omit: frozenset[str], mode: str) -> Sink:
+        from .database import DatabaseSink, open_database
 
-        if not rest.startswith("///") or not rest[3:]:
-            raise UserError(f"target '{scheme}:{rest}' names no file; expected {scheme}:///FILE")
-        path = Path(rest[3:])
-        if scheme == "duckdb" and "?" in os.path.abspath(path):  # DuckDB puts its log beside what stands before it
-            raise UserError(f"target '{scheme}:{rest}': DuckDB cannot keep a file whose path has a '?' in it")
-        return DatabaseSink(scheme, path, domain, omit)
+        return DatabaseSink(open_database(f"{scheme}:{rest}"), domain, omit, mode)
 
     return build
 
 
-SCHEMES: dict[str, Callable[[str, Domain, frozenset[str]], Sink]] = {
-    "duckdb": _database("duckdb"),
-    "sqlite": _database("sqlite"),
+SCHEMES: dict[str, Callable[[str, Domain, frozenset[str], str], Sink]] = {
+    scheme: _database(scheme) for scheme in ("duckdb", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
 }
+MODES = ("create", "append", "replace")
 FORMATS = ("parquet", "csv", "ndjson")
 
 
 def open_targets(
-    targets: Sequence[str], domain: Domain, format: str = "parquet", omit: frozenset[str] = frozenset()
+    targets: Sequence[str],
+    domain: Domain,
+    format: str = "parquet",
+    omit: frozenset[str] = frozenset(),
+    mode: str = "create",
 ) -> list[Sink]:
     """The sinks for several targets, none of which may be another or lie inside it."""
-    sinks = [open_target(t, domain, format, omit) for t in targets]
+    sinks = [open_target(t, domain, format, omit, mode) for t in targets]
     places = sorted(Path(os.path.realpath(s.target)) for s in sinks)
     for one, other in itertools.pairwise(places):
         if one == other:
@@ -79,12 +97,22 @@ def open_targets(
     return sinks
 
 
-def open_target(target: str, domain: Domain, format: str = "parquet", omit: frozenset[str] = frozenset()) -> Sink:
-    """The sink for a target. `omit` names constraints that a database must not enforce, because a scenario breaks them.
+def open_target(
+    target: str,
+    domain: Domain,
+    format: str = "parquet",
+    omit: frozenset[str] = frozenset(),
+    mode: str = "create",
+) -> Sink:
+    """The sink for a target. `omit` names constraints that a database must not enforce, because a scenario breaks them; `mode` says what
+    happens to what populace has put into a database before: nothing, it is added to, or it goes.
 
-    Raises UserError for an unknown scheme, view or format.
+    Raises UserError for an unknown scheme, view, format or mode.
     """
     from .folder import FolderSink, ViewSink
+
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES, "--mode")
 
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "--format")
@@ -92,14 +120,18 @@ def open_target(target: str, domain: Domain, format: str = "parquet", omit: froz
     if match:
         name, rest = match.groups()
         if name in SCHEMES:
-            return SCHEMES[name](rest, domain, omit)
+            return SCHEMES[name](rest, domain, omit, mode)
+        if mode != "create":
+            raise UserError(f"--mode {mode} is for databases; target '{redact(target)}' is none")
         if name in domain.views:
             if not rest:
                 raise UserError(f"target '{target}' names no folder; expected {name}:FOLDER")
             return ViewSink(Path(rest), domain.views[name])
         if name == "file":
             return FolderSink(Path(rest.removeprefix("//")), format, domain)
-        raise unknown("target scheme or view", name, [*SCHEMES, *domain.views], f"target '{target}'")
+        raise unknown("target scheme or view", name, [*SCHEMES, *domain.views], f"target '{redact(target)}'")
+    if mode != "create":
+        raise UserError(f"--mode {mode} is for databases; target '{target}' is a folder")
     if not target.strip():
         raise UserError("a target is empty; expected a folder or a URL")
     return FolderSink(Path(target), format, domain)

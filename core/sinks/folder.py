@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from ..domain import Domain, View
 from ..schema import LABEL
 from ..tables import Table, Tables
 from .stage import Stage, publish_folder, read_manifest
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
@@ -74,6 +77,18 @@ class FolderSink:
     def stage(self) -> Stage:
         return Stage(self.target)
 
+    @property
+    def place(self) -> str:
+        return str(self.target)
+
+    @property
+    def work(self) -> str:
+        return self.form
+
+    def ready(self, plan: Plan) -> Self:
+        self.stage.check()
+        return self
+
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         for name, table in tables.items():
             if table.height or index == 0:
@@ -104,6 +119,18 @@ class ViewSink:
     @property
     def stage(self) -> Stage:
         return Stage(self.target)
+
+    @property
+    def place(self) -> str:
+        return str(self.target)
+
+    @property
+    def work(self) -> str:
+        return self.form
+
+    def ready(self, plan: Plan) -> Self:
+        self.stage.check()
+        return self
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         self.stage.put_part(LABEL.name, index, "csv", lambda p: WRITERS["csv"](tables[LABEL.name], p))

@@ -34,6 +34,12 @@ REFUSALS = {
 @dataclass(frozen=True)
 class Stage:
     target: Path
+    shown: str = ""
+    """What messages call the target, where that is not its path."""
+
+    @property
+    def place(self) -> str:
+        return self.shown or str(self.target)
 
     @property
     def path(self) -> Path:
@@ -84,7 +90,7 @@ class Stage:
                 raise UserError(f"target {self.target} cannot be written: {error.strerror}") from None
             # a lock whose name is gone was held by a run that has ended since
             if not _try_lock(lock) or not os.fstat(lock.fileno()).st_nlink:
-                raise UserError(f"target {self.target} is being written by another run")
+                raise UserError(f"target {self.place} is being written by another run")
             work = {"fingerprint": fingerprint, "form": form}
             self._begin(work, resume)
             try:
@@ -101,7 +107,7 @@ class Stage:
                 _remove_empty(new)
                 if refused:
                     raise UserError(
-                        f"target {self.target} was not written: {refused}. Make room, or choose another place with --to."
+                        f"target {self.place} was not written: {refused}. Make room, or choose another place with --to."
                     ) from None
                 raise
             self.discard()

@@ -39,7 +39,7 @@ def write_table(
             stage.put(stage.path / "parts" / "manifest.json", text.encode())
             publish_folder(stage.path / "parts", path)
             return str(path)
-        from .database import load_frame
+        from .embedded import load_frame
 
         draft = stage.path / "whole.db"
         load_frame(match[1], draft, NAME, part, json.dumps(manifest(form), ensure_ascii=False))

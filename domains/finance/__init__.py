@@ -6,6 +6,7 @@ from ...core.domain import Domain, Step
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
+from ...core.streams.events import load_events
 from .funds import funds
 from .ledger import identities, postings
 from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
@@ -23,6 +24,7 @@ DOMAIN = Domain(
     doc="One bank's view: customers, accounts, cards, devices, payments by card and transfer, and the ledger.",
     root="customer",
     schema=_SCHEMA,
+    events=load_events(_SCHEMA),
     priors=load_priors("finance"),
     scenarios=load_scenarios("finance"),
     size=1_000,

@@ -10,6 +10,7 @@ from ...core.inputs import Input
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
+from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
 from .courses import COURSES
@@ -38,6 +39,7 @@ DOMAIN = Domain(
     doc=__doc__ or "",
     root="patient",
     schema=_SCHEMA,
+    events=load_events(_SCHEMA),
     priors=_PRIORS,
     scenarios=load_scenarios("healthcare"),
     size=500,

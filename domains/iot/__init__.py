@@ -6,6 +6,7 @@ from ...core.derive import number
 from ...core.domain import Block, Domain, Step
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
+from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import population, readings, simulation, truth
 from .checks import CHECKS
@@ -28,6 +29,7 @@ DOMAIN = Domain(
     doc="Fleets of sensors behind gateways: when they run and are cut off, and what they read.",
     root="device",
     schema=SCHEMA,
+    events=load_events(SCHEMA),
     priors=load_priors("iot"),
     scenarios=load_scenarios("iot"),
     size=50,

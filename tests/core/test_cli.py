@@ -13,7 +13,7 @@ import pytest
 
 from populace.app.cli import cli, run_command
 from populace.core.domain import domain_names, find_domain
-from populace.core.sinks.database import read_table, stored_manifest
+from populace.core.sinks.database import open_database
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +237,7 @@ def test_samples_go_where_they_are_told_with_a_manifest(target: str, table: Path
         manifest = json.loads((tmp_path / "twin/manifest.json").read_text())
     else:
         scheme = target.partition(":")[0]
-        assert read_table(scheme, tmp_path / "twin.db", "sample").height == 50
-        manifest = stored_manifest(scheme, tmp_path / "twin.db")
+        assert open_database(f"{scheme}:///{tmp_path / 'twin.db'}").read("sample").height == 50
+        manifest = open_database(f"{scheme}:///{tmp_path / 'twin.db'}").manifest()
     assert manifest["populace"]["model"]["model"] == "empirical"
     assert manifest["populace"]["tables"]["sample"]["rows"] == 50

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from populace.core.errors import UserError
 from populace.core.models import fit
-from populace.core.sinks.database import read_table as read_database
+from populace.core.sinks.database import open_database
 from populace.core.user_table import read_table
 
 NAMES = st.lists(
@@ -95,4 +95,4 @@ def test_a_database_file_may_have_any_name(tmp_path: Path):
     path = tmp_path / "a?b#c 'd.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE t AS SELECT 7 AS x")
-    assert read_database("sqlite", path, "t").to_dicts() == [{"x": 7}]
+    assert open_database(f"sqlite:///{path}").read("t").to_dicts() == [{"x": 7}]

@@ -13,6 +13,7 @@ import pytest
 
 from populace.core import samplers
 from populace.core.domain import Window
+from populace.core.privacy.budget import Budget
 from populace.core.samplers import Sampler, text
 from populace.core.samplers.compose import chain, constrain, mix, switch
 from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
@@ -20,6 +21,9 @@ from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, D
 from populace.core.samplers.statistical.copula import fit_copula
 from populace.core.samplers.statistical.empirical import fit_empirical
 from populace.core.samplers.statistical.grow import fit_forest
+from populace.core.samplers.statistical.learn_network import fit_network
+from populace.core.samplers.statistical.private_network import fit_privbayes
+from populace.core.samplers.statistical.regenerate import Regenerated, Rule
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -89,6 +93,19 @@ EXAMPLES: dict[str, Sampler] = {
     "empirical": fit_empirical(table(500), Stream.root(1)),
     "copula": fit_copula(table(500), Stream.root(1)),
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
+    "network": fit_network(table(500), Stream.root(1)),
+    "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
+    "regenerated": Regenerated(
+        CHOICE,
+        (
+            Rule("id", "number", "Int64", unique=True, digits=6),
+            Rule("link", "uuid", "String", distinct=7, repeats=(0.2, 0.8)),
+            Rule("mail", "person", "String", missing=0.2, unique=True, part="email"),
+            Rule("code", "pattern", "String", unique=True, shapes=("\\C\\-9999",), shares=(1.0,)),
+            Rule("note", "text", "String", words=(2.0, 5.0, 9.0), sentence=True),
+        ),
+        ("note", "id", "kind", "link", "mail", "code"),
+    ),
     "hybrid": chain(CHOICE, fit_copula(table(500).drop("sex"), Stream.root(1))),
 }
 

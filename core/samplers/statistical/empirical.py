@@ -52,11 +52,16 @@ def rebuild_empirical(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -
 
 
 def fit_marginals(table: Table) -> tuple[Marginal, ...]:
+    check_learnable(table)
+    return tuple(fit_marginal(column) for column in table.get_columns())
+
+
+def check_learnable(table: Table) -> None:
+    """Raises UserError for a table without rows or columns, or with a column that has populace's own name."""
     if not table.height or not table.width:
         raise UserError(f"the table has {table.height:,} rows and {table.width} columns: there is nothing to learn")
     if ROW in table.columns:
         raise UserError(f"the table has a column '{ROW}', a name that populace keeps for itself")
-    return tuple(fit_marginal(column) for column in table.get_columns())
 
 
 def marginal_state(marginals: tuple[Marginal, ...]) -> tuple[dict[str, Any], dict[str, NDArray]]:

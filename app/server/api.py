@@ -1,0 +1,241 @@
+"""The addresses of the API and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import zipfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from fastapi import FastAPI, HTTPException, Request
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteError
+
+from ...core.domain import Domain, domain_names, find_domain
+from ...core.errors import UserError, unknown
+from ...core.plan import make_plan
+from ...core.render_json import render
+from ...core.schema import LABEL
+from ...core.schema_text import FORMS
+from .guard import guard
+from .jobs import Full, Job, Jobs
+from .request import Asked, JobAsked
+
+JobId = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
+_PAGE = {"": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"description": said, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for code, said in {
+        400: "What was asked for cannot be",
+        401: "No token, or a wrong one",
+        403: "A page of another site asked",
+        404: "There is none",
+        409: "Not now",
+        411: "No length",
+        413: "Too long",
+        421: "Another host was meant",
+        429: "Too many jobs wait",
+    }.items()
+}
+
+
+_ARCHIVE = "application/zip"
+_KINDS = {
+    "ndjson": "application/x-ndjson",
+    "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+def _as(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}}
+
+
+def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) -> FastAPI:
+    """The application. `allowed`: what a target URL must begin with for a client to have data written there."""
+    app = FastAPI(title="populace", version="1", docs_url=None, redoc_url=None, responses=_ERRORS)
+    app.middleware("http")(guard(token))
+    limits = jobs.limits
+
+    @app.exception_handler(UserError)
+    def told(_: Request, error: UserError) -> Response:
+        return JSONResponse({"error": str(error)}, 400)
+
+    @app.exception_handler(Full)
+    def full(_: Request, error: Full) -> Response:
+        return JSONResponse({"error": str(error)}, 429, {"Retry-After": "5"})
+
+    @app.exception_handler(StarletteError)
+    def plain(_: Request, error: StarletteError) -> Response:
+        return JSONResponse({"error": error.detail}, error.status_code)
+
+    def checked(asked: Asked, most: int) -> None:
+        """Everything that can be wrong with a request, before it becomes a job."""
+        domain = find_domain(asked.domain)
+        if (asked.size or domain.size) > most:
+            raise UserError(f"size is {asked.size or domain.size:,}, and this server makes at most {most:,}")
+        make_plan(asked.spec())
+
+    def job_of(identifier: str) -> Job:
+        if identifier not in jobs.known:
+            raise HTTPException(404, "there is no such job")
+        return jobs.known[identifier]
+
+    def finished(identifier: str) -> Path:
+        job = job_of(identifier)
+        out = job.folder / "out"
+        if job.state != "done" or not out.is_dir():
+            raise HTTPException(409, f"the job is {job.state}" if job.state != "done" else "it was written elsewhere")
+        return out
+
+    @app.get("/api/domains", summary="The domains, their scenarios, views and limits")
+    def domains() -> list[dict[str, Any]]:
+        return [_about(find_domain(name), limits.size) for name in domain_names()]
+
+    @app.get("/api/domains/{name}/schema", summary="A domain's schema as text", response_class=PlainTextResponse)
+    def schema(name: Annotated[str, InPath(max_length=100)], form: str = "markdown") -> PlainTextResponse:
+        if form not in FORMS:
+            raise unknown("form", form, FORMS)
+        return PlainTextResponse(FORMS[form](find_domain(name).schema))
+
+    @app.post("/api/preview", summary="The first rows of a small dataset, its labels and pictures")
+    async def preview(asked: Asked) -> dict[str, Any]:
+        if asked.size is None:
+            asked = asked.model_copy(update={"size": min(find_domain(asked.domain).size, limits.preview_size)})
+        checked(asked, limits.preview_size)
+        job = jobs.submit("preview", asked)
+        try:
+            await asyncio.to_thread(job.ended.wait, limits.preview_seconds + 60)
+        finally:
+            await asyncio.to_thread(jobs.remove, job)
+        if job.state != "done":
+            raise UserError(job.answer.get("error", "it was cancelled"))
+        return job.answer
+
+    @app.post("/api/jobs", status_code=202, summary="Make a dataset")
+    def submit(asked: JobAsked) -> dict[str, Any]:
+        checked(asked, limits.size)
+        domain = find_domain(asked.domain)
+        if asked.view is not None and asked.view not in domain.views:
+            raise unknown("view", asked.view, domain.views)
+        if asked.format not in ("parquet", "csv", "ndjson"):
+            raise unknown("format", asked.format, ("parquet", "csv", "ndjson"))
+        if asked.to is not None and (".." in asked.to or not any(asked.to.startswith(prefix) for prefix in allowed)):
+            raise UserError("this server writes to no such target; its owner names them with --allow")
+        if asked.to is not None and asked.view is not None:
+            raise UserError("a view becomes files: it cannot go to a database")
+        return jobs.submit("make", asked).as_dict()
+
+    @app.get("/api/jobs", summary="All jobs, the newest first")
+    def listed() -> list[dict[str, Any]]:
+        found = [j for j in list(jobs.known.values()) if j.kind == "make"]
+        return [j.as_dict() for j in sorted(found, key=lambda j: -j.created)]
+
+    @app.get("/api/jobs/{job}", summary="One job: state, progress, result")
+    def one(job: JobId) -> dict[str, Any]:
+        return job_of(job).as_dict()
+
+    @app.delete("/api/jobs/{job}", status_code=204, summary="Cancel a job and delete what it wrote")
+    def delete(job: JobId) -> Response:
+        jobs.remove(job_of(job))
+        return Response(status_code=204)
+
+    @app.get("/api/jobs/{job}/download", summary="Everything that a job wrote, as one archive", responses=_as(_ARCHIVE))
+    def download(job: JobId) -> FileResponse:
+        out = finished(job)
+        archive = out.parent / "out.zip"
+        if not archive.exists():
+            draft = archive.with_suffix(".draft")
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
+                for file in sorted(f for f in out.rglob("*") if f.is_file()):
+                    made.write(file, file.relative_to(out).as_posix())
+            draft.replace(archive)
+        return FileResponse(archive, media_type=_ARCHIVE, filename=f"populace-{job}.zip")
+
+    @app.get(
+        "/api/jobs/{job}/tables/{table}",
+        summary="One table as NDJSON, Arrow or Parquet",
+        responses=_as(*_KINDS.values()),
+    )
+    def table(
+        job: JobId,
+        table: Annotated[str, InPath(pattern=r"^[a-z_]{1,60}$")],
+        form: Literal["ndjson", "arrow", "parquet"] = "ndjson",
+    ) -> Response:
+        out, domain = finished(job), find_domain(job_of(job).asked.domain)
+        if table not in domain.schema.tables and table != LABEL.name:
+            raise HTTPException(404, f"{domain.name} has no such table")
+        parts = sorted((out / table).glob("part-*.parquet"))
+        if not parts:
+            raise HTTPException(409, "only tables kept as Parquet can be read one by one")
+        if form == "ndjson":
+            return StreamingResponse(_lines(parts), media_type=_KINDS["ndjson"])
+        if form == "parquet" and len(parts) == 1:
+            return FileResponse(parts[0], media_type=_KINDS["parquet"])
+        made = out.parent / f"{table}.{form}"
+        if not made.exists():
+            whole, draft = pl.read_parquet(parts), made.with_suffix(".draft")
+            whole.write_parquet(draft) if form == "parquet" else whole.write_ipc_stream(draft)
+            draft.replace(made)
+        return FileResponse(made, media_type=_KINDS[form])
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/page.js", include_in_schema=False)
+    @app.get("/page.css", include_in_schema=False)
+    def page(request: Request) -> Response:
+        name = request.url.path.removeprefix("/")
+        folder = resources.files(__package__ or "")
+        if name == "page.css":
+            house = folder.joinpath("../style.css").read_text("utf-8")
+            return Response(house + folder.joinpath("page.css").read_text("utf-8"), media_type="text/css")
+        return Response(folder.joinpath(name or "page.html").read_text("utf-8"), media_type=_PAGE[name])
+
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        found = described()
+        found["components"]["schemas"]["Problem"] = {
+            "type": "object",
+            "required": ["error"],
+            "properties": {"error": {"type": "string"}},
+        }
+        return found
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _about(domain: Domain, most: int) -> dict[str, Any]:
+    return {
+        "name": domain.name,
+        "doc": domain.doc,
+        "root": domain.root,
+        "size": min(domain.size, most),
+        "most": most,
+        "start": domain.window[0],
+        "end": domain.window[1],
+        "views": {v.name: v.doc for v in domain.views.values()},
+        "scenarios": [
+            {
+                "name": s.name,
+                "title": s.title,
+                "doc": s.doc,
+                "source": s.source,
+                "parameters": [
+                    {k: getattr(p, k) for k in ("name", "type", "default", "doc", "min", "max", "choices")}
+                    for p in s.parameters.values()
+                ],
+            }
+            for s in domain.scenarios.values()
+        ],
+    }
+
+
+def _lines(parts: list[Path]) -> Iterator[bytes]:
+    for part in parts:
+        for frame in pl.read_parquet(part).iter_slices(20_000):
+            yield ("\n".join(render(frame, {c: pl.col(c) for c in frame.columns})) + "\n").encode()

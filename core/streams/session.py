@@ -1,0 +1,177 @@
+"""A stream from beginning to end: the plan's events go into a store, the store is played; changes on the way become further stores.
+
+A change is a scenario that starts now, or a prior that shifts. It makes another plan, whose events are played from the next instant on: before it,
+the rows are those of the first plan; after it, those of the second, which differ from the first in nothing but the change. Since each plan is a
+pure function of its spec, the list of changes with their instants repeats the stream exactly.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, unknown
+from ..plan import Plan, make_plan
+from ..progress import Progress
+from ..run import run
+from ..scenario import parse_request
+from .events import Event
+from .message import BODIES, check_topic
+from .outlets import kind_of, open_outlet
+from .play import Account, Controls, Part, play
+from .store import Store, StoreSink
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_CHANGE = {"from", "scenario", "set"}
+
+
+@dataclass
+class Session:
+    """One stream that plays, is watched and changed. `controls` and `change` may be used from another thread."""
+
+    plan: Plan
+    target: str
+    events: tuple[Event, ...]
+    topic: str
+    body: str
+    workers: int = 1
+    patience: float = 300.0
+    quiet: bool = False
+    controls: Controls = field(default_factory=Controls)
+    account: Account = field(default_factory=Account)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    """What was changed, in order: `from` (the first instant that it holds for), `scenario`, `set`."""
+    _folder: Path | None = None
+    _asked: tuple[Plan, dict[str, Any]] | None = None
+
+    def run(self, planned: Sequence[Mapping[str, Any]] = ()) -> Account:
+        """Play everything; `planned` are the changes of an earlier session, which come at the instants at which they came then.
+
+        Raises UserError if the target cannot be reached, refuses a message, or stays away too long.
+        """
+        outlet = open_outlet(self.target)
+        plans, since = [self.plan], list[int | None]([None])
+        for entry in planned:
+            plans.append(_changed(plans[-1], entry))
+            since.append(_instant(entry))
+            self.changes.append(dict(entry))
+        if any(a is not None and b is not None and b <= a for a, b in itertools.pairwise(since)):
+            raise UserError("the changes are not in order of time")
+        with tempfile.TemporaryDirectory(prefix="populace-stream-") as folder:
+            self._folder = Path(folder)
+            stores = [self._store(plan, str(n)) for n, plan in enumerate(plans)]
+            parts = [Part(s, a, b) for s, a, b in zip(stores, since, [*since[1:], None], strict=True)]
+            self.plan = plans[-1]
+            total = sum(p.store.count(p.since, p.until) for p in parts)
+            where = self.target.partition(":")[0]
+            with Progress(f"streaming to {where}", total, self.quiet, unit="message") as progress:
+                play(
+                    parts,
+                    outlet,
+                    self.account,
+                    self.controls,
+                    patience=self.patience,
+                    step=progress.step,
+                    switched=self._note,
+                )
+            self._folder = None
+        return self.account
+
+    def change(self, entry: Mapping[str, Any]) -> None:
+        """Make the events with a scenario more, or other priors, and let the stream go on with them from its next instant.
+
+        Raises UserError for a change that cannot be, or if another has not come into force yet.
+        """
+        if self._folder is None:
+            raise UserError("the stream does not play")
+        if self._asked is not None:
+            raise UserError("another change has not come into force yet")
+        plan = _changed(self.plan, entry)
+        self._asked = (plan, {k: v for k, v in entry.items() if k != "from"})
+        try:
+            self.controls.following = self._store(plan, f"change-{len(self.changes)}")
+        except BaseException:
+            self._asked = None
+            raise
+
+    def _note(self, instant: int) -> None:
+        assert self._asked is not None
+        self.plan, entry = self._asked
+        self.changes.append({"from": (_EPOCH + dt.timedelta(microseconds=instant)).isoformat(), **entry})
+        self._asked = None
+
+    def _store(self, plan: Plan, name: str) -> Store:
+        assert self._folder is not None
+        sink = StoreSink(
+            self._folder / name, plan.domain, self.events, self.topic, self.body, self.plan.fingerprint[:12]
+        )
+        run(plan, [sink], workers=self.workers, quiet=self.quiet)
+        return Store(sink.target)
+
+
+def open_session(
+    plan: Plan,
+    target: str,
+    *,
+    events: Sequence[str] = (),
+    topic: str | None = None,
+    body: str = "cloudevents",
+    **settings: Any,
+) -> Session:
+    """A session whose every setting has been looked at; nothing is generated or connected yet. Raises UserError."""
+    known = plan.domain.events
+    for name in events:
+        if name not in known:
+            raise unknown("event", name, known, "--event")
+    chosen = tuple(e for e in known.values() if not events or e.name in events)
+    if body not in BODIES:
+        raise unknown("body", body, BODIES, "--body")
+    template = topic if topic is not None else kind_of(target).topic
+    check_topic(template, plan.domain.schema, chosen)
+    open_outlet(target)
+    return Session(plan, target, chosen, template, body, **settings)
+
+
+def read_changes(path: str | Path) -> list[dict[str, Any]]:
+    """The changes that an earlier session recorded. Raises UserError for anything else."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"--changes {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    entries = found.get("changes") if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and "from" in e for e in entries):
+        raise UserError(f"--changes {path}: holds no list 'changes' whose entries have a 'from'")
+    return entries
+
+
+def _changed(plan: Plan, entry: Mapping[str, Any]) -> Plan:
+    for key in entry:
+        if key not in _CHANGE:
+            raise unknown("change", key, _CHANGE)
+    scenarios, settings = entry.get("scenario", []), entry.get("set", {})
+    if not isinstance(scenarios, list) or not all(isinstance(s, str) for s in scenarios):
+        raise UserError(f"scenario is {scenarios!r}, expected a list of NAME:key=value,… texts")
+    if not isinstance(settings, dict) or not (scenarios or settings):
+        raise UserError(f"a change has 'scenario', a list, or 'set', a mapping of priors; not {dict(entry)!r}")
+    spec = replace(
+        plan.spec,
+        scenarios=(*plan.spec.scenarios, *(parse_request(s) for s in scenarios)),
+        settings={**plan.spec.settings, **settings},
+    )
+    return make_plan(spec, plan.domain if not plan.inputs else None)
+
+
+def _instant(entry: Mapping[str, Any]) -> int:
+    try:
+        moment = dt.datetime.fromisoformat(str(entry["from"]))
+    except ValueError:
+        raise UserError(f"a change is from '{entry['from']}', expected an instant (ISO 8601)") from None
+    if moment.tzinfo is None:
+        raise UserError(f"a change is from '{entry['from']}', which names no offset from UTC")
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)

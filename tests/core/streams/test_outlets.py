@@ -1,0 +1,302 @@
+"""Real brokers take every message, in order, and what they are asked to take is what they hold; one that is killed on the way loses none.
+
+The brokers are those that POPULACE_TEST_MQTT, _AMQP, _NATS and _REDIS name (`mqtt://127.0.0.1`, …). Kafka is librdkafka's own test cluster, in this
+process; the web server is the standard library's; the servers that are killed are started here, where their programs are installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from populace.core.errors import UserError
+from populace.core.plan import make_plan
+from populace.core.spec import Spec
+from populace.core.streams import play as playing
+from populace.core.streams.outlets import open_outlet, parse_address
+from populace.core.streams.session import Session, open_session
+from toy import TOY
+
+
+def broker(name: str) -> str:
+    url = os.environ.get(f"POPULACE_TEST_{name}")
+    if not url:
+        pytest.skip(f"POPULACE_TEST_{name} names no broker")
+    return url
+
+
+def session(target: str, **settings: Any) -> Session:
+    return open_session(make_plan(Spec("toy", size=60), TOY), target, quiet=True, **settings)
+
+
+def expected(made: Session) -> list[str]:
+    """What the session's plan says, by an outlet that is none of those under test."""
+    from populace.core.dataset import generate
+    from populace.core.streams.message import messages
+
+    events, dataset = list(made.events), made.plan.fingerprint[:12]
+    return messages(TOY.schema, generate(made.plan).frames, events, made.topic, made.body, dataset)["body"].to_list()
+
+
+def run_whole(made: Session) -> list[str]:
+    account = made.run()
+    assert account.lost == 0
+    assert account.confirmed == account.messages == account.sent
+    return expected(made)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_mqtt(qos: int):
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    address, name, got = parse_address(broker("MQTT")), uuid.uuid4().hex, list[tuple[str, str]]()
+    ready = threading.Event()
+    listener = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    listener.on_connect = lambda client, *_: client.subscribe(f"{name}/#", 2)
+    listener.on_subscribe = lambda *_: ready.set()
+    listener.on_message = lambda _c, _u, m: got.append((m.topic, m.payload.decode()))
+    listener.connect(address.host, address.port or 1883)
+    listener.loop_start()
+    try:
+        assert ready.wait(10)
+        made = session(f"{broker('MQTT')}?qos={qos}", topic=name + "/{event}/{key}")
+        bodies = run_whole(made)
+        for _ in range(100):
+            if len(got) >= len(bodies):
+                break
+            time.sleep(0.1)
+    finally:
+        listener.disconnect()
+        listener.loop_stop()
+    assert [body for _, body in got] == bodies
+    assert all(t == f"{name}/sale/{json.loads(b)['data']['shopper_id']}" for t, b in got)
+
+
+def test_amqp():
+    import aio_pika
+
+    url, name = broker("AMQP"), f"populace-{uuid.uuid4().hex}"
+
+    async def drained() -> list[str]:
+        connection = await aio_pika.connect(url)
+        async with connection:
+            channel = await connection.channel()
+            queue = await channel.get_queue(name)
+            found = []
+            while (message := await queue.get(no_ack=True, fail=False)) is not None:
+                found.append(message.body.decode())
+            await queue.delete()
+            await channel.exchange_delete(name)
+            return found
+
+    bodies = run_whole(session(f"{url.rstrip('/')}/?exchange={name}&queue={name}"))
+    assert asyncio.run(drained()) == bodies
+
+
+def test_amqp_without_a_queue_is_an_error_and_not_a_loss():
+    name = f"populace-{uuid.uuid4().hex}"
+    with pytest.raises(UserError, match=r"no queue takes messages with the routing key 'toy\.sale\.\d+'"):
+        session(f"{broker('AMQP').rstrip('/')}/?exchange={name}").run()
+
+
+async def in_stream(url: str, name: str) -> list[str]:
+    import nats
+
+    client = await nats.connect(url)
+    try:
+        streams = client.jetstream()
+        held = (await streams.stream_info(name)).state.messages
+        reader = await streams.pull_subscribe(f"{name}.>", stream=name)
+        found: list[str] = []
+        while len(found) < held:
+            found += [m.data.decode() for m in await reader.fetch(min(500, held - len(found)), timeout=10)]
+        await streams.delete_stream(name)
+        return found
+    finally:
+        await client.close()
+
+
+def test_nats():
+    url, name = broker("NATS"), f"populace-{uuid.uuid4().hex}"
+    bodies = run_whole(session(f"{url}?stream={name}", topic=name + ".{event}.{key}"))
+    assert asyncio.run(in_stream(url, name)) == bodies
+
+
+def test_redis():
+    import redis
+
+    url, name = broker("REDIS"), uuid.uuid4().hex
+    bodies = run_whole(session(url, topic=name + ":{event}"))
+    client = redis.Redis.from_url(url)
+    found = [fields[b"body"].decode() for _, fields in client.xrange(f"{name}:sale")]
+    client.delete(f"{name}:sale")
+    assert found == bodies
+
+
+def test_kafka():
+    from confluent_kafka import Consumer, Producer
+
+    cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
+    broker_at = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    bodies = run_whole(session(f"kafka://127.0.0.1:{broker_at.port}"))
+    reader = Consumer(
+        {"bootstrap.servers": f"127.0.0.1:{broker_at.port}", "group.id": "test", "auto.offset.reset": "earliest"}
+    )
+    reader.subscribe(["populace.toy.sale"])
+    found: list[tuple[bytes, str]] = []
+    until = time.monotonic() + 30
+    while len(found) < len(bodies) and time.monotonic() < until:
+        for message in reader.consume(500, 1.0):
+            found.append((message.key(), message.value().decode()))
+    reader.close()
+    assert sorted(b for _, b in found) == sorted(bodies)
+    for key in {k for k, _ in found}:
+        own = [b for b in bodies if json.loads(b)["subject"] == f"shopper-{key.decode()}"]
+        assert [b for k, b in found if k == key] == own
+
+
+def test_http_in_batches_again_when_told_to_wait(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(playing, "BATCH", 100)
+    got, answers = list[str](), [429, 200, 503, 200]
+    headers: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            code = answers.pop(0) if answers else 204
+            lines = self.rfile.read(int(self.headers["Content-Length"])).decode().splitlines()
+            headers.append(self.headers)
+            if code < 300:
+                got.extend(lines)
+            self.send_response(code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        made = session(f"http://ada:s%20cret@127.0.0.1:{server.server_address[1]}/in?x=1")
+        account = made.run()
+    finally:
+        server.shutdown()
+    assert got == expected(made)
+    assert account.lost == 0
+    assert account.retried == 200
+    assert account.reconnected == 2
+    assert headers[0]["Authorization"] == "Basic YWRhOnMgY3JldA=="
+
+
+def test_no_message_holds_a_password():
+    for url in ("mqtt", "amqp", "nats", "redis", "kafka", "http"):
+        target = f"{url}://ada:hush@127.0.0.1:1/"
+        assert "hush" not in str(parse_address(target)) + repr(parse_address(target))
+        for broken in (target + "?x=1&hush=hush", "mqtt://ada:hush@127.0.0.1:port", "mqtt://ada:hush/x@h", target):
+            with pytest.raises(UserError) as caught:
+                session(broken).run()
+            assert "ada:hush" not in str(caught.value)
+
+
+@contextmanager
+def server(command: Callable[[int], list[str]]) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A server of our own on a free port, and a way to kill it and start it again."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    if not shutil.which(command(port)[0]):
+        pytest.skip(f"{command(port)[0]} is not installed")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        running.append(subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        for _ in range(200):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the server does not start")
+
+    def restart() -> None:
+        running[-1].kill()
+        running[-1].wait()
+        time.sleep(0.3)
+        start()
+
+    start()
+    try:
+        yield port, restart
+    finally:
+        running[-1].kill()
+        running[-1].wait()
+
+
+def killed_on_the_way(made: Session, restart: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Play the session while the server is killed twice in the middle of a batch."""
+    monkeypatch.setattr(playing, "BATCH", 40)
+    made.controls.pace = playing.Pace(rate=300)
+    blows = [threading.Timer(0.6, restart), threading.Timer(1.8, restart)]
+    for blow in blows:
+        blow.start()
+    account = made.run()
+    for blow in blows:
+        blow.join()
+    assert account.lost == 0
+    assert account.reconnected >= 1
+    assert account.sent == account.confirmed + account.retried
+    return expected(made)
+
+
+def test_nats_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with server(lambda port: ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(tmp_path)]) as (
+        port,
+        restart,
+    ):
+        url = f"nats://127.0.0.1:{port}"
+        bodies = killed_on_the_way(session(f"{url}?stream=s", topic="s.{event}.{key}"), restart, monkeypatch)
+        found = asyncio.run(in_stream(url, "s"))
+    assert list(dict.fromkeys(found)) == bodies
+
+
+def test_redis_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import redis
+
+    def command(port: int) -> list[str]:
+        keeps = ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path)]
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(port), *keeps]
+
+    with server(command) as (port, restart):
+        bodies = killed_on_the_way(session(f"redis://127.0.0.1:{port}", topic="s"), restart, monkeypatch)
+        found = [f[b"body"].decode() for _, f in redis.Redis(port=port).xrange("s")]
+    assert set(found) == set(bodies)
+    for shopper in {json.loads(b)["subject"] for b in bodies}:
+        last = {b: n for n, b in enumerate(found) if json.loads(b)["subject"] == shopper}
+        assert sorted(last, key=lambda b: last[b]) == [b for b in bodies if b in last]
+
+
+def test_what_an_outlet_cannot_take_is_said_before_anything_is_made():
+    for target, said in (
+        ("mqtt://h?qos=3", "qos is '3', expected a whole number from 0 to 2"),
+        ("mqtt://h?qs=1", "Did you mean 'qos'"),
+        ("mqt://h", "Did you mean 'mqtt'"),
+        ("redis://h/first", "the database is 'first'"),
+        ("nats:", "names no host"),
+    ):
+        with pytest.raises(UserError, match=said):
+            open_session(make_plan(Spec("toy"), TOY), target)
+    assert open_outlet("-") is not None

@@ -1,0 +1,79 @@
+"""Every row of every domain can be explained: the explanation makes the very row, and leaves no column unaccounted for."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from laws.over import companies, roomy, small
+
+from populace.core.dataset import generate, make_cast
+from populace.core.domain import Domain
+from populace.core.errors import UserError
+from populace.core.explain import explain, explain_stored
+from populace.core.plan import make_plan
+from populace.core.spec import Spec
+
+
+def test_a_row_is_made_again_with_everything_that_made_it(domain: Domain):
+    data = roomy(domain.name, *companies(domain)[0][:3])
+    plan, cast = data.plan, make_cast(data.plan)
+    label = data.frames["label"]
+    for name, spec in domain.schema.tables.items():
+        frame = data.frames[name]
+        labelled = label.filter(pl.col("table") == name)["row_key"].drop_nulls().unique().sort()
+        keys = [*frame[spec.key].gather_every(max(1, frame.height // 2)).head(2), *labelled.head(1)]
+        for key in keys:
+            found = explain(plan, name, key, cast)
+            row = frame.filter(pl.col(spec.key) == key).row(0, named=True)
+            assert found.row == row
+            told = {c for stage in found.stages for c in (*stage.made, *stage.changed)}
+            assert set(row) <= told
+            edits = label.filter(pl.col("table") == name, pl.col("row_key") == key).height
+            assert len(found.labels) == edits
+            assert f"{name} {key}" in found.text()
+            owner = found.owners[-1] if found.owners else (name, key)
+            if not spec.reference:
+                assert owner[1] == domain.schema.unit_of(name, pl.Series([key]).to_numpy())[0]
+
+
+def test_priors_that_a_step_reads_are_told_with_their_sources(domain: Domain):
+    plan = make_plan(Spec(domain.name), small(domain))
+    data = generate(plan)
+    told = {
+        prior.name: prior
+        for name, spec in domain.schema.tables.items()
+        if data.frames[name].height
+        for stage in explain(plan, name, int(data.frames[name][spec.key][0])).stages
+        for prior in stage.priors
+    }
+    assert told
+    assert all(plan.priors[name] is prior for name, prior in told.items())
+    assert all(prior.source for prior in told.values())
+
+
+def test_a_stored_row_that_was_altered_is_told_from_the_plan(domain: Domain, tmp_path):
+    plan = make_plan(Spec(domain.name), small(domain))
+    data = generate(plan)
+    data.write(str(tmp_path / "out"))
+    name, spec = next((n, s) for n, s in domain.schema.tables.items() if not s.reference)
+    key = int(data.frames[name][spec.key][0])
+    small_domain = plan.domain
+    assert explain_stored(small_domain, str(tmp_path / "out"), name, key).stored == {}
+    part = next((tmp_path / "out" / name).glob("*.parquet"))
+    column = next(c.name for c in spec.columns.values() if c.type in ("text", "date", "float"))
+    frame = pl.read_parquet(part)
+    frame.with_columns(pl.lit(None, frame.schema[column]).alias(column)).write_parquet(part)
+    assert explain_stored(small_domain, str(tmp_path / "out"), name, key).stored == {column: None}
+
+
+def test_what_cannot_be_explained_is_refused(domain: Domain, tmp_path):
+    plan = make_plan(Spec(domain.name), small(domain))
+    root = domain.schema[domain.root]
+    with pytest.raises(UserError, match="and there are"):
+        explain(plan, domain.root, 10**9)
+    generate(plan).write(str(tmp_path / "out"))
+    with pytest.raises(UserError, match="unknown table"):
+        explain_stored(plan.domain, str(tmp_path / "out"), "tabel", 0)
+    (tmp_path / "out" / "manifest.json").unlink()
+    with pytest.raises(UserError, match="has no manifest"):
+        explain_stored(plan.domain, str(tmp_path / "out"), root.name, 0)
