@@ -67,7 +67,7 @@ def _called(modules: Mapping[str, Module], submodules: Mapping[str, Module]) -> 
     todo = list(modules.values())
     while todo:
         for state in todo.pop().states.values():
-            path = state.get("submodule") if state.kind == "CallSubmodule" else None
+            path = str(state.get("submodule", ""))
             if path in submodules and path not in found:
                 found[path] = submodules[path]
                 todo.append(submodules[path])
