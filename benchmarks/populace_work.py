@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -68,9 +69,18 @@ def observation_ndjson(folder: Path) -> float:
     return (folder / "Observation.ndjson").stat().st_size / 1e6
 
 
+def patients_with_modules(folder: Path) -> float:
+    """Patients of all ages through the disease modules of a folder, ten years of record as FHIR NDJSON."""
+    plan = make_plan(Spec("healthcare", size=1_000, inputs={"modules": os.environ["POPULACE_MODULES"]}))
+    run(plan, [open_target(f"fhir+ndjson:{folder / 'out'}", plan.domain)], quiet=True)
+    return plan.size
+
+
 LINES = [
     ("people to Parquet", "rows/s", people, "Faker row by row", "500 ×"),
     ("finance transactions to Parquet", "rows/s", lambda f: domain_run("finance", 6_000, "transaction", f), "12 random columns to Parquet", "500,000 rows/s"),
     ("iot readings to Parquet", "rows/s", lambda f: domain_run("iot", 100, "reading", f), "4 random columns to Parquet", "5,000,000 rows/s"),
     ("FHIR Observation NDJSON", "MB/s", observation_ndjson, "JSON text by expressions", "300 MB/s"),
 ]  # fmt: skip
+if "POPULACE_MODULES" in os.environ:
+    LINES.append(("patients to FHIR NDJSON, with modules", "patients/s", patients_with_modules, None, "30 patients/s"))

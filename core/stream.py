@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Stream:
 
     def bits(self, rows: NDArray) -> U64:
         """One uniform 64-bit word per row address (integers, any shape)."""
-        k0, k1 = np.frombuffer(self.key, dtype=np.uint64)
+        k0, k1 = _words(self.key)
         rows = np.ascontiguousarray(rows)
         flat = rows.view(np.uint64).ravel() if rows.dtype.itemsize == 8 else rows.astype(np.uint64).ravel()
         if len(flat) <= _SMALL:
@@ -98,6 +99,12 @@ class Stream:
     def generator(self) -> np.random.Generator:
         """A Philox generator keyed by this stream's name (about 17 µs to open)."""
         return np.random.Generator(np.random.Philox(key=np.frombuffer(self.key, dtype=np.uint64)))
+
+
+@lru_cache(4096)
+def _words(key: bytes) -> tuple[np.uint64, np.uint64]:
+    first, second = np.frombuffer(key, dtype=np.uint64)
+    return first, second
 
 
 def _fold(z: U64, shift: int, scratch: U64) -> None:

@@ -57,7 +57,7 @@ def _terminal(program: Program, s: int, state: State) -> Op:
 
 def _call(program: Program, s: int, state: State) -> Op:
     file = state.has["submodule"]
-    first, watches = program.index[file, "Initial"], program.watches_of.get(file, ())
+    first, watches = program.onward(program.index[file, "Initial"]), program.watches_of.get(file, ())
 
     def op(run: Run, s: int, p: NDArray) -> None:
         depth = run.depth[p]

@@ -33,8 +33,11 @@ def group(program: Program, s: int, state: State) -> Op:
 
 def _writer(program: Program, parts: tuple[State, ...], parent: int) -> Op:
     values = [_value(program, part) for part in parts]
-    draws = sum(takes for _, takes in values)
     asked = [[c.code for c in part.has["codes"] if c.code in program.asked] for part in parts]
+    # what a body shows is read for all at the end, where no module sets it and no condition asks for it
+    later = [NONE if codes else _of_body(program, part) for part, codes in zip(parts, asked, strict=True)]
+    values = [(_nothing, 0) if after >= 0 else value for value, after in zip(values, later, strict=True)]
+    draws = sum(takes for _, takes in values)
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         at, encounter = run.clock[p], run.here(p)
@@ -45,13 +48,34 @@ def _writer(program: Program, parts: tuple[State, ...], parent: int) -> Op:
         for n, (value, takes) in enumerate(values):
             kind, found = value(run, p, u[:, column] if takes else at)
             column += takes
-            run.write("observation", patient=p, at=at, state=s, part=n, encounter=encounter, kind=kind, value=found)
+            run.write(
+                "observation",
+                patient=p,
+                at=at,
+                state=s,
+                part=n,
+                encounter=encounter,
+                kind=kind,
+                value=found,
+                vital=later[n],
+            )
             for code in asked[n]:
                 run.latest(code).set(p, kind, found)
                 run.touch(("observation", code), p)
         return p
 
     return op
+
+
+def _of_body(program: Program, part: State) -> int:
+    """The number of the vital sign that an observation shows, where the body alone says it; `NONE` elsewhere."""
+    name = part.get("vital_sign")
+    said = part.get("text") is not None or part.get("amount") is not None or part.get("attribute")
+    return program.bodies(name) if name in program.unset and not said else NONE
+
+
+def _nothing(run: Run, p: NDArray, u: NDArray) -> tuple[Any, NDArray]:
+    return NUMBER, np.zeros(len(p))
 
 
 def _value(program: Program, part: State) -> tuple[Value, int]:

@@ -245,8 +245,10 @@ class _Joining:
         )
         measured = own.select("encounter_row", "code").unique()
         found = found.join(measured, on=["encounter_row", "code"], how="anti", maintain_order="left")
+        shared = ["patient_id", "encounter_row", "code", "at", "value"]
         for code, sources in DERIVED.items():
-            there = found.filter(pl.col("code").is_in(sources) & pl.col("value").is_not_null())
+            there = pl.concat([own.select(shared), found.select(shared)])
+            there = there.filter(pl.col("code").is_in(sources) & pl.col("value").is_not_null())
             there = there.group_by("patient_id", "encounter_row", "at").agg(n=pl.col("code").n_unique())
             there = there.filter(pl.col("n") == len(sources)).with_columns(code=pl.lit(code))
             found = found.join(there, on=moment, how="anti", nulls_equal=True, maintain_order="left")

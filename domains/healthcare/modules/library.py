@@ -55,8 +55,23 @@ def read_library(folder: Path, only: Iterable[str] = ()) -> Library:
     for name in names:
         if name not in library.modules:
             raise unknown("module", name, library.modules, f"--module in {folder}")
-    kept = {p: m for p, m in library.modules.items() if not names or p in names}
-    return Library(kept, library.submodules, library.lookups, library.care)
+    if not names:
+        return library
+    kept = {p: m for p, m in library.modules.items() if p in names}
+    return Library(kept, _called(kept, library.submodules), library.lookups, library.care)
+
+
+def _called(modules: Mapping[str, Module], submodules: Mapping[str, Module]) -> dict[str, Module]:
+    """The submodules that modules call, and those that these call."""
+    found: dict[str, Module] = {}
+    todo = list(modules.values())
+    while todo:
+        for state in todo.pop().states.values():
+            path = str(state.get("submodule", ""))
+            if path in submodules and path not in found:
+                found[path] = submodules[path]
+                todo.append(submodules[path])
+    return {path: found[path] for path in submodules if path in found}
 
 
 def check_library(folder: Path) -> tuple[Library, list[Problem]]:

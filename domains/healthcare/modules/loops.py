@@ -61,7 +61,7 @@ def operation(program: Program, s: int) -> tuple[Op, Callable[[Run, int, NDArray
     way = state.transition
     assert way is not None
     targets = list(way.targets)
-    here, to = targets.index(state.name), [program.index[file, t] for t in targets]
+    here, to = targets.index(state.name), [program.onward(program.index[file, t]) for t in targets]
     turn = int(duration(state.has["amount"], np.zeros(1))[0])
     table = Table(program.library.lookups[way.table], way.options) if way.table else None
     spread = _spread(way.kind, way.options, targets, file, table)

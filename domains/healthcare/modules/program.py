@@ -37,7 +37,8 @@ FORMS = ("condition", "allergy", "medication", "careplan", "device", "provisiona
 class Program:
     """A compiled library. Holds no patients: one serves all blocks."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, traced: bool = False) -> None:
+        """`traced`: patients stop in every state, in those too that do nothing, so that `Run.trace` sees them all."""
         from . import loops
         from .effects import operation
         from .ways import way
@@ -60,7 +61,10 @@ class Program:
                 self.index[path, name] = len(self.states)
                 self.files.append(path)
                 self.states.append(modules[path].states[name])
-        self.initial = np.array([self.index[r, "Initial"] for r in self.roots], np.int32)
+        self.traced = traced
+        set_by = {s.has["vital_sign"] for s in self.states if s.kind == "VitalSign"}
+        read = {p.get("vital_sign") for s in self.states for p in (s, *s.get("observations", ()))}
+        self.unset, self.bodies = frozenset(read - set_by - {None}), Names()
         self.below = {path: _closure(path, calls) for path in modules}
         self.deepest = max((_depth(r, calls) for r in self.roots), default=0)
         self.named: dict[tuple[str, str], list[int]] = {}
@@ -68,6 +72,7 @@ class Program:
             if state.kind in STARTS:
                 self.named.setdefault((STARTS[state.kind], state.name), []).append(s)
         self._watch()
+        self.initial = np.array([self.onward(self.index[r, "Initial"]) for r in self.roots], np.int32)
         self._readers()
         self.asked = {code for fact, code in self.facts if fact == "observation"}
         self.ops: list[Op] = []
@@ -81,6 +86,21 @@ class Program:
         """The states of a name that start entries of a form: of the same module, else of any."""
         every = self.named.get((form, name), [])
         return [s for s in every if self.files[s] == file] or every
+
+    def onward(self, s: int) -> int:
+        """The state where who comes to `s` next does something: states that only lead on are passed over."""
+        seen = set[int]()
+        while not self.traced and s not in seen and self._only_leads_on(s):
+            seen.add(s)
+            way = self.states[s].transition
+            assert way is not None
+            s = self.index[self.files[s], way.options[0].target or ""]
+        return s
+
+    def _only_leads_on(self, s: int) -> bool:
+        state = self.states[s]
+        direct = state.transition is not None and state.transition.kind == "direct"
+        return state.kind in ("Initial", "Simple", "Physiology") and direct and not self.watchers[s]
 
     def _watch(self) -> None:
         """Which states conditions look back to, by file; whose leaving shows in which history."""

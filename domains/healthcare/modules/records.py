@@ -256,14 +256,22 @@ def _joined(run: Run, name: str) -> dict[str, NDArray]:
     batches = run.log.get(name, [])
     keys = {
         "procedure": ("stop", "reason"),
-        "observation": ("part", "kind", "value"),
+        "observation": ("part", "kind", "value", "vital"),
         "administration": ("entry",),
         "imaging": ("series", "instances"),
     }.get(name, ())
     made = {}
+    lengths = np.array([len(b["patient"]) for b in batches], np.int64)
     for key in ("patient", "at", "state", "encounter", *keys):
-        parts = [np.broadcast_to(np.asarray(b[key]), (len(b["patient"]),)) for b in batches]
-        made[key] = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        parts = [b[key] for b in batches]
+        alone = [not isinstance(x, np.ndarray) for x in parts]
+        if not parts:
+            made[key] = np.empty(0, np.int64)
+        elif all(alone):
+            made[key] = np.repeat(np.array(parts), lengths)
+        else:
+            many = (np.full(n, x) if one else x for x, one, n in zip(parts, alone, lengths.tolist(), strict=True))
+            made[key] = np.concatenate(list(many))
     return made
 
 
@@ -287,6 +295,9 @@ def _procedures(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
 def _observations(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
     """One row each: `value`, `text` or `value_code` by what was observed. `report` is the row of the report or panel it belongs to."""
     states, kind, value = run.program.states, log["kind"], log["value"]
+    for k, name in enumerate(run.program.bodies.values):
+        here = log["vital"] == k
+        value[here] = run.people.vital(name, log["patient"][here], log["at"][here])
     part = log["state"].astype(np.int64) * 1024 + log["part"]
     known = np.unique(part)
     found = [_part(states[int(k) // 1024], int(k) % 1024) for k in known.tolist()]

@@ -24,7 +24,7 @@ def way(program: Program, s: int) -> Way:
     transition = state.transition
     if transition is None:
         return _nowhere
-    to = {t: program.index[file, t] for t in transition.targets}
+    to = {t: program.onward(program.index[file, t]) for t in transition.targets}
     options = transition.options
     if transition.kind == "direct":
         target = to[options[0].target or ""]

@@ -68,7 +68,7 @@ def entered(run: Run) -> dict[State, dict[int, float]]:
 
 
 def run_engine(library: Library, people: People, seed: int = 1) -> Run:
-    run = Run(Program(library), people, Stream.root(seed))
+    run = Run(Program(library, traced=True), people, Stream.root(seed))
     run.trace = []
     run.run()
     return run
