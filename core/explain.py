@@ -145,9 +145,15 @@ def explain(plan: Plan, table: str, key: int, cast: Cast | None = None) -> Expla
 
 
 def explain_stored(
-    domain: Domain, place: str, table: str, key: int, models: Mapping[str, str] | None = None
+    domain: Domain,
+    place: str,
+    table: str,
+    key: int,
+    models: Mapping[str, str] | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Explanation:
-    """Explain a row of a dataset that populace wrote to a folder or database: its manifest says how it was made.
+    """Explain a row of a dataset that populace wrote to a folder or database: its manifest says how it was made. `inputs` is what a plan
+    says of those that extended the domain (`core.inputs.extend`).
 
     Raises UserError if there is no manifest, or it was made by another version, or with models or inputs that are not given.
     """
@@ -156,7 +162,7 @@ def explain_stored(
     if table not in domain.schema.tables:
         raise unknown("table", table, domain.schema.tables, domain.name)
     source = read_source(domain, place)
-    plan = plan_of(source.manifest, place, domain, models or {})
+    plan = plan_of(source.manifest, place, domain, models or {}, inputs or {})
     made = explain(plan, table, key)
     stored = source.tables.get(table)
     here = None if stored is None else stored.filter(pl.col(domain.schema[table].key) == key)
@@ -166,7 +172,9 @@ def explain_stored(
     return replace(made, stored=differs)
 
 
-def plan_of(manifest: Mapping[str, Any] | None, place: str, domain: Domain, models: Mapping[str, str]) -> Plan:
+def plan_of(
+    manifest: Mapping[str, Any] | None, place: str, domain: Domain, models: Mapping[str, str], inputs: Mapping[str, Any]
+) -> Plan:
     """The plan that a manifest describes. Raises UserError if this version of populace, or what is given, would make another dataset."""
     body = (manifest or {}).get("populace", {})
     told = body.get("spec")
@@ -182,7 +190,7 @@ def plan_of(manifest: Mapping[str, Any] | None, place: str, domain: Domain, mode
     spec = Spec(
         domain.name, told["size"], told["seed"], told["start"], told["end"], requests, told.get("set", {}), dict(models)
     )
-    plan = replace(make_plan(spec, domain), inputs=told.get("inputs", {}))
+    plan = replace(make_plan(spec, domain), inputs=inputs)
     if plan.fingerprint != body.get("fingerprint"):
         from importlib.metadata import version
 

@@ -33,6 +33,6 @@ def explain(domain: str, place: str, table: str, key: int, models: tuple[str, ..
 
     if format_ not in ("text", "json"):
         raise unknown("format", format_, ("text", "json"), "--format")
-    wide = extend(find_domain(domain), inputs_of(flags))[0]
-    found = explain_stored(wide, place, table, key, parse_settings(models, "--model"))
+    wide, inputs = extend(find_domain(domain), inputs_of(flags))
+    found = explain_stored(wide, place, table, key, parse_settings(models, "--model"), inputs)
     click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if format_ == "json" else found.text())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError, unknown
+from ...sinks.address import redact
 from ...tables import Table
 
 
@@ -73,8 +74,10 @@ def parse_address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UserError(f"the target is not a URL: {error}") from None
+    except ValueError:  # its text repeats what could not be read, which may be part of a password
+        raise UserError(
+            f"target '{redact(url)}' is not a URL; special characters of a password are percent-encoded"
+        ) from None
     if not parts.hostname:
         raise UserError(f"target '{parts.scheme}:…' names no host; expected {parts.scheme}://HOST:PORT")
     user, password = (None if v is None else unquote(v) for v in (parts.username, parts.password))

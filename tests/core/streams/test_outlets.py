@@ -207,7 +207,7 @@ def test_no_message_holds_a_password():
     for url in ("mqtt", "amqp", "nats", "redis", "kafka", "http"):
         target = f"{url}://ada:hush@127.0.0.1:1/"
         assert "hush" not in str(parse_address(target)) + repr(parse_address(target))
-        for broken in (target + "?x=1&hush=hush", "mqtt://ada:hush@127.0.0.1:port", target):
+        for broken in (target + "?x=1&hush=hush", "mqtt://ada:hush@127.0.0.1:port", "mqtt://ada:hush/x@h", target):
             with pytest.raises(UserError) as caught:
                 session(broken).run()
             assert "ada:hush" not in str(caught.value)
