@@ -136,6 +136,9 @@ class Domain:
     """Root entities in a full unit."""
     block: int = 1_000
     """Units in a block: what one worker holds in memory at a time."""
+    circle: int = 1
+    """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
+    incomplete, and gains rows when the size grows."""
     pictures: Callable[[Tables], list[Picture]] | None = None
     showcase: tuple[str, ...] = ()
     """Names of the scenarios and views that a demonstration shows."""

@@ -123,7 +123,7 @@ def explain(plan: Plan, table: str, key: int, cast: Cast | None = None) -> Expla
     if not 0 <= unit < plan.units:
         raise UserError(f"{table} {key}: would belong to {domain.root} {unit}, and there are {plan.units}")
     cast = make_cast(plan) if cast is None else cast
-    index = unit // domain.block
+    index = unit // plan.span
     built = build(plan, index, cast)
     found = built.tables[table].filter(pl.col(spec.key) == key)
     if found.is_empty():

@@ -36,10 +36,18 @@ class Growth:
         kept = table.join(old, on=on, how="semi", nulls_equal=True)
         if digest(kept) != digest(old):
             raise UserError(
-                f"--mode append: {place} cannot grow: rows of {name} that it holds would be others in the larger dataset. A scenario "
-                "casts among all entities, so a larger size can cast others: grow without scenarios, or use --mode replace."
+                f"--mode append: {place} cannot grow: rows of {name} that it holds would be others in the larger dataset. {self._reason()}"
             )
         return table.join(old, on=on, how="anti", nulls_equal=True)
+
+    def _reason(self) -> str:
+        circle = self.before.domain.circle * self.before.domain.per_unit
+        if not self.before.uses and self.before.size % circle:
+            return (
+                f"The last circle of {self.before.size} is not full, and who joins it pays those in it: grow from a multiple of {circle}, "
+                "or use --mode replace."
+            )
+        return "A scenario casts among all entities, so a larger size can cast others: grow without scenarios, or use --mode replace."
 
 
 def growth(manifest: Mapping[str, Any], plan: Plan, place: str) -> Growth:

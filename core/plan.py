@@ -47,7 +47,12 @@ class Plan:
 
     @property
     def blocks(self) -> int:
-        return -(-self.units // self.domain.block)
+        return -(-self.units // self.span)
+
+    @property
+    def span(self) -> int:
+        """Units in a full block: the domain's block, up to the end of its last circle."""
+        return -(-self.domain.block // self.domain.circle) * self.domain.circle
 
     @property
     def window(self) -> Window:
@@ -79,8 +84,8 @@ class Plan:
         return {slot: load_model(path).sampler for slot, path in self.spec.models.items()}
 
     def block(self, index: int) -> Block:
-        first = index * self.domain.block
-        last = min(first + self.domain.block, self.units)
+        first = index * self.span
+        last = min(first + self.span, self.units)
         return Block(first, last, self.size, self.stream, self.priors, self.window, self.reference, self.samplers)
 
     def describe(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.streams.events import load_events
+from .circles import CIRCLE
 from .funds import funds
 from .ledger import identities, postings
 from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
@@ -56,6 +57,7 @@ DOMAIN = Domain(
     checks=CHECKS,
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=2_000,
+    circle=CIRCLE,
     showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,
 )

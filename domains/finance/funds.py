@@ -21,13 +21,17 @@ def funds(schema: Schema):
     """The step that declines what passes the arranged limit: `response_code` 51 for cards, neither cleared nor reversed for all.
 
     Judged is the available balance: what was booked in by then, less all that was authorised by then. The booked balance is never
-    less, for a debit clears after it was authorised; so no booking takes an account below its limit.
+    less, for a debit clears after it was authorised; so no booking takes an account below its limit. What other customers send is not
+    counted on, so that what one can bear depends on nobody else. Payments to customers beyond the size of the dataset count, and go then.
     """
     codes = schema["transaction"].columns["response_code"].dtype
 
     def run(block: Block, tables: Tables) -> Tables:
         payment = tables["transaction"]
         refused = _refused(block, payment, tables["account"])
+        there = (payment["counterparty_account_id"].fill_null(0) < block.size * ACCOUNTS).to_numpy()
+        if not there.all():
+            payment, refused = payment.filter(there), refused[there]
         if not refused.any():
             return {"transaction": payment}
         off = pl.Series(refused)
@@ -62,7 +66,7 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
     moves = (
         (debit & (cleared | undone), own, -1, "authorised_at", DEBIT),
         (~debit & cleared, own, 1, "cleared_at", CREDIT),
-        (debit & cleared & (other >= 0) & (other < span), other, 1, "cleared_at", CREDIT),
+        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, 1, "cleared_at", CREDIT),
         (debit & undone, own, 1, "reversed_at", BACK),
     )
     legs = []

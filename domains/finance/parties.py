@@ -11,9 +11,10 @@ from ...core.samplers.text import Address, Company, Email, Name, Phone
 from ...core.stream import U64, Stream, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
+from .circles import contacts
 from .draws import choose, enum, keep, poisson, siblings
 from .identifiers import home_ibans, other_ibans, pans
-from .people import COUNTRIES, sample
+from .people import COUNTRIES, origins, sample
 
 CURRENT, SAVINGS, CREDIT = 0, 1, 2
 """The place of each product among a customer's accounts: account_id = customer_id * 8 + place."""
@@ -39,7 +40,7 @@ CREDIT_SLOT = Slot(
 def customers(block: Block, tables: Tables) -> Tables:
     p, units, stream = block.priors, block.units, block.stream.child("customer")
     today = block.window.start // DAY
-    german, male = _origins(block, units)
+    german, male = origins(block, units)
     business = stream.child("segment").uniform(units) < p("customer.small_business")
     edges = np.asarray(p("customer.age_bounds"), float)
     cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
@@ -79,17 +80,9 @@ def customers(block: Block, tables: Tables) -> Tables:
     return {"customer": frame.with_columns(_credit(block, stream.child("credit"), age, male).get_columns())}
 
 
-def _origins(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Who is German (the others are British), and who is male."""
-    p, stream = block.priors, block.stream.child("customer")
-    home = p("customer.country")
-    german = stream.child("country").uniform(units) * sum(home.values()) >= home["GB"]
-    return german, stream.child("sex").uniform(units) >= p("customer.female")
-
-
 def holder_names(block: Block, units: U64) -> pl.DataFrame:
     """Given name, family name and both of any customers, also those of other blocks."""
-    german, male = _origins(block, units)
+    german, male = origins(block, units)
     sex = pl.Series(np.where(male, "male", "female"))
     return sample(lambda locale: Name(locale, "sex"), block.stream.child("customer", "name"), units, german, sex=sex)
 
@@ -239,7 +232,8 @@ def addresses(stream: Stream, rows: U64) -> pl.Series:
 
 
 def counterparties(block: Block, tables: Tables) -> Tables:
-    """Per customer: 0 employer or payer, 1 own account elsewhere, 2 and 3 own savings and credit here, then people."""
+    """Per customer: 0 employer or payer, 1 own account elsewhere, 2 and 3 own savings and credit here, then people who bank elsewhere;
+    after all these, with no place among them, the customers of this bank whom they know."""
     p, units, stream = block.priors, block.units, block.stream.child("counterparty")
     count = 5 + poisson(stream.child("count").uniform(units), np.full(len(units), p("counterparty.people")))
     parent, k = siblings(count)
@@ -276,4 +270,22 @@ def counterparties(block: Block, tables: Tables) -> Tables:
             "place": k,
         }
     )
-    return {"counterparty": frame.filter(pl.Series(there))}
+    return {"counterparty": pl.concat([frame.filter(pl.Series(there)), _acquaintances(block)])}
+
+
+def _acquaintances(block: Block) -> pl.DataFrame:
+    known = contacts(block)
+    here = known.other < np.uint64(block.size)
+    other, who = known.other[here], known.who[here]
+    german, _ = origins(block, other)
+    return pl.DataFrame(
+        {
+            ROW: known.rows[here],
+            "customer_id": block.units.astype(np.int64)[who],
+            "kind": enum(np.ones(len(other)), ["company", "person"]),
+            "name": holder_names(block, other)["name"],
+            "iban": home_ibans(block.stream, german, other.astype(np.int64) * ACCOUNTS),
+            "added_at": known.added[here],
+            "place": np.full(len(other), -1),
+        }
+    )

@@ -8,12 +8,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...core.domain import Block
 from ...core.samplers import Sampler
 from ...core.stream import U64, Stream
 from ...core.tables import ROW
 
 COUNTRIES = ("GB", "DE")
 LOCALES = {"GB": "en_GB", "DE": "de_DE"}
+
+
+def origins(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Who is German (the others are British), and who is male, of any customers."""
+    p, stream = block.priors, block.stream.child("customer")
+    home = p("customer.country")
+    german = stream.child("country").uniform(units) * sum(home.values()) >= home["GB"]
+    return german, stream.child("sex").uniform(units) >= p("customer.female")
 
 
 def per_country(german: NDArray[np.bool_], make: Callable[[str, NDArray[np.int64]], pl.Series]) -> pl.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from ...core.schema import Schema
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables, concat
 from .calendar import DAY, HOUR, curve, instants, micros, months
+from .circles import contacts
 from .draws import LANES, choose, keep, poisson, siblings
 from .parties import ACCOUNTS, COUNTERPARTY, CREDIT, SAVINGS
 from .payments import MONTH, complete, device_used, fact_types, purchase_rate
 from .reference import MARKETS, bill_categories, purchase_categories
 
 SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
+INSIDE = 64
+"""The kinds of flow; one for each category of bill from BILL on."""
 OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
 """A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
 
@@ -30,7 +34,7 @@ def transfers(schema: Schema):
     def run(block: Block, tables: Tables) -> Tables:
         flows = _Flows(block, tables)
         parts = [
-            *(_irregular(flows, kind) for kind in (SENT, RECEIVED)),
+            *(_irregular(flows, kind) for kind in (SENT, RECEIVED, INSIDE)),
             _salaries(flows),
             *(_bills(flows, n, name) for n, name in enumerate(bill_categories(block))),
             *_standing_orders(flows),
@@ -40,6 +44,21 @@ def transfers(schema: Schema):
         return {"transaction": concat([tables["transaction"], *made])}
 
     return run
+
+
+@dataclass(frozen=True)
+class _List:
+    """Who can be paid: laid out customer by customer, the one paid most first, each customer's first one known before the window."""
+
+    count: NDArray[np.int64]
+    rows: U64
+    added: NDArray[np.int64]
+
+    def pick(self, who: NDArray, at: NDArray, u: F64) -> NDArray[np.int64]:
+        """The position of someone on each customer's list by then."""
+        first = (np.cumsum(self.count) - self.count)[who]
+        place = first + np.floor(u * self.count[who]).astype(np.int64)
+        return np.where(self.added[place] <= at, place, first)
 
 
 class _Flows:
@@ -58,6 +77,14 @@ class _Flows:
         spread = np.exp(sigma * stream.child("rate").normal(units) - sigma**2 / 2)
         # what one customer sends another receives: on the whole as many and as much
         self.rate = spread * p("transfer.per_month")
+        people = tables["counterparty"].filter(pl.col("place") >= PEOPLE)
+        elsewhere = np.bincount(people["customer_id"].to_numpy() - block.first, minlength=len(units))
+        self.people = _List(elsewhere, people[ROW].to_numpy(), people["added_at"].to_numpy())
+        known = contacts(block)
+        here = np.bincount(known.who, minlength=len(units))
+        self.contacts, self.contact = _List(here, known.rows, known.added), known.other
+        # payments go to either in proportion to how many of each a customer knows
+        self.inside = here / (here + elsewhere)
         self.has = {
             place: np.isin(units.astype(np.int64), tables["account"].filter(type=name)["customer_id"].to_numpy())
             for place, name in ((SAVINGS, "savings"), (CREDIT, "credit"))
@@ -112,10 +139,14 @@ class _Flows:
 
 
 def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
-    """Transfers to people, or from them, at hours when people bank online."""
+    """Transfers to people elsewhere, from them, or to acquaintances here, at hours when people bank online. Those to members of the circle beyond
+    the size of the dataset are among them: their payers' other payments must not depend on the size."""
     p, block, units = flows.block.priors, flows.block, flows.units
-    stream = flows.stream.child("sent" if kind == SENT else "received")
-    n = poisson(stream.child("count").uniform(units), flows.rate * block.window.days / MONTH)
+    stream = flows.stream.child({SENT: "sent", RECEIVED: "received", INSIDE: "inside"}[kind])
+    rate = flows.rate * (flows.inside if kind == INSIDE else 1 - flows.inside)
+    n = poisson(stream.child("count").uniform(units), rate * block.window.days / MONTH)
+    if kind == INSIDE:
+        n = np.where(flows.contacts.count > 0, n, 0)
     who, k = siblings(n)
     rows = join_rows(join_rows(units, kind)[who], k)
     clock = curve(block.window, p("purchase.hour"), [1.0] * 7)
@@ -123,7 +154,8 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
     amount = np.exp(p("transfer.log_mean") + p("transfer.log_sigma") * stream.child("amount").normal(rows)) * 100
     even = stream.child("even").uniform(rows) < p("transfer.round_share")
     amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
-    party = _known(flows, who, at, stream.child("party").uniform(rows))
+    those = flows.contacts if kind == INSIDE else flows.people
+    party = those.pick(who, at, stream.child("party").uniform(rows) ** p("transfer.favourite"))
     cleared = (
         at
         + (1 + np.floor(stream.child("clear").uniform(rows) ** 4 * p("transfer.clearing_hours") * 3_600)).astype(
@@ -133,22 +165,19 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
     )
     if kind == RECEIVED:
         return flows.frame(
-            who,
-            rows,
-            at,
-            cleared,
-            amount,
-            counterparty_row=party,
-            channel="transfer",
-            type="RCDT/ESCT",
-            direction="CRDT",
-        )
-    # their own savings are one payee among the others
-    own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < 1 / (1 + _people(flows)[1][who]))
-    target = keep(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
+            who, rows, at, cleared, amount,
+            counterparty_row=those.rows[party], channel="transfer", type="RCDT/ESCT", direction="CRDT",
+        )  # fmt: skip
+    if kind == INSIDE:
+        row, target = those.rows[party], pl.Series(flows.contact[party].astype(np.int64) * ACCOUNTS)
+    else:
+        # their own savings are one payee among the others
+        own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < 1 / (1 + those.count[who]))
+        row = np.where(own, join_rows(units, COUNTERPARTY + OWN_SAVINGS)[who], those.rows[party])
+        target = keep(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
     frame = flows.frame(
         who, rows, at, cleared, amount,
-        counterparty_row=np.where(own, join_rows(units, COUNTERPARTY + OWN_SAVINGS)[who], party),
+        counterparty_row=row,
         counterparty_account_id=target,
         device_row=device_used(block, flows.tables, who, at, stream.child("device").integers(rows, LANES).astype(np.uint16)),
         channel="transfer", direction="DBIT",
@@ -157,21 +186,6 @@ def _irregular(flows: _Flows, kind: int) -> pl.DataFrame:
         pl.when(pl.col("counterparty_account_id").is_null()).then(pl.lit("ICDT/ESCT")).otherwise(pl.lit("ICDT/BOOK"))
     )
     return frame.with_columns(type=issued)
-
-
-def _people(flows: _Flows) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """The people on all lists, and how many are on each customer's."""
-    people = flows.tables["counterparty"].filter(pl.col("place") >= PEOPLE)
-    return people, np.bincount(people["customer_id"].to_numpy() - flows.block.first, minlength=len(flows.units))
-
-
-def _known(flows: _Flows, who: NDArray, at: NDArray, u: F64) -> U64:
-    """The address of someone on the customer's list by then; the first person was always on it."""
-    people, count = _people(flows)
-    first = (np.cumsum(count) - count)[who]
-    pick = first + np.floor(u ** flows.block.priors("transfer.favourite") * count[who]).astype(np.int64)
-    there = people["added_at"].to_numpy()[pick] <= at
-    return people[ROW].to_numpy()[np.where(there, pick, first)]
 
 
 def _salaries(flows: _Flows) -> pl.DataFrame:

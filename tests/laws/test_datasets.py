@@ -18,6 +18,9 @@ from populace.core.schema import Column
 from populace.core.spec import ScenarioRequest, Spec
 from populace.core.tables import Tables
 
+BALANCES = ("balance_after_minor", "balance_minor")
+"""Columns that sum up what came before, and so follow what is added."""
+
 
 def plan(domain: Domain, *scenarios: str, **changes: object) -> Plan:
     return make_plan(Spec(domain.name, scenarios=tuple(ScenarioRequest(s) for s in scenarios), **changes), domain)
