@@ -78,7 +78,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    from ..core.sinks.address import redact
+    from ..core.address import redact
 
     # whatever part of the program speaks of a URL, its password is not for a terminal or a log
     click.echo(f"populace: {' '.join(redact(word) for word in message.split(' '))}", err=True)

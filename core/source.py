@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
+from .address import redact
 from .checks import violations
 from .domain import Domain
 from .errors import UserError, unknown
 from .files import as_pattern
 from .progress import Progress
 from .schema import LABEL, TableSchema
-from .sinks.address import redact
 from .sinks.database import FILES, SERVERS, is_database, open_database
 from .sinks.embedded import Embedded
 from .sinks.load import MANIFEST

@@ -48,10 +48,10 @@ def generate(
     **flags: Any,
 ) -> None:
     """Generate a domain's tables, with scenarios, into files, databases or documents."""
+    from ...core.address import redact
     from ...core.plan import make_plan
     from ...core.run import run
     from ...core.sinks import open_targets
-    from ...core.sinks.address import redact
 
     spec, written = spec_of(flags)
     plan = make_plan(spec)

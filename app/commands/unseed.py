@@ -14,7 +14,7 @@ Examples:
 @click.argument("url")
 def unseed(url: str) -> None:
     """Remove what populace made in a database, and only that."""
-    from ...core.sinks.address import redact
+    from ...core.address import redact
     from ...core.sinks.database import unseed as remove
 
     removed = remove(url)

@@ -23,10 +23,10 @@ Examples:
 @click.option("--format", "format_", default="text", metavar="text|json", help="How to print.  [default: text]")
 def validate(domain: str, place: str, format_: str, **flags: Any) -> int:
     """Check a dataset. Exit 0: valid; 1: violations, listed; 2: it could not look."""
+    from ...core.address import redact
     from ...core.domain import find_domain
     from ...core.errors import unknown
     from ...core.inputs import extend
-    from ...core.sinks.address import redact
     from ...core.validate import validate as judge
 
     if format_ not in ("text", "json"):

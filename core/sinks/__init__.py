@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..address import redact
 from ..domain import Domain
 from ..errors import UserError, unknown
 from ..tables import Tables
-from .address import redact
 from .stage import Stage
 
 if TYPE_CHECKING:

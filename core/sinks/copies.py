@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
+from ..address import Address
 from ..dataset import Dataset
 from ..errors import UserError, unknown
-from .address import Address
 from .database import FILES, open_database
 from .load import first_line
 from .postgresql import PostgreSQL
@@ -72,7 +73,7 @@ class Templates:
         self._made.clear()
 
     def _at(self, database: str) -> Address:
-        return replace(self._server, database=database)
+        return replace(self._server, path=f"/{quote(database, safe='')}")
 
     def _run(self, statement: str) -> None:
         from adbc_driver_manager import Error

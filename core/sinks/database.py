@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..address import parse_database, redact
 from ..domain import Domain
 from ..errors import Interrupted, UserError
 from ..progress import Progress
 from ..schema import LABEL
 from ..schema_text import load_statements
 from ..tables import Tables
-from .address import parse_address, redact
 from .embedded import Embedded
 from .folder import WRITERS
 from .load import MANIFEST, Database, Load, own_tables
@@ -49,7 +49,7 @@ def open_database(url: str) -> Database:
             raise UserError(f"target '{url}': DuckDB cannot keep a file whose path has a '?' in it")
         return Embedded(scheme, path)
     kind = SERVERS[scheme]
-    address = parse_address(f"{kind}:{rest}", OPTIONS if kind == "mysql" else None)
+    address = parse_database(f"{kind}:{rest}", OPTIONS if kind == "mysql" else None)
     return MySQL(address) if kind == "mysql" else PostgreSQL(address)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
+from ..address import Address
 from ..errors import Interrupted, UserError
 from ..schema_text import load_statements
 from ..tables import Table
-from .address import Address
 from .load import MANIFEST, Load, first_line, frames, missing_driver
 from .stage import parse_manifest
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..address import redact
 from ..errors import UserError, unknown
 from ..tables import Table
-from .address import redact
 from .folder import WRITERS
 from .stage import Stage, publish_folder
 

@@ -3,7 +3,7 @@
     GET  /status                                what was sent and confirmed, the pace, the changes so far
     POST /pause, /resume, /stop
     POST /pace     {"speed": "60x"}             or {"rate": "1000/s"}
-    POST /change   {"scenario": ["card-testing:count=2"], "set": {"fraud.rate": 0.002}}
+    POST /change   {"scenario": ["card-testing:count=2"], "set": {"purchase.void": 0.05}}
 
 A POST must say that it carries JSON and must not come from a web page: a site that the user happens to visit can send neither.
 """

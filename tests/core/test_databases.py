@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 
 from populace.app.cli import cli, run_command
 from populace.core import growth as growing
+from populace.core.address import parse_database, redact
 from populace.core.checks import violations
 from populace.core.dataset import Dataset, generate
 from populace.core.digest import digest
@@ -29,7 +30,6 @@ from populace.core.manifest import make_manifest, receipt, total
 from populace.core.plan import Plan, make_plan
 from populace.core.run import Outcome, run
 from populace.core.sinks import open_target
-from populace.core.sinks.address import parse_address, redact
 from populace.core.sinks.database import DatabaseSink, open_database, unseed
 from populace.core.sinks.load import MANIFEST
 from populace.core.sinks.stage import Stage
@@ -94,7 +94,7 @@ def execute(url: str, statement: str) -> None:
     else:
         import pymysql
 
-        a = parse_address(url)
+        a = parse_database(url)
         with pymysql.connect(
             host=a.host,
             port=a.port or 3306,
@@ -342,7 +342,7 @@ def test_a_password_is_never_told(scheme: str, form: str, capsys: pytest.Capture
 def test_a_password_is_neither_in_the_ledger_nor_in_a_representation(database: str):
     if not database.startswith(("postgresql", "mysql")):
         pytest.skip("a file has no password")
-    at = parse_address(database)
+    at = parse_database(database)
     # servers that trust every local user take any password
     url = database.replace(f"//{at.user}@", f"//{at.user}:{QUOTED}@") if at.scheme == "postgresql" else database
     sink = open_target(url, TOY)
@@ -363,7 +363,7 @@ def test_a_password_comes_from_the_environment(postgresql_server: str, monkeypat
 def test_mysql_asks_with_the_password_of_the_environment(mysql_server: str, monkeypatch: pytest.MonkeyPatch):
     import pymysql
 
-    at = parse_address(mysql_server)
+    at = parse_database(mysql_server)
     name = "populace_pw"
     with pymysql.connect(
         host=at.host, port=at.port or 3306, user=at.user, password=at.password or "", autocommit=True

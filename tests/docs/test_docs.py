@@ -105,7 +105,7 @@ def test_the_scenario_and_spec_files_shown_are_read(tmp_path: Path) -> None:
     assert scenario.expect
     (spec,) = blocks(DOCS / "how-to/reproduce-a-run.md", "toml")
     (tmp_path / "run.toml").write_text(spec, "utf-8")
-    assert read_spec_file(tmp_path / "run.toml")["set"] == {"fraud.rate": 0.002}
+    assert read_spec_file(tmp_path / "run.toml")["set"] == {"purchase.void": 0.05}
     for page in DOCS.rglob("*.md"):
         for block in blocks(page, "toml"):
             tomllib.loads(block)

@@ -14,9 +14,10 @@ import numpy as np
 from aio_pika.exceptions import AMQPConnectionError, AMQPError, DeliveryError, ProbableAuthenticationError
 from numpy.typing import NDArray
 
+from ...address import Address
 from ...errors import UserError
 from ...tables import Table
-from . import Address, Outlet, Unreachable
+from . import Outlet, Unreachable
 
 WAIT = 20.0
 _CONTENT = "application/cloudevents+json"
@@ -24,7 +25,6 @@ _CONTENT = "application/cloudevents+json"
 
 class Amqp:
     def __init__(self, address: Address) -> None:
-        address.only("exchange", "queue")
         self.address = address
         self.loop = asyncio.new_event_loop()
         self.connection: aio_pika.abc.AbstractConnection | None = None
@@ -52,9 +52,9 @@ class Amqp:
             ssl=address.scheme == "amqps",
         )
         channel = await self.connection.channel(publisher_confirms=True, on_return_raises=True)
-        name = address.query.get("exchange", "populace")
+        name = address.options.get("exchange", "populace")
         self.exchange = await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
-        if queue := address.query.get("queue"):
+        if queue := address.options.get("queue"):
             declared = await channel.declare_queue(queue, durable=True)
             await declared.bind(self.exchange, "#")
 

@@ -11,9 +11,10 @@ import urllib.parse
 import numpy as np
 from numpy.typing import NDArray
 
+from ...address import Address
 from ...errors import UserError
 from ...tables import Table
-from . import Address, Outlet, Unreachable
+from . import Outlet, Unreachable
 
 WAIT = 30.0
 LONGEST = 60.0
@@ -24,7 +25,7 @@ class Http:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.connection: http.client.HTTPConnection | None = None
-        query = urllib.parse.urlencode(dict(address.query))
+        query = urllib.parse.urlencode(dict(address.options))
         self.path = (address.path or "/") + (f"?{query}" if query else "")
         self.headers = {"Content-Type": "application/x-ndjson"}
         if address.user is not None:

@@ -7,9 +7,10 @@ import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer
 from numpy.typing import NDArray
 
+from ...address import Address
 from ...errors import UserError
 from ...tables import Table
-from . import Address, Outlet, Unreachable
+from . import Outlet, Unreachable
 
 WAIT = 20.0
 REACH = 5.0
@@ -18,7 +19,6 @@ REACH = 5.0
 
 class Kafka:
     def __init__(self, address: Address) -> None:
-        address.only()
         self.address = address
         self.producer: Producer | None = None
         self.reason = "no answer"

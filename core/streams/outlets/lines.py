@@ -7,8 +7,9 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from ...address import Address
 from ...tables import Table
-from . import Address, Outlet
+from . import Outlet
 
 
 class Lines:

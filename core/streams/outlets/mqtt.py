@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ...address import Address
 from ...errors import UserError
 from ...tables import Table
-from . import Address, Outlet, Unreachable
+from . import Outlet, Unreachable
 
 WAIT = 20.0
 """Seconds without any confirmation after which a connection counts as broken."""
@@ -27,7 +28,6 @@ _PASSING = {"Quota exceeded", "Server busy", "Unspecified error", "Packet identi
 
 class Mqtt:
     def __init__(self, address: Address) -> None:
-        address.only("qos", "client", "inflight")
         self.address = address
         self.qos = address.number("qos", 1, 0, 2)
         self.client: paho.Client | None = None
@@ -42,7 +42,7 @@ class Mqtt:
         self.close()
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            self.address.query.get("client", ""),
+            self.address.options.get("client", ""),
             protocol=paho.MQTTv5,
             reconnect_on_failure=False,
         )

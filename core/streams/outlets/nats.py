@@ -19,18 +19,18 @@ from nats.js.api import Header
 from nats.js.errors import APIError, NotFoundError
 from numpy.typing import NDArray
 
+from ...address import Address
 from ...errors import UserError
 from ...tables import Table
-from . import Address, Outlet, Unreachable
+from . import Outlet, Unreachable
 
 WAIT = 20.0
 
 
 class Nats:
     def __init__(self, address: Address) -> None:
-        address.only("stream")
         self.address = address
-        self.name = address.query.get("stream", "populace")
+        self.name = address.options.get("stream", "populace")
         self.loop = asyncio.new_event_loop()
         self.client: Client | None = None
         self.streams: JetStreamContext | None = None

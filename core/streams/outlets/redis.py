@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ...address import Address
 from ...errors import UserError
 from ...tables import Table
-from . import Address, Outlet, Unreachable
+from . import Outlet, Unreachable
 
 WAIT = 20.0
 
 
 class Redis:
     def __init__(self, address: Address) -> None:
-        address.only("maxlen")
         self.address = address
         self.most = address.number("maxlen", 0, 0, 1 << 62) or None
         database = address.path.removeprefix("/") or "0"

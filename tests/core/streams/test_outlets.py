@@ -23,11 +23,12 @@ from typing import Any
 
 import pytest
 
+from populace.core.address import parse_address
 from populace.core.errors import UserError
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
 from populace.core.streams import play as playing
-from populace.core.streams.outlets import open_outlet, parse_address
+from populace.core.streams.outlets import open_outlet
 from populace.core.streams.session import Session, open_session
 from toy import TOY
 

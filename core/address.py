@@ -1,4 +1,4 @@
-"""Where a database server is, read from a URL. A password is used to connect and shown nowhere."""
+"""Where a database server or a broker is, read from a URL. A password is used to connect and shown nowhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from ..errors import UserError, unknown
+from .errors import UserError, unknown
 
 # one slash is what a path has made of a URL's two
 _SECRET = re.compile(r"(:/{1,2}[^:/@\s]*):.*@", re.DOTALL)
@@ -25,8 +25,16 @@ class Address:
     port: int | None
     user: str | None
     password: str | None = field(repr=False)
-    database: str
+    path: str
+    """As it stands in the URL, with its first slash."""
     options: dict[str, str] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.shown
+
+    @property
+    def database(self) -> str:
+        return unquote(self.path.removeprefix("/"))
 
     @property
     def shown(self) -> str:
@@ -35,7 +43,7 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else quote(self.host, safe="")
         port = f":{self.port}" if self.port else ""
         space = f"?schema={quote(self.options['schema'], safe='')}" if "schema" in self.options else ""
-        return f"{self.scheme}://{user}{host}{port}/{quote(self.database, safe='')}{space}"
+        return f"{self.scheme}://{user}{host}{port}{self.path}{space}"
 
     @property
     def file_name(self) -> str:
@@ -50,9 +58,16 @@ class Address:
         host = "" if "host" in self.options else f"[{self.host}]" if ":" in self.host else self.host
         options = urlencode({k: v for k, v in self.options.items() if k not in without}, quote_via=quote)
         return (
-            f"{self.scheme}://{user}{'@' if user else ''}{host}{f':{self.port}' if self.port else ''}/"
-            f"{quote(self.database, safe='')}{f'?{options}' if options else ''}"
+            f"{self.scheme}://{user}{'@' if user else ''}{host}{f':{self.port}' if self.port else ''}{self.path}"
+            f"{f'?{options}' if options else ''}"
         )
+
+    def number(self, option: str, default: int, low: int, high: int) -> int:
+        """An option that is a whole number. Raises UserError for anything else."""
+        text = self.options.get(option, str(default))
+        if not text.isdigit() or not low <= int(text) <= high:
+            raise UserError(f"target {self}: {option} is '{text}', expected a whole number from {low} to {high}")
+        return int(text)
 
     def scrub(self, message: str) -> str:
         """A driver's message without the password, should it repeat it."""
@@ -64,9 +79,9 @@ class Address:
 
 
 def parse_address(url: str, options: tuple[str, ...] | None = None) -> Address:
-    """Read `scheme://user:password@host:port/database?option=value`. `options` are the ones there are, None where a driver judges them.
+    """Read `scheme://user:password@host:port/path?option=value`. `options` are the ones there are, None where a driver judges them.
 
-    Raises UserError, without the password in it, for a URL that names no database.
+    Raises UserError, without the password in it, for what is no such URL.
     """
     try:
         at = urlsplit(url)
@@ -74,19 +89,17 @@ def parse_address(url: str, options: tuple[str, ...] | None = None) -> Address:
     except ValueError as error:
         # urlsplit repeats what it could not read, which may be a part of a password with a character that is not escaped
         raise UserError(
-            f"target '{redact(url)}' is not a URL of a database ({type(error).__name__} in host or port); expected "
-            "SCHEME://USER@HOST:PORT/DATABASE, with special characters of a password percent-encoded"
+            f"target '{redact(url)}' is not a URL ({type(error).__name__} in host or port); expected "
+            "SCHEME://USER@HOST:PORT/…, with special characters of a password percent-encoded"
         ) from None
-    database = unquote(at.path.removeprefix("/"))
-    if not database or "/" in database or "\0" in unquote(url) or at.fragment:
-        raise UserError(
-            f"target '{redact(url)}' names no database; expected {at.scheme}://USER@HOST:PORT/DATABASE, with special characters "
-            "of a password percent-encoded"
-        )
     found = dict(parse_qsl(at.query, keep_blank_values=True))
     for name in found if options is not None else ():
         if name not in (options or ()):
             raise unknown("option", name, options or (), f"target '{redact(url)}'")
+    if "\0" in unquote(url) or at.fragment:
+        raise UserError(
+            f"target '{redact(url)}' has a # or a null character in it: special characters of a password are percent-encoded"
+        )
     user, password = at.username, at.password
     return Address(
         at.scheme,
@@ -94,6 +107,17 @@ def parse_address(url: str, options: tuple[str, ...] | None = None) -> Address:
         port,
         unquote(user) if user else None,
         unquote(password) if password is not None else None,
-        database,
+        at.path,
         found,
     )
+
+
+def parse_database(url: str, options: tuple[str, ...] | None = None) -> Address:
+    """The address of a database: `scheme://user:password@host:port/database?option=value`. Raises UserError if it names none."""
+    at = parse_address(url, options)
+    if not at.database or "/" in at.database:
+        raise UserError(
+            f"target '{redact(url)}' names no database; expected {at.scheme}://USER@HOST:PORT/DATABASE, with special characters "
+            "of a password percent-encoded"
+        )
+    return at
