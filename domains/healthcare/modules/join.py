@@ -247,7 +247,7 @@ class _Joining:
         found = found.join(measured, on=["encounter_row", "code"], how="anti", maintain_order="left")
         shared = ["patient_id", "encounter_row", "code", "at", "value"]
         for code, sources in DERIVED.items():
-            there = pl.concat([own.select(shared), found.select(shared)])
+            there = pl.concat([own.select(shared), found.select(shared)], how="vertical_relaxed")
             there = there.filter(pl.col("code").is_in(sources) & pl.col("value").is_not_null())
             there = there.group_by("patient_id", "encounter_row", "at").agg(n=pl.col("code").n_unique())
             there = there.filter(pl.col("n") == len(sources)).with_columns(code=pl.lit(code))
