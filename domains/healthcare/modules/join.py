@@ -234,7 +234,7 @@ class _Joining:
         )
         number = raw["value"].is_not_null()
         found = found.with_columns(
-            raw["value"], value_text=raw["text"], value_code=raw["value_code"],
+            raw["value"].cast(pl.Float64).round(2), value_text=raw["text"], value_code=raw["value_code"],
             unit=unit.set(~number | (unit == usual).fill_null(False) | (unit == ""), None),
         )  # fmt: skip
         moment = ["patient_id", "encounter_row", "code", "at"]
