@@ -44,15 +44,9 @@ def generate(
     """
     from .core.dataset import generate as build_dataset
     from .core.plan import make_plan
-    from .core.scenario import ScenarioRequest, parse_request
-    from .core.spec import Spec
+    from .core.spec import Spec, read_requests
 
-    requests = tuple(
-        parse_request(s)
-        if isinstance(s, str)
-        else ScenarioRequest(s["name"], {k: v for k, v in s.items() if k != "name"})
-        for s in scenarios
-    )
+    requests = read_requests(scenarios)
     return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs)))
 
 
@@ -67,6 +61,9 @@ def fit(
     epsilon: float | None = None,
     delta: float | None = None,
     domain: Mapping[str, Mapping[str, Any]] | str | os.PathLike[str] | None = None,
+    entity: str | None = None,
+    time: str | None = None,
+    event: str | None = None,
 ) -> Model:
     """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
 
@@ -74,16 +71,22 @@ def fit(
     those in `keep`; those in `drop` are left out.
 
     With `epsilon` it is differentially private; `domain` (a mapping such as `{"age": {"min": 0, "max": 120}}`, or a TOML file) says what is known of
-    columns without looking, and the rest is paid for.
+    columns without looking, and the rest is paid for. With `entity` and `time`, columns of a table of events, it learns
+    what `event` (the only other column, without) follows which, and draws entities with their events.
 
     `model.sample(1_000, seed=2, where={"sex": "F"})` draws
     rows from it. Raises UserError for an unknown model or a table that cannot be read.
     """
+    from .core.errors import UserError
     from .core.models import fit as learn
+    from .core.samplers.statistical.learn_events import Roles
     from .core.samplers.statistical.private_marginals import as_extents
 
+    if (entity is None) != (time is None) or (event and not entity):
+        raise UserError("events need an entity and a time, and may have an event")
+    roles = Roles(entity, time, event) if entity and time else None
     extents = None if domain is None else as_extents(domain)
-    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents)
+    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents, roles)
 
 
 def evaluate(

@@ -78,7 +78,10 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"populace: {message}", err=True)
+    from ..core.sinks.address import redact
+
+    # whatever part of the program speaks of a URL, its password is not for a terminal or a log
+    click.echo(f"populace: {' '.join(redact(word) for word in message.split(' '))}", err=True)
     return code
 
 

@@ -60,7 +60,7 @@ def sdv(name: str) -> Run:
 
 
 def runs() -> dict[str, Run]:
-    found = {name: ours(name) for name, kind in MODELS.items() if not kind.private}
+    found = {name: ours(name) for name, kind in MODELS.items() if not kind.private and not kind.events}
     found |= {
         f"{name} ε={e:g}": ours(name, epsilon=e) for name, kind in MODELS.items() if kind.private for e in (1, 10)
     }

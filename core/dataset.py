@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,13 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(self.plan.domain, tables, set(tables))
         return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
+
+    def records(self, table: str, as_: str | type | Callable[..., Any] = "dict") -> list[Any]:
+        """The rows of a table as objects: `dict`, `"dataclass"`, `"pydantic"`, `"fhir.resources"`, or a class or function that takes the columns by
+        name. Raises UserError for an unknown table or form."""
+        from .records import records
+
+        return records(self, table, as_)
 
     def explain(self, table: str, key: int) -> Explanation:
         """Why a row exists and why it has these values: steps, priors with their sources, scenarios, models. Raises UserError if there is none."""

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from .samplers import Sampler
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
+from .samplers.statistical.event_chain import rebuild_chain
 from .samplers.statistical.forest import rebuild_forest
 from .samplers.statistical.grow import fit_forest
+from .samplers.statistical.learn_events import fit_hidden, fit_markov, fit_semi_markov
 from .samplers.statistical.learn_network import fit_network
 from .samplers.statistical.network import rebuild_network
 from .samplers.statistical.private_network import fit_mst, fit_privbayes
@@ -23,6 +25,7 @@ class ModelKind:
     """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave.
 
     A private one's is `learn(table, secret stream, budget, extents)`, and returns a sampler and about how many rows the table had.
+    One of events is `learn(table, stream, roles)`.
     """
 
     name: str
@@ -35,6 +38,8 @@ class ModelKind:
     doc: str
     learn: Callable[..., Any]
     rebuild: Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]
+    events: bool = False
+    """Whether it learns the events of entities."""
 
 
 MODELS: Mapping[str, ModelKind] = {
@@ -99,6 +104,39 @@ MODELS: Mapping[str, ModelKind] = {
             "a Bayesian network of up to two parents a column, under --epsilon and --delta",
             fit_privbayes,
             rebuild_network,
+        ),
+        ModelKind(
+            "markov",
+            "Markov",
+            "events of entities",
+            False,
+            "Norris 1997, Markov Chains, chapter 2",
+            "what kind of event follows which, after exponential times",
+            fit_markov,
+            rebuild_chain,
+            events=True,
+        ),
+        ModelKind(
+            "semi-markov",
+            "Markov",
+            "events of entities",
+            False,
+            "Howard 1964; Yu 2010, Artificial Intelligence 174",
+            "what kind of event follows which, after times of any distribution",
+            fit_semi_markov,
+            rebuild_chain,
+            events=True,
+        ),
+        ModelKind(
+            "hidden-markov",
+            "Markov",
+            "events of entities",
+            False,
+            "Rabiner 1989, Proc. IEEE 77(2)",
+            "phases that are not seen, each with events of its own",
+            fit_hidden,
+            rebuild_chain,
+            events=True,
         ),
     )
 }

@@ -28,6 +28,7 @@ from .privacy.budget import DELTA, Budget
 from .progress import Progress
 from .samplers import Sampler
 from .samplers.statistical.detect import rules_of
+from .samplers.statistical.learn_events import Roles
 from .samplers.statistical.marginal import Marginal, dtype_of, dtype_text
 from .samplers.statistical.network import Network
 from .samplers.statistical.private_marginals import Extent
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 FORMAT = "populace-model-1"
+EVENTS = "semi-markov"
+"""What `auto` stands for with an entity and a time."""
+PRIVATE = "privbayes"
+"""What `auto` stands for with an epsilon: the better of the private models on public tables (`benchmarks/models.py`)."""
 MAX_BYTES = 2 << 30
 MAX_ROWS = 1_000_000_000
 
@@ -83,7 +88,7 @@ class Model:
         balance: Mapping[str, Mapping[Any, float]] | None = None,
         given: pd.DataFrame | Table | None = None,
     ) -> Table:
-        """`n` rows as a polars frame, or one for each row of `given`, a table of some of the columns.
+        """`n` rows as a polars frame, or one for each row of `given`, a table of some of the columns; of a model of events, all those of `n` entities.
 
         With `where`, every row has this value of a column, one of a set (a list, `"A|B"`), or one in a range (`Range(18, 65)`, `"18..65"`),
         and the other columns are drawn conditional on that. With `balance={"sex": {"F": 0.5}}`, exactly so many rows have the value.
@@ -125,7 +130,9 @@ class Model:
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(f"column '{twice}' is asked for twice, by where, balance or the given table")
         sampler = conditioned(self.sampler, marginals, {s.name for s in told[1:]}, wanted)
-        return sampler.sample(pl.DataFrame(told), stream).select(self.columns)
+        made = sampler.sample(pl.DataFrame(told), stream).select(self.columns)
+        # a row for each event
+        return made.explode(self.columns[1:]) if MODELS[self.name].events else made
 
     def describe(self) -> str:
         """What it is and was learnt from, a line each; and its graph, where it has one."""
@@ -160,6 +167,7 @@ def fit(
     epsilon: float | None = None,
     delta: float | None = None,
     domain: Mapping[str, Extent] | None = None,
+    roles: Roles | None = None,
 ) -> Model:
     """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
 
@@ -170,12 +178,25 @@ def fit(
     not say is paid for, and column names and types count as public. Its noise is drawn from the system's randomness, or from `seed`, which then
     must stay secret. Without epsilon, the seed is 0 unless given.
 
+    With `roles`, the table holds events of entities, and the model makes entities with their events.
+
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
     if model != AUTO and model not in MODELS:
         raise unknown("model", model, (AUTO, *MODELS))
     if seconds is not None and model != AUTO:
         raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
+    eventful = model in MODELS and MODELS[model].events
+    if eventful and roles is None:
+        raise UserError(
+            f"'{model}' learns events: say which column is the entity and which the time (--entity, --time-column)"
+        )
+    if roles is not None:
+        if epsilon is not None or seconds is not None or keep or not (eventful or model == AUTO):
+            raise UserError(
+                "events of entities take a model of events and a seed, and neither epsilon, a time nor columns to keep"
+            )
+        return _fit_events(data, EVENTS if model == AUTO else model, seed or 0, drop, roles)
     if epsilon is not None:
         if seconds is not None or keep:
             raise UserError(
@@ -184,7 +205,7 @@ def fit(
             )
         return _fit_private(
             data,
-            "mst" if model == AUTO else model,
+            PRIVATE if model == AUTO else model,
             seed,
             drop,
             Budget(epsilon, DELTA if delta is None else delta),
@@ -249,6 +270,29 @@ def _fit_private(
         "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "privacy": budget.record(),
+    }
+    return Model(model, sampler, card)
+
+
+def _fit_events(data: Any, model: str, seed: int, drop: Sequence[str], roles: Roles) -> Model:
+    """A model of events: of the entity, the time and the kind alone."""
+    table = read_table(data)
+    for column in drop:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, "drop")
+    table = table.drop(drop)
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), roles)
+    rule = sampler.entity
+    card = {
+        "model": model,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": table.height,
+        "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
+        "left out": [c for c in table.columns if c not in sampler.columns],
+        "regenerated": {rule.column: "the entity's key"},
+        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "digest": str(digest(table)),
     }
     return Model(model, sampler, card)
 

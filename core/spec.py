@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,32 @@ class Spec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_requests(scenarios: Sequence[str | Mapping[str, Any]]) -> tuple[ScenarioRequest, ...]:
+    """Scenarios as Python has them: a name, `"name:key=value"`, or a mapping with a `name`."""
+    return tuple(
+        parse_request(s)
+        if isinstance(s, str)
+        else ScenarioRequest(s["name"], {k: v for k, v in s.items() if k != "name"})
+        for s in scenarios
+    )
+
+
+def as_command(spec: Spec, target: str) -> str:
+    """The command line that makes a spec's dataset: one line, for a shell."""
+    words = ["populace", "generate", spec.domain]
+    for flag, value in (("size", spec.size), ("seed", spec.seed), ("start", spec.start), ("end", spec.end)):
+        words += [f"--{flag}", str(value)] if value is not None else []
+    for request in spec.scenarios:
+        parameters = ",".join(f"{k}={v}" for k, v in request.parameters.items())
+        words += ["--scenario", f"{request.name}:{parameters}" if parameters else request.name]
+    for flag, settings in (("set", spec.settings), ("model", spec.models)):
+        for name, value in settings.items():
+            words += [f"--{flag}", f"{name}={value}"]
+    for name, value in spec.inputs.items():
+        words += [f"--{name}", value if isinstance(value, str) else ",".join(map(str, value))]
+    return shlex.join([*words, "--to", target])
 
 
 FILE_KEYS = {"domain", "size", "seed", "start", "end", "scenario", "set", "models", "inputs", "to", "format", "workers"}

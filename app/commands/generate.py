@@ -17,7 +17,7 @@ Examples:
   populace generate healthcare --size 2000 --seed 7 --to fhir+ndjson:out/fhir --to out/tables
   populace generate iot --scenario stuck-at:count=3 --scenario gateway-outage --to duckdb:///staging.duckdb
   populace generate finance --size 2000 --to postgresql://user@host/staging --mode append
-  populace generate finance --set fraud.rate=0.002 --dry-run"""
+  populace generate finance --set purchase.void=0.01 --dry-run"""
 )
 @takes_spec
 @click.option(

@@ -36,6 +36,7 @@ Examples:
   populace fit customers.csv
   populace fit customers.csv --time 10s --out customers.model
   populace fit patients.csv --epsilon 1 --domain known.toml
+  populace fit visits.csv --entity patient_id --time-column at --event kind
   populace fit readings.parquet --model empirical --seed 3"""
 )
 @click.argument("table")
@@ -50,6 +51,9 @@ Examples:
     metavar="S",
     help="Same seed, same model.  [default: 0; with --epsilon, secret noise]",
 )
+@click.option("--entity", metavar="COLUMN", help="The table holds events: whose.")
+@click.option("--time-column", metavar="COLUMN", help="With --entity: when.")
+@click.option("--event", metavar="COLUMN", help="With --entity: of what kind.  [default: the only other column]")
 @click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")
 @click.option("--delta", type=float, metavar="D", help="With --epsilon.  [default: 1e-6]")
 @click.option(
@@ -70,6 +74,9 @@ def fit(
     time_: str | None,
     out: str | None,
     seed: int | None,
+    entity: str | None,
+    time_column: str | None,
+    event: str | None,
     epsilon: float | None,
     delta: float | None,
     domain: str | None,
@@ -84,8 +91,11 @@ def fit(
     from ...core.files import check_place
     from ...core.models import fit as learn
     from ...core.models import save_model
+    from ...core.samplers.statistical.learn_events import Roles
     from ...core.samplers.statistical.private_marginals import read_extents
 
+    if (entity is None) != (time_column is None) or (event and not entity):
+        raise UserError("events need --entity and --time-column, and may have --event")
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
@@ -101,10 +111,13 @@ def fit(
         epsilon=epsilon,
         delta=delta,
         domain=None if domain is None else read_extents(Path(domain)),
+        roles=Roles(entity, time_column, event) if entity and time_column else None,
     )
     save_model(fitted, path)
     if why := fitted.card.get("why"):
         click.echo(f"auto: {fitted.name}. {why}")
+    if others := fitted.card.get("left out"):
+        click.echo(f"not modelled: {', '.join(others)}")
     if "privacy" in fitted.card:
         paid = fitted.card["privacy"]
         click.echo(
@@ -126,7 +139,9 @@ Examples:
   populace sample customers.model --given sketch.csv"""
 )
 @click.argument("model")
-@click.option("-n", "rows", type=int, metavar="N", help="Rows.  [with --given: as many as it has]")
+@click.option(
+    "-n", "rows", type=int, metavar="N", help="Rows; of a model of events, entities.  [with --given: as many as it has]"
+)
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same rows.  [default: 0]")
 @click.option(
     "--where",

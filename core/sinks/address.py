@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import UserError, unknown
 
-_SECRET = re.compile(r"(://[^:/@\s]*):.*@", re.DOTALL)
+# one slash is what a path has made of a URL's two
+_SECRET = re.compile(r"(:/{1,2}[^:/@\s]*):.*@", re.DOTALL)
 _SECRET_OPTION = re.compile(r"([?&](?:password|sslpassword|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ class MySQL:
             **{k: v for k, v in at.options.items() if k in OPTIONS},
         }
         try:
-            connection = pymysql.connect(
+            connection = _connection_class()(
                 **{k: v for k, v in settings.items() if v is not None},
                 database=at.database,
                 charset="utf8mb4",
@@ -202,6 +203,25 @@ _READ: dict[str, pl.DataType] = {
 }
 
 
+@cache
+def _connection_class() -> Any:
+    from pymysql import connections, err
+
+    class Guarded(connections.Connection):
+        """Sends no file but the one that a load names: in this protocol it is the server that says which file it wants."""
+
+        offered: str | None = None
+
+        def _read_packet(self, *args: Any, **named: Any) -> Any:
+            packet: Any = super()._read_packet(*args, **named)  # type: ignore[misc]
+            if packet.is_load_local_packet() and packet.get_all_data()[1:].decode("utf-8", "replace") != self.offered:
+                self._force_close()  # pyright: ignore[reportAttributeAccessIssue]
+                raise err.ProgrammingError(0, "the server asked for a file that was not offered")
+            return packet
+
+    return Guarded
+
+
 def _defaults() -> str | None:
     path = Path("~/.my.cnf").expanduser()
     return str(path) if path.is_file() else None
@@ -214,6 +234,7 @@ def _insert(cursor: Any, table: str, parts: list[Path], scratch: Path) -> None:
         _write_rows(frame, rows, table)
         try:
             columns = ", ".join(map(_name, frame.columns))
+            cursor.connection.offered = str(rows.absolute())
             cursor.execute(
                 f"LOAD DATA LOCAL INFILE {_text(str(rows.absolute()))} INTO TABLE {_name(table)} CHARACTER SET utf8mb4 "
                 r"FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\n' "
@@ -223,6 +244,7 @@ def _insert(cursor: Any, table: str, parts: list[Path], scratch: Path) -> None:
             cursor.execute("SHOW WARNINGS LIMIT 1")
             warning = cursor.fetchone()
         finally:
+            cursor.connection.offered = None
             rows.unlink(missing_ok=True)
         if warning or taken != frame.height:
             why = f": {warning[2]}" if warning else ""

@@ -87,8 +87,6 @@ class PostgreSQL:
             if load.mode != "append":
                 for statement in (s for table in load.parts for s in statements[table][1]):
                     cursor.execute(statement)
-            for table in load.parts:
-                cursor.execute(f"ANALYZE {_name(table)}")
             self._keep_manifest(cursor, load.manifest)
             cursor.connection.commit()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UserError, unknown
 from ..tables import Table
+from .address import redact
 from .folder import WRITERS
 from .stage import Stage, publish_folder
 
@@ -25,9 +26,10 @@ def write_table(
     """
     if format not in WRITERS:
         raise unknown("format", format, WRITERS, "--format")
-    match = re.match(r"([a-z][a-z0-9+.-]+):///(.+)", target)
-    if match and match[1] not in ("duckdb", "sqlite"):
-        raise unknown("target scheme", match[1], ("duckdb", "sqlite"), f"target '{target}'")
+    scheme = re.match(r"([a-z][a-z0-9+.-]+)://", target)
+    if scheme and scheme[1] not in ("duckdb", "sqlite"):
+        raise unknown("target scheme", scheme[1], ("duckdb", "sqlite"), f"target '{redact(target)}'")
+    match = re.match(r"([a-z]+):///(.+)", target)
     path = Path(match[2]) if match else Path(target)
     stage = Stage(path)
     stage.check()

@@ -325,6 +325,8 @@ def test_a_password_is_never_told(scheme: str, form: str, capsys: pytest.Capture
             ["generate", "finance", "--dry-run", "--to", url],
             ["validate", "finance", url],
             ["unseed", url],
+            ["evaluate", url, url],
+            ["fit", url, "--out", "model"],
         ):
             try:
                 run_command(command)
@@ -410,6 +412,20 @@ def test_a_server_that_goes_away_leaves_the_work_to_resume(postgresql_server: st
     finally:
         unseed(url)
         execute(url, f"DROP SCHEMA populace_gone_{os.getpid()} CASCADE")
+
+
+def test_mysql_sends_no_file_but_the_one_that_is_loaded(mysql_server: str, tmp_path: Path):
+    """In this protocol the server says which file it wants: here it asks for one that no load has offered."""
+    (tmp_path / "secret").write_text("1")
+    database = open_database(mysql_server)
+
+    def take() -> None:
+        with database._connected(local=True) as cursor:  # type: ignore[attr-defined]
+            cursor.execute("CREATE TEMPORARY TABLE taken (a INT)")
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{tmp_path / 'secret'}' INTO TABLE taken")
+
+    with pytest.raises(UserError, match="not offered"):
+        take()
 
 
 def test_mysql_refuses_what_it_cannot_keep(mysql_server: str, tmp_path: Path):

@@ -21,6 +21,7 @@ from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, D
 from populace.core.samplers.statistical.copula import fit_copula
 from populace.core.samplers.statistical.empirical import fit_empirical
 from populace.core.samplers.statistical.grow import fit_forest
+from populace.core.samplers.statistical.learn_events import Roles, fit_semi_markov
 from populace.core.samplers.statistical.learn_network import fit_network
 from populace.core.samplers.statistical.private_network import fit_privbayes
 from populace.core.samplers.statistical.regenerate import Regenerated, Rule
@@ -62,6 +63,14 @@ def table(n: int) -> pl.DataFrame:
     )
 
 
+def visits(n: int) -> pl.DataFrame:
+    """Events of entities to learn."""
+    rng = np.random.default_rng(7)
+    return pl.DataFrame(
+        {"who": rng.integers(0, 40, n), "at": rng.normal(size=n), "kind": rng.choice(["in", "test", "out"], n)}
+    )
+
+
 CHOICE = Choice("kind", ["a", "b", "c"], [1, 2, 7])
 EXAMPLES: dict[str, Sampler] = {
     "constant": Constant("x", "GB"),
@@ -95,6 +104,7 @@ EXAMPLES: dict[str, Sampler] = {
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
     "network": fit_network(table(500), Stream.root(1)),
     "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
+    "events": fit_semi_markov(visits(200), Stream.root(1), Roles("who", "at")),
     "regenerated": Regenerated(
         CHOICE,
         (

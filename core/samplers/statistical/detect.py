@@ -27,6 +27,8 @@ _PHONE = r"^\+?[\d\s().x/-]{7,}$"
 _MOSTLY = 0.9
 _FEW = 20
 """Texts of fewer distinct values are categories, unless they are names or addresses of people."""
+_ROWS_A_KEY = 200
+"""A key that more rows share than this is a category."""
 _SHAPES = 200
 _PARTS = 50
 _PLACES = 64
@@ -60,7 +62,7 @@ def _number(column: pl.Series, first: bool) -> tuple[Rule, str] | None:
         counted = int(there.max()) - int(there.min()) < 2 * len(there)  # type: ignore[arg-type]
         rule = Rule(column.name, "number", dtype, unique=True, counted=counted, digits=_width(there))
         return rule, "a unique key"
-    if _LINK.search(name) and distinct > max(_FEW, len(there) / 50):
+    if _LINK.search(name) and distinct > max(_FEW, len(there) / _ROWS_A_KEY):
         shared = _sharing(there)
         counted = int(there.max()) < 2 * distinct  # type: ignore[operator]
         rule = Rule(
@@ -88,10 +90,12 @@ def _text(column: pl.Series) -> tuple[Rule, str] | None:
     worded = _share(there, r"^[\p{L}\p{M}'’.,\- ]+$") >= _MOSTLY
     for part, hint in _NAMES:
         found = hint.search(name)
-        if found and worded and (part != "name" or distinct > _FEW or many):
+        # places and products have names too, mostly of one word
+        people = part != "name" or name != "name" or _share(there, r"\S\s+\S") > 0.5
+        if found and worded and people and (part != "name" or distinct > _FEW or many):
             whose = re.sub(r"[_\W]*(first|given|fore|christian|middle|last|family|sur|maiden|second|full)?[_\W]?name$|[_\W]*surname$", "", name)  # fmt: skip
             return Rule(column.name, "person", dtype, missing, part=part, whose=whose), "names of people"
-    linked = bool(_LINK.search(name)) and distinct > max(_FEW, len(there) / 50)
+    linked = bool(_LINK.search(name)) and distinct > max(_FEW, len(there) / _ROWS_A_KEY)
     if not many and not linked and not _phone(name, there, distinct):
         return None
     words = there.str.count_matches(r"\S+")

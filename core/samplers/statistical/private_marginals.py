@@ -80,6 +80,10 @@ def buy_marginals(
     made, totals = [], []
     for column, dtype in private.schema.items():
         extent = extents.get(column, Extent())
+        if dtype == pl.Null:
+            # its type alone says that it is empty
+            made.append(Marginal(column, dtype, 1.0, np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)))
+            continue
         if isinstance(dtype, _TEXT):
             values = extent.values
             if values is None and isinstance(dtype, pl.Enum):
@@ -93,7 +97,7 @@ def buy_marginals(
             marginal, total = _number(private, column, dtype, low, high, extent.decimals, each)
         made.append(marginal)
         totals.append(total)
-    return tuple(made), max(float(np.mean(totals)), 1.0)
+    return tuple(made), max(float(np.mean(totals or [1.0])), 1.0)
 
 
 def _said(extent: Extent | None) -> bool:
@@ -165,13 +169,13 @@ def norm_sub(counts: F64, total: float) -> F64:
 
 
 def _joined(counts: F64, least: float) -> Any:
-    """Where groups of neighbouring cells begin, each with at least `least` rows if there are so many."""
-    starts, held = [0], 0.0
-    for k, count in enumerate(counts):
-        if held >= least and (count >= least or counts[k:].sum() >= least):
+    """Where groups of neighbouring cells begin: each cell with at least `least` rows alone, the others together until they have so many."""
+    starts, held = [0], counts[0]
+    for k in range(1, len(counts)):
+        if held >= least or counts[k] >= least:
             starts.append(k)
             held = 0.0
-        held += count
+        held += counts[k]
     return np.array(starts)
 
 

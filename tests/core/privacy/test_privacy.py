@@ -13,7 +13,7 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, chi2
+from scipy.stats import beta, chi2, ks_2samp
 
 from populace.core.errors import UserError
 from populace.core.privacy.budget import Budget, delta_of, rho_of
@@ -215,3 +215,14 @@ def test_what_was_not_said_is_bought_and_what_was_said_is_not_looked_up(seed: in
     assert network.marginals[1].categories in ((), None)
     assert network.marginals[0].left[0] == 0
     assert network.marginals[0].right[-1] == 120
+
+
+def test_a_frequent_number_keeps_its_rows_to_itself():
+    rng = np.random.default_rng(2)
+    hours = pl.DataFrame(
+        {"hours": np.where(rng.random(20_000) < 0.5, 40, rng.integers(1, 100, 20_000)), "x": rng.integers(0, 2, 20_000)}
+    )
+    network, _ = fit_privbayes(hours, Stream.root(1), Budget(0.5), {"hours": Extent(min=1, max=99)})
+    made = network.sample(pl.DataFrame({"i": np.arange(20_000)}), Stream.root(2))
+    assert (made["hours"] == 40).mean() == pytest.approx((hours["hours"] == 40).mean(), abs=0.02)
+    assert ks_2samp(made["hours"], hours["hours"]).statistic < 0.03

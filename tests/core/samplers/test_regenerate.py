@@ -107,6 +107,13 @@ def test_what_is_like_it_but_is_not_is_learnt():
     assert rules_of(table) == ()
 
 
+def test_a_column_called_name_is_of_people_where_it_has_two_words():
+    people, places = ({"name": [f"{a} {b}" for a, b in zip(FIRST, LAST, strict=True)]}, {"name": FIRST})
+    found = [rules_of(pl.DataFrame(t))[0][0].kind for t in (people, places)]
+    assert found[0] == "person"
+    assert found[1] != "person"
+
+
 def test_keep_learns_it_and_drop_leaves_it_out():
     model = fit(TABLE, "empirical", keep=["policy"], drop=["email", "age"])
     assert "policy" not in model.card["regenerated"]
