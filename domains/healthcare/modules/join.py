@@ -234,7 +234,7 @@ class _Joining:
         )
         number = raw["value"].is_not_null()
         found = found.with_columns(
-            raw["value"], value_text=raw["text"], value_code=raw["value_code"],
+            raw["value"].cast(pl.Float64).round(2), value_text=raw["text"], value_code=raw["value_code"],
             unit=unit.set(~number | (unit == usual).fill_null(False) | (unit == ""), None),
         )  # fmt: skip
         moment = ["patient_id", "encounter_row", "code", "at"]
@@ -247,7 +247,7 @@ class _Joining:
         found = found.join(measured, on=["encounter_row", "code"], how="anti", maintain_order="left")
         shared = ["patient_id", "encounter_row", "code", "at", "value"]
         for code, sources in DERIVED.items():
-            there = pl.concat([own.select(shared), found.select(shared)])
+            there = pl.concat([own.select(shared), found.select(shared)], how="vertical_relaxed")
             there = there.filter(pl.col("code").is_in(sources) & pl.col("value").is_not_null())
             there = there.group_by("patient_id", "encounter_row", "at").agg(n=pl.col("code").n_unique())
             there = there.filter(pl.col("n") == len(sources)).with_columns(code=pl.lit(code))
