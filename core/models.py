@@ -45,7 +45,7 @@ FORMAT = "populace-model-1"
 EVENTS = "semi-markov"
 """What `auto` stands for with an entity and a time."""
 PRIVATE = "privbayes"
-"""What `auto` stands for with an epsilon: the better of the private models on public tables (`benchmarks/models.py`)."""
+"""What `auto` stands for with an epsilon: the better of the private models on Adult, one draw of noise each (`benchmarks/models.py`)."""
 MAX_BYTES = 2 << 30
 MAX_ROWS = 1_000_000_000
 

@@ -20,7 +20,9 @@ Examples:
 @click.option("--port", type=click.IntRange(0, 65_535), default=8000, metavar="N", help="Port.  [default: 8000]")
 @click.option("--token", envvar="POPULACE_TOKEN", metavar="T", help="What a client must know; from POPULACE_TOKEN too.")
 @click.option("--folder", default="populace-out/serve", metavar="DIR", help="Where jobs are kept while it runs.")
-@click.option("--allow", multiple=True, metavar="PREFIX", help="Let clients write to target URLs that begin so.")
+@click.option(
+    "--allow", multiple=True, metavar="URL", help="Let clients write to this target URL, or below it if it ends in /."
+)
 @click.option("--max-size", type=click.IntRange(1), default=100_000, metavar="N", help="Root entities in a dataset.")
 @click.option("--max-seconds", type=click.FloatRange(1), default=3_600.0, metavar="S", help="Time for one job.")
 @click.option("--jobs", "running", type=click.IntRange(1, 64), default=2, metavar="N", help="Jobs at the same time.")

@@ -124,7 +124,7 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
             raise unknown("view", asked.view, domain.views)
         if asked.format not in ("parquet", "csv", "ndjson"):
             raise unknown("format", asked.format, ("parquet", "csv", "ndjson"))
-        if asked.to is not None and (".." in asked.to or not any(asked.to.startswith(prefix) for prefix in allowed)):
+        if asked.to is not None and not _lets(allowed, asked.to):
             raise UserError("this server writes to no such target; its owner names them with --allow")
         if asked.to is not None and asked.view is not None:
             raise UserError("a view becomes files: it cannot go to a database")
@@ -207,6 +207,11 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _lets(allowed: tuple[str, ...], target: str) -> bool:
+    """Whether a target is one of those that the owner named, or lies below one that ends in a slash."""
+    return ".." not in target and any(target == p or (p.endswith("/") and target.startswith(p)) for p in allowed)
 
 
 def _about(domain: Domain, most: int) -> dict[str, Any]:

@@ -106,7 +106,12 @@ def test_clients_write_where_the_owner_lets_them_and_nowhere_else(tmp_path: Path
     made = Server(tmp_path / "jobs", "--allow", f"duckdb:///{tmp_path}/staging/")
     (tmp_path / "staging").mkdir()
     try:
-        for name, code in (("staging/a.duckdb", 202), ("staging/../b.duckdb", 400), ("c.duckdb", 400)):
+        for name, code in (
+            ("staging/a.duckdb", 202),
+            ("staging", 400),
+            ("staging/../b.duckdb", 400),
+            ("c.duckdb", 400),
+        ):
             answer = made.client.post("/api/jobs", json={**SMALL, "to": f"duckdb:///{tmp_path}/{name}"})
             assert answer.status_code == code
             if code == 202:
