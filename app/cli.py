@@ -14,6 +14,7 @@ from .commands.evaluate import evaluate
 from .commands.explain import explain
 from .commands.generate import generate
 from .commands.look import scenarios, schema
+from .commands.map import map_
 from .commands.models import fit, models, sample
 from .commands.modules import modules
 from .commands.serve import serve
@@ -34,6 +35,7 @@ for _command in (
     stream,
     validate,
     unseed,
+    map_,
     explain,
     scenarios,
     schema,

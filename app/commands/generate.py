@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ Examples:
   populace generate healthcare --size 2000 --seed 7 --to fhir+ndjson:out/fhir --to out/tables
   populace generate iot --scenario stuck-at:count=3 --scenario gateway-outage --to duckdb:///staging.duckdb
   populace generate finance --size 2000 --to postgresql://user@host/staging --mode append
+  populace generate finance --to sqlite:///shop.db --map shop.sql
   populace generate finance --set purchase.void=0.01 --dry-run"""
 )
 @takes_spec
@@ -33,6 +35,9 @@ Examples:
     metavar="M",
     help="For databases: create; append what a larger size adds; replace what populace made.  [default: create]",
 )
+@click.option(
+    "--map", "mapping", metavar="FILE.sql", help="Fill a database's own tables, by views over ours (see populace map)."
+)
 @click.option("--workers", type=int, metavar="N", help="Processes.  [default: one for each core]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -41,6 +46,7 @@ def generate(
     targets: tuple[str, ...],
     format_: str | None,
     mode: str | None,
+    mapping: str | None,
     workers: int | None,
     resume: bool,
     dry_run: bool,
@@ -49,16 +55,24 @@ def generate(
 ) -> None:
     """Generate a domain's tables, with scenarios, into files, databases or documents."""
     from ...core.address import redact
+    from ...core.errors import UserError
     from ...core.plan import make_plan
     from ...core.run import run
-    from ...core.sinks import open_targets
+    from ...core.sinks import Sink, open_targets
+    from ...core.sinks.mapped import mapped_sinks
 
     spec, written = spec_of(flags)
     plan = make_plan(spec)
     form = format_ or written.get("format", "parquet")
     places = list(targets) or written.get("to") or [f"populace-out/{spec.domain}"]
     processes = workers_of(workers, written)
-    sinks = open_targets(places, plan.domain, form, plan.breaks, mode or "create")
+    sinks: Sequence[Sink]
+    if mapping:
+        if mode or format_:
+            raise UserError("--map fills tables that stand already: --mode and --format have no meaning with it")
+        sinks = mapped_sinks(places, plan.domain, mapping)
+    else:
+        sinks = open_targets(places, plan.domain, form, plan.breaks, mode or "create")
     if dry_run:
         click.echo(json.dumps({**plan.describe(), "to": [redact(p) for p in places], "format": form}, indent=2))
         return

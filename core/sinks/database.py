@@ -176,6 +176,10 @@ def unseed(url: str) -> dict[str, int]:
     manifest = database.manifest()
     if manifest is None:
         raise UserError(f"{database.place} holds nothing that populace made; nothing was removed")
+    if "mapped" in manifest["populace"]:
+        from ..mapping.put import take_back
+
+        return take_back(url)
     tables = own_tables(manifest, database.tables())
     stated = manifest["populace"]["tables"]
     database.remove(tables)

@@ -1,0 +1,240 @@
+"""Tables that somebody else designed are filled validly: the database itself is the judge."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from populace.app.cli import cli
+from populace.core.domain import Window
+from populace.core.errors import UserError
+from populace.core.mapping.fill import fill
+from populace.core.mapping.meaning import concept, kin, words
+from populace.core.mapping.put import put
+from populace.core.mapping.target import Target, reflect
+from populace.core.stream import Stream
+
+WINDOW = Window(1_735_689_600_000_000, 1_767_225_600_000_000)
+DATA = Path(os.environ.get("POPULACE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHOP = """
+CREATE TABLE Customer (CustomerId INTEGER PRIMARY KEY, FirstName VARCHAR(40) NOT NULL, Email VARCHAR(60) NOT NULL UNIQUE, RepId INTEGER REFERENCES Employee (EmployeeId));
+CREATE TABLE Employee (EmployeeId INTEGER PRIMARY KEY, LastName VARCHAR(20) NOT NULL, ReportsTo INTEGER REFERENCES Employee);
+CREATE TABLE Invoice (InvoiceId INTEGER PRIMARY KEY, CustomerId INTEGER NOT NULL REFERENCES Customer, Total NUMERIC(10, 2) NOT NULL, "order" TEXT CHECK ("order" IN ('web', 'shop')));
+CREATE TABLE Tag (a INTEGER REFERENCES Customer, b INTEGER REFERENCES Employee, PRIMARY KEY (a, b));
+"""
+NASTY = """
+CREATE TYPE mood AS ENUM ('calm', 'cross');
+CREATE TABLE "order" (tenant int NOT NULL, "group" int NOT NULL, "select" text NOT NULL UNIQUE, lead int, PRIMARY KEY (tenant, "group"));
+CREATE TABLE "user" (
+  tenant int NOT NULL, id bigint GENERATED ALWAYS AS IDENTITY, "group" int NOT NULL, boss bigint, mood mood NOT NULL,
+  age smallint CHECK (age BETWEEN 18 AND 99), email varchar(60) NOT NULL, main boolean NOT NULL, starts date NOT NULL, ends date,
+  status varchar(8) NOT NULL CHECK (status IN ('new', 'old')), code char(3) NOT NULL CHECK (length(code) = 3),
+  score numeric(5, 2) NOT NULL CHECK (score > 0 AND score <= 10), twice numeric GENERATED ALWAYS AS (score * 2) STORED,
+  uid uuid NOT NULL DEFAULT gen_random_uuid(), doc jsonb NOT NULL, at time, seen timestamptz NOT NULL,
+  PRIMARY KEY (tenant, id), UNIQUE (tenant, email), CHECK (ends > starts), CHECK (status <> 'old' OR ends IS NOT NULL),
+  FOREIGN KEY (tenant, "group") REFERENCES "order" (tenant, "group"), FOREIGN KEY (tenant, boss) REFERENCES "user" (tenant, id));
+CREATE UNIQUE INDEX one_main ON "user" (tenant) WHERE main;
+ALTER TABLE "order" ADD FOREIGN KEY (tenant, lead) REFERENCES "user" (tenant, id);
+CREATE TABLE a (id serial PRIMARY KEY, b_id int NOT NULL, picture bytea);
+CREATE TABLE b (id serial PRIMARY KEY, a_id int NOT NULL REFERENCES a);
+ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b;
+CREATE TABLE line (tenant int, "group" int, no int, qty int NOT NULL CHECK (qty > 0), PRIMARY KEY (tenant, "group", no), FOREIGN KEY (tenant, "group") REFERENCES "order");
+CREATE TABLE one (id int PRIMARY KEY REFERENCES a);
+"""
+
+
+def made(folder: Path, ddl: str, name: str = "their.db") -> str:
+    with sqlite3.connect(folder / name) as connection:
+        connection.executescript(ddl)
+    connection.close()
+    return f"sqlite:///{folder / name}"
+
+
+def rows(url: str, table: str) -> list[tuple]:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        return connection.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()
+
+
+def orphans(url: str) -> list[tuple]:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        return connection.execute("PRAGMA foreign_key_check").fetchall()
+
+
+def told(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, list(arguments))
+    if code == 0 and result.exception:
+        raise result.exception
+    if code:
+        assert isinstance(result.exception, UserError), result.output
+        return str(result.exception)
+    return result.output
+
+
+def counted(target: Target, n: int) -> dict[str, pl.DataFrame]:
+    return {name: pl.DataFrame({"_row": range(n)}) for name in target.tables}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("BillingPostalCode", "postal_code"),
+        ("zip", "postal_code"),
+        ("home_phone", "phone"),
+        ("LastName", "family_name"),
+        ("DOB", "birth_date"),
+        ("Milliseconds", None),
+    ],
+)
+def test_a_name_means_the_concept_that_it_ends_with(name: str, about: str | None) -> None:
+    assert concept(name) == about
+
+
+def test_names_are_the_same_in_every_spelling() -> None:
+    assert words("ShipPostalCode") == words("ship_postal_code") == words("SHIP-POSTAL-CODE")
+    assert kin("customers", "customer") == 1
+    assert kin("orders", "transaction") > kin("orders", "merchant")
+
+
+def test_a_shop_is_mapped_filled_and_emptied_again(tmp_path: Path) -> None:
+    url = made(tmp_path, SHOP)
+    assert "written: shop.sql" in told("map", url, "finance", "--out", "shop.sql")
+    draft = Path("shop.sql").read_text()
+    assert '"account_id"."customer_id" AS "CustomerId"' in draft
+    told("generate", "finance", "--size", "30", "--to", url, "--map", "shop.sql", "--workers", "1")
+    assert not orphans(url)
+    customers, invoices = rows(url, "Customer"), rows(url, "Invoice")
+    assert len(customers) == 30
+    assert len(invoices) > 1000
+    assert {i[1] for i in invoices} <= {c[0] for c in customers}
+    told("generate", "finance", "--size", "30", "--to", "plain", "--workers", "1", "--quiet")
+    ours = pl.read_parquet("plain/transaction/*.parquet").sort("transaction_id")
+    assert [i[2] for i in invoices] == pytest.approx((ours["amount_minor"] / 100).to_list())
+    assert {i[3] for i in invoices} <= {"web", "shop", None}
+    again = made(tmp_path, SHOP, "again.db")
+    told("generate", "finance", "--size", "30", "--to", again, "--map", "shop.sql", "--workers", "2")
+    for table in ("Customer", "Employee", "Invoice", "Tag"):
+        assert rows(again, table) == rows(url, table), "the same seed gives the same rows"
+    assert "was filled already" in told("generate", "finance", "--to", url, "--map", "shop.sql", code=2)
+    told("unseed", url)
+    assert not rows(url, "Customer")
+    assert not rows(url, "Invoice")
+
+
+def test_rows_that_others_put_there_stay(tmp_path: Path) -> None:
+    url = made(tmp_path, SHOP + "INSERT INTO Employee VALUES (7, 'Chief', NULL), (9, 'Clerk', 7);")
+    told("map", url, "finance", "--out", "shop.sql")
+    assert '"Employee" holds 2 rows and keeps them' in Path("shop.sql").read_text()
+    told("generate", "finance", "--size", "20", "--to", url, "--map", "shop.sql", "--workers", "1")
+    assert {t[1] for t in rows(url, "Tag")} <= {7, 9}
+    told("unseed", url)
+    assert rows(url, "Employee") == [(7, "Chief", None), (9, "Clerk", 7)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        ("CREATE VIEW Custmer AS SELECT 1 AS _row", "Did you mean 'Customer'"),
+        ("CREATE VIEW Customer AS SELECT 1 AS FrstName", "Did you mean 'FirstName'"),
+        ("CREATE VIEW Customer AS FROM finance.custmer", "custmer"),
+        ("DROP SCHEMA finance CASCADE", "only CREATE VIEW"),
+        ("CREATE TABLE Customer AS SELECT 1 AS CustomerId", "expected CREATE VIEW"),
+        ("CREATE VIEW Customer AS SELECT content AS FirstName FROM read_text('/etc/hostname')", "disabled"),
+        ("CREATE VIEW Tag AS SELECT n AS _row FROM range(3) AS r(n)", "no rows to refer to"),
+        ("CREATE VIEW Customer AS SELECT NULL AS FirstName FROM range(2)", "may not be"),
+    ],
+)
+def test_a_wrong_mapping_is_told_and_nothing_is_written(tmp_path: Path, sql: str, error: str) -> None:
+    url = made(tmp_path, SHOP)
+    Path("m.sql").write_text(sql)
+    said = told("generate", "finance", "--size", "5", "--to", url, "--map", "m.sql", "--workers", "1", code=2)
+    assert error.lower() in said.lower()
+    for table in ("Customer", "Employee", "Invoice", "Tag"):
+        assert not rows(url, table)
+    assert not list(Path.cwd().glob(".*.populace")), "no stage is left"
+
+
+def test_every_constraint_of_a_nasty_schema_holds(postgresql_server: str) -> None:
+    import psycopg
+
+    space = f"nasty_{os.getpid()}"
+    url = f"{postgresql_server}{'&' if '?' in postgresql_server else '?'}schema={space}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        try:
+            connection.execute(f"CREATE SCHEMA {space}")
+            connection.execute(f"SET search_path TO {space}")
+            connection.execute(NASTY)
+            target = reflect(url)
+            filled = fill(target, counted(target, 60), {}, Stream.root(1), WINDOW)
+            put(url, target, filled, '{"populace": {}}', lambda: None)
+            for name in target.tables:
+                assert connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() == (60,)
+            assert connection.execute('SELECT count(*) FROM "user" WHERE twice <> score * 2').fetchone() == (0,)
+            assert connection.execute("INSERT INTO a (b_id) VALUES (1) RETURNING id").fetchone() == (61,)
+        finally:
+            connection.execute(f"DROP SCHEMA IF EXISTS {space} CASCADE")
+
+
+@pytest.mark.skipif(not (DATA / "databases").is_dir(), reason="no databases in POPULACE_DATA")
+def test_chinook_is_filled_from_every_domain(tmp_path: Path) -> None:
+    with sqlite3.connect(DATA / "databases" / "chinook.sqlite") as connection:
+        ddl = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+        schema = ";\n".join(sql for (sql,) in ddl) + ";"
+    for domain, size in (("finance", "20"), ("healthcare", "20"), ("iot", "2")):
+        url = made(tmp_path, schema, f"{domain}.db")
+        told("map", url, domain, "--out", f"{domain}.sql")
+        told("generate", domain, "--size", size, "--to", url, "--map", f"{domain}.sql", "--workers", "1")
+        assert not orphans(url)
+        assert all(rows(url, table) for table in reflect(url).tables)
+
+
+COLUMNS = st.sampled_from(
+    [
+        "INTEGER NOT NULL CHECK ({} BETWEEN -5 AND 5)",
+        "INTEGER CHECK ({} > 100)",
+        "VARCHAR(3) NOT NULL",
+        "VARCHAR(12) NOT NULL CHECK (length({}) >= 9)",
+        "NUMERIC(4, 2) NOT NULL CHECK ({} < 1)",
+        "TEXT CHECK ({} = 'x' OR {} = 'y')",
+        "BOOLEAN NOT NULL",
+        "DATE NOT NULL",
+        "DATETIME",
+        "VARCHAR(8) NOT NULL UNIQUE",
+        "INTEGER NOT NULL UNIQUE",
+        "INTEGER REFERENCES root (id)",
+        "INTEGER NOT NULL UNIQUE REFERENCES root (id)",
+        "BLOB NOT NULL",
+    ]
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kinds=st.lists(COLUMNS, min_size=1, max_size=6),
+    together=st.booleans(),
+    n=st.integers(1, 40),
+    seed=st.integers(0, 99),
+)
+def test_any_table_that_can_be_filled_is(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[str], together: bool, n: int, seed: int
+) -> None:
+    columns = [f'"select {i}" {kind}'.replace("{}", f'"select {i}"') for i, kind in enumerate(kinds)]
+    more = ', UNIQUE (id, "select 0")' if together else ""
+    ddl = f"CREATE TABLE root (id INTEGER PRIMARY KEY); CREATE TABLE leaf (id INTEGER PRIMARY KEY, {', '.join(columns)}{more});"
+    url = made(tmp_path_factory.mktemp("any"), ddl)
+    target = reflect(url)
+    filled = fill(target, counted(target, n), {}, Stream.root(seed), WINDOW)
+    put(url, target, filled, '{"populace": {}}', lambda: None)
+    assert len(rows(url, "leaf")) == n
+    assert not orphans(url)
