@@ -11,8 +11,12 @@ from .meaning import concept, kin, words
 from .target import Target, TargetColumn, TargetTable
 
 _SURE = 0.45
-"""A table is filled from one of ours if the columns and the name together come to as much."""
+"""A table is filled from one of ours if its columns and its name together come to as much."""
+_NAMED = 0.8
+"""Or if the names alone say as much."""
 _LEAST = 0.5
+"""A column is filled from one of ours from here on."""
+_OPEN = "; those without end as the year 9999"
 _FILLED = 20
 _KINDS = {
     "id": {"int", "text", "decimal"},
@@ -59,7 +63,7 @@ def _source(table: TargetTable, domain: Domain) -> tuple[str, float] | None:
         found = [m.confidence for c in own if (m := _match(c, table, ours, domain))]
         name = kin(table.name, ours.name)
         score = round(0.5 * name + 0.5 * sum(found) / max(len(own), 1), 3) if name or len(found) >= 3 else 0.0
-        if score >= _SURE and (best is None or score > best[1]):
+        if (score >= _SURE or name >= _NAMED) and (best is None or score > best[1]):
             best = (ours.name, score)
     return best
 
@@ -142,10 +146,15 @@ def _match(
         confidence = round(said * weight, 2)
         if confidence < _LEAST or (best and best.confidence >= confidence):
             continue
+        open_ended = candidate.null and not column.null
+        if open_ended and candidate.type not in ("date", "instant"):
+            continue
         if column.choices and not set(candidate.codes or ("",)) <= set(column.choices):
             continue
         where = "" if alias == "t" else f" of the row that {alias} refers to"
-        best = Match(_cast(alias, candidate, column), confidence, f"{candidate.name}{where}: {why}")
+        best = Match(
+            _cast(alias, candidate, column), confidence, f"{candidate.name}{where}: {why}{_OPEN if open_ended else ''}"
+        )
         chosen = alias
     if best and joins is not None and chosen != "t":
         parent = domain.schema[ours.references[chosen]]
@@ -167,6 +176,8 @@ def _likeness(theirs: str, ours: str, table: str, source: str) -> tuple[float, s
 
 def _cast(alias: str, ours: Column, theirs: TargetColumn) -> str:
     sql = f"{alias if alias == 't' else _name(alias)}.{_name(ours.name)}"
+    if ours.null and not theirs.null and ours.type in ("date", "instant"):
+        sql = f"coalesce({sql}, {'DATE' if ours.type == 'date' else 'TIMESTAMPTZ'} '9999-12-31')"
     if ours.type == "money" and theirs.kind in ("decimal", "float"):
         return f"{sql} / 100.0"
     if theirs.kind == "text":

