@@ -69,7 +69,12 @@ def _models(pair: Pair, answer: dict[str, NDArray], stream: Stream) -> list[Metr
         for origin, rows in (("real", train), ("synth", synth)):
             y = answer[origin][rows] == positive
             if y.all() or not y.any():
-                return []
+                which = "synthetic" if origin == "synth" else "real"
+                note = f"the {which} training rows hold one class alone"
+                return [
+                    *(Metric(f"fairness.{name}_change", np.nan, note=note) for name in gaps),
+                    _label_gap(pair, answer, positive),
+                ]
             model = booster(True, table.categorical, n).fit(table.tables[origin][rows], y)
             drawn[origin] = model.predict_proba(table.tables[held][test])[:, 1]
         both = [

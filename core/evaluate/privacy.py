@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..stream import Stream
+from . import attacks
 from .fidelity import distances
 from .metric import Metric, proportion
 from .pair import Pair, scaled
@@ -33,6 +34,7 @@ def attack(pair: Pair, stream: Stream) -> list[Metric]:
     found += _distances(points)
     if size >= 20:
         found.append(_membership(points))
+        found += attacks.people(some, stream.child("people"))
     if pair.sensitive:
         found.append(_attributes(some))
     return found

@@ -86,8 +86,16 @@ def _models(pair: Pair, stream: Stream) -> list[Metric]:
     return [
         *_scores(scores, classes),
         _features_ranked(table, importance),
-        *([Metric("utility.augmented", float(np.mean(augmented)), spread(augmented))] if augmented else []),
+        *([_gain(augmented)] if augmented else []),
     ]
+
+
+def _gain(augmented: list[float]) -> Metric:
+    measured = [gain for gain in augmented if not np.isnan(gain)]
+    if not measured:
+        return Metric("utility.augmented", np.nan, note="no test set holds a row of the rarest class")
+    note = "" if len(measured) == len(augmented) else f"measured in {len(measured)} of {len(augmented)} trials"
+    return Metric("utility.augmented", float(np.mean(measured)), spread(measured), note=note)
 
 
 def _rows(table: Features, answer: dict[str, NDArray], name: str, rows: NDArray) -> tuple[NDArray, NDArray]:
@@ -153,7 +161,7 @@ def _augmented(table: Features, sets: dict[str, tuple[NDArray, NDArray]], x: NDA
     kinds, counts = np.unique(labels, return_counts=True)
     rare = kinds[counts.argmin()]
     if not (y == rare).any():
-        return 0.0
+        return np.nan  # no test row to find: not a gain of nought
     added = sets["synth"][1] == rare
     more = np.concatenate([rows, sets["synth"][0][added]]), np.concatenate([labels, sets["synth"][1][added]])
     precision = []
