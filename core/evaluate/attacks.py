@@ -158,7 +158,7 @@ def _inference(pair: Pair) -> Metric:
     # many columns are looked at, so the one whose interval starts highest is the worst, not the luckiest
     worst = max(known, key=lambda f: (f["from"], f["risk"]))
     found.sort(key=lambda f: -np.nan_to_num(f["risk"]))
-    note = f"{n:,} people; worst column: {worst['column']}"
+    note = f"{min(ATTACKS, pair.real.height):,} people; worst column: {worst['column']}"
     return Metric(name, worst["risk"], (worst["from"], worst["to"]), 0.0, tuple(found), note)
 
 
