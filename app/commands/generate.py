@@ -18,6 +18,7 @@ Examples:
   populace generate healthcare --size 2000 --seed 7 --to fhir+ndjson:out/fhir --to out/tables
   populace generate iot --scenario stuck-at:count=3 --scenario gateway-outage --to duckdb:///staging.duckdb
   populace generate finance --size 2000 --to postgresql://user@host/staging --mode append
+  populace generate healthcare --to fhir+https://fhir.example/r4 --resume
   populace generate finance --to sqlite:///shop.db --map shop.sql
   populace generate finance --set purchase.void=0.01 --dry-run"""
 )

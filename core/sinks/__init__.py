@@ -1,5 +1,5 @@
 """Where tables go. A target is a folder or a URL, with an optional view before it: `out/`, `duckdb:///staging.duckdb`,
-`postgresql://user@host/staging`, `fhir+ndjson:out/`.
+`postgresql://user@host/staging`, `fhir+https://host/base`, `fhir+ndjson:out/`.
 
 Every sink works in two moves: `write(index, tables)` puts one block into a staging folder beside the target, from any process and as often as
 needed; `publish(manifest)` makes the whole appear at once. A reader never sees half of anything.
@@ -72,9 +72,18 @@ def _database(scheme: str) -> Callable[[str, Domain, frozenset[str], str], Sink]
     return build
 
 
+def _fhir(scheme: str) -> Callable[[str, Domain, frozenset[str], str], Sink]:
+    def build(rest: str, domain: Domain, omit: frozenset[str], mode: str) -> Sink:
+        from .fhir_server import fhir_server
+
+        return fhir_server(f"{scheme}:{rest}", domain, mode)
+
+    return build
+
+
 SCHEMES: dict[str, Callable[[str, Domain, frozenset[str], str], Sink]] = {
     scheme: _database(scheme) for scheme in ("duckdb", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
-}
+} | {scheme: _fhir(scheme) for scheme in ("fhir+http", "fhir+https")}
 MODES = ("create", "append", "replace")
 FORMATS = ("parquet", "csv", "ndjson")
 
