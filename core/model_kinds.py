@@ -9,6 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .samplers import Sampler
+from .samplers.deep.autoregressive import rebuild_autoregressive
+from .samplers.deep.learn_autoregressive import fit_autoregressive
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.event_chain import rebuild_chain
@@ -84,6 +86,16 @@ MODELS: Mapping[str, ModelKind] = {
             "any relation between columns, from those before each; the best quality here",
             fit_forest,
             rebuild_forest,
+        ),
+        ModelKind(
+            "autoregressive",
+            "autoregressive",
+            "one table",
+            False,
+            "Tiwald et al. 2025, TabularARGN, arXiv:2501.12012; Hoogeboom et al. 2022, arXiv:2110.02037",
+            "one network for the columns in any order, which conditions on any of them at once; needs populace[deep]",
+            fit_autoregressive,
+            rebuild_autoregressive,
         ),
         ModelKind(
             "mst",
