@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from .samplers import Sampler
 from .samplers.deep.autoregressive import rebuild_autoregressive
+from .samplers.deep.decoder import rebuild_decoder
 from .samplers.deep.learn_autoregressive import fit_autoregressive
+from .samplers.deep.learn_variational import fit_tvae
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.event_chain import rebuild_chain
@@ -96,6 +98,16 @@ MODELS: Mapping[str, ModelKind] = {
             "one network for the columns in any order, which conditions on any of them at once; needs populace[deep]",
             fit_autoregressive,
             rebuild_autoregressive,
+        ),
+        ModelKind(
+            "tvae",
+            "VAE",
+            "one table",
+            False,
+            "Kingma and Welling 2014, arXiv:1312.6114; Xu et al. 2019, NeurIPS, arXiv:1907.00503",
+            "a latent vector for each row, from which all columns follow; needs populace[deep]",
+            fit_tvae,
+            rebuild_decoder,
         ),
         ModelKind(
             "mst",

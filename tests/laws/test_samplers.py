@@ -17,6 +17,7 @@ from populace.core.privacy.budget import Budget
 from populace.core.samplers import Sampler, text
 from populace.core.samplers.compose import chain, constrain, mix, switch
 from populace.core.samplers.deep.learn_autoregressive import fit_autoregressive
+from populace.core.samplers.deep.learn_variational import fit_tvae
 from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
 from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, Draw, Lookup, Zipf
 from populace.core.samplers.statistical.copula import fit_copula
@@ -104,6 +105,7 @@ EXAMPLES: dict[str, Sampler] = {
     "copula": fit_copula(table(500), Stream.root(1)),
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
     "autoregressive": fit_autoregressive(table(500), Stream.root(1), epochs=2),
+    "decoder": fit_tvae(table(500), Stream.root(1), epochs=2),
     "network": fit_network(table(500), Stream.root(1)),
     "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
     "events": fit_semi_markov(visits(200), Stream.root(1), Roles("who", "at")),

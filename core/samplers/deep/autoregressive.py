@@ -87,7 +87,7 @@ class Autoregressive:
             if marginal.name in told:
                 continue
             state, share = self._drawn(n, hidden, stream.child(marginal.name).uniform(address))
-            made[marginal.name] = self._values(n, state, share)
+            made[marginal.name] = self.classes[n].values(marginal, state, share)
             hidden[:count] += w.known[self.offsets[n] + state]
         return pl.DataFrame([made[name] for name in self.columns])
 
@@ -108,21 +108,6 @@ class Autoregressive:
         narrow = np.maximum(np.maximum(hidden, 0) @ w.second[n] + w.shift[n], 0)
         scores = narrow @ w.out[part].T + w.score[part]
         return np.exp(scores - scores.max(axis=1, keepdims=True))
-
-    def _values(self, n: int, state: NDArray[np.int64], share: F64) -> pl.Series:
-        """The values that lie so far into their classes, by the column's own distribution; class 0 is what is missing."""
-        marginal, last = self.marginals[n], self.classes[n].last
-        there = state > 0
-        if not marginal.pieces:
-            return marginal.values(np.zeros(len(state), np.int64), share)
-        low = marginal.edges[np.where(there, last[state - 1] + 1, 0)]
-        high = marginal.edges[np.where(there, last[state] + 1, 1)]
-        place = low + share * (high - low)
-        piece = np.searchsorted(marginal.edges, place, side="right") - 1
-        piece = np.clip(piece, np.where(there, last[state - 1] + 1, 0), np.where(there, last[state], 0))
-        width = marginal.edges[piece + 1] - marginal.edges[piece]
-        within = np.divide(place - marginal.edges[piece], width, out=np.full(len(place), 0.5), where=width > 0)
-        return marginal.values(piece, within, there)
 
     @cached_property
     def classes(self) -> tuple[Classes, ...]:

@@ -30,3 +30,11 @@ def deterministic(torch: Any, stream: Stream) -> Iterator[Any]:
         yield torch.Generator().manual_seed(int(stream.bits(np.zeros(1, np.int64))[0] >> 1))
     finally:
         torch.set_num_threads(threads)
+
+
+def linear(torch: Any, generator: Any, inputs: int, outputs: int) -> tuple[Any, Any]:
+    """A weight of shape (inputs, outputs) and a shift, begun uniformly within 1 / √inputs, as torch's own layers are."""
+    bound = inputs**-0.5
+    weight = (torch.rand(inputs, outputs, generator=generator) * 2 - 1) * bound
+    shift = (torch.rand(outputs, generator=generator) * 2 - 1) * bound
+    return weight.requires_grad_(), shift.requires_grad_()

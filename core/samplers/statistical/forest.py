@@ -245,6 +245,19 @@ class Classes:
     def of_codes(self, codes: NDArray) -> NDArray[np.int64]:
         return np.searchsorted(self.last, codes)
 
+    def values(self, marginal: Marginal, state: NDArray[np.int64], share: F64) -> pl.Series:
+        """The values that lie `share` (0 to 1) into their classes, by the column's own distribution; null in class 0."""
+        there = state > 0
+        if not marginal.pieces:
+            return marginal.values(np.zeros(len(state), np.int64), share)
+        first, last = np.where(there, self.last[state - 1] + 1, 0), np.where(there, self.last[state], 0)
+        low, high = marginal.edges[first], marginal.edges[last + 1]
+        place = low + share * (high - low)
+        piece = np.clip(np.searchsorted(marginal.edges, place, side="right") - 1, first, last)
+        width = marginal.edges[piece + 1] - marginal.edges[piece]
+        within = np.divide(place - marginal.edges[piece], width, out=np.full(len(place), 0.5), where=width > 0)
+        return marginal.values(piece, within, there)
+
 
 def code_of(marginal: Marginal, values: pl.Series) -> NDArray[np.int64]:
     """The piece of each value; -1 for what is missing or was never seen."""

@@ -89,6 +89,20 @@ class Marginal:
             values = pl.select(pl.when(pl.Series(present)).then(values)).to_series()
         return values.alias(self.name)
 
+    def nearest(self, x: F64, present: NDArray[np.bool_]) -> pl.Series:
+        """The values nearest to numbers that the column's kind of number can have, within its range; null where not `present`."""
+        low, high = self.left[0], self.right[-1]
+        if self.left.dtype.kind == "i":
+            steps = np.round((np.clip(x, float(low), float(high)) - float(low)) / self._grid).astype(np.int64)
+            values: NDArray = np.clip(low + steps * self._grid, low, high)
+        else:
+            values = np.clip(x, low, high)
+            values = values if self.decimals is None else np.round(values, self.decimals)
+        series = self._typed(values)
+        if not present.all():
+            series = pl.select(pl.when(pl.Series(present)).then(series)).to_series()
+        return series.alias(self.name)
+
     def locate(self, values: pl.Series) -> tuple[NDArray[np.int64], F64, NDArray[np.bool_]]:
         """For each value its piece, how far into the piece it lies (0 to 1), and whether the piece is known.
 

@@ -1,0 +1,69 @@
+"""A table as tensors, for the networks that see columns as classes and places. Needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...stream import Stream
+from ...tables import Table
+from ..statistical.empirical import fit_marginals
+from .modes import Layout, fit_layout
+
+ROWS = 500_000
+"""Rows that are learnt from at most; the marginals see every row."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    layout: Layout
+    classes: Any
+    """The number of each value's class among the classes of all columns, shape (rows, columns)."""
+    places: Any
+    """Shape (rows, scaled columns)."""
+    there: Any
+    """Where there is a place to learn: 1, and 0 where the value is missing. As `places`."""
+    segment: Any
+    """Which segment each class belongs to, as a 0/1 matrix of shape (classes, columns)."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.classes)
+
+    def vectors(self, torch: Any, at: Any) -> Any:
+        """Rows as the network sees them, shape (rows, width): 1 in each class that holds, then places."""
+        hot = torch.zeros(len(at), int(self.layout.offsets[-1])).scatter_(1, self.classes[at], 1.0)
+        return torch.cat([hot, self.places[at]], dim=1)
+
+    def log_chances(self, torch: Any, scores: Any) -> Any:
+        """The log of each class's chance within its segment."""
+        top = scores.detach().max(dim=1, keepdim=True).values
+        # far below the row's highest score a segment would vanish in single precision
+        shifted = torch.clamp(scores - top, min=-60.0)
+        total = torch.log(torch.exp(shifted) @ self.segment)
+        return shifted - total @ self.segment.T
+
+
+def encode_table(torch: Any, table: Table, stream: Stream) -> Encoded:
+    """Raises UserError for an empty table or a column of a type that cannot be learnt."""
+    layout = fit_layout(table, fit_marginals(table), stream.child("modes"))
+    if table.height > ROWS:
+        table = table[np.sort(np.argpartition(stream.child("rows").bits(np.arange(table.height)), ROWS)[:ROWS])]
+    address = np.arange(table.height)
+    told = [
+        layout.encode(n, table[m.name], stream.child("mode", m.name).uniform(address))
+        for n, m in enumerate(layout.marginals)
+    ]
+    classes = np.stack([state for state, _ in told], axis=1)
+    places = np.stack([told[n][1] for n in layout.scaled], axis=1) if layout.scaled else np.zeros((len(address), 0))
+    there = classes[:, layout.scaled] > 0
+    segment = np.repeat(np.eye(len(layout.sizes), dtype=np.float32), layout.sizes, axis=0)
+    return Encoded(
+        layout,
+        torch.tensor(classes + layout.offsets[:-1]),
+        torch.tensor(places.astype(np.float32)),
+        torch.tensor(there.astype(np.float32)),
+        torch.tensor(segment),
+    )
