@@ -20,6 +20,7 @@ PARTS = {
     "fairness": "Whom does it serve worse than the real rows would?",
 }
 DETAIL = 12
+_HEAD = "".join(f'<th scope="col">{h}</th>' for h in ("figure", "", "value", "95 %"))
 
 
 def figures_text(found: Evaluation, before: Mapping[str, float] | None = None) -> str:
@@ -50,7 +51,33 @@ def render_report(found: Evaluation, real: str, synth: str, before: Mapping[str,
         compared=escape(f"Rows compared: {rows}{sampled}."),
         answers="".join(_answer(v, found) for v in found.verdicts()),
         links="".join(f'<a href="#{name}">{name}</a>' for name in there),
-        sections="\n".join(_section(name, found.section(name), drawn.get(name, []), before) for name in there),
+        sections="\n".join(_section(name, found.section(name), drawn.get(name, []), before) for name in there)
+        + _tables(found),
+    )
+
+
+def _tables(found: Evaluation) -> str:
+    """Of several tables: what refers to what, and each table's own figures and charts."""
+    if not found.tables:
+        return ""
+    refers = "".join(f"<li><code>{escape(str(link))}</code></li>" for link in found.links)
+    relations = (
+        f"<p>What refers to what:</p><ul>{refers}</ul>" if refers else "<p>No column refers to another table.</p>"
+    )
+    parts = []
+    for name, each in found.tables.items():
+        drawn = pictures(each)
+        charts = "".join(picture_html(p) for part in drawn.values() for p in part)
+        rows = "".join(_row(m, None) for m in each.metrics)
+        counts = ", ".join(f"{n:,} {which}" for which, n in each.rows.items())
+        parts.append(
+            f'<details><summary>{escape(name)} <span class="soft">{counts} rows</span></summary>'
+            f'<div class="scroll metrics"><table><thead><tr>{_HEAD}</tr></thead><tbody>{rows}</tbody></table></div>'
+            f'<div class="charts">{charts}</div>{"".join(_detail(m) for m in each.metrics if m.detail)}</details>'
+        )
+    return (
+        '<section id="tables" aria-labelledby="tables-title"><h2 id="tables-title">Tables</h2>'
+        f"{relations}{''.join(parts)}</section>"
     )
 
 
@@ -70,11 +97,10 @@ def _section(name: str, metrics: list[Metric], drawn: list[Picture], before: Map
     rows = "".join(_row(m, before) for m in metrics)
     charts = f'<div class="charts">{"".join(picture_html(p) for p in drawn)}</div>' if drawn else ""
     details = "".join(_detail(m) for m in metrics if m.detail)
-    head = "".join(f'<th scope="col">{h}</th>' for h in ("figure", "", "value", "95 %"))
     return (
         f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{name.capitalize()}</h2>'
         f"<p>{escape(PARTS[name])}</p>"
-        f'<div class="scroll metrics"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<div class="scroll metrics"><table><thead><tr>{_HEAD}</tr></thead><tbody>{rows}</tbody></table></div>'
         '<p class="key">Dot: the figure; band: its 95 % interval; upright mark: real rows against real rows, or chance.</p>'
         f"{charts}{details}</section>"
     )

@@ -19,7 +19,7 @@ def pictures(found: Evaluation) -> dict[str, list[Picture]]:
     """By part of the evaluation: only for figures that were measured."""
     by = {m.name: m for m in found.metrics}
     drawn: dict[str, list[Picture]] = {}
-    if "fidelity.shapes" in by:
+    if "fidelity.shapes" in by and found.pair:
         drawn["fidelity"] = [_columns(found.pair, by["fidelity.shapes"])]
         if "fidelity.pairs" in by:
             drawn["fidelity"].append(_pairs(found.pair, by["fidelity.pairs"]))

@@ -12,7 +12,9 @@ import click
 Examples:
   populace evaluate real.csv twin.parquet
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
-  populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95" """
+  populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95"
+  populace evaluate bank/ twin/ --relation loan.account=account.id --target loan.status
+  populace evaluate sqlite:///shop.db sqlite:///twin.db --holdout sqlite:///held.db """
 )
 @click.argument("real")
 @click.argument("synth")
@@ -26,6 +28,7 @@ Examples:
 @click.option("--json", "json_", metavar="FILE", help="Write the figures for machines.")
 @click.option("--baseline", metavar="FILE", help="An earlier --json: what got better, what worse.")
 @click.option("--require", default="", metavar="FIGURE>=X,...", help="Exit with 1 unless all hold.")
+@click.option("--relation", multiple=True, metavar="A.C=B.K", help="What refers to what, where names do not tell.")
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same figures.  [default: 0]")
 def evaluate(
     real: str,
@@ -38,9 +41,12 @@ def evaluate(
     json_: str | None,
     baseline: str | None,
     require: str,
+    relation: tuple[str, ...],
     seed: int,
 ) -> int:
-    """Say how faithful, useful, private and fair a synthetic table is beside the real one."""
+    """Say how faithful, useful, private and fair synthetic data are beside the real data.
+
+    REAL and SYNTH are two files (CSV, Parquet), two folders of such files, or two databases. Columns of several tables are called TABLE.COLUMN."""
     from ...core.evaluate import evaluate as measure
     from ...core.evaluate import parse_requirements, read_baseline
     from ...core.files import check_place, write_whole
@@ -52,13 +58,13 @@ def evaluate(
 
     needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
     columns = [c.strip() for c in sensitive.split(",") if c.strip()]
-    found = measure(real, synth, holdout, target, columns, only, seed)
+    found = measure(real, synth, holdout, target, columns, only, seed, relation)
     click.echo(figures_text(found, before))
     click.echo(f"\n{found.summary()}")
     if json_:
         click.echo(f"written: {write_whole(json_, found.to_json().encode(), 'figures')}")
     if report:
-        html = render_report(found, Path(real).name, Path(synth).name, before)
+        html = render_report(found, _name(real), _name(synth), before)
         click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
     verdict = found.judge(needed)
     for requirement in (*verdict.failed, *verdict.open):
@@ -66,3 +72,10 @@ def evaluate(
         said = "was not measured" if value is None or value != value else f"is {value:.4f}"
         click.echo(f"not met: {requirement}: {requirement.metric} {said}", err=True)
     return 1 if verdict.failed or verdict.open else 0
+
+
+def _name(place: str) -> str:
+    """What a file, folder or database is called, without the way there and without a password."""
+    from ...core.address import redact
+
+    return Path(redact(place)).name

@@ -60,21 +60,28 @@ def _resampled(
     return Scores(items, table[:, 0], table[:, 1:-1], table[:, -1])
 
 
+def across(pair: Pair, items: list[tuple[str, str]], stream: Stream) -> NDArray:
+    """The scores of pairs of columns: shape (pairs, whole and each group left out and real against real)."""
+    mixed = stream.uniform(np.arange(pair.real.height, dtype=np.uint64)) < 0.5
+    found = _resampled(pair, mixed, _trend, list(items))
+    return np.column_stack([found.whole, found.left_out, found.floor])
+
+
 def _quality(shapes: Scores, pairs: Scores, pair: Pair) -> Iterator[Metric]:
-    yield _mean("fidelity.shapes", shapes)
+    yield mean_of("fidelity.shapes", shapes)
     if not len(pairs.items):
         return
-    yield _mean("fidelity.pairs", pairs)
+    yield mean_of("fidelity.pairs", pairs)
     both = Scores(
         [],
         np.array([np.nanmean(shapes.whole), np.nanmean(pairs.whole)]),
         np.array([np.nanmean(shapes.left_out, 0), np.nanmean(pairs.left_out, 0)]),
         np.array([np.nanmean(shapes.floor), np.nanmean(pairs.floor)]),
     )
-    yield _mean("fidelity.quality", both)
+    yield mean_of("fidelity.quality", both)
 
 
-def _mean(name: str, scores: Scores) -> Metric:
+def mean_of(name: str, scores: Scores) -> Metric:
     """The mean over items, with its jackknife interval over groups of rows."""
     value = float(np.nanmean(scores.whole))
     each = np.nanmean(scores.left_out, axis=0)
@@ -101,10 +108,12 @@ def _shape(pair: Pair, item: tuple[str, ...], real_group: NDArray, synth_group: 
             codes["real"] - 1, codes["synth"] - 1, len(pair.coded.levels[column]), real_group, synth_group, mixed
         )
     values = pair.coded.values
-    return 1 - _distances(values["real"][column], values["synth"][column], real_group, synth_group, mixed)
+    return 1 - distances_of_groups(values["real"][column], values["synth"][column], real_group, synth_group, mixed)
 
 
-def _distances(real: NDArray, synth: NDArray, real_group: NDArray, synth_group: NDArray, mixed: NDArray) -> NDArray:
+def distances_of_groups(
+    real: NDArray, synth: NDArray, real_group: NDArray, synth_group: NDArray, mixed: NDArray
+) -> NDArray:
     """Kolmogorov-Smirnov distances from counts of the distinct values by group: one sort serves all."""
     there = [~np.isnan(real), ~np.isnan(synth)]
     known, place = np.unique(np.concatenate([real[there[0]], synth[there[1]]]), return_inverse=True)
@@ -220,7 +229,7 @@ def _triples(pair: Pair, mixed: NDArray, stream: Stream) -> Metric:
         split = len(joint["real"])
         rows.append(_tables(place[:split], place[split:], int(place.max()) + 1, groups["real"], groups["synth"], mixed))
     table = np.array(rows)
-    return _mean("fidelity.triples", Scores(chosen, table[:, 0], table[:, 1:-1], table[:, -1]))
+    return mean_of("fidelity.triples", Scores(chosen, table[:, 0], table[:, 1:-1], table[:, -1]))
 
 
 def _even(pair: Pair, column: str) -> dict[str, NDArray]:

@@ -116,10 +116,14 @@ def definitions() -> Mapping[str, Definition]:
 
 
 @lru_cache
-def uses() -> Mapping[str, tuple[str, tuple[Requirement, ...]]]:
-    """What each use needs: its title and its requirements."""
+def uses(related: bool = False) -> Mapping[str, tuple[str, tuple[Requirement, ...]]]:
+    """What each use needs: its title and its requirements; with `related`, those on relations between tables as well."""
     return {
-        name: (use["title"], parse_requirements(", ".join(use["require"]))) for name, use in _file()["uses"].items()
+        name: (
+            use["title"],
+            parse_requirements(", ".join(use["require"] + (use.get("related", []) if related else []))),
+        )
+        for name, use in _file()["uses"].items()
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -107,8 +107,9 @@ def make_pair(
     holdout: Table | None = None,
     target: str | None = None,
     sensitive: Sequence[str] = (),
+    keys: Collection[str] = (),
 ) -> Pair:
-    """Bring the tables to the real one's columns and types.
+    """Bring the tables to the real one's columns and types. `keys`: columns that name rows, whatever their values look like.
 
     Raises UserError for a table without rows, no common column, a holdout of other columns, or a target or sensitive
     column that does not exist.
@@ -128,7 +129,7 @@ def make_pair(
     if holdout is not None and (missing := [c for c in common if c not in holdout.columns]):
         raise UserError(f"the holdout has no column '{missing[0]}'")
     plain = real.select(_comparable(real[c]) for c in common)
-    kinds: dict[str, Kind] = {c: kind_of(plain[c]) for c in common}
+    kinds: dict[str, Kind] = {c: "key" if c in keys else kind_of(plain[c]) for c in common}
     read = {c: _read_as(synth[c], plain[c].dtype) for c in common}
     unreadable = {c: n for c in common if (n := read[c].null_count() - _comparable(synth[c]).null_count())}
     held = None if holdout is None else pl.DataFrame([_read_as(holdout[c], plain[c].dtype) for c in common])

@@ -21,6 +21,9 @@ ROWS = 10_000
 ATTACKED = 2_000
 CHUNK = 1_000
 AT_RISK = 20
+CANDIDATES = 6
+TIE = 1e-9
+"""Squared distances that differ by no more are equal."""
 
 
 def attack(pair: Pair, stream: Stream) -> list[Metric]:
@@ -70,13 +73,12 @@ def _distances(points: dict[str, NDArray]) -> list[Metric]:
     near = {name: _nearest(points["synth"], points[name], 2) for name in ("real", "holdout")}
     held = _nearest(points["holdout"], points["real"], 2)
     first, other = near["real"][:, 0], near["holdout"][:, 0]
-    # a hair: two products of the same rows round differently
-    tie = np.abs(first - other) <= 1e-5
+    tie = np.abs(first - other) <= TIE
     nearer = float(np.where(tie, 0.5, first < other).mean())
     n = len(first)
     bound = np.quantile(held[:, 0], 0.01)
-    closer = first < bound if bound > 1e-5 else first <= 1e-5
-    chance = float((held[:, 0] < bound).mean() if bound > 1e-5 else (held[:, 0] <= 1e-5).mean())
+    closer = first < bound if bound > TIE else first <= TIE
+    chance = float((held[:, 0] < bound).mean() if bound > TIE else (held[:, 0] <= TIE).mean())
     half = 1.96 * np.sqrt(max(closer.mean() * (1 - closer.mean()), 1 / n) / n)
     return [
         Metric("privacy.dcr_share", nearer, proportion(nearer * n, n), 0.5, note=f"{n:,} rows of each"),
@@ -154,10 +156,14 @@ def _attributes(pair: Pair) -> Metric:
 def _nearest(rows: NDArray, among: NDArray, k: int) -> NDArray:
     """Squared distances to the k nearest, ascending, shape (len(rows), k). Chunked: memory does not grow with the product."""
     k = min(k, len(among))
+    # a product of matrices rounds: it finds a few candidates, whose differences then say how near they are
+    tried = min(k + CANDIDATES, len(among))
     found = np.empty((len(rows), k), np.float32)
     for start in range(0, len(rows), CHUNK):
-        apart = distances(rows[start : start + CHUNK], among)
-        found[start : start + CHUNK] = np.sort(np.partition(apart, k - 1, axis=1)[:, :k], axis=1)
+        chunk = rows[start : start + CHUNK]
+        nearest = np.argpartition(distances(chunk, among), tried - 1, axis=1)[:, :tried]
+        apart = np.stack([((chunk - among[at]) ** 2).sum(axis=1) for at in nearest.T], axis=1)
+        found[start : start + CHUNK] = np.sort(apart, axis=1)[:, :k]
     return found
 
 

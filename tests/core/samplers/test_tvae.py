@@ -52,7 +52,8 @@ def test_the_modes_of_a_mixture_are_found(network: Decoder):
     centres = np.array([-50.0, 0.0, 80.0])
     apart = np.abs(modes[0][:, None] - centres)
     # each mode describes one of the three, and each of the three has one
-    assert (apart.min(axis=1) < 6).all() and set(apart.argmin(axis=1)) == {0, 1, 2}
+    assert (apart.min(axis=1) < 6).all()
+    assert set(apart.argmin(axis=1)) == {0, 1, 2}
     assert (modes[1] < 2.5).all()
     made = drawn(network)
     for low, high, share in ((-60, -40, 0.5), (-10, 10, 0.3), (70, 90, 0.2)):
