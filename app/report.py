@@ -18,6 +18,7 @@ PARTS = {
     "utility": "Is it of use? Models learn from synthetic rows and are tested on real rows that they have not seen.",
     "privacy": "Does it give anyone away? Rows that the model never saw say how near is near by chance.",
     "fairness": "Whom does it serve worse than the real rows would?",
+    "realism": "Is it like what was measured on the real world? Published figures, each with its source.",
 }
 DETAIL = 12
 _HEAD = "".join(f'<th scope="col">{h}</th>' for h in ("figure", "", "value", "95 %"))
@@ -36,15 +37,15 @@ def figures_text(found: Evaluation, before: Mapping[str, float] | None = None) -
     return "\n".join(lines)
 
 
-def render_report(found: Evaluation, real: str, synth: str, before: Mapping[str, float] | None = None) -> str:
-    """The page as one HTML text that fetches nothing. `real` and `synth` name the tables; `before` holds a baseline's figures."""
+def render_report(found: Evaluation, real: str | None, synth: str, before: Mapping[str, float] | None = None) -> str:
+    """The page as one HTML text that fetches nothing. `real` (None where there was none) and `synth` name the data; `before` holds a baseline's figures."""
     there = [name for name in PARTS if found.section(name)]
     drawn = pictures(found)
     rows = ", ".join(f"{n:,} {name}" for name, n in found.sampled.items())
     sampled = " sampled evenly" if dict(found.sampled) != dict(found.rows) else ""
     return page(
         "report.html",
-        title=escape(f"{synth} beside {real}"),
+        title=escape(f"{synth} beside {real}" if real else f"{synth} beside published figures"),
         lead=escape(found.summary()),
         version=escape(version("populace")),
         seed=str(found.seed),

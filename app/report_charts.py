@@ -31,7 +31,34 @@ def pictures(found: Evaluation) -> dict[str, list[Picture]]:
             drawn["utility"].append(_importances(by["utility.features_ranked"]))
     if by.get("fairness.representation") and by["fairness.representation"].detail:
         drawn["fairness"] = [_groups(by["fairness.representation"])]
+    if by.get("realism.met") and by["realism.met"].detail:
+        drawn["realism"] = [_published(by["realism.met"])]
     return drawn
+
+
+def _published(met: Metric) -> Picture:
+    """Each figure's distance from the published one, in what chance and the model admit: within 1 it is met."""
+    rows = sorted(met.detail, key=lambda r: str(r["figure"]))
+    off = [
+        (float(r["here"]) - float(r["published"])) / max(float(r["± (95 %)"]) + float(r["admitted"]), 1e-12)
+        for r in rows
+    ]
+    fig = figure(9.6, 0.24 * len(rows) + 0.9)
+    ax = fig.subplots()
+    ax.axvspan(-1, 1, color=PALETTE[2], alpha=0.15, lw=0)
+    ax.axvline(0, color=PALETTE[2], lw=1)
+    for at, (row, x) in enumerate(zip(reversed(rows), reversed(off), strict=True)):
+        fine = row["met"] == "yes"
+        ax.plot([max(-3.0, min(3.0, x))], [at], "o" if fine else "D", color=REAL if fine else ALARM, ms=5)
+    ax.set_yticks(range(len(rows)), [str(r["figure"]) for r in reversed(rows)], fontsize=8)
+    ax.set_xlim(-3.2, 3.2)
+    ax.set_xlabel("below the published value  ·  above it")
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    return Picture(
+        "Beside published figures",
+        "Within the green band a figure is no further off than chance (95 %) and what the model admits; a diamond lies outside.",
+        to_svg(fig),
+    )
 
 
 def _columns(pair: Pair, shapes: Metric) -> Picture:

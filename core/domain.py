@@ -140,6 +140,9 @@ class Domain:
     """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
     incomplete, and gains rows when the size grows."""
     pictures: Callable[[Tables], list[Picture]] | None = None
+    realism: Mapping[str, Callable[..., tuple[float, float] | None]] = field(default_factory=dict)
+    """What the published figures of `schemas/<name>/realism.toml` speak of, measured on the tables: a value and its standard error, or None where there are
+    too few rows."""
     showcase: tuple[str, ...] = ()
     """Names of the scenarios and views that a demonstration shows."""
     events: Mapping[str, Event] = field(default_factory=dict)

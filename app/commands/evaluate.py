@@ -14,25 +14,29 @@ Examples:
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
   populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95"
   populace evaluate bank/ twin/ --relation loan.account=account.id --target loan.status
+  populace evaluate out/healthcare --report realism.html
   populace evaluate sqlite:///shop.db sqlite:///twin.db --holdout sqlite:///held.db """
 )
 @click.argument("real")
-@click.argument("synth")
+@click.argument("synth", required=False)
 @click.option("--holdout", metavar="REAL2", help="Real rows that no model learnt from: most privacy figures need them.")
 @click.option("--target", metavar="C", help="A column to foretell: measures usefulness.")
 @click.option(
     "--sensitive", default="", metavar="C,...", help="Columns whose disclosure or unequal treatment would harm."
 )
-@click.option("--only", multiple=True, metavar="PART", help="diagnostics, fidelity, utility, privacy or fairness.")
+@click.option(
+    "--only", multiple=True, metavar="PART", help="diagnostics, fidelity, utility, privacy, fairness, realism."
+)
 @click.option("--report", metavar="FILE", help="Write a page to look at.")
 @click.option("--json", "json_", metavar="FILE", help="Write the figures for machines.")
 @click.option("--baseline", metavar="FILE", help="An earlier --json: what got better, what worse.")
 @click.option("--require", default="", metavar="FIGURE>=X,...", help="Exit with 1 unless all hold.")
 @click.option("--relation", multiple=True, metavar="A.C=B.K", help="What refers to what, where names do not tell.")
+@click.option("--domain", metavar="DOMAIN", help="The domain whose schema SYNTH is in, where no manifest says so.")
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same figures.  [default: 0]")
 def evaluate(
     real: str,
-    synth: str,
+    synth: str | None,
     holdout: str | None,
     target: str | None,
     sensitive: str,
@@ -42,11 +46,13 @@ def evaluate(
     baseline: str | None,
     require: str,
     relation: tuple[str, ...],
+    domain: str | None,
     seed: int,
 ) -> int:
     """Say how faithful, useful, private and fair synthetic data are beside the real data.
 
-    REAL and SYNTH are two files (CSV, Parquet), two folders of such files, or two databases. Columns of several tables are called TABLE.COLUMN."""
+    REAL and SYNTH are two files (CSV, Parquet), two folders of such files, or two databases. Columns of several tables are called TABLE.COLUMN.
+    A dataset of populace's own is also held against its domain's rules and published figures: alone, as REAL, against nothing else."""
     from ...core.evaluate import evaluate as measure
     from ...core.evaluate import parse_requirements, read_baseline
     from ...core.files import check_place, write_whole
@@ -58,13 +64,13 @@ def evaluate(
 
     needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
     columns = [c.strip() for c in sensitive.split(",") if c.strip()]
-    found = measure(real, synth, holdout, target, columns, only, seed, relation)
+    found = measure(real, synth, holdout, target, columns, only, seed, relation, domain)
     click.echo(figures_text(found, before))
     click.echo(f"\n{found.summary()}")
     if json_:
         click.echo(f"written: {write_whole(json_, found.to_json().encode(), 'figures')}")
     if report:
-        html = render_report(found, _name(real), _name(synth), before)
+        html = render_report(found, _name(real) if synth else None, _name(synth or real), before)
         click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
     verdict = found.judge(needed)
     for requirement in (*verdict.failed, *verdict.open):

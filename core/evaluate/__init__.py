@@ -3,44 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import UserError
 from ..stream import Stream
 from ..tables import Table
 from .metric import Metric, definitions, parse_requirements, uses
-from .result import Evaluation, Verdict, read_baseline
+from .result import Evaluation, Verdict, in_order, read_baseline
 
 __all__ = ["Evaluation", "Metric", "Verdict", "definitions", "evaluate", "parse_requirements", "read_baseline", "uses"]
 
 
 def evaluate(
     real: Any,
-    synth: Any,
+    synth: Any = None,
     holdout: Any = None,
     target: str | None = None,
     sensitive: Sequence[str] = (),
     only: Sequence[str] = (),
     seed: int = 0,
     relations: Sequence[str] = (),
+    domain: str | None = None,
 ) -> Evaluation:
     """Compare synthetic data with the real data that they stand for.
 
     A pandas or polars frame or the path of a CSV or Parquet file is one table; a folder of such files, the URL of a database or a mapping of names to
     frames are several. `holdout`: real rows that no model learnt from; without them most privacy figures cannot be had. `target`: a column to
     foretell. `sensitive`: columns whose disclosure or unequal treatment would harm. Columns of several tables are called `TABLE.COLUMN`. `only`: some of
-    `diagnostics`, `fidelity`, `utility`, `privacy`, `fairness`. `relations`: what refers to what in several tables, `CHILD.COLUMN=PARENT.KEY`, beside
+    `diagnostics`, `fidelity`, `utility`, `privacy`, `fairness`, `realism`. `relations`: what refers to what in several tables, `CHILD.COLUMN=PARENT.KEY`, beside
     what is declared in the database or found by names and values.
+
+    A dataset of a domain (one that populace wrote, or any in its schema with `domain`) is also held against the domain's rules and published figures; alone,
+    as the first argument, against nothing else.
 
     Raises UserError for data that cannot be read or compared and for columns, relations or parts that do not exist.
     """
+    from .read import read_data
+    from .realism import domain_of, judge_domain
+    from .table import chosen_parts
+
+    chosen_parts(only)
+    data = real if synth is None else synth
+    known = domain_of(data, domain)
+    if synth is None:
+        if known is None:
+            raise UserError(f"{data}: is no dataset of a domain; give real data to compare with, or name its --domain")
+        found = _alone(read_data(data), seed)
+    else:
+        found = _compared(real, synth, holdout, target, sensitive, only, seed, relations)
+    more = judge_domain(known, str(data), only) if known else []
+    return replace(found, metrics=in_order([*found.metrics, *more]))
+
+
+def _alone(data: Any, seed: int) -> Evaluation:
+    rows = {"synth": sum(frame.height for frame in data.values())}
+    return Evaluation((), rows, rows, {}, seed, None)
+
+
+def _compared(
+    real: Any,
+    synth: Any,
+    holdout: Any,
+    target: str | None,
+    sensitive: Sequence[str],
+    only: Sequence[str],
+    seed: int,
+    relations: Sequence[str],
+) -> Evaluation:
     from .links import parse_links
     from .pair import make_pair
     from .read import declared_links, read_data
-    from .table import chosen_parts, evaluate_pair
+    from .table import evaluate_pair
     from .tables import evaluate_tables
 
-    chosen_parts(only)
     first, second, third = (None if data is None else read_data(data) for data in (real, synth, holdout))
     stream = Stream.root(seed).child("evaluate")
     if isinstance(first, dict) and isinstance(second, dict) and not isinstance(third, Table):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+from typing import Any
+
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .metric import Metric
 from .pair import Pair
 
 EXAMPLES = 3
+FEWEST = 100
+"""Rows that must agree before they make a constraint."""
 
 
 def diagnose(pair: Pair) -> list[Metric]:
@@ -19,6 +25,7 @@ def diagnose(pair: Pair) -> list[Metric]:
     if pair.categories:
         found.append(_categories(pair))
     found.append(_keys(pair))
+    found.append(_constraints(pair))
     found.append(_repeats(pair))
     return found
 
@@ -72,6 +79,50 @@ def _keys(pair: Pair) -> Metric:
     shares = {c: pair.synth[c].n_unique() / pair.synth.height for c in keys}
     detail = tuple({"column": c, "repeated": round((1 - s) * pair.synth.height)} for c, s in shares.items() if s < 1)
     return Metric("diagnostics.keys", float(np.mean(list(shares.values()))), detail=detail)
+
+
+def _constraints(pair: Pair) -> Metric:
+    """What holds for every real row by more than chance: at least a hundred rows say so."""
+    broken = np.zeros(pair.synth.height, bool)
+    kept, detail = 0, []
+    for column in pair.kinds:
+        if pair.real.height >= FEWEST and not pair.real[column].null_count():
+            kept += 1
+            _note(f"{column} is not missing", pair.synth[column].is_null().to_numpy(), pair, (column,), broken, detail)
+    values = pair.coded.values
+    for low, high in permutations(pair.numbers, 2):
+        if pair.real[low].dtype.is_temporal() != pair.real[high].dtype.is_temporal():
+            continue
+        first, second = values["real"][low], values["real"][high]
+        both = ~np.isnan(first) & ~np.isnan(second)
+        if (
+            both.sum() < FEWEST
+            or not (first[both] <= second[both]).all()
+            or not _intertwined(first[both], second[both])
+        ):
+            continue
+        kept += 1
+        with np.errstate(invalid="ignore"):
+            bad = values["synth"][low] > values["synth"][high]
+        _note(f"{low} <= {high}", bad, pair, (low, high), broken, detail)
+    return Metric(
+        "diagnostics.constraints", 1 - float(broken.mean()), detail=tuple(detail), note=f"{kept} found in the real rows"
+    )
+
+
+def _intertwined(low: NDArray, high: NDArray) -> bool:
+    """Whether the order says something: ranges that do not meet are always in order."""
+    return bool(np.quantile(low, 0.9) > np.quantile(high, 0.1) and (low < high).any())
+
+
+def _note(
+    rule: str, bad: NDArray, pair: Pair, columns: tuple[str, ...], broken: NDArray, detail: list[dict[str, Any]]
+) -> None:
+    if bad.any():
+        broken |= bad
+        rows = np.flatnonzero(bad)[:EXAMPLES]
+        examples = "; ".join(" ".join(str(pair.synth[c][int(r)]) for c in columns) for r in rows)
+        detail.append({"constraint": rule, "broken by": int(bad.sum()), "such as": examples})
 
 
 def _repeats(pair: Pair) -> Metric:

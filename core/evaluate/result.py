@@ -14,6 +14,8 @@ from .links import Link
 from .metric import Metric, Requirement, definitions, parse_requirements, uses
 from .pair import Pair
 
+PARTS = ("diagnostics", "fidelity", "utility", "privacy", "fairness", "realism")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -69,12 +71,17 @@ class Evaluation:
         return Verdict(use, title, met, failed, tuple(r for r in requirements if r not in there))
 
     def verdicts(self) -> list[Verdict]:
-        """For each use, with what it needs by default."""
+        """For each use, with what it needs by default. Data that were compared with no real ones are judged by their domain's own measure alone."""
+        if "real" not in self.rows:
+            needed = parse_requirements("diagnostics.rules>=1, realism.met>=0.9")
+            return [self.judge(needed, "domain", "tests, staging and training in its domain")]
         return [self.judge(needed, use, title) for use, (title, needed) in uses(bool(self.tables)).items()]
 
     def summary(self) -> str:
         """One paragraph in plain words."""
         by = {a: [v.title for v in self.verdicts() if v.answer == a] for a in ("yes", "no", "not known")}
+        if "real" not in self.rows:
+            return self._alone()
         of = f" of {len(self.tables)} tables" if self.tables else ""
         parts = [f"{self.rows['synth']:,} synthetic rows{of} were compared with {self.rows['real']:,} real ones."]
         if by["yes"]:
@@ -90,6 +97,17 @@ class Evaluation:
             if verdict.answer == "not known":
                 needs = ", ".join(sorted({r.metric for r in verdict.open}))
                 parts.append(f"Whether they may serve {verdict.title} is not known: {needs} could not be measured.")
+        return " ".join(parts)
+
+    def _alone(self) -> str:
+        """Of a domain's dataset that was compared with no real one."""
+        values = self.values()
+        parts = [f"{self.rows['synth']:,} synthetic rows were held against their domain's rules and published figures."]
+        if (kept := values.get("diagnostics.rules")) is not None:
+            parts.append("No rule is broken." if kept == 1 else f"{1 - kept:.2%} of rows break a rule.")
+        met = next((m for m in self.metrics if m.name == "realism.met"), None)
+        if met:
+            parts.append(f"Met: {met.note}.")
         return " ".join(parts)
 
     def plain(self) -> dict[str, Any]:
@@ -123,6 +141,11 @@ class Evaluation:
 
 def _list(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def in_order(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """Part after part, as they were measured within each."""
+    return tuple(sorted(metrics, key=lambda m: PARTS.index(m.definition.section)))
 
 
 def read_baseline(path: str | Path) -> dict[str, float]:

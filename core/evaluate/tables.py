@@ -20,7 +20,7 @@ from .fidelity import GROUPS, Scores, across, distances_of_groups, mean_of
 from .links import Link, find_links, split_name
 from .metric import Metric
 from .pair import Pair, make_pair
-from .result import Evaluation
+from .result import Evaluation, in_order
 from .table import ROWS, evaluate_pair
 
 EXAMPLES = 3
@@ -79,7 +79,7 @@ def evaluate_tables(
     sampled = {which: sum(e.sampled.get(which, 0) for e in found.values()) for which in ("real", "synth", "holdout")}
     kinds = {f"{name}.{c}": kind for name, each in found.items() for c, kind in each.kinds.items()}
     return Evaluation(
-        tuple(sorted(metrics, key=lambda m: _PARTS.index(m.definition.section))),
+        in_order(metrics),
         {k: v for k, v in counts.items() if v},
         {k: v for k, v in sampled.items() if v},
         kinds,
@@ -88,9 +88,6 @@ def evaluate_tables(
         found,
         links,
     )
-
-
-_PARTS = ["diagnostics", "fidelity", "utility", "privacy", "fairness", "realism"]
 
 
 def _distinct(links: Sequence[Link]) -> list[Link]:

@@ -13,6 +13,7 @@ from .ledger import identities, postings
 from .parties import CREDIT_SLOT, accounts, cards, counterparties, customers, devices
 from .payments import purchases
 from .pictures import pictures
+from .realism import MEASURES
 from .reference import internal_accounts, merchants
 from .scripts import SCRIPTS
 from .transfers import transfers
@@ -60,4 +61,5 @@ DOMAIN = Domain(
     circle=CIRCLE,
     showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,
+    realism=MEASURES,
 )

@@ -14,6 +14,7 @@ from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
 from .courses import COURSES
+from .realism import MEASURES
 from .scripts import SCRIPTS
 from .views import views
 
@@ -74,6 +75,7 @@ DOMAIN = Domain(
     views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
     showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson"),
     pictures=_pictures,
+    realism=MEASURES,
     inputs={
         "modules": Input("A folder of disease modules in the Generic Module Framework's JSON."),
         "module": Input("Only these modules of the folder.", folder=False),

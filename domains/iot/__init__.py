@@ -12,6 +12,7 @@ from . import population, readings, simulation, truth
 from .checks import CHECKS
 from .pictures import pictures
 from .population import DEVICES, SCHEMA
+from .realism import MEASURES
 from .scripts import SCRIPTS
 from .views import VIEWS
 
@@ -59,5 +60,6 @@ DOMAIN = Domain(
     block=2,
     showcase=("gateway-outage", "sensor-drift", "stuck-at"),
     pictures=pictures,
+    realism=MEASURES,
     views=VIEWS,
 )

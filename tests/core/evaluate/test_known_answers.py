@@ -205,3 +205,22 @@ def test_what_cannot_be_compared_is_said(change: dict, said: str):
     asked = {"real": TRAIN, "synth": FRESH, **change}
     with pytest.raises(UserError, match=said):
         evaluate(**asked)
+
+
+def test_constraints_are_found_in_the_real_rows_and_their_breaks_counted():
+    draw = np.random.default_rng(4)
+    start = draw.integers(0, 1_000, 500)
+    real = pl.DataFrame({"start": start, "end": start + draw.integers(0, 300, 500), "far": start + 10_000.0})
+    synth = real.with_columns(
+        end=pl.when(pl.int_range(pl.len()) < 10).then(pl.col("start") - 1).otherwise("end"),
+        far=pl.when(pl.int_range(pl.len()) >= 495).then(None).otherwise("far"),
+    )
+    found = metric(evaluate(real, synth, only=["diagnostics"]), "diagnostics.constraints")
+    assert found.value == pytest.approx(1 - 15 / 500)
+    assert {row["constraint"]: row["broken by"] for row in found.detail} == {
+        "start <= end": 10,
+        "far is not missing": 5,
+    }
+    # three columns without a gap and one order: ranges that never meet are no finding
+    assert found.note == "4 found in the real rows"
+    assert evaluate(real, real, only=["diagnostics"])["diagnostics.constraints"] == 1

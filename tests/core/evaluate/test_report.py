@@ -14,7 +14,9 @@ from people import mixed
 
 from populace.app.cli import run_command
 from populace.app.report import render_report
+from populace.core.domain import domain_names, find_domain
 from populace.core.evaluate import evaluate
+from populace.core.evaluate.realism import load_published
 
 NASTY = "<script>alert('x')</script> $title"
 
@@ -100,3 +102,24 @@ def test_the_page_renders_in_a_browser(tables: Path, tmp_path: Path):
         assert picture.stat().st_size > 10_000
         assert told.stdout.count("<figure") >= 5
         assert told.stdout.count("</svg>") == html.read_text().count("</svg>")
+
+
+@pytest.mark.parametrize("domain", domain_names())
+def test_a_domains_dataset_is_held_against_rules_and_published_figures(
+    domain: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out, html, told = tmp_path / "out", tmp_path / "out.html", tmp_path / "out.json"
+    assert run_command(["generate", domain, "--size", "60", "--to", f"{out}"]) == 0
+    assert run_command(["evaluate", str(out), "--report", str(html), "--json", str(told)]) == 0
+    figures = json.loads(told.read_text())["figures"]
+    assert figures["diagnostics.rules"]["value"] == 1
+    shown = figures["realism.met"]["detail"]
+    assert all({"figure", "published", "here", "source"} <= row.keys() for row in shown)
+    assert 0 < len(shown) <= len(load_published(find_domain(domain)))
+    assert "Beside published figures" in html.read_text()
+    capsys.readouterr()
+    assert run_command(["evaluate", str(out), "--require", "realism.met>1"]) == 1
+    (out / "manifest.json").unlink()
+    assert run_command(["evaluate", str(out)]) == 2
+    assert "name its --domain" in capsys.readouterr().err
+    assert run_command(["evaluate", str(out), "--domain", domain, "--only", "diagnostics"]) == 0

@@ -1,0 +1,185 @@
+"""What published figures speak of, measured on the tables: each measure gives a value and its standard error, or None where there are too few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.stream import Stream
+from ...core.tables import Table, Tables
+
+FEWEST = 200
+ROUNDS = 60
+ZONES = {"GB": "Europe/London", "DE": "Europe/Berlin"}
+CARD = pl.col("channel").cast(pl.String).is_in(["card-present", "card-not-present"])
+
+Measured = tuple[float, float] | None
+
+
+def log_amount(tables: Tables, category: str, moment: str) -> Measured:
+    """Mean or standard deviation of the log of card amounts, in major units, at merchants of a category."""
+    logs = np.log(_amounts(tables, category) / 100)
+    if len(logs) < FEWEST:
+        return None
+    mean, spread = logs.mean(), logs.std()
+    return (mean, spread / np.sqrt(len(logs))) if moment == "mean" else (spread, spread / np.sqrt(2 * len(logs)))
+
+
+def first_digit(tables: Tables, digit: int, category: str | None = None) -> Measured:
+    """Percent of card amounts that begin with a digit."""
+    amounts = _amounts(tables, category)
+    return None if len(amounts) < FEWEST else _percent(amounts // 10 ** np.floor(np.log10(amounts)) == digit)
+
+
+def median_amount(tables: Tables) -> Measured:
+    """Median of card amounts in major units; the error by the sign test's order statistics."""
+    amounts = np.sort(_amounts(tables, None)) / 100
+    if len(amounts) < FEWEST:
+        return None
+    half = 0.98 * np.sqrt(len(amounts))
+    low, high = amounts[int(len(amounts) / 2 - half)], amounts[int(len(amounts) / 2 + half)]
+    return float(np.median(amounts)), float((high - low) / (2 * 1.96))
+
+
+def hours(tables: Tables, first: int, last: int) -> Measured:
+    """Percent of card payments in the holder's local hours from first to last (both included)."""
+    return _percent_by_customer(tables, pl.col("local").dt.hour().is_between(first, last))
+
+
+def weekdays(tables: Tables, first: int, last: int) -> Measured:
+    """Percent of card payments on the holder's local weekdays, Monday 1 to Sunday 7."""
+    return _percent_by_customer(tables, pl.col("local").dt.weekday().is_between(first, last))
+
+
+def customer_gini(tables: Tables) -> Measured:
+    """Gini coefficient of card payments per customer who made any."""
+    return _bootstrapped(_local(tables).group_by("customer_id").len()["len"].to_numpy(), _gini)
+
+
+def customer_tail(tables: Tables) -> Measured:
+    """The 90th percentile of card payments per customer, over the median."""
+    counts = _local(tables).group_by("customer_id").len()["len"].to_numpy()
+    return _bootstrapped(counts, lambda x: float(np.quantile(x, 0.9) / np.quantile(x, 0.5)))
+
+
+def waiting_variation(tables: Tables) -> Measured:
+    """Standard deviation over mean of the time between a customer's card payments; the error by drawing customers again."""
+    at = _local(tables).sort("customer_id", "authorised_at")
+    gaps = at.select(
+        "customer_id", gap=pl.col("authorised_at").diff().over("customer_id").dt.total_seconds()
+    ).drop_nulls()
+    each = gaps.group_by("customer_id", maintain_order=True).agg(
+        n=pl.len().cast(pl.Float64),
+        s=pl.col("gap").cast(pl.Float64).sum(),
+        q=pl.col("gap").cast(pl.Float64).pow(2).sum(),
+    )
+
+    def variation(sums: NDArray) -> float:
+        n, s, q = sums.sum(axis=0)
+        return float(np.sqrt(q / n - (s / n) ** 2) / (s / n))
+
+    return _bootstrapped(each.select("n", "s", "q").to_numpy(), variation)
+
+
+def merchant_gini(tables: Tables, country: str) -> Measured:
+    """Gini coefficient of card payments per merchant of a country that had any."""
+    paid = tables["transaction"].filter(CARD & (pl.col("country").cast(pl.String) == country))
+    return _bootstrapped(paid.group_by("merchant_id", maintain_order=True).len()["len"].to_numpy(), _gini)
+
+
+def defaulted(tables: Tables) -> Measured:
+    """Percent of customers with a credit limit who default in the next month."""
+    known = tables["customer"]["defaulted"].drop_nulls().to_numpy()
+    return None if len(known) < FEWEST else _percent(known)
+
+
+def fraud_value(tables: Tables, channels: list[str], scenarios: list[str]) -> Measured:
+    """Percent of the value paid through channels that belongs to one of the scenarios; None where none of them was cast."""
+    label = tables.get("label")
+    if label is None:
+        return None
+    mine = (pl.col("table").cast(pl.String) == "transaction") & pl.col("scenario").cast(pl.String).is_in(scenarios)
+    marked = label.filter(mine)["row_key"]
+    if not len(marked):
+        return None
+    mine = pl.col("channel").cast(pl.String).is_in(channels) & (pl.col("status").cast(pl.String) == "booked")
+    paid = tables["transaction"].filter(mine & (pl.col("direction").cast(pl.String) == "DBIT"))
+    if paid.height < FEWEST:
+        return None
+    amounts = paid["amount_minor"].to_numpy().astype(float)
+    taken = np.where(paid["transaction_id"].is_in(marked.implode()).to_numpy(), amounts, 0.0)
+    share = taken.sum() / amounts.sum()
+    return float(100 * share), float(100 * np.sqrt(((taken - share * amounts) ** 2).sum()) / amounts.sum())
+
+
+MEASURES: dict[str, Callable[..., Measured]] = {
+    m.__name__: m
+    for m in (
+        log_amount,
+        first_digit,
+        median_amount,
+        hours,
+        weekdays,
+        customer_gini,
+        customer_tail,
+        waiting_variation,
+        merchant_gini,
+        defaulted,
+        fraud_value,
+    )
+}
+
+
+def _amounts(tables: Tables, category: str | None) -> NDArray[np.int64]:
+    paid = tables["transaction"].filter(CARD & (pl.col("amount_minor") > 0))
+    if category:
+        shops = tables["merchant"].filter(pl.col("category").cast(pl.String) == category)["merchant_id"]
+        paid = paid.filter(pl.col("merchant_id").is_in(shops.implode()))
+    return paid["amount_minor"].to_numpy()
+
+
+def _local(tables: Tables) -> Table:
+    """Card payments with the holder and the holder's local time."""
+    holder = tables["account"].select("account_id", "customer_id")
+    home = tables["customer"].select("customer_id", home=pl.col("country").cast(pl.String))
+    paid = tables["transaction"].filter(CARD).select("account_id", "authorised_at")
+    paid = paid.join(holder, on="account_id").join(home, on="customer_id")
+    at = pl.col("authorised_at")
+    local = pl.coalesce(
+        pl.when(pl.col("home") == c).then(at.dt.convert_time_zone(z).dt.replace_time_zone(None))
+        for c, z in ZONES.items()
+    )
+    return paid.with_columns(local=local).drop_nulls("local")
+
+
+def _percent(is_so: NDArray[np.bool_]) -> tuple[float, float]:
+    share = float(is_so.mean())
+    return 100 * share, 100 * float(np.sqrt(max(share * (1 - share), 1 / len(is_so)) / len(is_so)))
+
+
+def _percent_by_customer(tables: Tables, is_so: pl.Expr) -> Measured:
+    """A share of payments; customers have habits, so the error is that of a ratio over customers."""
+    each = _local(tables).group_by("customer_id", maintain_order=True).agg(n=pl.len(), k=is_so.sum())
+    if each["n"].sum() < FEWEST:
+        return None
+    n, k = (each[c].to_numpy().astype(float) for c in ("n", "k"))
+    share = k.sum() / n.sum()
+    return float(100 * share), float(100 * np.sqrt(((k - share * n) ** 2).sum()) / n.sum())
+
+
+def _bootstrapped(each: NDArray, statistic: Callable[[NDArray], float]) -> Measured:
+    """A statistic of units and the spread of it over samples drawn from them again (Efron 1979)."""
+    if len(each) < FEWEST // 4:
+        return None
+    stream = Stream.root(0).child("bootstrap")
+    at = np.arange(len(each))
+    again = [statistic(each[(stream.child(n).uniform(at) * len(each)).astype(int)]) for n in range(ROUNDS)]
+    return statistic(each), float(np.std(again))
+
+
+def _gini(counts: NDArray) -> float:
+    x = np.sort(counts.astype(float))
+    return float((2 * np.arange(1, len(x) + 1) - len(x) - 1) @ x / (len(x) * x.sum()))
