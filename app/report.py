@@ -149,11 +149,13 @@ def _bar(metric: Metric) -> str:
 
 def _detail(metric: Metric) -> str:
     heads = list(metric.detail[0])
+    # each published figure counts; of columns and pairs the worst
+    shown = len(metric.detail) if metric.definition.section == "realism" else DETAIL
     rows = [
         "<tr>" + "".join(f"<td>{escape(_plain(row.get(h, '')))}</td>" for h in heads) + "</tr>"
-        for row in metric.detail[:DETAIL]
+        for row in metric.detail[:shown]
     ]
-    more = f" The first {DETAIL} of {len(metric.detail)}." if len(metric.detail) > DETAIL else ""
+    more = f" The first {shown} of {len(metric.detail)}." if len(metric.detail) > shown else ""
     table = listing("", tuple(escape(h) for h in heads), rows)
     return f'<details><summary>{escape(metric.definition.title)} <span class="soft">in detail.{more}</span></summary>{table}</details>'
 

@@ -14,6 +14,7 @@ Examples:
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
   populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95"
   populace evaluate bank/ twin/ --relation loan.account=account.id --target loan.status
+  populace evaluate sensors.csv twin.csv --time-column at --entity device
   populace evaluate out/healthcare --report realism.html
   populace evaluate sqlite:///shop.db sqlite:///twin.db --holdout sqlite:///held.db """
 )
@@ -24,6 +25,8 @@ Examples:
 @click.option(
     "--sensitive", default="", metavar="C,...", help="Columns whose disclosure or unequal treatment would harm."
 )
+@click.option("--time-column", "time", metavar="C", help="Rows are series in the order of this column.")
+@click.option("--entity", metavar="C", help="Whose each row of a series is.")
 @click.option(
     "--only", multiple=True, metavar="PART", help="diagnostics, fidelity, utility, privacy, fairness, realism."
 )
@@ -40,6 +43,8 @@ def evaluate(
     holdout: str | None,
     target: str | None,
     sensitive: str,
+    time: str | None,
+    entity: str | None,
     only: tuple[str, ...],
     report: str | None,
     json_: str | None,
@@ -64,7 +69,7 @@ def evaluate(
 
     needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
     columns = [c.strip() for c in sensitive.split(",") if c.strip()]
-    found = measure(real, synth, holdout, target, columns, only, seed, relation, domain)
+    found = measure(real, synth, holdout, target, columns, only, seed, relation, domain, time, entity)
     click.echo(figures_text(found, before))
     click.echo(f"\n{found.summary()}")
     if json_:

@@ -25,6 +25,8 @@ def evaluate(
     seed: int = 0,
     relations: Sequence[str] = (),
     domain: str | None = None,
+    time: str | None = None,
+    entity: str | None = None,
 ) -> Evaluation:
     """Compare synthetic data with the real data that they stand for.
 
@@ -33,6 +35,8 @@ def evaluate(
     foretell. `sensitive`: columns whose disclosure or unequal treatment would harm. Columns of several tables are called `TABLE.COLUMN`. `only`: some of
     `diagnostics`, `fidelity`, `utility`, `privacy`, `fairness`, `realism`. `relations`: what refers to what in several tables, `CHILD.COLUMN=PARENT.KEY`, beside
     what is declared in the database or found by names and values.
+
+    `time`: the column that orders rows which are series, `entity`: whose they are; their course is compared as well.
 
     A dataset of a domain (one that populace wrote, or any in its schema with `domain`) is also held against the domain's rules and published figures; alone,
     as the first argument, against nothing else.
@@ -51,7 +55,7 @@ def evaluate(
             raise UserError(f"{data}: is no dataset of a domain; give real data to compare with, or name its --domain")
         found = _alone(read_data(data), seed)
     else:
-        found = _compared(real, synth, holdout, target, sensitive, only, seed, relations)
+        found = _compared(real, synth, holdout, target, sensitive, only, seed, relations, time, entity)
     more = judge_domain(known, str(data), only) if known else []
     return replace(found, metrics=in_order([*found.metrics, *more]))
 
@@ -70,22 +74,25 @@ def _compared(
     only: Sequence[str],
     seed: int,
     relations: Sequence[str],
+    time: str | None,
+    entity: str | None,
 ) -> Evaluation:
     from .links import parse_links
     from .pair import make_pair
     from .read import declared_links, read_data
     from .table import evaluate_pair
-    from .tables import evaluate_tables
+    from .tables import Roles, evaluate_tables
 
     first, second, third = (None if data is None else read_data(data) for data in (real, synth, holdout))
     stream = Stream.root(seed).child("evaluate")
     if isinstance(first, dict) and isinstance(second, dict) and not isinstance(third, Table):
         links = parse_links(relations, first) + declared_links(real)
-        return evaluate_tables(first, second, third, links, target, sensitive, only, seed, stream)
+        roles = Roles(target, tuple(sensitive), time, entity)
+        return evaluate_tables(first, second, third, links, roles, only, seed, stream)
     if not isinstance(first, Table) or not isinstance(second, Table) or isinstance(third, dict):
         raise UserError(
             "some of the data are one table and some are several: a file goes with a file, a folder or database with its like"
         )
     if relations:
         raise UserError(f"--relation: '{relations[0]}' needs several tables, as folders or databases")
-    return evaluate_pair(make_pair(first, second, third, target, sensitive), only, seed, stream)
+    return evaluate_pair(make_pair(first, second, third, target, sensitive, (), time, entity), only, seed, stream)

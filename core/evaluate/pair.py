@@ -33,6 +33,10 @@ class Pair:
     """Synthetic values, by column, that cannot be read as the real column's type; they became missing."""
     absent: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    time: str | None = None
+    """The column that orders the rows, where they are series."""
+    entity: str | None = None
+    """The column that says whose each row is."""
 
     @property
     def numbers(self) -> list[str]:
@@ -108,6 +112,8 @@ def make_pair(
     target: str | None = None,
     sensitive: Sequence[str] = (),
     keys: Collection[str] = (),
+    time: str | None = None,
+    entity: str | None = None,
 ) -> Pair:
     """Bring the tables to the real one's columns and types. `keys`: columns that name rows, whatever their values look like.
 
@@ -117,19 +123,25 @@ def make_pair(
     for name, frame in (("real", real), ("synthetic", synth), ("holdout", holdout)):
         if frame is not None and not frame.height:
             raise UserError(f"the {name} table has no rows")
-    for role, columns in (("target", [target] if target else []), ("sensitive", sensitive)):
+    roles = {"target": target, "time-column": time, "entity": entity}
+    for role, columns in (*((r, [c] if c else []) for r, c in roles.items()), ("sensitive", sensitive)):
         for column in columns:
             if column not in real.columns:
                 raise unknown("column", column, real.columns, f"--{role}")
             if column not in synth.columns:
                 raise UserError(f"--{role}: the synthetic table has no column '{column}'")
     common = [c for c in real.columns if c in synth.columns]
+    if time and time in common and not (real[time].dtype.is_temporal() or real[time].dtype.is_numeric()):
+        raise UserError(
+            f"--time-column: '{time}' is {real[time].dtype}, neither a time nor a number, such as {real[time][0]!r}"
+        )
     if not common:
         raise UserError(f"the tables have no column in common: {', '.join(real.columns)}; {', '.join(synth.columns)}")
     if holdout is not None and (missing := [c for c in common if c not in holdout.columns]):
         raise UserError(f"the holdout has no column '{missing[0]}'")
     plain = real.select(_comparable(real[c]) for c in common)
-    kinds: dict[str, Kind] = {c: "key" if c in keys else kind_of(plain[c]) for c in common}
+    named = {*keys, entity} if entity else {*keys}
+    kinds: dict[str, Kind] = {c: "key" if c in named else kind_of(plain[c]) for c in common}
     read = {c: _read_as(synth[c], plain[c].dtype) for c in common}
     unreadable = {c: n for c in common if (n := read[c].null_count() - _comparable(synth[c]).null_count())}
     held = None if holdout is None else pl.DataFrame([_read_as(holdout[c], plain[c].dtype) for c in common])
@@ -143,6 +155,8 @@ def make_pair(
         unreadable,
         tuple(c for c in real.columns if c not in synth.columns),
         tuple(c for c in synth.columns if c not in real.columns),
+        time,
+        entity,
     )
 
 

@@ -7,7 +7,7 @@ Between tables: references that lead nowhere, how many children a parent has (Ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -30,13 +30,22 @@ WORST = ("privacy", "fairness")
 Named = Mapping[str, Table]
 
 
+@dataclass(frozen=True)
+class Roles:
+    """Columns with a part to play, each as `TABLE.COLUMN`: see `evaluate`."""
+
+    target: str | None = None
+    sensitive: tuple[str, ...] = ()
+    time: str | None = None
+    entity: str | None = None
+
+
 def evaluate_tables(
     real: Named,
     synth: Named,
     holdout: Named | None,
     declared: Sequence[Link],
-    target: str | None,
-    sensitive: Sequence[str],
+    roles: Roles,
     only: Sequence[str],
     seed: int,
     stream: Stream,
@@ -50,21 +59,27 @@ def evaluate_tables(
     for link in links:
         keys[link.child] |= set(link.columns)
         keys[link.parent] |= set(link.keys)
-    foretold = split_name(target, real, "--target") if target else None
-    guarded = [split_name(s, real, "--sensitive") for s in sensitive]
+    foretold, timed, owned = (
+        split_name(column, real, flag) if column else (None, None)
+        for column, flag in ((roles.target, "--target"), (roles.time, "--time-column"), (roles.entity, "--entity"))
+    )
+    if owned[0] not in (None, timed[0]):
+        raise UserError(f"--entity {roles.entity}: is not of the table of --time-column {roles.time}")
+    guarded = [split_name(s, real, "--sensitive") for s in roles.sensitive]
     found: dict[str, Evaluation] = {}
     for name in common:
         held = None if holdout is None else holdout.get(name)
         frames = {"real": real, "synth": synth} | ({"holdout": holdout} if holdout and held is not None else {})
         columns = [c for t, c in guarded if t == name]
-        wanted = foretold[1] if foretold and foretold[0] == name else None
+        wanted = foretold[1] if foretold[0] == name else None
+        series = (timed[1], owned[1]) if timed[0] == name else (None, None)
         whole = {which: frame[name] for which, frame in frames.items()}
         mine = keys[name]
         if wanted:
             # what foretells a child's column stands in its parents, too
             whole = {which: _with_parents(name, frame, links) for which, frame in frames.items()}
             mine = mine | {c for c in whole["real"].columns if c.endswith(tuple(_dotted_keys(keys)))}
-        pair = make_pair(whole["real"], whole["synth"], whole.get("holdout"), wanted, columns, mine)
+        pair = make_pair(whole["real"], whole["synth"], whole.get("holdout"), wanted, columns, mine, *series)
         if not pair.columns:
             continue
         found[name] = evaluate_pair(pair, only, seed, stream.child("table", name), f"evaluating {name}")
