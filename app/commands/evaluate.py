@@ -13,6 +13,7 @@ Examples:
   populace evaluate real.csv twin.parquet
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
   populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95"
+  populace evaluate train.csv twin.csv --holdout held.csv --model twin.model --only privacy
   populace evaluate bank/ twin/ --relation loan.account=account.id --target loan.status
   populace evaluate sensors.csv twin.csv --time-column at --entity device
   populace evaluate out/healthcare --report realism.html
@@ -36,6 +37,7 @@ Examples:
 @click.option("--require", default="", metavar="FIGURE>=X,...", help="Exit with 1 unless all hold.")
 @click.option("--relation", multiple=True, metavar="A.C=B.K", help="What refers to what, where names do not tell.")
 @click.option("--domain", metavar="DOMAIN", help="The domain whose schema SYNTH is in, where no manifest says so.")
+@click.option("--model", metavar="FILE", help="The model that drew SYNTH: its like is fitted again to attack it.")
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same figures.  [default: 0]")
 def evaluate(
     real: str,
@@ -52,6 +54,7 @@ def evaluate(
     require: str,
     relation: tuple[str, ...],
     domain: str | None,
+    model: str | None,
     seed: int,
 ) -> int:
     """Say how faithful, useful, private and fair synthetic data are beside the real data.
@@ -69,7 +72,7 @@ def evaluate(
 
     needed, before = parse_requirements(require), read_baseline(baseline) if baseline else None
     columns = [c.strip() for c in sensitive.split(",") if c.strip()]
-    found = measure(real, synth, holdout, target, columns, only, seed, relation, domain, time, entity)
+    found = measure(real, synth, holdout, target, columns, only, seed, relation, domain, time, entity, model)
     click.echo(figures_text(found, before))
     click.echo(f"\n{found.summary()}")
     if json_:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UserError
 from ..stream import Stream
 from ..tables import Table
+from .audit import Audited
 from .metric import Metric, definitions, parse_requirements, uses
 from .result import Evaluation, Verdict, in_order, read_baseline
 
@@ -27,6 +28,7 @@ def evaluate(
     domain: str | None = None,
     time: str | None = None,
     entity: str | None = None,
+    model: Any = None,
 ) -> Evaluation:
     """Compare synthetic data with the real data that they stand for.
 
@@ -37,6 +39,8 @@ def evaluate(
     what is declared in the database or found by names and values.
 
     `time`: the column that orders rows which are series, `entity`: whose they are; their course is compared as well.
+
+    `model`: the model that drew the synthetic rows (`fit`'s result or its file): its like is fitted again to attack it, and what it states of privacy is held against canaries.
 
     A dataset of a domain (one that populace wrote, or any in its schema with `domain`) is also held against the domain's rules and published figures; alone,
     as the first argument, against nothing else.
@@ -55,7 +59,7 @@ def evaluate(
             raise UserError(f"{data}: is no dataset of a domain; give real data to compare with, or name its --domain")
         found = _alone(read_data(data), seed)
     else:
-        found = _compared(real, synth, holdout, target, sensitive, only, seed, relations, time, entity)
+        found = _compared(real, synth, holdout, target, sensitive, only, seed, relations, time, entity, model)
     more = judge_domain(known, str(data), only) if known else []
     return replace(found, metrics=in_order([*found.metrics, *more]))
 
@@ -76,6 +80,7 @@ def _compared(
     relations: Sequence[str],
     time: str | None,
     entity: str | None,
+    model: Any,
 ) -> Evaluation:
     from .links import parse_links
     from .pair import make_pair
@@ -85,6 +90,9 @@ def _compared(
 
     first, second, third = (None if data is None else read_data(data) for data in (real, synth, holdout))
     stream = Stream.root(seed).child("evaluate")
+    audited = None if model is None else _audited(model)
+    if audited and not isinstance(first, Table):
+        raise UserError("--model: a model is of one table, and the data are several")
     if isinstance(first, dict) and isinstance(second, dict) and not isinstance(third, Table):
         links = parse_links(relations, first) + declared_links(real)
         roles = Roles(target, tuple(sensitive), time, entity)
@@ -95,4 +103,30 @@ def _compared(
         )
     if relations:
         raise UserError(f"--relation: '{relations[0]}' needs several tables, as folders or databases")
-    return evaluate_pair(make_pair(first, second, third, target, sensitive, (), time, entity), only, seed, stream)
+    return evaluate_pair(
+        make_pair(first, second, third, target, sensitive, (), time, entity), only, seed, stream, audited=audited
+    )
+
+
+def _audited(given: Any) -> Audited:
+    """How to fit the like of a model. Raises UserError for a model of events, whose rows do not stand alone."""
+    from ..model_kinds import MODELS
+    from ..models import Model, fit, load_model
+
+    model = given if isinstance(given, Model) else load_model(given)
+    if MODELS[model.name].events:
+        raise UserError(
+            f"--model: '{model.name}' makes events of entities, and only models of single rows can be audited"
+        )
+    paid = model.card.get("privacy")
+
+    def refit(rows: Table, n: int, seed: int) -> Table:
+        columns = [c for c in rows.columns if c in model.card["columns"]]
+        some = rows.select(columns)
+        if paid:
+            again = fit(some, model.name, seed, epsilon=paid["epsilon"], delta=paid["delta"])
+        else:
+            again = fit(some, model.name, seed, keep=[c for c in columns if c not in model.card.get("regenerated", {})])
+        return again.sample_frame(n, seed)
+
+    return Audited(model.name, refit, paid)

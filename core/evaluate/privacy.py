@@ -70,8 +70,8 @@ def _share_in(rows: pl.DataFrame, table: pl.DataFrame, columns: list[str]) -> fl
 
 
 def _distances(points: dict[str, NDArray]) -> list[Metric]:
-    near = {name: _nearest(points["synth"], points[name], 2) for name in ("real", "holdout")}
-    held = _nearest(points["holdout"], points["real"], 2)
+    near = {name: nearest(points["synth"], points[name], 2) for name in ("real", "holdout")}
+    held = nearest(points["holdout"], points["real"], 2)
     first, other = near["real"][:, 0], near["holdout"][:, 0]
     tie = np.abs(first - other) <= TIE
     nearer = float(np.where(tie, 0.5, first < other).mean())
@@ -106,17 +106,17 @@ def _membership(points: dict[str, NDArray]) -> Metric:
     members = points["real"][: len(outside)]
     rows = np.concatenate([members, outside])
     # the samples need not be equally large: a factor moves every score alike
-    far, near = (np.log(_nearest(rows, among, 1)[:, 0] + 1e-6) for among in (reference, points["synth"]))
+    far, near = (np.log(nearest(rows, among, 1)[:, 0] + 1e-6) for among in (reference, points["synth"]))
     score = far - near
     truth = np.repeat([1, 0], [len(members), len(outside)])
     area = float(roc_auc_score(truth, score))
-    error = _area_error(area, len(members), len(outside))
+    error = area_error(area, len(members), len(outside))
     return Metric(
         "privacy.membership", area, (area - 1.96 * error, area + 1.96 * error), 0.5, note=f"{len(rows):,} rows attacked"
     )
 
 
-def _area_error(area: float, members: int, others: int) -> float:
+def area_error(area: float, members: int, others: int) -> float:
     """Hanley and McNeil 1982, Radiology 143:29-36."""
     one, two = area / (2 - area), 2 * area**2 / (1 + area)
     spread = area * (1 - area) + (members - 1) * (one - area**2) + (others - 1) * (two - area**2)
@@ -153,7 +153,7 @@ def _attributes(pair: Pair) -> Metric:
     )
 
 
-def _nearest(rows: NDArray, among: NDArray, k: int) -> NDArray:
+def nearest(rows: NDArray, among: NDArray, k: int) -> NDArray:
     """Squared distances to the k nearest, ascending, shape (len(rows), k). Chunked: memory does not grow with the product."""
     k = min(k, len(among))
     # a product of matrices rounds: it finds a few candidates, whose differences then say how near they are

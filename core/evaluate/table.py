@@ -9,9 +9,10 @@ from threadpoolctl import threadpool_limits
 from ..errors import unknown
 from ..progress import Progress
 from ..stream import Stream
+from .audit import Audited, audit
 from .metric import Metric
 from .pair import Pair
-from .result import Evaluation
+from .result import Evaluation, in_order
 
 ROWS = 100_000
 """Rows of each table that the fidelity figures are made from; more are sampled evenly, and the evaluation says so."""
@@ -21,9 +22,18 @@ Part = Callable[[Pair, Pair, Stream], list[Metric]]
 """Measures the whole pair, or a sample of its rows."""
 
 
-def evaluate_pair(pair: Pair, only: Sequence[str], seed: int, stream: Stream, title: str = "evaluating") -> Evaluation:
+def evaluate_pair(
+    pair: Pair,
+    only: Sequence[str],
+    seed: int,
+    stream: Stream,
+    title: str = "evaluating",
+    audited: Audited | None = None,
+) -> Evaluation:
     """Every part's figures, or those of the parts in `only`. Raises UserError for a part that does not exist."""
     parts = chosen_parts(only)
+    if audited and "privacy" in parts:
+        parts["audit"] = lambda whole, some, stream: audit(some, audited, stream)
     some = pair.head(ROWS, stream.child("rows"))
     metrics: list[Metric] = []
     # one thread: the same figures on any machine, and no threads that wait for one another on a busy one
@@ -31,7 +41,7 @@ def evaluate_pair(pair: Pair, only: Sequence[str], seed: int, stream: Stream, ti
         for name, measure in parts.items():
             metrics += measure(pair, some, stream.child(name))
             progress.step()
-    return Evaluation(tuple(metrics), row_counts(pair), row_counts(some), pair.kinds, seed, some)
+    return Evaluation(in_order(metrics), row_counts(pair), row_counts(some), pair.kinds, seed, some)
 
 
 def chosen_parts(only: Sequence[str]) -> dict[str, Part]:
