@@ -7,7 +7,7 @@ no synthetic table of that size can be expected to beat.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from .pair import BINS, Pair, scaled
 
 GROUPS = 10
 TRIPLES = 300
+CONDITIONALS = 300
 LISTED = 400
 NEIGHBOURS = 5
 CLOUD = 5_000
@@ -32,6 +33,8 @@ def compare(pair: Pair, stream: Stream) -> list[Metric]:
     shapes = _resampled(pair, mixed, _shape, [(c,) for c in pair.columns])
     pairs = _resampled(pair, mixed, _trend, list(combinations(pair.columns, 2)))
     found = [*_quality(shapes, pairs, pair)]
+    if len(pair.columns) >= 2:
+        found.append(_conditionals(pair, mixed, stream.child("conditionals")))
     if len(pair.columns) >= 3:
         found.append(_triples(pair, mixed, stream.child("triples")))
     found.append(_missing(pair))
@@ -208,6 +211,41 @@ def _pearson(sums: NDArray) -> float:
         across = (xx - x * x / n) * (yy - y * y / n)
         # a constant column has no correlation
         return float((xy - x * y / n) / np.sqrt(across)) if n > 1 and across > 1e-12 * xx * yy else np.nan
+
+
+def _conditionals(pair: Pair, mixed: NDArray, stream: Stream) -> Metric:
+    """A random few hundred of all ordered pairs: the second column's distribution within each class of the first."""
+    everything = list(permutations(pair.columns, 2))
+    draws = stream.uniform(np.arange(len(everything), dtype=np.uint64))
+    chosen = [everything[n] for n in np.argsort(draws)[:CONDITIONALS]]
+    codes = {c: _even(pair, c) for c in pair.columns}
+    sizes = {c: 1 + max(int(v.max(initial=0)) for v in codes[c].values()) for c in pair.columns}
+    groups = {name: np.arange(len(v)) % GROUPS for name, v in _any_column(pair).items()}
+    rows = []
+    for given, column in chosen:
+        shape = (sizes[given], sizes[column])
+        joint = {n: codes[given][n] * shape[1] + codes[column][n] for n in ("real", "synth")}
+        first, second = (_counts(joint[n], groups[n], shape[0] * shape[1], GROUPS) for n in ("real", "synth"))
+        half = _counts(joint["real"], mixed.astype(int), shape[0] * shape[1], 2)
+        sides = [(first.sum(0), second.sum(0))]
+        sides += [(first.sum(0) - first[g], second.sum(0) - second[g]) for g in range(GROUPS)]
+        sides.append((half[0], half[1]))
+        rows.append([_given(a.reshape(shape), b.reshape(shape)) for a, b in sides])
+    table = np.array(rows)
+    named: list[tuple[str, ...]] = [(f"{column} given {given}",) for given, column in chosen]
+    return mean_of("fidelity.conditionals", Scores(named, table[:, 0], table[:, 1:-1], table[:, -1]))
+
+
+def _given(real: NDArray, synth: NDArray) -> float:
+    """1 minus the total variation distance within each row of two tables, weighted by the real rows; a row that the second lacks is all distance."""
+    weight, there = real.sum(axis=1), synth.sum(axis=1)
+    known = weight > 0
+    one = real[known] / weight[known, None]
+    two = np.divide(
+        synth[known], there[known, None], out=np.zeros((int(known.sum()), real.shape[1])), where=there[known, None] > 0
+    )
+    apart = np.where(there[known] > 0, np.abs(one - two).sum(axis=1) / 2, 1.0)
+    return float(1 - apart @ weight[known] / weight.sum()) if weight.sum() else np.nan
 
 
 def _triples(pair: Pair, mixed: NDArray, stream: Stream) -> Metric:

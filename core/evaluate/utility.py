@@ -15,6 +15,8 @@ from .pair import Pair
 
 ROWS = 20_000
 QUERIES = 500
+FEWEST = 30
+"""Rows that an average is worth comparing over."""
 SPLITS = 3
 CLASSES = 20
 """A number of at most so many distinct values is a class to foretell; one of more is a number."""
@@ -23,6 +25,8 @@ CLASSES = 20
 def use(pair: Pair, stream: Stream) -> list[Metric]:
     """The figures `utility.*`; without a target only the queries'."""
     found = [_queries(pair, stream.child("queries"))]
+    if pair.numbers:
+        found.append(_aggregates(pair, stream.child("aggregates")))
     if pair.target:
         found = [*_models(pair, stream.child("models")), *found]
     return found
@@ -172,28 +176,63 @@ def _augmented(table: Features, sets: dict[str, tuple[NDArray, NDArray]], x: NDA
 
 
 def _queries(pair: Pair, stream: Stream) -> Metric:
-    """Conditions are taken from real rows, so that every query has an answer: a category's value, or a range of a quarter of the rows."""
-    names, coded = pair.columns, pair.coded
+    """Counts of rows under one to three conditions."""
     draws = stream.uniform(np.arange(QUERIES * 8, dtype=np.uint64)).reshape(QUERIES, 8)
-    ranks = {c: np.sort(coded.values["real"][c]) for c in names if pair.kinds[c] != "category"}
+    ranks = _ranks(pair)
     errors = []
     for draw in draws:
-        row = int(draw[0] * pair.real.height)
-        inside = {name: np.ones(len(next(iter(v.values()))), bool) for name, v in coded.values.items()}
-        for k in range(1 + int(draw[1] * min(3, len(names)))):
-            column = names[int(draw[2 + k] * len(names))]
-            at = coded.values["real"][column][row]
-            for name in ("real", "synth"):
-                values = coded.values[name][column]
-                inside[name] &= values == at if column not in ranks else _near(values, at, ranks[column])
+        inside = _chosen(pair, draw, 1 + int(draw[1] * min(3, len(pair.columns))), ranks)
         real, drawn = inside["real"].mean(), inside["synth"].mean()
         errors.append(abs(real - drawn) / max(real, 0.01))
-    errors = np.array(errors)
-    bound = np.sort(errors)
-    # the binomial interval of a median's rank
-    half = 0.98 * np.sqrt(QUERIES)
-    low, high = bound[int(QUERIES / 2 - half)], bound[int(QUERIES / 2 + half)]
-    return Metric("utility.queries", float(np.median(errors)), (float(low), float(high)), note=f"{QUERIES} queries")
+    return _median("utility.queries", errors)
+
+
+def _aggregates(pair: Pair, stream: Stream) -> Metric:
+    """Averages of a number over the rows under one or two conditions on other columns."""
+    draws = stream.uniform(np.arange(QUERIES * 8, dtype=np.uint64)).reshape(QUERIES, 8)
+    ranks, coded = _ranks(pair), pair.coded.values
+    errors = []
+    for draw in draws:
+        number = pair.numbers[int(draw[7] * len(pair.numbers))]
+        spread = np.nanstd(coded["real"][number])
+        inside = _chosen(pair, draw, 1 + int(draw[1] * min(2, len(pair.columns))), ranks, number)
+        real, drawn = (coded[n][number][inside[n]] for n in ("real", "synth"))
+        real, drawn = real[~np.isnan(real)], drawn[~np.isnan(drawn)]
+        if len(real) >= FEWEST and spread > 0:
+            errors.append(abs(real.mean() - drawn.mean()) / spread if len(drawn) else 1.0)
+    if len(errors) < FEWEST:
+        return Metric("utility.aggregates", np.nan, note="no group is large enough to average")
+    return _median("utility.aggregates", errors)
+
+
+def _ranks(pair: Pair) -> dict[str, NDArray]:
+    return {c: np.sort(pair.coded.values["real"][c]) for c in pair.columns if pair.kinds[c] != "category"}
+
+
+def _chosen(
+    pair: Pair, draw: NDArray, conditions: int, ranks: dict[str, NDArray], without: str | None = None
+) -> dict[str, NDArray]:
+    """Which rows of each table fulfil random conditions, taken from a real row, so that every query has an answer: a category's value, or a range of a
+    quarter of the rows."""
+    row = int(draw[0] * pair.real.height)
+    values = pair.coded.values
+    inside = {n: np.ones(len(next(iter(values[n].values()))), bool) for n in ("real", "synth")}
+    for k in range(conditions):
+        column = pair.columns[int(draw[2 + k] * len(pair.columns))]
+        if column == without:
+            continue
+        at = values["real"][column][row]
+        for name in inside:
+            here = values[name][column]
+            inside[name] &= here == at if column not in ranks else _near(here, at, ranks[column])
+    return inside
+
+
+def _median(name: str, errors: list[float]) -> Metric:
+    """With the binomial interval of a median's rank."""
+    bound, middle, half = np.sort(errors), len(errors) / 2, 0.98 * np.sqrt(len(errors))
+    low, high = bound[max(0, int(middle - half))], bound[min(len(errors) - 1, int(middle + half))]
+    return Metric(name, float(np.median(bound)), (float(low), float(high)), note=f"{len(errors)} queries")
 
 
 def _near(values: NDArray, at: float, known: NDArray) -> NDArray:

@@ -224,3 +224,18 @@ def test_constraints_are_found_in_the_real_rows_and_their_breaks_counted():
     # three columns without a gap and one order: ranges that never meet are no finding
     assert found.note == "4 found in the real rows"
     assert evaluate(real, real, only=["diagnostics"])["diagnostics.constraints"] == 1
+
+
+def test_what_depends_on_what_is_seen_in_conditionals_and_averages():
+    draw = np.random.default_rng(9)
+    kind = draw.choice(["a", "b"], 4_000)
+    real = pl.DataFrame({"kind": kind, "x": np.where(kind == "a", 0.0, 10.0) + draw.normal(size=4_000)})
+    torn = real.with_columns(pl.col("x").shuffle(seed=1))
+    whole, broken = evaluate(real[:2_000], real[2_000:]), evaluate(real[:2_000], torn[2_000:])
+    close = metric(whole, "fidelity.conditionals")
+    assert close.value > close.floor - 0.03
+    # given the kind, half of x is where it cannot be; given x, half of the kinds are the other
+    assert broken["fidelity.conditionals"] == pytest.approx(0.5, abs=0.03)
+    assert whole["utility.aggregates"] < 0.1
+    # x has two modes, five apart from their mean either way: an average over one kind is off by a standard deviation
+    assert metric(broken, "utility.aggregates").value == pytest.approx(1, abs=0.1)
