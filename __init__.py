@@ -90,24 +90,32 @@ def fit(
 
 
 def evaluate(
-    real: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
-    synth: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
+    real: pd.DataFrame | pl.DataFrame | Mapping[str, Any] | str | os.PathLike[str],
+    synth: pd.DataFrame | pl.DataFrame | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     *,
-    holdout: pd.DataFrame | pl.DataFrame | str | os.PathLike[str] | None = None,
+    holdout: pd.DataFrame | pl.DataFrame | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     target: str | None = None,
     sensitive: Sequence[str] = (),
     only: Sequence[str] = (),
     seed: int = 0,
+    relations: Sequence[str] = (),
+    domain: str | None = None,
+    time: str | None = None,
+    entity: str | None = None,
+    model: Model | str | os.PathLike[str] | None = None,
 ) -> Evaluation:
-    """Say how faithful, useful, private and fair a synthetic table is beside the real one.
+    """Say how faithful, useful, private and fair synthetic data are beside the real data.
 
+    Frames and files are one table; folders, database URLs and mappings of names to frames are several, whose `relations` (`"order.customer=customer.id"`) are read or found where they are not told.
     `found["fidelity.quality"]` is a figure, `found.verdicts()` says what the data may serve, `found.summary()` says it in words. `holdout`: real
-    rows that no model learnt from; `target`: a column to foretell; `sensitive`: columns whose disclosure would harm. Raises UserError for tables
+    rows that no model learnt from; `target`: a column to foretell; `sensitive`: columns whose disclosure would harm; `time`, `entity`: what orders rows that are series, and whose they are; `model`: what drew the rows, to attack its like.
+
+    A domain's dataset is also held against the domain's rules and published figures; alone, as `real`, against nothing else. Raises UserError for data
     that cannot be read or compared.
     """
     from .core.evaluate import evaluate as measure
 
-    return measure(real, synth, holdout, target, sensitive, only, seed)
+    return measure(real, synth, holdout, target, sensitive, only, seed, relations, domain, time, entity, model)
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:

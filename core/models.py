@@ -40,6 +40,8 @@ from .user_table import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .parity import FairSample
+
 AUTO = "auto"
 FORMAT = "populace-model-1"
 EVENTS = "semi-markov"
@@ -133,6 +135,12 @@ class Model:
         made = sampler.sample(pl.DataFrame(told), stream).select(self.columns)
         # a row for each event
         return made.explode(self.columns[1:]) if MODELS[self.name].events else made
+
+    def sample_fair(self, n: int, outcome: str, value: Any, group: str, gap: float = 0.0, seed: int = 0) -> FairSample:
+        """`n` rows whose outcome is as frequent in every group, to within `gap`, and what that costs. See `parity.sample_fair`."""
+        from .parity import sample_fair
+
+        return sample_fair(self, n, outcome, value, group, gap, seed)
 
     def describe(self) -> str:
         """What it is and was learnt from, a line each; and its graph, where it has one."""

@@ -136,7 +136,8 @@ Examples:
   populace sample customers.model -n 1000 --seed 2
   populace sample customers.model -n 500 --where sex=F --where age=18..30 --to twin/
   populace sample customers.model -n 500 --balance churned=yes:0.5
-  populace sample customers.model --given sketch.csv"""
+  populace sample customers.model --given sketch.csv
+  populace sample customers.model -n 5000 --parity churned=yes:sex --gap 0.02 --to fair/"""
 )
 @click.argument("model")
 @click.option(
@@ -154,6 +155,10 @@ Examples:
     "--balance", multiple=True, metavar="COLUMN=VALUE:SHARE", help="Give a value exactly this share of the rows."
 )
 @click.option("--given", metavar="TABLE", help="A CSV or Parquet table of some columns: each row is completed.")
+@click.option(
+    "--parity", metavar="OUTCOME=VALUE:GROUP", help="An outcome as frequent in every group; says what that costs."
+)
+@click.option("--gap", type=float, metavar="G", help="With --parity: groups may differ by so much.  [default: 0]")
 @click.option(
     "--to",
     "targets",
@@ -175,6 +180,8 @@ def sample(
     where: tuple[str, ...],
     balance: tuple[str, ...],
     given: str | None,
+    parity: str | None,
+    gap: float | None,
     targets: tuple[str, ...],
     format_: str,
 ) -> None:
@@ -182,6 +189,7 @@ def sample(
     from ...core.conditions import parse_balance
     from ...core.manifest import sample_manifest
     from ...core.models import load_model
+    from ...core.parity import parse_parity
     from ...core.sinks.folder import as_text
     from ...core.sinks.table import NAME, write_table
     from ...core.spec import parse_settings
@@ -189,12 +197,24 @@ def sample(
 
     if rows is None and given is None:
         raise UserError("how many rows? Say -n N, or --given TABLE to complete its rows")
+    if parity and (where or balance or given or rows is None):
+        raise UserError("--parity takes -n and a seed, and none of --where, --balance and --given")
+    if gap is not None and not parity:
+        raise UserError("--gap is for --parity, which is not asked for")
+    goal = parse_parity(parity) if parity else None
     fitted, told, shares = load_model(Path(model)), parse_settings(where, "--where"), parse_balance(balance)
-    table = None if given is None else read_table(Path(given))
-    frame = fitted.sample_frame(rows, seed=seed, where=told, balance=shares, given=table)
+    if goal and rows is not None:
+        fair = fitted.sample_fair(rows, *goal, gap=gap or 0.0, seed=seed)
+        frame = fair.rows
+        click.echo(fair.describe(), err=not targets)
+    else:
+        table = None if given is None else read_table(Path(given))
+        frame = fitted.sample_frame(rows, seed=seed, where=told, balance=shares, given=table)
     if not targets:
         click.echo(as_text(frame).write_csv(), nl=False)
     asked = {"rows": frame.height, "seed": seed, "where": told, "balance": shares, "given": given and Path(given).name}
+    if parity:
+        asked |= {"parity": parity, "gap": gap or 0.0}
     for target in targets:
         place = write_table(frame, target, lambda form: sample_manifest(frame, NAME, asked, fitted.card, form), format_)
         click.echo(f"{frame.height:,} rows written to {place}")

@@ -6,7 +6,7 @@ no synthetic table of that size can be expected to beat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations, permutations
 
 import numpy as np
@@ -28,11 +28,8 @@ Halves = dict[str, tuple[NDArray, NDArray]]
 
 def compare(pair: Pair, stream: Stream) -> list[Metric]:
     """The figures `fidelity.*` but the classifier's."""
-    at = {name: np.arange(len(v)) for name, v in _any_column(pair).items()}
-    mixed = stream.child("halves").uniform(at["real"].astype(np.uint64)) < 0.5
-    shapes = _resampled(pair, mixed, _shape, [(c,) for c in pair.columns])
-    pairs = _resampled(pair, mixed, _trend, list(combinations(pair.columns, 2)))
-    found = [*_quality(shapes, pairs, pair)]
+    mixed = _coin(pair, stream)
+    found = _quality(pair, mixed)
     if len(pair.columns) >= 2:
         found.append(_conditionals(pair, mixed, stream.child("conditionals")))
     if len(pair.columns) >= 3:
@@ -41,6 +38,16 @@ def compare(pair: Pair, stream: Stream) -> list[Metric]:
     if pair.numbers:
         found.append(_wasserstein(pair, mixed))
     return [*found, *_cloud(pair, stream.child("cloud"))]
+
+
+def compare_columns(pair: Pair, stream: Stream) -> dict[str, Metric]:
+    """`fidelity.shapes`, and with two columns and more `fidelity.pairs` and `fidelity.quality`, by name."""
+    return {m.name: m for m in _quality(pair, _coin(pair, stream))}
+
+
+def _coin(pair: Pair, stream: Stream) -> NDArray[np.bool_]:
+    """Which half of the real rows each is of."""
+    return stream.child("halves").uniform(np.arange(pair.real.height, dtype=np.uint64)) < 0.5
 
 
 class Scores:
@@ -70,18 +77,19 @@ def across(pair: Pair, items: list[tuple[str, str]], stream: Stream) -> NDArray:
     return np.column_stack([found.whole, found.left_out, found.floor])
 
 
-def _quality(shapes: Scores, pairs: Scores, pair: Pair) -> Iterator[Metric]:
-    yield mean_of("fidelity.shapes", shapes)
+def _quality(pair: Pair, mixed: NDArray) -> list[Metric]:
+    shapes = _resampled(pair, mixed, _shape, [(c,) for c in pair.columns])
+    pairs = _resampled(pair, mixed, _trend, list(combinations(pair.columns, 2)))
+    found = [mean_of("fidelity.shapes", shapes)]
     if not len(pairs.items):
-        return
-    yield mean_of("fidelity.pairs", pairs)
+        return found
     both = Scores(
         [],
         np.array([np.nanmean(shapes.whole), np.nanmean(pairs.whole)]),
         np.array([np.nanmean(shapes.left_out, 0), np.nanmean(pairs.left_out, 0)]),
         np.array([np.nanmean(shapes.floor), np.nanmean(pairs.floor)]),
     )
-    yield mean_of("fidelity.quality", both)
+    return [*found, mean_of("fidelity.pairs", pairs), mean_of("fidelity.quality", both)]
 
 
 def mean_of(name: str, scores: Scores) -> Metric:
