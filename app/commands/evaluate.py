@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ...core.evaluate import Evaluation
 
 
 @click.command(
@@ -13,7 +17,7 @@ Examples:
   populace evaluate real.csv twin.parquet
   populace evaluate train.csv twin.csv --holdout held.csv --target income --sensitive sex,race --report report.html
   populace evaluate real.csv twin.csv --only fidelity --require "fidelity.quality>=0.95"
-  populace evaluate train.csv twin.csv --holdout held.csv --model twin.model --only privacy
+  populace evaluate train.csv twin.csv --holdout held.csv --model twin.model --only privacy --cards
   populace evaluate bank/ twin/ --relation loan.account=account.id --target loan.status
   populace evaluate sensors.csv twin.csv --time-column at --entity device
   populace evaluate out/healthcare --report realism.html
@@ -33,6 +37,11 @@ Examples:
 )
 @click.option("--report", metavar="FILE", help="Write a page to look at.")
 @click.option("--json", "json_", metavar="FILE", help="Write the figures for machines.")
+@click.option(
+    "--cards",
+    is_flag=True,
+    help="Write a datasheet beside the manifest (or file), and with --model a model card beside it.",
+)
 @click.option("--baseline", metavar="FILE", help="An earlier --json: what got better, what worse.")
 @click.option("--require", default="", metavar="FIGURE>=X,...", help="Exit with 1 unless all hold.")
 @click.option("--relation", multiple=True, metavar="A.C=B.K", help="What refers to what, where names do not tell.")
@@ -50,6 +59,7 @@ def evaluate(
     only: tuple[str, ...],
     report: str | None,
     json_: str | None,
+    cards: bool,
     baseline: str | None,
     require: str,
     relation: tuple[str, ...],
@@ -80,6 +90,9 @@ def evaluate(
     if report:
         html = render_report(found, _name(real) if synth else None, _name(synth or real), before)
         click.echo(f"written: {write_whole(report, html.encode(), 'report')}")
+    if cards:
+        for place, text in _cards(found, synth or real, model):
+            click.echo(f"written: {write_whole(place, text.encode(), 'card')}")
     verdict = found.judge(needed)
     for requirement in (*verdict.failed, *verdict.open):
         value = found.values().get(requirement.metric)
@@ -93,3 +106,19 @@ def _name(place: str) -> str:
     from ...core.address import redact
 
     return Path(redact(place)).name
+
+
+def _cards(found: Evaluation, data: str, model: str | None) -> list[tuple[Path, str]]:
+    """Where the cards go, and their text: beside the manifest of a folder, beside a file; of a server's data in the current folder."""
+    from ...core.evaluate.cards import datasheet, model_card
+    from ...core.models import load_model
+    from ...core.sinks.stage import read_manifest
+
+    name = _name(data)
+    path = Path(data.partition(":///")[2] or (name if "://" in data else data))
+    beside = path / "datasheet.md" if path.is_dir() else path.with_name(f"{path.name}.datasheet.md")
+    manifest = read_manifest(path / "manifest.json") if path.is_dir() else None
+    made = [(beside, datasheet(found, name, manifest))]
+    if model:
+        made.append((Path(f"{model}.card.md"), model_card(load_model(model).card, Path(model).name, found)))
+    return made

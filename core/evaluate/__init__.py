@@ -88,7 +88,11 @@ def _compared(
     from .table import evaluate_pair
     from .tables import Roles, evaluate_tables
 
-    first, second, third = (None if data is None else read_data(data) for data in (real, synth, holdout))
+    sides = [None if data is None else read_data(data) for data in (real, synth, holdout)]
+    if any(isinstance(side, Table) for side in sides):
+        # a folder that `populace sample` wrote holds one table
+        sides = [next(iter(s.values())) if isinstance(s, dict) and len(s) == 1 else s for s in sides]
+    first, second, third = sides
     stream = Stream.root(seed).child("evaluate")
     audited = None if model is None else _audited(model)
     if audited and not isinstance(first, Table):
