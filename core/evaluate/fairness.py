@@ -53,8 +53,16 @@ def _representation(pair: Pair) -> Metric:
             if real or synth:
                 detail.append({"group": f"{column}: {name}", "real": real, "synthetic": synth})
     detail.sort(key=lambda d: -abs(d["real"] - d["synthetic"]))
-    worst = max((abs(d["real"] - d["synthetic"]) for d in detail), default=np.nan)
-    return Metric("fairness.representation", worst, detail=tuple(detail))
+    if not detail:
+        return Metric("fairness.representation", np.nan, note="sensitive columns are keys or free text")
+    worst = detail[0]
+    value = abs(worst["real"] - worst["synthetic"])
+    half = 1.96 * np.sqrt(
+        worst["real"] * (1 - worst["real"]) / pair.real.height
+        + worst["synthetic"] * (1 - worst["synthetic"]) / pair.synth.height
+    )
+    note = f"the group {worst['group']}"
+    return Metric("fairness.representation", value, (max(0.0, value - half), value + half), None, tuple(detail), note)
 
 
 def _models(pair: Pair, answer: dict[str, NDArray], stream: Stream) -> list[Metric]:
@@ -129,19 +137,27 @@ def _label_gap(pair: Pair, answer: dict[str, NDArray], positive: float) -> Metri
         big = [c for c in range(len(names)) if all((codes[n] == c).sum() >= FEWEST for n in ("real", "synth"))]
         if len(big) < 2:
             continue
-        gap = {
-            n: _range([float((answer[n][codes[n] == c] == positive).mean()) for c in big]) for n in ("real", "synth")
-        }
+        shares = {n: [float((answer[n][codes[n] == c] == positive).mean()) for c in big] for n in ("real", "synth")}
+        gap = {n: _range(s) for n, s in shares.items()}
+        errors = [
+            shares[n][k] * (1 - shares[n][k]) / (codes[n] == big[k]).sum()
+            for n in shares
+            for k in (int(np.argmin(shares[n])), int(np.argmax(shares[n])))
+        ]
         detail.append(
             {
                 "column": column,
                 "real gap": gap["real"],
                 "synthetic gap": gap["synth"],
                 "change": gap["synth"] - gap["real"],
+                "± (95 %)": float(1.96 * np.sqrt(sum(errors))),
             }
         )
-    worst = max(detail, key=lambda d: abs(d["change"]), default=None)
-    return Metric("fairness.label_gap_change", worst["change"] if worst else np.nan, detail=tuple(detail))
+    if not detail:
+        return Metric("fairness.label_gap_change", np.nan, note="fewer than two groups are large enough")
+    worst = max(detail, key=lambda d: abs(d["change"]))
+    change, half = worst["change"], worst["± (95 %)"]
+    return Metric("fairness.label_gap_change", change, (change - half, change + half), None, tuple(detail))
 
 
 def _range(shares: list[float]) -> float:

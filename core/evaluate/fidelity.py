@@ -10,10 +10,11 @@ from collections.abc import Callable
 from itertools import combinations, permutations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ..stream import Stream
-from .metric import Metric
+from .metric import Metric, jackknife
 from .pair import BINS, Pair, scaled
 
 GROUPS = 10
@@ -34,7 +35,7 @@ def compare(pair: Pair, stream: Stream) -> list[Metric]:
         found.append(_conditionals(pair, mixed, stream.child("conditionals")))
     if len(pair.columns) >= 3:
         found.append(_triples(pair, mixed, stream.child("triples")))
-    found.append(_missing(pair))
+    found.append(_missing(pair, mixed))
     if pair.numbers:
         found.append(_wasserstein(pair, mixed))
     return [*found, *_cloud(pair, stream.child("cloud"))]
@@ -95,8 +96,6 @@ def _quality(pair: Pair, mixed: NDArray) -> list[Metric]:
 def mean_of(name: str, scores: Scores) -> Metric:
     """The mean over items, with its jackknife interval over groups of rows."""
     value = float(np.nanmean(scores.whole))
-    each = np.nanmean(scores.left_out, axis=0)
-    half = 1.96 * np.sqrt((GROUPS - 1) / GROUPS * ((each - each.mean()) ** 2).sum())
     order = np.argsort(scores.whole)
     detail = tuple(
         {
@@ -107,7 +106,8 @@ def mean_of(name: str, scores: Scores) -> Metric:
         for n in order[:LISTED]
         if scores.items and not np.isnan(scores.whole[n])
     )
-    return Metric(name, value, (value - half, value + half), float(np.nanmean(scores.floor)), detail)
+    interval = jackknife(value, np.nanmean(scores.left_out, axis=0))
+    return Metric(name, value, interval, float(np.nanmean(scores.floor)), detail)
 
 
 def _shape(pair: Pair, item: tuple[str, ...], real_group: NDArray, synth_group: NDArray, mixed: NDArray) -> NDArray:
@@ -287,35 +287,54 @@ def _even(pair: Pair, column: str) -> dict[str, NDArray]:
     return pair.coded.bins(column, edges)
 
 
-def _missing(pair: Pair) -> Metric:
-    shares = {
-        c: (pair.real[c].null_count() / pair.real.height, pair.synth[c].null_count() / pair.synth.height)
-        for c in pair.kinds
-    }
-    apart = {c: abs(a - b) for c, (a, b) in shares.items()}
+def _missing(pair: Pair, mixed: NDArray) -> Metric:
+    found = np.array([_gaps(pair.real[c], pair.synth[c], mixed) for c in pair.kinds])
+    shares = {c: (pair.real[c].null_count() / pair.real.height, pair.synth[c].null_count() / pair.synth.height) for c in pair.kinds}  # fmt: skip
     detail = tuple(
         {"column": c, "real": shares[c][0], "synthetic": shares[c][1]}
-        for c in sorted(apart, key=lambda c: -apart[c])
+        for c in sorted(shares, key=lambda c: -abs(shares[c][0] - shares[c][1]))
         if any(shares[c])
     )
-    return Metric("fidelity.missing", 1 - float(np.mean(list(apart.values()))), detail=detail)
+    each = 1 - found.mean(axis=0)
+    return Metric("fidelity.missing", each[0], jackknife(each[0], each[1:-1]), each[-1], detail)
+
+
+def _gaps(real: pl.Series, synth: pl.Series, mixed: NDArray) -> NDArray:
+    """Differences in the share of missing values: the whole, each group left out, one real half against the other."""
+    lost = [s.is_null().to_numpy() for s in (real, synth)]
+    counts = [
+        np.stack([np.bincount(np.arange(len(x)) % GROUPS, w, GROUPS) for w in (x, np.ones(len(x)))]) for x in lost
+    ]
+    shares = []
+    for c in counts:
+        lacking, rows = c.sum(axis=1)
+        shares.append(np.concatenate([[lacking / rows], (lacking - c[0]) / np.maximum(rows - c[1], 1)]))
+    halves = [float(lost[0][mixed == h].mean()) if (mixed == h).any() else 0.0 for h in (False, True)]
+    return np.append(np.abs(shares[0] - shares[1]), abs(halves[0] - halves[1]))
 
 
 def _wasserstein(pair: Pair, mixed: NDArray) -> Metric:
     from scipy.stats import wasserstein_distance
 
-    detail, floor = [], []
+    detail, floor, left_out = [], [], []
     for column in pair.numbers:
         real, synth = (pair.coded.values[n][column] for n in ("real", "synth"))
         there, drawn, half = real[~np.isnan(real)], synth[~np.isnan(synth)], mixed[~np.isnan(real)]
-        if not len(there) or not len(drawn) or half.all() or not half.any() or not there.std():
+        if len(there) < GROUPS or len(drawn) < GROUPS or half.all() or not half.any() or not there.std():
             continue
+        groups = [np.arange(len(x)) % GROUPS for x in (there, drawn)]
         distance = wasserstein_distance(there, drawn) / there.std()
+        left_out.append(
+            [wasserstein_distance(there[groups[0] != g], drawn[groups[1] != g]) / there.std() for g in range(GROUPS)]
+        )
         floor.append(wasserstein_distance(there[half], there[~half]) / there.std())
         detail.append({"columns": column, "distance": float(distance), "real against real": float(floor[-1])})
-    value = float(np.mean([d["distance"] for d in detail])) if detail else np.nan
+    if not detail:
+        return Metric("fidelity.wasserstein", np.nan, note="no number varies")
+    value = float(np.mean([d["distance"] for d in detail]))
     detail.sort(key=lambda d: -d["distance"])
-    return Metric("fidelity.wasserstein", value, floor=float(np.mean(floor)) if floor else None, detail=tuple(detail))
+    interval = jackknife(value, np.mean(left_out, axis=0))
+    return Metric("fidelity.wasserstein", value, interval, float(np.mean(floor)), tuple(detail))
 
 
 def _cloud(pair: Pair, stream: Stream) -> list[Metric]:

@@ -134,6 +134,16 @@ def spread(values: Any) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def jackknife(value: float, left_out: Any) -> tuple[float, float]:
+    """The 95 % interval of a figure from those with each of some equal groups of rows left out (Tukey 1958; grouped)."""
+    each = np.asarray(left_out, float)
+    each = each[np.isfinite(each)]
+    if not len(each):
+        return value, value
+    half = 1.96 * np.sqrt((len(each) - 1) / len(each) * ((each - each.mean()) ** 2).sum())
+    return float(value - half), float(value + half)
+
+
 def proportion(hits: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share (Wilson 1927, Journal of the American Statistical Association 22:209-212)."""
     if not n:

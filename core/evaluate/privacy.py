@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..stream import Stream
 from . import attacks
-from .fidelity import distances
-from .metric import Metric, proportion
+from .fidelity import GROUPS, distances
+from .metric import Metric, jackknife, proportion
 from .pair import Pair, scaled
 
 ROWS = 10_000
@@ -88,13 +88,22 @@ def _distances(points: dict[str, NDArray]) -> list[Metric]:
             (float(closer.mean() - chance - half), float(closer.mean() - chance + half)),
             chance,
         ),
-        Metric("privacy.nndr", _ratio(near["real"]) - _ratio(held), floor=0.0),
+        _nndr(near["real"], held),
     ]
 
 
-def _ratio(near: NDArray) -> float:
-    first, second = np.sqrt(near[:, 0]), np.sqrt(near[:, 1])
-    return float(np.median(np.divide(first, second, out=np.ones_like(first), where=second > 0)))
+def _nndr(near: NDArray, held: NDArray) -> Metric:
+    ratios = [
+        np.divide(np.sqrt(d[:, 0]), np.sqrt(d[:, 1]), out=np.ones(len(d)), where=d[:, 1] > 0) for d in (near, held)
+    ]
+    value = float(np.median(ratios[0]) - np.median(ratios[1]))
+    groups = [np.arange(len(r)) % GROUPS for r in ratios]
+    left_out = [
+        np.median(ratios[0][groups[0] != g]) - np.median(ratios[1][groups[1] != g])
+        for g in range(GROUPS)
+        if min(map(len, ratios)) > GROUPS
+    ]
+    return Metric("privacy.nndr", value, jackknife(value, left_out), 0.0)
 
 
 def _membership(points: dict[str, NDArray]) -> Metric:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from ..stream import Stream
+from .fidelity import GROUPS, distances_of_groups
 from .learners import booster
-from .metric import Metric, spread
+from .metric import Metric, jackknife, spread
 from .pair import Pair
 
 ROWS = 400_000
@@ -26,6 +26,7 @@ LAGS = 200
 CROSS_LAGS = 20
 BLOCKS = 20
 WINDOW = 100
+PARTS = 5
 WINDOWS = 4_000
 COLUMNS = 12
 """Columns at most: those first in the table."""
@@ -116,20 +117,18 @@ def _alike(name: str, of: Callable[[Side], NDArray], real: Side, synth: Side, ha
     one, two, half, other = of(real), of(synth), *(of(h) for h in halves)
     if not len(one) or not len(two):
         return Metric(name, np.nan, note="there is nothing to compare")
-    floor = 1 - _apart(half, other) if len(half) and len(other) else None
+    groups = [np.arange(len(x)) % GROUPS for x in (one, two)]
+    # the real halves are dealt by entity, not by coin
+    scores = 1 - distances_of_groups(one, two, groups[0], groups[1], np.zeros(len(one), bool))
+    zeros = [np.zeros(len(x), np.int64) for x in (half, other)]
+    floor = 1 - float(distances_of_groups(half, other, zeros[0], zeros[1], zeros[0] > 0)[0])
     quantiles = [0.05, 0.25, 0.5, 0.75, 0.95]
     detail = tuple(
         {"quantile": q, "real": float(a), "synthetic": float(b)}
         for q, a, b in zip(quantiles, np.quantile(one, quantiles), np.quantile(two, quantiles), strict=True)
     )
-    return Metric(name, 1 - _apart(one, two), floor=floor, detail=detail)
-
-
-def _apart(one: NDArray, two: NDArray) -> float:
-    from scipy.stats import ks_2samp
-
-    result: Any = ks_2samp(one, two)
-    return float(result.statistic)
+    known = len(half) and len(other)
+    return Metric(name, scores[0], jackknife(scores[0], scores[1:-1]), floor if known else None, detail)
 
 
 Curves = NDArray[np.float64]
@@ -154,12 +153,28 @@ def _moving(
     floor = np.full(len(each), np.nan)
     if short >= 8:
         floor = score(curve(halves[0].values, short), curve(halves[1].values, short))
+    parts = [score(curve(real.values, length), curve(p, length)) for p, length in _parts(synth.values)]
     better = Metric(name, 0).definition.better
     order = np.argsort(each if better == "high" else -each)
     detail = tuple({"column": named[n], "score": float(each[n]), "real against real": float(floor[n])} for n in order)
-    known = each[~np.isnan(each)]
-    value = float(known.mean()) if len(known) else np.nan
-    return Metric(name, value, floor=float(np.nanmean(floor)) if np.isfinite(floor).any() else None, detail=detail)
+    if not np.isfinite(each).any():
+        return Metric(name, np.nan, note="no column varies")
+    means = [float(np.nanmean(p)) for p in parts if np.isfinite(p).any()]
+    # a part is shorter than the whole and scores a little lower: its spread is what counts
+    half = (spread(means)[1] - spread(means)[0]) / 2 if len(means) > 1 else 0.0
+    value = float(np.nanmean(each))
+    interval = (value - half, value + half) if half else None
+    return Metric(name, value, interval, float(np.nanmean(floor)) if np.isfinite(floor).any() else None, detail)
+
+
+def _parts(series: Series) -> list[tuple[Series, int]]:
+    """The series in five parts, entities dealt in turn or one series cut, with the length that each part's curves are taken at."""
+    if len(series) >= 2 * PARTS:
+        dealt = [series[n::PARTS] for n in range(PARTS)]
+    else:
+        dealt = [[np.array_split(s, PARTS)[n] for s in series] for n in range(PARTS)]
+    lengths = [int(np.median([len(v) for v in p])) for p in dealt]
+    return [(p, n) for p, n in zip(dealt, lengths, strict=True) if n >= 8]
 
 
 def _acf(series: Series, reach: int) -> Curves:

@@ -1,4 +1,4 @@
-"""The figures against independent implementations: scipy, pandas, plain loops, and SDMetrics where it is installed."""
+"""The figures against independent implementations: scipy, pandas, plain loops. SDMetrics judges in test_sdmetrics.py."""
 
 from __future__ import annotations
 
@@ -66,23 +66,6 @@ def test_pairs_are_pearsons_correlation_and_contingency():
                 tables.append(pd.DataFrame(dict(enumerate(cells))).value_counts(normalize=True))
             expected = 1 - tables[0].sub(tables[1], fill_value=0).abs().sum() / 2
         assert found[f"{one} × {two}"] == pytest.approx(expected, abs=1e-9), (one, two)
-
-
-def test_shapes_and_correlations_are_those_of_sdmetrics():
-    single = pytest.importorskip(
-        "sdmetrics.single_column", reason="SDMetrics is not installed (it holds pandas below 3)"
-    )
-    from sdmetrics.column_pairs import CorrelationSimilarity
-
-    shapes, pairs = scores("fidelity.shapes"), scores("fidelity.pairs")
-    real, synth = REAL.to_pandas(), SYNTH.to_pandas()
-    for column in ("age", "income", "debt"):
-        assert shapes[column] == pytest.approx(single.KSComplement.compute(real[column], synth[column]), abs=1e-9)
-    for column in CATEGORIES:
-        expected = single.TVComplement.compute(real[column].dropna(), synth[column].dropna())
-        assert shapes[column] == pytest.approx(expected, abs=1e-9)
-    names = ["age", "debt"]
-    assert pairs["age × debt"] == pytest.approx(CorrelationSimilarity.compute(real[names], synth[names]), abs=1e-9)
 
 
 def test_the_cloud_by_plain_loops():

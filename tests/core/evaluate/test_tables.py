@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import ks_2samp
+from shops import shop
 
 from populace.app.cli import run_command
 from populace.app.report import render_report
@@ -17,27 +18,6 @@ from populace.core.evaluate import evaluate
 from populace.core.evaluate.links import Link, find_links, parse_links
 
 Named = dict[str, pl.DataFrame]
-
-
-def shop(seed: int, customers: int = 1_500) -> Named:
-    draw = np.random.default_rng(seed)
-    segment = draw.choice(["home", "trade"], customers, p=[0.7, 0.3])
-    orders = draw.poisson(np.where(segment == "trade", 4.0, 1.0))
-    owner = np.repeat(np.arange(customers), orders)
-    trade = segment[owner] == "trade"
-    return {
-        "customers": pl.DataFrame(
-            {"id": np.arange(customers) + 1_000, "segment": segment, "age": draw.integers(18, 80, customers)}
-        ),
-        "orders": pl.DataFrame(
-            {
-                "order_id": draw.permutation(len(owner)),
-                "customer_id": owner + 1_000,
-                "amount": np.round(np.where(trade, 500, 50) * draw.lognormal(0, 0.4, len(owner)), 2),
-                "paid": draw.choice(["card", "cash"], len(owner)),
-            }
-        ),
-    }
 
 
 REAL, TWIN = shop(1), shop(2)
