@@ -118,9 +118,10 @@ def _row(metric: Metric, before: Mapping[str, float] | None) -> str:
     change = _change(metric, before[metric.name], html=True) if before and metric.name in before else ""
     value = f"{metric.value:.3f}" if metric.value == metric.value else "not measured"
     note = f" {escape(metric.note)}." if metric.note else ""
+    bad = f" <b>If bad:</b> {escape(meaning.bad)}" if meaning.bad else ""
     return (
         f"<tr><td><b>{escape(meaning.title)}</b> <span class='soft'>{wanted}</span>"
-        f"<small>{escape(meaning.doc)}{note} <i>{escape(meaning.source)}.</i> <code>{metric.name}</code></small></td>"
+        f"<small>{escape(meaning.doc)}{bad}{note} <i>{escape(meaning.source)}.</i> <code>{metric.name}</code></small></td>"
         f'<td>{_bar(metric)}</td><td class="number">{value}{change}</td><td class="number">{interval}</td></tr>'
     )
 

@@ -91,7 +91,7 @@ def _singling_out(pair: Pair, stream: Stream) -> Metric:
     if not found:
         return Metric(name, np.nan, note="no predicate fits one synthetic row alone")
     note = f"{len(found):,} predicates of {clauses} columns; {hits['real']} single out a training row, {hits['holdout']} one of the holdout"
-    return _metric(name, hits["real"], hits["holdout"], len(found), at_risk, note)
+    return _metric(name, hits["real"], hits["holdout"], len(found), pair.rows("real", at_risk), note)
 
 
 def _fits(
@@ -126,7 +126,7 @@ def _linkability(pair: Pair, stream: Stream) -> Metric:
         at_risk = np.flatnonzero(linked["real"])[:AT_RISK].tolist()
         note = f"{len(linked['real']):,} people; one half: {', '.join(c for c in columns if c in halves[0])}"
         hits = [int(linked[origin].sum()) for origin in ("real", "holdout")]
-        found.append(_metric(name, hits[0], hits[1], len(linked["real"]), at_risk, note))
+        found.append(_metric(name, hits[0], hits[1], len(linked["real"]), pair.rows("real", at_risk), note))
     return max(found, key=lambda m: (m.interval[0] if m.interval else 0, m.value))
 
 
@@ -150,6 +150,7 @@ def _inference(pair: Pair) -> Metric:
                 "risk": risk,
                 "from": low,
                 "to": high,
+                "rows guessed": ", ".join(map(str, pair.rows("real", np.flatnonzero(right["real"])[:AT_RISK]))),
             }
         )
     known = [f for f in found if not np.isnan(f["risk"])]
@@ -183,4 +184,4 @@ def nearest(pair: Pair, columns: set[str]) -> dict[str, NDArray]:
 
 def _metric(name: str, attack: int, control: int, n: int, at_risk: Sequence[int], note: str) -> Metric:
     value, interval = residual(attack, control, n)
-    return Metric(name, value, interval, 0.0, tuple({"attacked row at risk": r} for r in at_risk), note)
+    return Metric(name, value, interval, 0.0, tuple({"training row at risk": r} for r in at_risk), note)

@@ -20,7 +20,7 @@ from ..stream import Stream
 from ..tables import Table
 from .metric import Metric
 from .pair import Pair, scaled
-from .privacy import area_error, nearest
+from .privacy import area_error, at_risk, nearest
 
 SHADOWS = 12
 ROWS = 2_000
@@ -100,9 +100,8 @@ def _shadows(pair: Pair, model: Audited, stream: Stream) -> Metric:
     area = float(roc_auc_score(truth, score))
     error = area_error(area, count, count)
     worst = np.argsort(-score[:count])[:AT_RISK]
-    detail = tuple(
-        {"row": int(order["real"][n]), "log likelihood ratio": float(score[n])} for n in worst if score[n] > 0
-    )
+    worst = worst[score[worst] > 0]
+    detail = at_risk(pair, order["real"][worst], likelihood_ratio_log=[float(s) for s in score[worst]])
     note = f"{SHADOWS} models of {size:,} rows; {2 * count:,} people attacked"
     return Metric("privacy.shadow", area, (area - 1.96 * error, area + 1.96 * error), 0.5, detail, note)
 

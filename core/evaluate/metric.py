@@ -25,6 +25,8 @@ class Definition:
     low: float | None = None
     high: float | None = None
     ideal: float | None = None
+    bad: str = ""
+    """What a bad value means."""
 
     @property
     def section(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,8 @@ class Pair:
     """The column that orders the rows, where they are series."""
     entity: str | None = None
     """The column that says whose each row is."""
+    kept: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Of a table that was sampled, which of its rows these are."""
 
     @property
     def numbers(self) -> list[str]:
@@ -53,11 +55,19 @@ class Pair:
 
     def head(self, rows: int, stream: Stream) -> Pair:
         """At most `rows` of each table, chosen evenly by the stream."""
-        frames = {
-            name: None if frame is None else _some(frame, rows, stream.child(name))
-            for name, frame in (("real", self.real), ("synth", self.synth), ("holdout", self.holdout))
-        }
-        return replace(self, **frames)
+        frames: dict[str, Any] = {}
+        kept = dict(self.kept)
+        for name, frame in (("real", self.real), ("synth", self.synth), ("holdout", self.holdout)):
+            if frame is not None and frame.height > rows:
+                draws = stream.child(name).uniform(np.arange(frame.height, dtype=np.uint64))
+                chosen = np.sort(np.argpartition(draws, rows)[:rows])
+                frames[name], kept[name] = frame[chosen], kept[name][chosen] if name in kept else chosen
+        return replace(self, **frames, kept=kept)
+
+    def rows(self, name: str, at: Iterable[int]) -> list[int]:
+        """The numbers that rows of a table have in the table as it was given, from 0."""
+        known = self.kept.get(name)
+        return [int(n if known is None else known[n]) for n in at]
 
     @cached_property
     def coded(self) -> Coded:
@@ -226,13 +236,6 @@ def _read_as(series: pl.Series, dtype: pl.DataType) -> pl.Series:
         return series.cast(dtype, strict=False)
     except pl.exceptions.PolarsError:
         return pl.Series(series.name, [None] * len(series), dtype=dtype)
-
-
-def _some(frame: Table, rows: int, stream: Stream) -> Table:
-    if frame.height <= rows:
-        return frame
-    draws = stream.uniform(np.arange(frame.height, dtype=np.uint64))
-    return frame[np.sort(np.argpartition(draws, rows)[:rows])]
 
 
 def _span(there: pl.Series) -> int:

@@ -48,7 +48,7 @@ def test_the_share_of_people_linked_is_the_share_leaked(share: float):
     found = attacked(pl.concat([FRESH[: 3_000 - n], leaked]))["privacy.linkability"]
     assert found.value == pytest.approx(share, abs=0.06)
     assert found.interval[0] > 0
-    rows = [row["attacked row at risk"] for row in found.detail]
+    rows = [row["training row at risk"] for row in found.detail]
     known = TRAIN[rows].join(leaked, on=TRAIN.columns, how="semi", nulls_equal=True).height
     assert known >= 0.8 * len(rows)
 

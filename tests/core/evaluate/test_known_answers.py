@@ -12,6 +12,8 @@ from people import mixed
 import populace
 from populace.core.errors import UserError
 from populace.core.evaluate import Evaluation, evaluate
+from populace.core.evaluate.distinguish import what_differs
+from populace.core.evaluate.pair import make_pair
 
 WHOLE = mixed(9_000, 11)
 TRAIN, HOLDOUT, FRESH = WHOLE[:3_000], WHOLE[3_000:6_000], WHOLE[6_000:]
@@ -205,6 +207,48 @@ def test_what_cannot_be_compared_is_said(change: dict, said: str):
     asked = {"real": TRAIN, "synth": FRESH, **change}
     with pytest.raises(UserError, match=said):
         evaluate(**asked)
+
+
+def test_what_gives_a_column_away_is_told():
+    draw = np.random.default_rng(6)
+    real = pl.DataFrame({"x": draw.normal(size=2_000), "k": draw.choice(["a", "b"], 2_000)})
+    at = pl.int_range(pl.len())
+    synth = real.with_columns(
+        x=pl.when(at < 600).then(0.0).otherwise("x"), k=pl.when(at >= 1_500).then(pl.lit("b")).otherwise("k")
+    )
+    pair = make_pair(real, synth)
+    assert what_differs(pair, "x").startswith("-0.") or " to " in what_differs(pair, "x")
+    share = (synth["k"] == "b").mean()
+    assert what_differs(pair, "k").endswith(f"of real rows, {share:.1%} of synthetic")
+    told = metric(evaluate(real, synth, only=["fidelity"]), "fidelity.c2st").detail
+    assert {row["column"] for row in told} >= {"x"}
+    assert all("of synthetic" in row["what"] or "other columns" in row["what"] for row in told)
+    # a peak is named by itself
+    peaked = pl.DataFrame({"x": [0.0] * 50 + list(draw.normal(size=50))})
+    flat = pl.DataFrame({"x": list(draw.normal(size=100))})
+    assert what_differs(make_pair(peaked, flat), "x") == "0: 50.0% of real rows, 0.0% of synthetic"
+
+
+def test_rows_at_risk_are_named_by_their_place_in_the_whole_table():
+    many = pl.DataFrame({"n": range(30_000), "x": np.random.default_rng(1).normal(size=30_000)})
+    many = many.with_columns(n=pl.col("n") * 7 % 30_011, s=pl.format("v{}", pl.col("n") % 11))
+    train, held = many[:15_000], many[15_000:]
+    leaked = pl.concat([held.sample(14_990, seed=2), train[14_000:14_010]])
+    found = evaluate(train, leaked, held, only=["privacy"])
+    # only two thirds of the rows are looked at
+    rows = {row["training row at risk"] for row in metric(found, "privacy.near_copies").detail}
+    assert len(rows & set(range(14_000, 14_010))) >= 4
+
+
+def test_every_estimate_says_how_sure_it_is(independent: Evaluation):
+    for found in independent.metrics:
+        if found.definition.section == "diagnostics" or found.value != found.value:
+            continue
+        assert found.interval is not None, found.name
+        low, high = found.interval
+        assert low - 1e-9 <= found.value <= high + 1e-9, found.name
+        assert found.definition.source
+        assert found.definition.bad or found.definition.section != "privacy"
 
 
 def test_constraints_are_found_in_the_real_rows_and_their_breaks_counted():
