@@ -73,7 +73,7 @@ class Evaluation:
     def verdicts(self) -> list[Verdict]:
         """For each use, with what it needs by default. Data that were compared with no real ones are judged by their domain's own measure alone."""
         if "real" not in self.rows:
-            needed = parse_requirements("diagnostics.rules>=1, realism.met>=0.9")
+            needed = parse_requirements("diagnostics.rules>=1, realism.met>=0.8")
             return [self.judge(needed, "domain", "tests, staging and training in its domain")]
         return [self.judge(needed, use, title) for use, (title, needed) in uses(bool(self.tables)).items()]
 

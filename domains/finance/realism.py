@@ -90,6 +90,58 @@ def merchant_gini(tables: Tables, country: str) -> Measured:
     return _bootstrapped(paid.group_by("merchant_id", maintain_order=True).len()["len"].to_numpy(), _gini)
 
 
+def merchant_zipf(tables: Tables, category: str) -> Measured:
+    """How fast card payments fall with a merchant's rank: minus the slope of their logs over the 100 busiest of a category."""
+    shops = tables["merchant"].filter(pl.col("category").cast(pl.String) == category)["merchant_id"]
+    paid = tables["transaction"].filter(CARD & pl.col("merchant_id").is_in(shops.implode()))
+    counts = paid.group_by("merchant_id", maintain_order=True).len()["len"].to_numpy()
+    if len(counts) < 100:
+        return None
+    rank = np.log(np.arange(1, 101))
+    return _bootstrapped(counts, lambda x: float(-np.polyfit(rank, np.log(np.sort(x)[::-1][:100]), 1)[0]))
+
+
+def amount_quantile(tables: Tables, category: str, share: float) -> Measured:
+    """A quantile of card amounts at merchants of a category, in major units; the error by order statistics."""
+    amounts = np.sort(_amounts(tables, category)) / 100
+    if len(amounts) < FEWEST:
+        return None
+    half, at = 1.96 * np.sqrt(share * (1 - share) * len(amounts)), share * (len(amounts) - 1)
+    low, high = (amounts[int(np.clip(at + s * half, 0, len(amounts) - 1))] for s in (-1, 1))
+    return float(np.quantile(amounts, share)), float((high - low) / (2 * 1.96))
+
+
+def usual_merchants(tables: Tables, category: str) -> Measured:
+    """Merchants of a category that a customer paid by card, the mean over those who paid any."""
+    shops = tables["merchant"].filter(pl.col("category").cast(pl.String) == category)["merchant_id"]
+    paid = tables["transaction"].filter(CARD & pl.col("merchant_id").is_in(shops.implode()))
+    paid = paid.join(tables["account"].select("account_id", "customer_id"), on="account_id")
+    each = paid.group_by("customer_id").agg(pl.col("merchant_id").n_unique())["merchant_id"].to_numpy()
+    return None if len(each) < FEWEST else (float(each.mean()), float(each.std() / np.sqrt(len(each))))
+
+
+def active(tables: Tables) -> Measured:
+    """Percent of months in which a customer pays by card, over whole months of the record."""
+    local = _local(tables).with_columns(month=pl.col("local").dt.truncate("1mo"))
+    if local.height < FEWEST:
+        return None
+    first, last = local["month"].min(), local["month"].max()
+    whole = local.filter((pl.col("month") > first) & (pl.col("month") < last))
+    months, customers = whole["month"].n_unique(), tables["customer"].height
+    if not months:
+        return None
+    seen = whole.group_by("customer_id").agg(pl.col("month").n_unique())["month"].to_numpy() / months
+    each = np.concatenate([seen, np.zeros(max(0, customers - len(seen)))])
+    return float(100 * each.mean()), float(100 * each.std() / np.sqrt(len(each)))
+
+
+def round_transfers(tables: Tables) -> Measured:
+    """Percent of transfers that customers send on their own whose amount is a multiple of 5 major units."""
+    kind, side = pl.col("type").cast(pl.String), pl.col("direction").cast(pl.String)
+    amounts = tables["transaction"].filter((kind == "ICDT/ESCT") & (side == "DBIT"))["amount_minor"].to_numpy()
+    return None if len(amounts) < FEWEST else _percent(amounts % 500 == 0)
+
+
 def defaulted(tables: Tables) -> Measured:
     """Percent of customers with a credit limit who default in the next month."""
     known = tables["customer"]["defaulted"].drop_nulls().to_numpy()
@@ -127,6 +179,11 @@ MEASURES: dict[str, Callable[..., Measured]] = {
         customer_tail,
         waiting_variation,
         merchant_gini,
+        merchant_zipf,
+        amount_quantile,
+        usual_merchants,
+        active,
+        round_transfers,
         defaulted,
         fraud_value,
     )
