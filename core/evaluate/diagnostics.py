@@ -38,9 +38,12 @@ def _columns(pair: Pair) -> Metric:
 
 
 def _types(pair: Pair) -> Metric:
-    detail = tuple({"column": c, "unreadable": n, "type": str(pair.real[c].dtype)} for c, n in pair.unreadable.items())
+    detail = tuple(
+        {"column": c, "unreadable": n, "type": str(pair.real[c].dtype), "such as": some}
+        for c, (n, some) in pair.unreadable.items()
+    )
     cells = pair.synth.height * len(pair.kinds)
-    return Metric("diagnostics.types", 1 - sum(pair.unreadable.values()) / cells, detail=detail)
+    return Metric("diagnostics.types", 1 - sum(n for n, _ in pair.unreadable.values()) / cells, detail=detail)
 
 
 def _ranges(pair: Pair) -> Metric:
@@ -77,8 +80,13 @@ def _keys(pair: Pair) -> Metric:
     if not keys:
         return Metric("diagnostics.keys", 1.0, note="no column of the real table is a key")
     shares = {c: pair.synth[c].n_unique() / pair.synth.height for c in keys}
-    detail = tuple({"column": c, "repeated": round((1 - s) * pair.synth.height)} for c, s in shares.items() if s < 1)
-    return Metric("diagnostics.keys", float(np.mean(list(shares.values()))), detail=detail)
+    detail = []
+    for column, share in shares.items():
+        if share < 1:
+            again = pair.synth[column].filter(pair.synth[column].is_duplicated()).unique().sort().head(EXAMPLES)
+            repeated = round((1 - share) * pair.synth.height)
+            detail.append({"column": column, "repeated": repeated, "such as": ", ".join(map(str, again))})
+    return Metric("diagnostics.keys", float(np.mean(list(shares.values()))), detail=tuple(detail))
 
 
 def _constraints(pair: Pair) -> Metric:

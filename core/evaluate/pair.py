@@ -29,8 +29,8 @@ class Pair:
     kinds: dict[str, Kind]
     target: str | None = None
     sensitive: tuple[str, ...] = ()
-    unreadable: dict[str, int] = field(default_factory=dict)
-    """Synthetic values, by column, that cannot be read as the real column's type; they became missing."""
+    unreadable: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Synthetic values, by column, that cannot be read as the real column's type: how many, and some of them. They became missing."""
     absent: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     time: str | None = None
@@ -153,7 +153,7 @@ def make_pair(
     named = {*keys, entity} if entity else {*keys}
     kinds: dict[str, Kind] = {c: "key" if c in named else kind_of(plain[c]) for c in common}
     read = {c: _read_as(synth[c], plain[c].dtype) for c in common}
-    unreadable = {c: n for c in common if (n := read[c].null_count() - _comparable(synth[c]).null_count())}
+    unreadable = {c: lost for c in common if (lost := _unreadable(synth[c], read[c]))[0]}
     held = None if holdout is None else pl.DataFrame([_read_as(holdout[c], plain[c].dtype) for c in common])
     return Pair(
         plain,
@@ -220,6 +220,12 @@ def _comparable(series: pl.Series) -> pl.Series:
     if series.dtype.is_float():
         return series.to_frame().select(pl.when(pl.first().is_finite()).then(pl.first()).alias(series.name)).to_series()
     return series
+
+
+def _unreadable(given: pl.Series, read: pl.Series) -> tuple[int, str]:
+    there = _comparable(given)
+    lost = there.filter(there.is_not_null() & read.is_null())
+    return len(lost), ", ".join(repr(v) for v in lost.unique(maintain_order=True).head(3))
 
 
 def _read_as(series: pl.Series, dtype: pl.DataType) -> pl.Series:

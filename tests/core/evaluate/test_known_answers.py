@@ -118,7 +118,9 @@ def test_unreadable_values_are_counted_and_become_missing():
         pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("old")).otherwise(pl.col("age").cast(pl.String)).alias("age")
     )
     found = evaluate(TRAIN, text, only=["diagnostics"])
-    assert metric(found, "diagnostics.types").detail == ({"column": "age", "unreadable": 10, "type": "Int64"},)
+    assert metric(found, "diagnostics.types").detail == (
+        {"column": "age", "unreadable": 10, "type": "Int64", "such as": "'old'"},
+    )
 
 
 def test_a_rare_class_that_no_test_row_has_gives_no_gain_and_says_so():
@@ -207,6 +209,13 @@ def test_what_cannot_be_compared_is_said(change: dict, said: str):
     asked = {"real": TRAIN, "synth": FRESH, **change}
     with pytest.raises(UserError, match=said):
         evaluate(**asked)
+
+
+def test_repeated_keys_are_named():
+    real = pl.DataFrame({"id": range(200), "x": range(200)}).with_columns(x=pl.col("x") % 7)
+    synth = real.with_columns(id=pl.when(pl.col("id") == 150).then(12).otherwise("id"))
+    found = metric(evaluate(real, synth, only=["diagnostics"]), "diagnostics.keys")
+    assert found.detail == ({"column": "id", "repeated": 1, "such as": "12"},)
 
 
 def test_what_gives_a_column_away_is_told():
