@@ -48,7 +48,10 @@ class Metric:
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", float(self.value))
         if self.interval:
-            object.__setattr__(self, "interval", (float(self.interval[0]), float(self.interval[1])))
+            low, high = self.definition.low, self.definition.high
+            # an approximation may reach beyond what the figure can be
+            cut = np.clip(self.interval, -np.inf if low is None else low, np.inf if high is None else high)
+            object.__setattr__(self, "interval", (float(cut[0]), float(cut[1])))
 
     @property
     def definition(self) -> Definition:
