@@ -15,6 +15,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteError
 
+from ...core.address import redact
 from ...core.domain import Domain, domain_names, find_domain
 from ...core.errors import UserError, unknown
 from ...core.plan import make_plan
@@ -23,7 +24,7 @@ from ...core.schema import LABEL
 from ...core.schema_text import FORMS
 from .guard import guard
 from .jobs import Full, Job, Jobs
-from .request import Asked, JobAsked
+from .request import Asked, JobAsked, OfJob, RowAsked
 
 JobId = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
 _PAGE = {"": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
@@ -85,12 +86,28 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
             raise HTTPException(404, "there is no such job")
         return jobs.known[identifier]
 
-    def finished(identifier: str) -> Path:
+    def whole(identifier: str) -> Job:
         job = job_of(identifier)
-        out = job.folder / "out"
-        if job.state != "done" or not out.is_dir():
-            raise HTTPException(409, f"the job is {job.state}" if job.state != "done" else "it was written elsewhere")
+        if job.state != "done":
+            raise HTTPException(409, f"the job is {job.state}")
+        return job
+
+    def finished(identifier: str) -> Path:
+        out = whole(identifier).folder / "out"
+        if not out.is_dir():
+            raise HTTPException(409, "it was written elsewhere")
         return out
+
+    async def answered(kind: str, asked: Asked, seconds: float) -> dict[str, Any]:
+        """The answer of a job that nobody follows: it is waited for and leaves nothing."""
+        job = jobs.submit(kind, asked)
+        try:
+            await asyncio.to_thread(job.ended.wait, seconds + 60)
+        finally:
+            await asyncio.to_thread(jobs.remove, job)
+        if job.state != "done":
+            raise UserError(job.answer.get("error", "it was cancelled"))
+        return job.answer
 
     @app.get("/api/domains", summary="The domains, their scenarios, views and limits")
     def domains() -> list[dict[str, Any]]:
@@ -107,14 +124,22 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
         if asked.size is None:
             asked = asked.model_copy(update={"size": min(find_domain(asked.domain).size, limits.preview_size)})
         checked(asked, limits.preview_size)
-        job = jobs.submit("preview", asked)
-        try:
-            await asyncio.to_thread(job.ended.wait, limits.preview_seconds + 60)
-        finally:
-            await asyncio.to_thread(jobs.remove, job)
-        if job.state != "done":
-            raise UserError(job.answer.get("error", "it was cancelled"))
-        return job.answer
+        return await answered("preview", asked, limits.preview_seconds)
+
+    @app.post("/api/explain", summary="Why a row of a small dataset exists and why it has these values")
+    async def explained(asked: RowAsked) -> dict[str, Any]:
+        if asked.size is None:
+            asked = asked.model_copy(update={"size": min(find_domain(asked.domain).size, limits.preview_size)})
+        checked(asked, limits.preview_size)
+        domain = find_domain(asked.domain)
+        if asked.table not in domain.schema.tables:
+            raise unknown("table", asked.table, domain.schema.tables, domain.name)
+        return await answered("explain", asked, limits.preview_seconds)
+
+    @app.get("/api/targets", summary="The databases that this server lets clients fill")
+    def targets() -> list[str]:
+        # what has a password in it is the owner's to tell
+        return [t for t in allowed if not t.endswith("/") and redact(t) == t]
 
     @app.post("/api/jobs", status_code=202, summary="Make a dataset")
     def submit(asked: JobAsked) -> dict[str, Any]:
@@ -143,6 +168,30 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
     def delete(job: JobId) -> Response:
         jobs.remove(job_of(job))
         return Response(status_code=204)
+
+    @app.get("/api/jobs/{job}/validation", summary="What the domain's validator found in what a job made")
+    def validation(job: JobId) -> dict[str, Any]:
+        found = whole(job).answer.get("validation")
+        if found is None:
+            raise HTTPException(409, "a view is validated as tables: make them")
+        return found
+
+    @app.post("/api/jobs/{job}/evaluate", summary="What a job made beside its domain's rules and published figures")
+    async def evaluated(job: JobId) -> dict[str, Any]:
+        known = whole(job)
+        if known.answer.get("validation") is None:
+            raise HTTPException(409, "a view is evaluated as tables: make them")
+        asked = OfJob.model_validate({**known.asked.model_dump(), "of": job})
+        return await answered("evaluate", asked, limits.seconds)
+
+    @app.get("/api/jobs/{job}/report", summary="The evaluation as a page", responses=_as("text/html"))
+    def report(job: JobId) -> FileResponse:
+        page = whole(job).folder / "report.html"
+        if not page.exists():
+            raise HTTPException(409, "it has not been evaluated")
+        # charts carry their own styles; nothing on the page runs or is fetched
+        held = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+        return FileResponse(page, media_type="text/html", headers=held)
 
     @app.get("/api/jobs/{job}/download", summary="Everything that a job wrote, as one archive", responses=_as(_ARCHIVE))
     def download(job: JobId) -> FileResponse:

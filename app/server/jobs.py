@@ -18,6 +18,8 @@ from typing import Any
 from .request import Asked
 
 SUFFIX = ".populace"
+SHORT = ("preview", "explain")
+"""Kinds of job that somebody waits for: they go first, and may not take long."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Jobs:
                     waiting = [j for j in self.known.values() if j.state == "queued"]
                 if not self.open:
                     return
-                job = min(waiting, key=lambda j: (j.kind != "preview", j.created))
+                job = min(waiting, key=lambda j: (j.kind not in SHORT, j.created))
                 job.state = "running"
                 command = [sys.executable, "-m", "populace.app.server.work", job.kind, str(job.folder)]
                 with open(job.folder / "log", "wb") as log:
@@ -152,7 +154,7 @@ class Jobs:
         process, limits = job.process, self.limits
         assert process is not None
         try:
-            process.wait(limits.preview_seconds if job.kind == "preview" else limits.seconds)
+            process.wait(limits.preview_seconds if job.kind in SHORT else limits.seconds)
             error = None
         except subprocess.TimeoutExpired:
             _kill(process)

@@ -3,6 +3,7 @@
 const at = (id) => document.getElementById(id);
 const form = at("asked");
 let domains = [];
+let targets = []; // databases that the server lets us fill
 let chosen = null; // the domain
 let cast = []; // scenarios as asked for: { scenario, parameters }
 
@@ -43,7 +44,7 @@ function choose(name) {
   form.elements.size.max = chosen.most;
   form.elements.start.value = chosen.start;
   form.elements.end.value = chosen.end;
-  const forms = [["parquet", "Parquet"], ["csv", "CSV"], ["ndjson", "NDJSON"], ...Object.keys(chosen.views).map((v) => [v, v])];
+  const forms = [["parquet", "Parquet"], ["csv", "CSV"], ["ndjson", "NDJSON"], ...Object.keys(chosen.views).map((v) => [v, v]), ...targets.map((t) => [t, `into ${t}`])];
   form.elements.form.replaceChildren(...forms.map(([value, text]) => make("option", { value }, text)));
   showScenarios();
   showCast();
@@ -152,8 +153,18 @@ async function preview() {
       tab.tabIndex = names[n] === name ? 0 : -1;
     });
     const { columns, head } = found.tables[name];
-    const rows = head.map((row) => make("tr", {}, ...columns.map((c) => make("td", {}, row[c] === undefined ? "" : String(row[c])))));
-    const titles = make("tr", {}, ...columns.map((c) => make("th", { scope: "col" }, c)));
+    const rows = head.map((row) => {
+      const cells = columns.map((c) => make("td", {}, row[c] === undefined ? "" : String(row[c])));
+      const why = make("button", { type: "button", className: "why" }, "why?");
+      why.setAttribute("aria-label", `Why is there ${name} ${row[columns[0]]}?`);
+      why.addEventListener("click", () => explain({ ...body, table: name, key: row[columns[0]] }));
+      return make("tr", {}, make("td", {}, why), ...cells);
+    });
+    at("explained").hidden = true;
+    // labels are about rows: they have no story of their own
+    const told = name !== "label";
+    if (!told) rows.forEach((row) => row.firstChild.replaceChildren());
+    const titles = make("tr", {}, make("th", { scope: "col" }, told ? make("span", { className: "soft" }, "story") : ""), ...columns.map((c) => make("th", { scope: "col" }, c)));
     at("table").replaceChildren(make("table", {}, make("thead", {}, titles), make("tbody", {}, ...rows)));
   }
   at("tabs").replaceChildren(...tabs);
@@ -171,10 +182,22 @@ async function preview() {
   at("preview-title").focus();
 }
 
+async function explain(body) {
+  at("explained").hidden = false;
+  at("explained").textContent = "…";
+  try {
+    at("explained").textContent = (await ask("api/explain", { method: "POST", body: JSON.stringify(body) })).text;
+  } catch (error) {
+    at("explained").textContent = error.message;
+  }
+  at("explained").focus();
+}
+
 async function start() {
   const kind = form.elements.form.value;
   const body = asked();
   if (["parquet", "csv", "ndjson"].includes(kind)) body.format = kind;
+  else if (kind.includes("://")) body.to = kind;
   else body.view = kind;
   await ask("api/jobs", { method: "POST", body: JSON.stringify(body) });
   await follow();
@@ -210,11 +233,36 @@ function jobItem(job) {
     const rows = Object.values(job.result.tables).reduce((sum, t) => sum + t.rows, 0);
     const checked = job.result.validation ? `, ${job.result.validation.checks} checks, ${job.result.validation.violations.length} violations` : "";
     const link = make("a", { href: `api/jobs/${job.id}/download`, download: "" }, "Download");
-    parts.push(make("span", { className: "said" }, `${rows.toLocaleString()} rows${checked}. `, job.asked.to ? job.asked.to : link));
+    const said = make("span", { className: "said" }, `${rows.toLocaleString()} rows${checked}. `, job.asked.to ? job.asked.to : link);
+    parts.push(said);
+    if (job.result.validation) parts.push(judging(job));
   } else {
     parts.push(make("span", { className: "said" }, job.error || job.state));
   }
   return make("li", { id: `job-${job.id}` }, ...parts);
+}
+
+const judged = {};
+function judging(job) {
+  const place = make("span", { className: "said", role: "status" });
+  const show = () => place.replaceChildren(`${judged[job.id]} `, make("a", { href: `api/jobs/${job.id}/report`, target: "_blank" }, "Read the report"));
+  if (judged[job.id]) {
+    show();
+    return place;
+  }
+  const button = make("button", { type: "button" }, "Evaluate");
+  button.setAttribute("aria-label", `Evaluate ${job.asked.domain} ${job.id}`);
+  button.addEventListener("click", async () => {
+    place.textContent = "Measuring …";
+    try {
+      judged[job.id] = (await ask(`api/jobs/${job.id}/evaluate`, { method: "POST" })).summary;
+      show();
+    } catch (error) {
+      place.textContent = error.message;
+    }
+  });
+  place.append(button);
+  return place;
 }
 
 form.addEventListener("submit", async (event) => {
@@ -241,7 +289,7 @@ document.querySelectorAll("[data-copies]").forEach((button) => {
 
 (async () => {
   try {
-    domains = await ask("api/domains");
+    [domains, targets] = await Promise.all([ask("api/domains"), ask("api/targets")]);
     at("domains").replaceChildren(
       ...domains.map((d, n) => {
         const input = make("input", { type: "radio", name: "domain", value: d.name, checked: n === 0 });

@@ -61,12 +61,25 @@ class Asked(BaseModel):
         return f'import populace\n\ndata = populace.generate("{self.domain}"{words})'
 
 
+class RowAsked(Asked):
+    """One row of a dataset, by the key of its table."""
+
+    table: Annotated[str, Field(max_length=60, pattern=r"^[a-z_]+$")]
+    key: Annotated[int, Field(ge=0, lt=2**63)]
+
+
 class JobAsked(Asked):
     """A dataset to be kept: its format, or a view of the domain, or a database that the server lets clients write to."""
 
     format: Annotated[str, Field(max_length=20)] = "parquet"
     view: Name | None = None
     to: Annotated[str, Field(max_length=500)] | None = None
+
+
+class OfJob(JobAsked):
+    """What another job made."""
+
+    of: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 def _flat(value: Any) -> str:

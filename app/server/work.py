@@ -14,13 +14,16 @@ from typing import Any
 
 from ...core.dataset import generate
 from ...core.errors import InvalidData, UserError
+from ...core.evaluate import evaluate
+from ...core.explain import explain
 from ...core.files import write_atomic
 from ...core.plan import make_plan
 from ...core.render_json import render
 from ...core.run import run
 from ...core.sinks import open_targets
 from ...core.validate import validate
-from .request import Asked, JobAsked
+from ..report import render_report
+from .request import Asked, JobAsked, OfJob, RowAsked
 
 PREVIEW_ROWS = 50
 """Rows of each table that a preview shows."""
@@ -60,9 +63,26 @@ def make(asked: JobAsked, folder: Path) -> dict[str, Any]:
     return {"tables": body["tables"], "scenarios": body["scenarios"], "validation": verdict, "command": asked.command()}
 
 
+def why(asked: RowAsked, _: Path) -> dict[str, Any]:
+    """Why a row exists and why it has these values."""
+    plan = make_plan(Asked.model_validate(asked.model_dump(exclude={"table", "key"})).spec())
+    found = explain(plan, asked.table, asked.key)
+    return {"text": found.text(), "explanation": json.loads(json.dumps(found.as_dict(), default=str))}
+
+
+def judge(asked: OfJob, folder: Path) -> dict[str, Any]:
+    """What another job made beside its domain's rules and published figures; the page goes with what that job made."""
+    made = folder.parent / asked.of
+    found = evaluate(asked.to or made / "out", domain=asked.domain)
+    write_atomic(made / "report.html", render_report(found, None, asked.domain).encode())
+    return found.plain()
+
+
 KINDS: dict[str, tuple[type[Asked], Callable[[Any, Path], dict[str, Any]]]] = {
     "preview": (Asked, preview),
     "make": (JobAsked, make),
+    "explain": (RowAsked, why),
+    "evaluate": (OfJob, judge),
 }
 
 

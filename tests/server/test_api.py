@@ -45,6 +45,36 @@ def test_a_preview_shows_what_the_spec_makes(server: Server):
     assert all(p["svg"].startswith("<svg") for p in found["pictures"])
 
 
+def test_a_row_is_explained_as_the_command_explains_it(server: Server):
+    data = populace.generate("finance", size=20, seed=3, end="2025-01-20")
+    key = int(data.frames["account"]["account_id"][4])
+    told = server.client.post("/api/explain", json={**SMALL, "seed": 3, "table": "account", "key": key}).json()
+    assert told["text"].startswith(f"account {key}")
+    assert told["explanation"]["table"] == "account"
+    for wrong, said in (({"table": "acount"}, "Did you mean 'account'"), ({"key": 2**40}, "would belong to")):
+        answer = server.client.post("/api/explain", json={**SMALL, "table": "account", "key": key, **wrong})
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+
+
+def test_what_a_job_made_is_validated_and_evaluated(server: Server):
+    job = server.ended(server.client.post("/api/jobs", json={**SMALL, "seed": 6}).json()["id"])
+    at = f"/api/jobs/{job['id']}"
+    assert server.client.get(f"{at}/report").status_code == 409
+    assert server.client.get(f"{at}/validation").json() == job["result"]["validation"]
+    found = server.client.post(f"{at}/evaluate").json()
+    assert found["figures"]["diagnostics.rules"]["value"] == 1
+    assert found["figures"]["realism.met"]["detail"]
+    report = server.client.get(f"{at}/report")
+    assert report.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in report.headers["content-security-policy"]
+    assert "Published figures met" in report.text
+    # the job that measured has left nothing behind, and is in no list
+    assert [j["id"] for j in server.client.get("/api/jobs").json() if j["asked"].get("seed") == 6] == [job["id"]]
+    view = server.ended(server.client.post("/api/jobs", json={"domain": "healthcare", "size": 3, "view": "fhir+ndjson"}).json()["id"])  # fmt: skip
+    assert server.client.post(f"/api/jobs/{view['id']}/evaluate").status_code == 409
+
+
 def test_a_job_is_made_checked_and_handed_over_in_every_form(server: Server):
     answer = server.client.post("/api/jobs", json={**SMALL, "seed": 5})
     assert answer.status_code == 202

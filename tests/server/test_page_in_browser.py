@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -83,6 +84,36 @@ def test_look_make_and_take_away(page: Any, tmp_path: Path):
         page.click("#joblist a[download]")
     download.value.save_as(tmp_path / "x.zip")
     assert "manifest.json" in zipfile.ZipFile(tmp_path / "x.zip").namelist()
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_selector("#jobs", state="hidden")
+
+
+def test_a_row_is_explained_and_a_dataset_is_evaluated(page: Any, server: Server, browser: Any):
+    page.check("input[value=finance]")
+    fill(page, size="30", start="2025-01-01", end="2025-01-20")
+    page.get_by_role("button", name="Look at it").click()
+    page.wait_for_selector("#preview:not([hidden])", timeout=60_000)
+    page.get_by_role("tab", name=re.compile("^account")).click()
+    page.locator("#table .why").first.click()
+    page.locator("#explained", has_text="reads account.savings").wait_for(timeout=60_000)
+    told = page.inner_text("#explained")
+    key = page.locator("#table tbody tr").first.locator("td").nth(1).inner_text()
+    assert told.startswith(f"account {key}")
+    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Evaluate finance").click(timeout=90_000)
+    page.get_by_role("link", name="Read the report").wait_for(timeout=90_000)
+    assert "No rule is broken" in page.inner_text("#joblist")
+    report = browser.new_page()
+    asked: list[str] = []
+    faults: list[str] = []
+    report.on("request", lambda r: asked.append(r.url))
+    report.on("console", lambda m: faults.append(m.text))
+    report.goto(f"{server.client.base_url}".rstrip("/") + "/" + page.get_attribute("#joblist a[target]", "href"))
+    assert report.locator("#realism svg.bar").count() == 1
+    assert report.locator("h1").evaluate("h => getComputedStyle(h).fontFamily") != ""
+    assert len(asked) == 1
+    assert faults == []
+    report.close()
     page.get_by_role("button", name="Delete").click()
     page.wait_for_selector("#jobs", state="hidden")
 
