@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .samplers import Sampler
 from .samplers.deep.autoregressive import rebuild_autoregressive
 from .samplers.deep.decoder import rebuild_decoder
+from .samplers.deep.learn_adversarial import fit_ctgan, fit_wgan
 from .samplers.deep.learn_autoregressive import fit_autoregressive
 from .samplers.deep.learn_variational import fit_tvae
 from .samplers.statistical.copula import fit_copula, rebuild_copula
@@ -107,6 +108,26 @@ MODELS: Mapping[str, ModelKind] = {
             "Kingma and Welling 2014, arXiv:1312.6114; Xu et al. 2019, NeurIPS, arXiv:1907.00503",
             "a latent vector for each row, from which all columns follow; needs populace[deep]",
             fit_tvae,
+            rebuild_decoder,
+        ),
+        ModelKind(
+            "ctgan",
+            "GAN",
+            "one table",
+            False,
+            "Xu et al. 2019, NeurIPS, arXiv:1907.00503",
+            "a generator against a critic, rare classes asked for more often; needs populace[deep]",
+            fit_ctgan,
+            rebuild_decoder,
+        ),
+        ModelKind(
+            "wgan-gp",
+            "GAN",
+            "one table",
+            False,
+            "Goodfellow et al. 2014, arXiv:1406.2661; Gulrajani et al. 2017, arXiv:1704.00028",
+            "a generator against a critic, the baseline of its family; needs populace[deep]",
+            fit_wgan,
             rebuild_decoder,
         ),
         ModelKind(

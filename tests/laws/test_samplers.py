@@ -16,6 +16,7 @@ from populace.core.domain import Window
 from populace.core.privacy.budget import Budget
 from populace.core.samplers import Sampler, text
 from populace.core.samplers.compose import chain, constrain, mix, switch
+from populace.core.samplers.deep.learn_adversarial import fit_ctgan
 from populace.core.samplers.deep.learn_autoregressive import fit_autoregressive
 from populace.core.samplers.deep.learn_variational import fit_tvae
 from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
@@ -106,6 +107,7 @@ EXAMPLES: dict[str, Sampler] = {
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
     "autoregressive": fit_autoregressive(table(500), Stream.root(1), epochs=2),
     "decoder": fit_tvae(table(500), Stream.root(1), epochs=2),
+    "asked decoder": fit_ctgan(table(300), Stream.root(1), epochs=1, least=5),
     "network": fit_network(table(500), Stream.root(1)),
     "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
     "events": fit_semi_markov(visits(200), Stream.root(1), Roles("who", "at")),

@@ -5,7 +5,7 @@ leave behind is the same thing, so one sampler serves both; drawing needs no tor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Decoder:
     layers: tuple[Layer, ...]
     last: Layer
     spread: F32
+    asked: F64 = field(default_factory=lambda: np.empty(0))
+    """How likely each cell of the input after the noise is 1, the others being 0; of no length where there are none."""
 
     @property
     def marginals(self) -> tuple[Marginal, ...]:
@@ -108,9 +110,13 @@ class Decoder:
     def _decoded(self, each: NDArray, stream: Stream) -> F32:
         """The network's answer for each address's latent vector. Always as many rows: a product's last bits must not hang on how many are asked
         for."""
-        z = np.zeros((_CHUNK, self.noise), np.float32)
+        z = np.zeros((_CHUNK, self.noise + len(self.asked)), np.float32)
         for k in range(self.noise):
             z[: len(each), k] = stream.child("latent", k).normal(each)
+        if len(self.asked):
+            ends = np.cumsum(self.asked)
+            cell = np.searchsorted(ends, stream.child("asked").uniform(each) * ends[-1], side="right")
+            z[np.arange(len(each)), self.noise + np.minimum(cell, len(ends) - 1)] = 1.0
         for layer in self.layers:
             z = layer(z)
         return (z @ self.last.weight + self.last.shift)[: len(each)]
@@ -135,7 +141,7 @@ class Decoder:
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.marginals)
         plain |= {"noise": self.noise, "joined": [layer.joined for layer in self.layers]}
-        arrays |= self.layout.state() | {"net.spread": self.spread}
+        arrays |= self.layout.state() | {"net.spread": self.spread, "net.asked": self.asked}
         for k, layer in enumerate((*self.layers, self.last)):
             arrays |= {f"net.{k}.weight": layer.weight, f"net.{k}.shift": layer.shift}
         return plain, arrays
@@ -148,10 +154,14 @@ def rebuild_decoder(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> 
     layers = [
         Layer(np.array(arrays[f"net.{k}.weight"]), np.array(arrays[f"net.{k}.shift"]), j) for k, j in enumerate(joined)
     ]
-    spread, noise = np.array(arrays["net.spread"]), plain["noise"]
+    spread, noise, asked = np.array(arrays["net.spread"]), plain["noise"], np.array(arrays["net.asked"])
     if not isinstance(noise, int) or not 1 <= noise <= 1 << 12:
         raise ValueError("its latent vectors have no length")
-    width = noise
+    if asked.ndim != 1 or asked.dtype != np.float64 or not np.isfinite(asked).all() or (asked < 0).any():
+        raise ValueError("what it is asked for is damaged")
+    if len(asked) and not asked.sum():
+        raise ValueError("it is asked for nothing")
+    width = noise + len(asked)
     for layer in layers:
         fits = layer.weight.ndim == 2 and layer.weight.shape[0] == width and layer.shift.shape == layer.weight.shape[1:]
         if not fits or layer.weight.dtype != np.float32 or layer.shift.dtype != np.float32:
@@ -163,4 +173,4 @@ def rebuild_decoder(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> 
         raise ValueError("its network does not fit its columns")
     if not np.isfinite(spread).all() or (spread < 0).any():
         raise ValueError("its spreads are damaged")
-    return Decoder(layout, noise, tuple(layers[:-1]), layers[-1], spread)
+    return Decoder(layout, noise, tuple(layers[:-1]), layers[-1], spread, asked)

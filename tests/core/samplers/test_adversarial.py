@@ -1,0 +1,72 @@
+"""The adversarial networks: what is asked for is drawn as often as it occurs, columns go together, and normalisation folded into layers is the same network."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from populace.core.samplers.deep.decoder import Decoder
+from populace.core.samplers.deep.learn_adversarial import _Asked, _folded, fit_ctgan, fit_wgan
+from populace.core.stream import Stream
+from populace.core.tables import ROW
+
+N = 2_000
+DRAW = np.random.default_rng(3)
+KIND = DRAW.choice(["low", "mid", "high"], N, p=[0.6, 0.35, 0.05])
+CENTRE = pl.Series(KIND).replace_strict({"low": -50.0, "mid": 0.0, "high": 80.0}).to_numpy()
+TABLE = pl.DataFrame({"kind": KIND, "x": np.round(CENTRE + DRAW.normal(0, 2, N), 1)})
+
+
+def drawn(network: Decoder, n: int = 4_000) -> pl.DataFrame:
+    return network.sample(pl.DataFrame({ROW: np.arange(n, dtype=np.uint64)}), Stream.root(1))
+
+
+def test_normalisation_is_folded_into_its_layer():
+    import torch
+
+    g = torch.Generator().manual_seed(1)
+    weight, shift, scale, offset = (torch.randn(*s, generator=g) for s in ((7, 5), (5,), (5,), (5,)))
+    x = torch.randn(100, 7, generator=g)
+    y = x @ weight + shift
+    mean, variance = y.mean(0), y.var(0, unbiased=False)
+    expected = torch.relu((y - mean) / torch.sqrt(variance + 1e-5) * scale + offset)
+    layer = _folded((weight, shift), (scale, offset), mean, variance)
+    made = layer(x.numpy())
+    assert made.shape == (100, 12), "the input follows the result"
+    assert np.allclose(made[:, :5], expected.numpy(), atol=1e-5)
+
+
+def test_rare_classes_are_asked_for_more_often_than_they_occur_and_rows_fit_what_is_asked():
+    import torch
+
+    from populace.core.samplers.deep.encoded import encode_table
+
+    data = encode_table(torch, TABLE, Stream.root(1))
+    asked = _Asked.of(torch, data)
+    assert asked is not None
+    known = data.layout.marginals[0].categories
+    assert known is not None
+    share = {k: (k == KIND).mean() for k in known}
+    # classes: missing, then the categories
+    assert asked.real == pytest.approx([0.0, *share.values()])
+    logs = np.log1p([0, *((k == KIND).sum() for k in share)])
+    assert asked.often.numpy() == pytest.approx(logs / logs.sum(), rel=1e-5)
+    generator = torch.Generator().manual_seed(1)
+    which, told = asked.draw(torch, generator, 500, asked.often)
+    assert (told.sum(dim=1) == 1).all()
+    rows = asked.rows_of(torch, generator, which)
+    assert (data.classes[rows, 0].numpy() == asked.places[which.numpy()]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learn", [fit_ctgan, fit_wgan])
+def test_a_mixture_is_learnt(learn):
+    made = drawn(learn(TABLE, Stream.root(1), least=2_500))
+    shares = dict(made["kind"].value_counts(normalize=True).iter_rows())
+    for kind in ("low", "mid", "high"):
+        assert shares.get(kind, 0.0) == pytest.approx((kind == KIND).mean(), abs=0.1)
+    near = made["x"].is_between(-60, -40) | made["x"].is_between(-10, 10) | made["x"].is_between(70, 90)
+    assert near.mean() > 0.85
+    agree = (made["kind"] == "low") == (made["x"] < -25)
+    assert agree.mean() > 0.9
