@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...core.scenario import Use, load_scenarios
 from ...core.stream import Stream
 from ...core.tables import Table, Tables
+from .motifs import edges, recovered
 
 FEWEST = 200
 ROUNDS = 60
@@ -142,6 +144,31 @@ def round_transfers(tables: Tables) -> Measured:
     return None if len(amounts) < FEWEST else _percent(amounts % 500 == 0)
 
 
+def standing_payees(tables: Tables) -> Measured:
+    """Out-degree of the payment graph by standing orders: whom a customer who has any pays so, the mean."""
+    sent = tables["transaction"].filter(pl.col("type").cast(pl.String) == "ICDT/STDO")
+    sent = sent.join(tables["account"].select("account_id", "customer_id"), on="account_id")
+    each = sent.group_by("customer_id").agg(pl.col("counterparty_id").n_unique())["counterparty_id"].to_numpy()
+    return None if len(each) < FEWEST else (float(each.mean()), float(each.std() / np.sqrt(len(each))))
+
+
+def motifs_recovered(tables: Tables) -> Measured:
+    """Percent of labelled instances of laundering typologies whose pattern a matcher finds that sees no label, with the typologies' default settings; None
+    where none was cast."""
+    label = tables.get("label")
+    if label is None or not label.height:
+        return None
+    label = label.with_columns(pl.col("scenario", "table", "effect").cast(pl.String))
+    known = {n: s for n, s in load_scenarios("finance").items() if s.match}
+    graph = edges(tables)
+    found = []
+    for name in label["scenario"].unique().sort():
+        if name in known:
+            use = Use(known[name], {p.name: p.default for p in known[name].parameters.values()}, 1)
+            found += recovered(graph, use, label)[0]["found"].to_list()
+    return _percent(np.array(found)) if found else None
+
+
 def defaulted(tables: Tables) -> Measured:
     """Percent of customers with a credit limit who default in the next month."""
     known = tables["customer"]["defaulted"].drop_nulls().to_numpy()
@@ -149,7 +176,7 @@ def defaulted(tables: Tables) -> Measured:
 
 
 def fraud_value(tables: Tables, channels: list[str], scenarios: list[str]) -> Measured:
-    """Percent of the value paid through channels that belongs to one of the scenarios; None where none of them was cast."""
+    """Percent of the value paid through channels that belongs to one of the scenarios; None where none of them took any there."""
     label = tables.get("label")
     if label is None:
         return None
@@ -163,6 +190,8 @@ def fraud_value(tables: Tables, channels: list[str], scenarios: list[str]) -> Me
         return None
     amounts = paid["amount_minor"].to_numpy().astype(float)
     taken = np.where(paid["transaction_id"].is_in(marked.implode()).to_numpy(), amounts, 0.0)
+    if not taken.any():
+        return None
     share = taken.sum() / amounts.sum()
     return float(100 * share), float(100 * np.sqrt(((taken - share * amounts) ** 2).sum()) / amounts.sum())
 
@@ -184,6 +213,8 @@ MEASURES: dict[str, Callable[..., Measured]] = {
         usual_merchants,
         active,
         round_transfers,
+        standing_payees,
+        motifs_recovered,
         defaulted,
         fraud_value,
     )

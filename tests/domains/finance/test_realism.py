@@ -9,8 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from populace.core.dataset import Dataset
+from populace.core.dataset import Dataset, generate
 from populace.core.evaluate.realism import Beside, Published, load_published, set_beside
+from populace.core.plan import make_plan
+from populace.core.scenario import parse_request
+from populace.core.spec import Spec
 from populace.domains.finance import DOMAIN
 
 P = DOMAIN.priors
@@ -29,11 +32,21 @@ def beside(base: Dataset) -> dict[str, Beside]:
 
 @pytest.mark.parametrize("figure", load_published(DOMAIN), ids=lambda f: f.name)
 def test_a_published_figure_is_met(beside: dict[str, Beside], figure: Published):
-    if figure.measure == "fraud_value":
+    if figure.measure in ("fraud_value", "motifs_recovered"):
         pytest.skip("no scenario is cast in the base population")
     found = beside[figure.name]
     met = abs(found.value - figure.value) < 4 * found.error + figure.admits
     assert met == (figure.name not in MISSED), f"{found.value:.4g} ± {found.error:.2g}: {figure.source}"
+
+
+def test_typologies_are_recovered_without_their_labels():
+    asked = tuple(parse_request(f"{name}:count=3") for name in ("mule-ring", "fan-in", "scatter-gather"))
+    frames = generate(make_plan(Spec("finance", size=900, seed=17, scenarios=asked), DOMAIN)).frames
+    assert {b.published.name: b for b in set_beside(DOMAIN, frames)[0]}["motifs"].value == 100
+    # a ring whose hops are cut out is no ring
+    hops = frames["label"].filter(pl.col("scenario") == "mule-ring", pl.col("table") == "transaction")["row_key"]
+    cut = {**frames, "transaction": frames["transaction"].filter(~pl.col("transaction_id").is_in(hops[::3].implode()))}
+    assert {b.published.name: b for b in set_beside(DOMAIN, cut)[0]}["motifs"].value < 100
 
 
 def test_the_value_taken_by_fraud_is_counted_where_scenarios_were_cast(bank: Dataset):
