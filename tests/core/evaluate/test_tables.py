@@ -149,6 +149,20 @@ def test_folders_and_databases_say_the_same(tmp_path: Path, capsys: pytest.Captu
     assert "a file goes with a file" in capsys.readouterr().err
 
 
+def test_a_staged_dataset_is_compared_and_judged_where_it_stands(database: str, tmp_path: Path):
+    for target, seed in ((database, "1"), (str(tmp_path / "real"), "2")):
+        assert run_command(["generate", "finance", "--size", "60", "--seed", seed, "--to", target]) == 0
+    found = evaluate(tmp_path / "real", database, only=["diagnostics"])
+    assert found["diagnostics.tables"] == 1
+    assert found["diagnostics.foreign_keys"] == 1
+    assert found["diagnostics.rules"] == 1
+    told = {str(link) for link in found.links}
+    assert {"account.customer_id → customer.customer_id", "transaction.account_id → account.account_id"} <= told
+    alone = evaluate(database)
+    assert alone["diagnostics.rules"] == 1
+    assert alone["realism.met"] > 0.5
+
+
 def test_each_table_has_a_place_on_the_page():
     page = render_report(evaluate(REAL, TWIN, only=["fidelity"]), "real", "twin")
     assert '<section id="tables"' in page
