@@ -57,6 +57,10 @@ def evaluate(
     if synth is None:
         if known is None:
             raise UserError(f"{data}: is no dataset of a domain; give real data to compare with, or name its --domain")
+        if holdout is not None or target or sensitive or relations or time or entity or model is not None:
+            raise UserError(
+                f"{data}: stands alone; a holdout, a target, roles of columns and a model need real data to compare with"
+            )
         found = _alone(read_data(data), seed)
     else:
         found = _compared(real, synth, holdout, target, sensitive, only, seed, relations, time, entity, model)

@@ -150,6 +150,8 @@ def test_a_domains_dataset_is_held_against_rules_and_published_figures(
     assert "Beside published figures" in html.read_text()
     capsys.readouterr()
     assert run_command(["evaluate", str(out), "--require", "realism.met>1"]) == 1
+    assert run_command(["evaluate", str(out), "--target", "customer.segment"]) == 2
+    assert "need real data to compare with" in capsys.readouterr().err
     (out / "manifest.json").unlink()
     assert run_command(["evaluate", str(out)]) == 2
     assert "name its --domain" in capsys.readouterr().err
