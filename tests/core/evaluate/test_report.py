@@ -88,8 +88,7 @@ DRAWN = """() => [...document.querySelectorAll("figure svg, svg.bar")].filter(s 
 })"""
 
 
-@pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("width", "several"), [(390, False), (1200, False), (390, True)])
 def test_every_chart_is_drawn_in_a_browser_and_nothing_is_fetched(
     tables: Path, tmp_path: Path, width: int, several: bool
 ):
@@ -140,7 +139,8 @@ def test_a_domains_dataset_is_held_against_rules_and_published_figures(
     domain: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out, html, told = tmp_path / "out", tmp_path / "out.html", tmp_path / "out.json"
-    assert run_command(["generate", domain, "--size", "60", "--to", f"{out}"]) == 0
+    size = {"iot": "10"}.get(domain, "60")
+    assert run_command(["generate", domain, "--size", size, "--to", f"{out}"]) == 0
     assert run_command(["evaluate", str(out), "--report", str(html), "--json", str(told)]) == 0
     figures = json.loads(told.read_text())["figures"]
     assert figures["diagnostics.rules"]["value"] == 1

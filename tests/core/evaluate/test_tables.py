@@ -151,7 +151,7 @@ def test_folders_and_databases_say_the_same(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_staged_dataset_is_compared_and_judged_where_it_stands(database: str, tmp_path: Path):
     for target, seed in ((database, "1"), (str(tmp_path / "real"), "2")):
-        assert run_command(["generate", "finance", "--size", "60", "--seed", seed, "--to", target]) == 0
+        assert run_command(["generate", "finance", "--size", "20", "--seed", seed, "--to", target]) == 0
     found = evaluate(tmp_path / "real", database, only=["diagnostics"])
     assert found["diagnostics.tables"] == 1
     assert found["diagnostics.foreign_keys"] == 1
