@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import venv
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from interpreters import interpreter_with
 from people import mixed
 
 from populace.core.evaluate import evaluate
@@ -97,13 +97,7 @@ def test_the_interval_of_the_risk_covers_it_as_often_as_it_says():
 @pytest.fixture(scope="module")
 def anonymeter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter of its own: Anonymeter holds NumPy below 1.27."""
-    home = tmp_path_factory.mktemp("anonymeter")
-    venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    done = subprocess.run([python, "-m", "pip", "install", "-q", "anonymeter==1.1.0"], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"Anonymeter cannot be installed: {done.stderr.strip()[-200:]}")
-    return python
+    return interpreter_with(tmp_path_factory.mktemp("anonymeter"), "anonymeter==1.1.0")
 
 
 @pytest.mark.slow

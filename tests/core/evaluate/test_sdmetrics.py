@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import venv
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from interpreters import interpreter_with
 from people import mixed
 from shops import shop
 
@@ -24,11 +24,7 @@ NUMBERS, CATEGORIES = ("age", "debt", "income"), ("job", "member")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """An interpreter of its own: SDMetrics holds pandas below 3."""
     home = tmp_path_factory.mktemp("sdmetrics")
-    venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    done = subprocess.run([python, "-m", "pip", "install", "-q", "sdmetrics==0.32.0"], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"SDMetrics cannot be installed: {done.stderr.strip()[-200:]}")
+    python = interpreter_with(home, "sdmetrics==0.32.0")
     for side, table, several in (("real", REAL, shop(1)), ("synth", SYNTH, shop(2))):
         table.with_columns(pl.col("joined").to_physical()).write_csv(home / f"{side}.csv")
         for name, frame in several.items():

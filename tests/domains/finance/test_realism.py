@@ -15,6 +15,7 @@ from populace.core.plan import make_plan
 from populace.core.scenario import parse_request
 from populace.core.spec import Spec
 from populace.domains.finance import DOMAIN
+from populace.domains.finance.realism import _local
 
 P = DOMAIN.priors
 
@@ -37,6 +38,15 @@ def test_a_published_figure_is_met(beside: dict[str, Beside], figure: Published)
     found = beside[figure.name]
     met = abs(found.value - figure.value) < 4 * found.error + figure.admits
     assert met == (figure.name not in MISSED), f"{found.value:.4g} ± {found.error:.2g}: {figure.source}"
+
+
+def test_every_hour_and_weekday_follows_the_published_curve(base: Dataset):
+    at = _local(base.frames)["local"].dt
+    hours = np.bincount(at.hour().to_numpy(), minlength=24) / len(at.hour())
+    assert hours.argmax() == 17
+    assert np.abs(hours - P("purchase.hour")).max() < 0.003
+    days = np.bincount(at.weekday().to_numpy() - 1, minlength=7) / len(at.weekday())
+    assert np.abs(days - P("purchase.weekday")).max() < 0.006
 
 
 def test_typologies_are_recovered_without_their_labels():
