@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from .stream import U64, Stream
 from .tables import Table, Tables
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .samplers import Sampler
     from .streams.events import Event
 
@@ -152,18 +155,20 @@ class Domain:
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""
 
 
-def domain_names() -> list[str]:
-    """The installed domains, from the entry points `populace.domains`."""
+@cache
+def _installed() -> Mapping[str, EntryPoint]:
     from importlib.metadata import entry_points
 
-    return sorted({e.name for e in entry_points(group="populace.domains")})
+    return {e.name: e for e in entry_points(group="populace.domains")}
+
+
+def domain_names() -> list[str]:
+    """The installed domains, from the entry points `populace.domains`."""
+    return sorted(_installed())
 
 
 def find_domain(name: str) -> Domain:
     """Load a domain by name. Raises UserError with the nearest name if there is none."""
-    from importlib.metadata import entry_points
-
-    found = {e.name: e for e in entry_points(group="populace.domains")}
-    if name not in found:
-        raise unknown("domain", name, found)
-    return found[name].load()
+    if name not in _installed():
+        raise unknown("domain", name, _installed())
+    return _installed()[name].load()
