@@ -22,6 +22,7 @@ from .tables import Table, Tables
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from .imports import Imported
     from .samplers import Sampler
     from .streams.events import Event
 
@@ -153,6 +154,12 @@ class Domain:
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""
+    remembers: Mapping[str, Any] = field(default_factory=dict)
+    """What a manifest must say of the extended domain's schema, as plain data."""
+    recall: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
+    """The domain with the schema of a dataset whose manifest says this."""
+    imports: Callable[[Domain, str], Imported] | None = None
+    """Reads records of others, from a folder or a URL, into the domain's tables."""
 
 
 @cache
