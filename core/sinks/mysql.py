@@ -46,7 +46,7 @@ class MySQL:
         return f"{self.address.database[:44]}_populace_stage", f"{self.address.database[:44]}_populace_gone"
 
     def check(self) -> None:
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             cursor.execute("SELECT @@local_infile")
             if not int(cursor.fetchone()[0]):
                 raise UserError(
@@ -57,14 +57,14 @@ class MySQL:
         return bool(self.tables())
 
     def tables(self) -> list[str]:
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             cursor.execute("SHOW TABLES")
             return [str(row[0]) for row in cursor.fetchall()]
 
     def manifest(self) -> Mapping[str, Any] | None:
         if MANIFEST not in self.tables():
             return None
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             cursor.execute(f"SELECT manifest FROM {MANIFEST}")  # noqa: S608
             row = cursor.fetchone()
         if row is None:
@@ -77,7 +77,7 @@ class MySQL:
     def read(self, table: str) -> Table:
         from pymysql.cursors import SSCursor
 
-        with self._connected() as asked:
+        with self.connected() as asked:
             asked.execute(
                 "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s "
                 "ORDER BY ordinal_position",
@@ -88,7 +88,7 @@ class MySQL:
         chosen = ", ".join(f"{_name(n)} + 0e0" if kind == "float" else _name(n) for n, kind in kinds.items())
         types = {n: _READ.get(kind, pl.String()) for n, kind in kinds.items()}
         found = [pl.DataFrame(schema=types)]
-        with self._connected(cursor=SSCursor) as cursor:
+        with self.connected(cursor=SSCursor) as cursor:
             cursor.execute(f"SELECT {chosen} FROM {_name(table)}")  # noqa: S608
             while rows := cursor.fetchmany(_PAGE):
                 columns = zip(types.items(), zip(*rows, strict=True), strict=True)
@@ -97,7 +97,7 @@ class MySQL:
 
     def load(self, load: Load) -> None:
         if load.mode == "append":
-            with self._connected(local=True) as cursor:
+            with self.connected(local=True) as cursor:
                 cursor.execute("START TRANSACTION")
                 for table, parts in load.parts.items():
                     _insert(cursor, table, parts, load.scratch)
@@ -107,7 +107,7 @@ class MySQL:
             return
         stage, gone = self._beside
         statements = load_statements(load.schema, self.scheme, load.omit)
-        with self._connected(local=True) as cursor:
+        with self.connected(local=True) as cursor:
             self._hold(cursor)
             for database in (stage, gone):
                 cursor.execute(f"DROP DATABASE IF EXISTS {_name(database)}")  # what a run that was killed has left
@@ -135,7 +135,7 @@ class MySQL:
                 cursor.execute(f"DROP DATABASE {_name(database)}")
 
     def remove(self, tables: tuple[str, ...]) -> None:
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             self._hold(cursor)
             cursor.execute(f"DROP TABLE IF EXISTS {', '.join(map(_name, (*tables, MANIFEST)))}")
 
@@ -146,7 +146,7 @@ class MySQL:
             raise UserError(f"target {self.place} is being written by another run")
 
     @contextmanager
-    def _connected(self, local: bool = False, cursor: Any = None) -> Iterator[Any]:
+    def connected(self, local: bool = False, cursor: Any = None) -> Iterator[Any]:
         try:
             import pymysql
         except ImportError as error:
@@ -228,27 +228,34 @@ def _defaults() -> str | None:
 
 
 def _insert(cursor: Any, table: str, parts: list[Path], scratch: Path) -> None:
+    for frame in frames(parts):
+        insert_frame(cursor, table, frame, scratch)
+
+
+def insert_frame(cursor: Any, table: str, frame: Table, scratch: Path) -> None:
     """LOAD DATA LOCAL leaves out what it does not like and warns: a warning is an error here."""
     rows = scratch / "rows.csv"
-    for frame in frames(parts):
-        _write_rows(frame, rows, table)
-        try:
-            columns = ", ".join(map(_name, frame.columns))
-            cursor.connection.offered = str(rows.absolute())
-            cursor.execute(
-                f"LOAD DATA LOCAL INFILE {_text(str(rows.absolute()))} INTO TABLE {_name(table)} CHARACTER SET utf8mb4 "
-                r"FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\n' "
-                f"({columns})"
-            )
-            taken = cursor.rowcount
-            cursor.execute("SHOW WARNINGS LIMIT 1")
-            warning = cursor.fetchone()
-        finally:
-            cursor.connection.offered = None
-            rows.unlink(missing_ok=True)
-        if warning or taken != frame.height:
-            why = f": {warning[2]}" if warning else ""
-            raise UserError(f"table {table}: the database took {taken:,} of {frame.height:,} rows{why}")
+    _write_rows(frame, rows, table)
+    try:
+        # bytes go as hexadecimal digits, since the file is text
+        raw = [n for n, kind in frame.schema.items() if kind == pl.Binary]
+        columns = ", ".join(f"@b{raw.index(n)}" if n in raw else _name(n) for n in frame.columns)
+        bytes_ = ", ".join(f"{_name(n)} = UNHEX(@b{i})" for i, n in enumerate(raw))
+        cursor.connection.offered = str(rows.absolute())
+        cursor.execute(
+            f"LOAD DATA LOCAL INFILE {_text(str(rows.absolute()))} INTO TABLE {_name(table)} CHARACTER SET utf8mb4 "
+            r"FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\n' "
+            f"({columns}){f' SET {bytes_}' if raw else ''}"
+        )
+        taken = cursor.rowcount
+        cursor.execute("SHOW WARNINGS LIMIT 1")
+        warning = cursor.fetchone()
+    finally:
+        cursor.connection.offered = None
+        rows.unlink(missing_ok=True)
+    if warning or taken != frame.height:
+        why = f": {warning[2]}" if warning else ""
+        raise UserError(f"table {table}: the database took {taken:,} of {frame.height:,} rows{why}")
 
 
 def _write_rows(frame: Table, path: Path, table: str) -> None:
@@ -260,7 +267,10 @@ def _write_rows(frame: Table, path: Path, table: str) -> None:
                 "choose another target."
             )
     plain = frame.with_columns(
-        pl.col(pl.Boolean).cast(pl.Int8), pl.col(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S%.6f")
+        pl.col(pl.Boolean).cast(pl.Int8),
+        pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M:%S%.6f"),
+        pl.col(pl.Time).dt.strftime("%H:%M:%S%.6f"),
+        pl.col(pl.Binary).bin.encode("hex"),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     plain.write_csv(path, include_header=False, quote_style="non_numeric", null_value="NULL")

@@ -420,7 +420,7 @@ def test_mysql_sends_no_file_but_the_one_that_is_loaded(mysql_server: str, tmp_p
     database = open_database(mysql_server)
 
     def take() -> None:
-        with database._connected(local=True) as cursor:  # type: ignore[attr-defined]
+        with database.connected(local=True) as cursor:  # type: ignore[attr-defined]
             cursor.execute("CREATE TEMPORARY TABLE taken (a INT)")
             cursor.execute(f"LOAD DATA LOCAL INFILE '{tmp_path / 'secret'}' INTO TABLE taken")
 
