@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,9 @@ OPTIONS = ("charset", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
 _LOST = {1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055}
 """Errors of the connection, or of a server that is busy or goes down: worth another try, with the rows as they are."""
 _PAGE = 100_000
+_LARGE = 16 << 20
+"""Bytes of Parquet from which on several connections are worth their cost."""
+_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,14 @@ class MySQL:
                 cursor.execute(f"DROP DATABASE IF EXISTS {_name(database)}")  # what a run that was killed has left
                 cursor.execute(f"CREATE DATABASE {_name(database)}")
             cursor.execute(f"USE {_name(stage)}")
-            for table, parts in load.parts.items():
-                create, after = statements[table]
-                for statement in create:
+            for table in load.parts:
+                for statement in statements[table].create:
                     cursor.execute(statement)
-                _insert(cursor, table, parts, load.scratch)
-                cursor.connection.commit()
-                for statement in after:
+            cursor.connection.commit()
+            self._fill(load, stage)
+            for table in load.parts:
+                for statement in statements[table].after:
                     cursor.execute(statement)
-                load.step()
             cursor.execute(f"CREATE TABLE {MANIFEST} (manifest LONGTEXT NOT NULL) CHARACTER SET utf8mb4")
             cursor.execute(f"INSERT INTO {MANIFEST} VALUES (%s)", (load.manifest,))  # noqa: S608
             cursor.connection.commit()
@@ -133,6 +136,26 @@ class MySQL:
             cursor.execute("RENAME TABLE " + ", ".join(moves))
             for database in (stage, gone):
                 cursor.execute(f"DROP DATABASE {_name(database)}")
+
+    def _fill(self, load: Load, stage: str) -> None:
+        """Each table over a connection of its own, several at once where there are many rows."""
+
+        def insert(table: str) -> None:
+            with self.connected(local=True) as cursor:
+                cursor.execute(f"USE {_name(stage)}")
+                _insert(cursor, table, load.parts[table], load.scratch / "load" / table)
+                cursor.connection.commit()
+
+        sizes = {t: sum(p.stat().st_size for p in parts) for t, parts in load.parts.items()}
+        with ThreadPoolExecutor(_CONNECTIONS if sum(sizes.values()) > _LARGE else 1) as pool:
+            futures = [pool.submit(insert, t) for t in sorted(sizes, key=lambda t: -sizes[t])]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    load.step()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
     def remove(self, tables: tuple[str, ...]) -> None:
         with self.connected() as cursor:
