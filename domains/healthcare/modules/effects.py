@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import care, entries, findings, setting, visits, waiting
-from .values import State
+from .values import KNOWN, State
 
 if TYPE_CHECKING:
     from .machine import Run
@@ -87,4 +87,5 @@ _OPERATIONS: Mapping[str, Callable[[Program, int, State], Op]] = {
     "MultiObservation": findings.group,
     "DiagnosticReport": findings.group,
     "Death": care.death,
+    KNOWN: entries.known,
 }

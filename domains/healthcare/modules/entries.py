@@ -12,6 +12,7 @@ from .memory import CODE, ENTRY, NIL, NONE
 from .people import ALIVE
 from .program import FORMS
 from .values import State
+from .waiting import wait
 
 if TYPE_CHECKING:
     from .machine import Run
@@ -208,6 +209,44 @@ def end(program: Program, s: int, state: State) -> Op:
         else:
             for c in codes:
                 stop(run, s, p, c)
+        return p
+
+    return op
+
+
+def known(program: Program, s: int, state: State) -> Op:
+    """The diagnoses that patients have without a module, as facts that modules read: nothing of them is recorded here."""
+    codes = [program.codes(c.code) for c in state.has["codes"]]
+
+    def due(run: Run, p: NDArray) -> NDArray:
+        told = run.people.known
+        if told is None or run.next_known is None or not len(told.at):
+            return np.full(len(p), ALIVE)
+        k = run.next_known[p]
+        mine = (k < len(told.at)) & (told.patient[np.minimum(k, len(told.at) - 1)] == p)
+        return np.where(mine, told.at[np.minimum(k, len(told.at) - 1)], ALIVE)
+
+    def op(run: Run, s: int, p: NDArray) -> NDArray:
+        p = wait(run, s, p, lambda q: due(run, q))
+        told = run.people.known
+        if not len(p) or told is None or run.next_known is None:
+            return p
+        k = run.next_known[p]
+        run.next_known[p] += 1
+        for n in np.unique(told.code[k]).tolist():
+            for begins in (True, False):
+                here = (told.code[k] == n) & (told.begins[k] == begins)
+                q, active = p[here], run.active("condition", codes[n])
+                if not len(q):
+                    continue
+                if begins:
+                    active[q] = run.entries.add(
+                        len(q), form=FORM["provisional"], patient=q, code=codes[n], state=s, start=run.clock[q], stop=ALIVE,
+                        encounter=NONE, reason=NONE, ended_by=NONE,
+                    )  # fmt: skip
+                else:
+                    active[q] = NONE
+                run.touch(("condition", run.codes.values[codes[n]]), q)
         return p
 
     return op
