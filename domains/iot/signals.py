@@ -13,6 +13,7 @@ from .profiles import Channel, Profile
 from .terms import TERMS, Setting
 
 _KNOT = 300_000_000  # the smooth part of a signal is worked out every five minutes and interpolated
+_FEW = 16
 
 __all__ = ["HOUR", "channel_values", "quantise"]
 
@@ -46,9 +47,17 @@ def _join(values: F64 | None, smooth: F64, every: int, count: int) -> F64:
     """Add what stands at the knots, with straight lines between them."""
     if values is not None and not smooth.any():
         return values
-    rise = np.diff(smooth)[:, None] * (np.arange(every) / every)
-    rise += smooth[:-1, None]
-    flat = rise.ravel()[:count]
+    lines = np.empty((len(smooth) - 1, every))
+    rise = np.diff(smooth) / every
+    np.copyto(lines[:, 0], smooth[:-1])
+    if every <= _FEW:
+        # column by column: each is one addition for all knots
+        for k in range(1, every):
+            np.add(lines[:, k - 1], rise, out=lines[:, k])
+    else:
+        np.multiply(rise[:, None], np.arange(every), out=lines)
+        lines += smooth[:-1, None]
+    flat = lines.ravel()[:count]
     if values is None:
         return flat
     values += flat

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ...core.stream import F64
 from .climate import HOUR, Climate
+from .noise import autoregression, normals
 
 I64 = NDArray[np.int64]
 Values = Mapping[str, Any]
@@ -33,8 +34,8 @@ class Setting:
     shared: Climate
     rng: np.random.Generator
     made: dict[str, F64] = field(default_factory=dict)
-    wear: Callable[[], F64] = lambda: np.zeros(0)
-    """Share of the part's life that is spent, by grid point."""
+    wear: Callable[[float], F64] = lambda exponent: np.zeros(0)
+    """Share of the part's life that is spent, to a power, by grid point."""
     charge: Callable[[], F64] = lambda: np.zeros(0)
     """Per cent of the battery left, by grid point."""
     track: Callable[[], tuple[F64, F64, F64]] | None = None
@@ -46,15 +47,6 @@ class Setting:
 
     def at(self) -> I64:
         return self.first + self.interval * np.arange(self.count)
-
-
-def autoregression(rng: np.random.Generator, count: int, sigma: float, phi: float) -> F64:
-    """A stationary AR(1) series of standard deviation `sigma`: x[i] = phi * x[i-1] + e[i]. Its first value is stationary as well."""
-    noise = rng.standard_normal(count)
-    noise[:1] *= sigma
-    noise[1:] *= sigma * np.sqrt(1 - phi * phi) / (1 - phi)
-    # the same recursion as scipy.signal.lfilter's at the same speed, without a second spent on importing that
-    return pl.Series(noise).ewm_mean(alpha=1 - phi, adjust=False).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -134,18 +126,18 @@ def _ar(s: Setting, v: Values, x: F64) -> F64:
 
 
 def _white(s: Setting, v: Values, x: F64) -> F64:
-    x += v["sigma"] * s.rng.standard_normal(len(x))
+    x += normals(s.rng, len(x), v["sigma"])
     return x
 
 
 def _walk(s: Setting, v: Values, x: F64) -> F64:
     """A random walk whose spread after an hour is `sigma`."""
-    x += s.rng.standard_normal(len(x)).cumsum() * (v["sigma"] * math.sqrt(s.seconds / 3600))
+    x += normals(s.rng, len(x), v["sigma"] * math.sqrt(s.seconds / 3600)).cumsum()
     return x
 
 
 def _wear(s: Setting, v: Values, x: F64) -> F64:
-    x += v["gain"] * np.power(s.wear(), v["exponent"])
+    x += v["gain"] * s.wear(v["exponent"])
     return x
 
 

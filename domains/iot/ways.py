@@ -8,6 +8,7 @@ import numpy as np
 
 from ...core.priors import Priors
 from ...core.stream import F64, Stream
+from .noise import autoregression
 
 if TYPE_CHECKING:
     from .terms import Setting
@@ -19,8 +20,6 @@ _STOPS = 12
 def drive(s: Setting, stream: Stream, priors: Priors) -> tuple[F64, F64, F64]:
     """Latitude, longitude (deg) and speed (km/h) by grid point. It drives while people work, at the speed of
     free traffic, along straight legs around its site."""
-    from .terms import autoregression
-
     rng = stream.generator()
     at = s.at()
     mean, sigma, memory = (priors(f"way.{name}") for name in ("speed", "speed_sigma", "speed_memory"))
