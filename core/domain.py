@@ -49,6 +49,8 @@ class Block:
     window: Window
     reference: Tables
     models: Mapping[str, Sampler] = field(default_factory=dict)
+    library: Any = None
+    """What the domain brings along for its steps besides tables: `Domain.library`."""
 
     @property
     def units(self) -> U64:
@@ -147,6 +149,8 @@ class Domain:
     """Names of the scenarios and views that a demonstration shows."""
     events: Mapping[str, Event] = field(default_factory=dict)
     """What happens, and when: what a stream is made of."""
+    library: Any = None
+    """What the steps work by that is neither a prior nor a table, such as device profiles read from files."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..domain import Domain
 from ..scenario import Use
@@ -204,12 +205,26 @@ def _rises(key: pl.Series) -> bool:
 
 
 def _all_known(refers: pl.Series, known: pl.Series) -> bool:
-    """Whether every reference is known, told by the first of each run of equal ones: rows stand with their siblings for the most part."""
+    """Whether every reference is known, told by one of each run of equal ones: rows stand with their siblings for the most part."""
     if refers.null_count() or not refers.dtype.is_integer() or not len(refers):
         return False
     values = refers.to_numpy()
-    first = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
-    return bool(pl.Series(values[first]).is_in(known.implode()).all())
+    if refers.flags["SORTED_ASC"]:
+        last = ends_of_runs(values) - 1
+    else:
+        last = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+    return bool(pl.Series(values[last]).is_in(known.implode()).all())
+
+
+def ends_of_runs(values: NDArray) -> NDArray[np.int64]:
+    """Where each run of equal values ends, of values in ascending order: by a search for each, quick where runs are long."""
+    ends, at = [], 0
+    while at < len(values):
+        at += int(np.searchsorted(values[at:], values[at], "right"))
+        ends.append(at)
+        if len(ends) * 64 > len(values):  # they are short: looking at each value is quicker
+            return np.append(np.flatnonzero(values[1:] != values[:-1]) + 1, len(values))
+    return np.array(ends, np.int64)
 
 
 def _cardinality(

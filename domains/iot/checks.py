@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.checks import violations
+from ...core.checks import ends_of_runs, violations
 from ...core.domain import Check
 from ...core.tables import Table
-from .physics import PHYSICS
+from .physics import Profiles, physics
 from .readings import AWAKE, COPY, FAN, in_order, places, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
@@ -69,11 +69,11 @@ def gaps_explained(tables: Lazy) -> Table:
     for channel, (key,) in _channels(tables):
         grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
         runs = sampled(up.get(channel["device_id"], ()), *grid)
-        index = key - channel["channel_id"] * FAN
-        index = index[: np.searchsorted(index, COPY)]
-        key = key[: len(index)]
-        if _is_all(index, runs):
+        first = channel["channel_id"] * FAN
+        key = key[: np.searchsorted(key, first + COPY)]
+        if _is_all(key, [(first + a, first + b) for a, b in runs]):
             continue
+        index = key - first
         expected = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in runs)])
         found.append(_rows(key, ~np.isin(index, expected), "sampled while the device was down"))
         if missing := int((~np.isin(expected, index)).sum()):
@@ -82,20 +82,20 @@ def gaps_explained(tables: Lazy) -> Table:
     return _reported(found)
 
 
-def _is_all(index: NDArray, runs: list[tuple[int, int]]) -> bool:
+def _is_all(key: NDArray, runs: list[tuple[int, int]]) -> bool:
     """Whether there is each number of each run [a, b), and no other. What rises from a to b - 1 in as many steps leaves none out."""
-    if len(index) != sum(b - a for a, b in runs) or not (index[1:] > index[:-1]).all():
+    if len(key) != sum(b - a for a, b in runs) or not (key[1:] > key[:-1]).all():
         return False
     ends = np.cumsum([b - a for a, b in runs], dtype=np.int64)
-    return all(index[end - (b - a)] == a and index[end - 1] == b - 1 for (a, b), end in zip(runs, ends, strict=True))
+    return all(key[end - (b - a)] == a and key[end - 1] == b - 1 for (a, b), end in zip(runs, ends, strict=True))
 
 
 def delivered_once(tables: Lazy) -> Table:
     reading = tables["reading"].select("channel_id", "reading_id").collect()
     owner, key = reading["channel_id"].to_numpy(), reading["reading_id"].to_numpy()
-    if reading["reading_id"].is_sorted():
+    if reading["reading_id"].is_sorted() and reading["channel_id"].is_sorted():
         # a channel's copies stand behind its other readings: where its last is none, there are none
-        last = np.append(np.flatnonzero(owner[1:] != owner[:-1]), len(owner) - 1)[: len(owner)]
+        last = ends_of_runs(owner) - 1
         if not (key[last] - owner[last] * FAN >= COPY).any():
             return violations().drop("check")
     return _rows(key, key - owner * FAN >= COPY, "a sample that has been delivered before").drop("check")
@@ -110,7 +110,10 @@ def arrivals_explained(tables: Lazy) -> Table:
         for a, b in held:
             if (during := (received >= a) & (received < b)).any():
                 found.append(_rows(key, during, "arrived while its gateway was cut off"))
-        late = np.flatnonzero(received - observed > channel["interval_us"])
+        wait = received - observed
+        if not len(wait) or wait.max() <= channel["interval_us"]:
+            continue
+        late = np.flatnonzero(wait > channel["interval_us"])
         late = late[key[late] - channel["channel_id"] * FAN < COPY]
         if len(late):
             # the last outage that began before it arrived must have lasted until it was there to be sent
@@ -150,7 +153,7 @@ def transitions(tables: Lazy) -> Table:
     )
 
 
-CHECKS = (
+_OF_EVENTS = (
     Check(
         "on-scale",
         ("channel", "reading"),
@@ -174,8 +177,12 @@ CHECKS = (
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
     ),
-    *PHYSICS,
 )
+
+
+def checks(profiles: Profiles) -> tuple[Check, ...]:
+    """All that must hold of a fleet of devices of these profiles."""
+    return (*_OF_EVENTS, *physics(profiles))
 
 
 def _channels(tables: Lazy, *columns: str) -> Iterator[tuple[dict[str, int], list[NDArray]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -13,14 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.stream import F64
-from ...core.tables import Table, Tables
+from ...core.tables import Table, Tables, room
 from .climate import climate
+from .gauges import Gauges
 from .noise import exponential_slices, words
-from .population import PROFILES, SCHEMA
-from .signals import channel_values, quantise
-from .terms import Setting
-from .ways import drive
+from .population import SCHEMA
+from .signals import quantise, stretches
 
 I64 = NDArray[np.int64]
 Spans = Sequence[tuple[int, int]]
@@ -42,35 +40,37 @@ def readings(block: Block, tables: Tables) -> Tables:
     grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")
     runs = {n: sampled(awake(lives.get(n, ())), *grid) for n, *grid in grids.unique("device_id").iter_rows()}
     size = sum(b - a for n in channel["device_id"] for a, b in runs[n])
-    key, owner, observed, received = (np.empty(size, np.int64) for _ in range(4))
-    value = np.empty(size)
+    key, owner, observed, received = (room(size, np.int64) for _ in range(4))
+    value = room(size, np.float64)
     at = 0
     of_device = groupby(channel.select(*grids.columns, "channel_id").iter_rows(), itemgetter(0, 1, 2, 3))
     for (number, first, interval, jitter), mine in of_device:
-        spans_of = runs[number]
-        count = max((b for _, b in spans_of), default=0)
+        awake_in = runs[number]
+        count, samples = max((b for _, b in awake_in), default=0), sum(b - a for a, b in awake_in)
         if not count:
             continue
-        index = np.arange(count)
-        taken, arrived = _clock(block, number, index, first, interval, jitter)
-        profile, site = PROFILES[at_site[number][0]], at_site[number][1]
-        streams = {
-            c.signal: block.stream.child("signal", row[4]) for c, row in zip(profile.channels, mine, strict=True)
-        }
-        setting = Setting(first, interval, count, shared[site], block.stream.generator())
-        _add_life(setting, lives.get(number, ()), block, number)
-        for kind, (signal, values) in zip(
-            profile.channels, list(channel_values(profile, setting, streams)), strict=True
-        ):
-            k = streams[signal].path[-1]
-            low = at
-            for a, b in spans_of:
-                to = slice(at, at + b - a)
-                np.add(index[a:b], k * FAN, out=key[to])
-                observed[to], received[to], value[to] = taken[a:b], arrived[a:b], values[a:b]
-                at = to.stop
-            owner[low:at] = k
-            quantise(value[low:at], kind.resolution, kind.low, kind.high)
+        keys = [row[4] for row in mine]
+        profile, site = block.library[at_site[number][0]], at_site[number][1]
+        streams = {c.signal: block.stream.child("signal", k) for c, k in zip(profile.channels, keys, strict=True)}
+        clock = _Clock(block, number, first, interval, jitter)
+        gauges = Gauges(lives.get(number, ()), block, number)
+        done = 0
+        for start, made in stretches(profile, (first, interval, count), shared[site], streams, gauges):
+            index, taken, arrived = clock.tick(start, len(made[profile.channels[0].signal]))
+            parts = [(max(a - start, 0), min(b - start, len(index))) for a, b in awake_in]
+            parts = [(a, b) for a, b in parts if a < b]
+            for n, (k, kind) in enumerate(zip(keys, profile.channels, strict=True)):
+                low = high = at + n * samples + done
+                for a, b in parts:
+                    to = slice(high, high + b - a)
+                    np.add(index[a:b], k * FAN, out=key[to])
+                    observed[to], received[to], value[to] = taken[a:b], arrived[a:b], made[kind.signal][a:b]
+                    high = to.stop
+                quantise(value[low:high], kind.resolution, kind.low, kind.high)
+            done += sum(b - a for a, b in parts)
+        for n, k in enumerate(keys):
+            owner[at + n * samples : at + (n + 1) * samples] = k
+        at += len(keys) * samples
     columns = {
         "reading_id": key,
         "channel_id": owner,
@@ -79,7 +79,7 @@ def readings(block: Block, tables: Tables) -> Tables:
         "value": value,
     }
     instants = pl.col("observed_at", "received_at").cast(SCHEMA["reading"].columns["observed_at"].dtype)
-    return {"reading": pl.DataFrame(columns).with_columns(instants)}
+    return {"reading": pl.DataFrame(columns).with_columns(instants, pl.col("reading_id", "channel_id").set_sorted())}
 
 
 def _lives(events: Table) -> dict[int, list[tuple[Any, ...]]]:
@@ -97,35 +97,28 @@ def awake(life: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:
     return union([(t0, t1) for t0, t1, state, *_ in life if state in AWAKE])
 
 
-def _add_life(setting: Setting, life: Sequence[tuple[Any, ...]], block: Block, number: int) -> None:
-    """Let a device's signals see its wear, its charge and its way, where they ask for them."""
+class _Clock:
+    """When samples are taken, and when they arrive. A delay never disturbs either order: both stay below half an interval."""
 
-    def gauge(column: int, power: float = 1.0) -> F64:
-        known = [(t0, t1, s[column], s[column + 1]) for t0, t1, *s in life if s[column] is not None]
-        if not known:
-            return np.zeros(setting.count)
-        times = np.array([t for t0, t1, *_ in known for t in (t0, t1 - 1)], np.float64)
-        levels = np.interp(setting.at(), times, [x for _, _, *pair in known for x in pair])
-        return levels if power == 1.0 else np.power(levels, power, out=levels)
+    def __init__(self, block: Block, device: int, first: int, interval: int, jitter: int) -> None:
+        self._rng = block.stream.child("transport", device).generator()
+        self._grid = first, interval, jitter
+        least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
+        self._delays = _delays(least, tail, interval // 2)
 
-    setting.wear = cache(partial(gauge, 1))
-    setting.charge = cache(partial(gauge, 3))
-    setting.track = cache(partial(drive, setting, block.stream.child("way", number), block.priors))
-
-
-def _clock(block: Block, device: int, index: I64, first: int, interval: int, jitter: int) -> tuple[I64, I64]:
-    """When samples are taken, and when they arrive. A delay never disturbs either order: both stay below half
-    an interval."""
-    drawn = words(block.stream.child("transport", device).generator(), 2 * len(index))
-    taken = drawn[: len(index)].astype(np.int64)
-    taken *= jitter + 1
-    taken >>= 16
-    taken += first
-    taken += index * interval
-    delays = _delays(block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us"), interval // 2)
-    arrived = np.take(delays, drawn[len(index) :])
-    arrived += taken
-    return taken, arrived
+    def tick(self, start: int, count: int) -> tuple[I64, I64, I64]:
+        """The grid points of a stretch, when they were sampled, and when that arrived."""
+        first, interval, jitter = self._grid
+        drawn = words(self._rng, 2 * count)
+        index = np.arange(start, start + count)
+        taken = drawn[:count].astype(np.int64)
+        taken *= jitter + 1
+        taken >>= 16
+        taken += first
+        taken += index * interval
+        arrived = np.take(self._delays, drawn[count:])
+        arrived += taken
+        return index, taken, arrived
 
 
 @lru_cache(64)
@@ -245,7 +238,8 @@ def arrivals(block: Block, tables: Tables) -> Tables:
     """Derive when each reading arrives and what its quality is, from the outages of its gateway as they stand."""
     reading = in_order(tables["reading"])
     planned = reading["received_at"].to_physical().to_numpy()
-    received = planned.copy()
+    received = room(len(planned), np.int64)
+    np.copyto(received, planned)
     value = reading["value"].to_numpy()
     quality = np.zeros(reading.height, np.uint8)
     outages = spans(tables["gateway_event"], "gateway_id")
