@@ -24,7 +24,8 @@ NEXT = {
     "asleep": (*_RUNNING, "off", "restart", "failed", "retired"),
     "off": (*_RUNNING, "restart", "failed", "retired"),
     "restart": (*_RUNNING, "off", "failed", "restart", "retired"),
-    "failed": ("repair",),
+    "failed": ("repair", "waiting"),
+    "waiting": ("repair",),
     "repair": (*_RUNNING, "off", "restart", "failed", "retired"),
     "retired": (),
 }

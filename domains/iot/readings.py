@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -35,8 +35,10 @@ def readings(block: Block, tables: Tables) -> Tables:
     through a gateway that is never cut off. A device sends the samples of all its channels as one message."""
     device, channel = tables["device"], tables["channel"]
     lives = _lives(tables["device_event"])
-    shared = {row["site_id"]: climate(block, row) for row in tables["site"].iter_rows(named=True)}
-    at_site = {n: (profile, site) for n, profile, site in device.select("device_id", "profile", "site_id").iter_rows()}
+    sites = {row["site_id"]: row for row in tables["site"].iter_rows(named=True)}
+    shared = cache(lambda site, zone: climate(block, sites[site], zone))
+    where = device.select("device_id", "profile", "site_id", "zone_id").iter_rows()
+    at_site = {number: place for number, *place in where}
     grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")
     runs = {n: sampled(awake(lives.get(n, ())), *grid) for n, *grid in grids.unique("device_id").iter_rows()}
     size = sum(b - a for n in channel["device_id"] for a, b in runs[n])
@@ -50,12 +52,13 @@ def readings(block: Block, tables: Tables) -> Tables:
         if not count:
             continue
         keys = [row[4] for row in mine]
-        profile, site = block.library[at_site[number][0]], at_site[number][1]
+        name, site, zone = at_site[number]
+        profile = block.library[name]
         streams = {c.signal: block.stream.child("signal", k) for c, k in zip(profile.channels, keys, strict=True)}
         clock = _Clock(block, number, first, interval, jitter)
         gauges = Gauges(lives.get(number, ()), block, number)
         done = 0
-        for start, made in stretches(profile, (first, interval, count), shared[site], streams, gauges):
+        for start, made in stretches(profile, (first, interval, count), shared(site, zone), streams, gauges):
             index, taken, arrived = clock.tick(start, len(made[profile.channels[0].signal]))
             parts = [(max(a - start, 0), min(b - start, len(index))) for a, b in awake_in]
             parts = [(a, b) for a, b in parts if a < b]
