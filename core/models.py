@@ -46,6 +46,8 @@ AUTO = "auto"
 FORMAT = "populace-model-1"
 EVENTS = "semi-markov"
 """What `auto` stands for with an entity and a time."""
+SERIES = "series"
+"""What `auto` stands for with a time alone."""
 PRIVATE = "privbayes"
 """What `auto` stands for with an epsilon: the better of the private models on Adult, one draw of noise each (`benchmarks/models.py`)."""
 MAX_BYTES = 2 << 30
@@ -98,6 +100,10 @@ class Model:
         Raises UserError for a column that the model does not have, a category it has not seen, a value of the wrong kind, a column that is
         told twice, or ranges and sets that rows do not meet in `conditions.TRIES` draws.
         """
+        if MODELS[self.name].series and (where or balance or given is not None):
+            raise UserError(
+                f"'{self.name}' makes a series in order of time: it takes neither where, balance nor given rows"
+            )
         told_rows = None if given is None else read_table(given)
         n = told_rows.height if n is None and told_rows is not None else n
         if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_ROWS:
@@ -176,6 +182,7 @@ def fit(
     delta: float | None = None,
     domain: Mapping[str, Extent] | None = None,
     roles: Roles | None = None,
+    time: str | None = None,
 ) -> Model:
     """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
 
@@ -186,7 +193,8 @@ def fit(
     not say is paid for, and column names and types count as public. Its noise is drawn from the system's randomness, or from `seed`, which then
     must stay secret. Without epsilon, the seed is 0 unless given.
 
-    With `roles`, the table holds events of entities, and the model makes entities with their events.
+    With `roles`, the table holds events of entities, and the model makes entities with their events. With `time`, it is one series in the order
+    of that column, and the model makes series.
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
@@ -194,6 +202,17 @@ def fit(
         raise unknown("model", model, (AUTO, *MODELS))
     if seconds is not None and model != AUTO:
         raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
+    serial = model in MODELS and MODELS[model].series
+    if serial or time is not None:
+        if time is None or roles is not None or not (serial or model == AUTO):
+            raise UserError(
+                f"'{model}' and a time column do not go together"
+                if time
+                else f"'{model}' learns a series: say which column is its time (--time-column)"
+            )
+        if epsilon is not None or seconds is not None or keep:
+            raise UserError("a series takes a time column, a seed and columns to drop, and nothing else")
+        return _fit_series(data, SERIES if model == AUTO else model, seed or 0, drop, time)
     eventful = model in MODELS and MODELS[model].events
     if eventful and roles is None:
         raise UserError(
@@ -299,6 +318,27 @@ def _fit_events(data: Any, model: str, seed: int, drop: Sequence[str], roles: Ro
         "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
         "regenerated": {rule.column: "the entity's key"},
+        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "digest": str(digest(table)),
+    }
+    return Model(model, sampler, card)
+
+
+def _fit_series(data: Any, model: str, seed: int, drop: Sequence[str], time: str) -> Model:
+    """A model of one series: of the columns of numbers in the order of another."""
+    table = read_table(data)
+    for column in drop:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, "drop")
+    table = table.drop(drop)
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), time)
+    card = {
+        "model": model,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": table.height,
+        "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
+        "left out": [c for c in table.columns if c not in sampler.columns],
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": str(digest(table)),
     }

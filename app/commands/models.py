@@ -37,6 +37,7 @@ Examples:
   populace fit customers.csv --time 10s --out customers.model
   populace fit patients.csv --epsilon 1 --domain known.toml
   populace fit visits.csv --entity patient_id --time-column at --event kind
+  populace fit machine_temperature.csv --time-column timestamp
   populace fit readings.parquet --model empirical --seed 3"""
 )
 @click.argument("table")
@@ -52,7 +53,9 @@ Examples:
     help="Same seed, same model.  [default: 0; with --epsilon, secret noise]",
 )
 @click.option("--entity", metavar="COLUMN", help="The table holds events: whose.")
-@click.option("--time-column", metavar="COLUMN", help="With --entity: when.")
+@click.option(
+    "--time-column", metavar="COLUMN", help="With --entity: when. Alone: the table is one series in this order."
+)
 @click.option("--event", metavar="COLUMN", help="With --entity: of what kind.  [default: the only other column]")
 @click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")
 @click.option("--delta", type=float, metavar="D", help="With --epsilon.  [default: 1e-6]")
@@ -94,7 +97,7 @@ def fit(
     from ...core.samplers.statistical.learn_events import Roles
     from ...core.samplers.statistical.private_marginals import read_extents
 
-    if (entity is None) != (time_column is None) or (event and not entity):
+    if (entity and not time_column) or (event and not entity):
         raise UserError("events need --entity and --time-column, and may have --event")
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
@@ -112,6 +115,7 @@ def fit(
         delta=delta,
         domain=None if domain is None else read_extents(Path(domain)),
         roles=Roles(entity, time_column, event) if entity and time_column else None,
+        time=None if entity else time_column,
     )
     save_model(fitted, path)
     if why := fitted.card.get("why"):
