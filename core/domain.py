@@ -13,6 +13,7 @@ import polars as pl
 
 from .errors import unknown
 from .inputs import Input
+from .mix import Mix
 from .priors import Priors
 from .scenario import Edit, Scenario, Scene
 from .schema import Schema
@@ -138,6 +139,8 @@ class Domain:
     derive: tuple[Step, ...]
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
+    """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)

@@ -39,6 +39,11 @@ _SPEC = (
     click.option(
         "--model", "models", multiple=True, metavar="SLOT=MODEL", help="Let a fitted model draw the columns of a slot."
     ),
+    click.option(
+        "--balance",
+        metavar="label=SHARE",
+        help="Add cases until scenarios label this share of the rows; says the weight that undoes it.",
+    ),
     *_INPUTS.values(),
     click.option("--spec", "spec_file", metavar="FILE.toml", help="Read settings from a file; flags win over it."),
 )
@@ -63,7 +68,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
     """The spec that the flags and the spec file ask for, and the file's other settings. Raises UserError if they disagree on the domain."""
     from ...core.domain import domain_names
     from ...core.scenario import parse_request
-    from ...core.spec import Spec, parse_settings, read_spec_file
+    from ...core.spec import Spec, parse_balance, parse_settings, read_spec_file
 
     domain, file = flags["domain"], flags["spec_file"]
     written = read_spec_file(file) if file else {}
@@ -86,6 +91,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
         {**written.get("set", {}), **parse_settings(flags["settings"])},
         {**written.get("models", {}), **parse_settings(flags["models"], "--model")},
         {**written.get("inputs", {}), **inputs_of(flags)},
+        parse_balance(flags["balance"]) if flags.get("balance") else written.get("balance"),
     )
     return spec, written
 
