@@ -13,6 +13,7 @@ from .commands.demo import demo
 from .commands.evaluate import evaluate
 from .commands.explain import explain
 from .commands.generate import generate
+from .commands.import_ import import_
 from .commands.look import scenarios, schema
 from .commands.map import map_
 from .commands.models import fit, models, sample
@@ -32,6 +33,7 @@ def cli() -> None:
 
 for _command in (
     generate,
+    import_,
     stream,
     validate,
     unseed,

@@ -31,7 +31,7 @@ Examples:
     metavar="TARGET",
     help="Folder or URL, with an optional view before it.  [default: populace-out/DOMAIN]",
 )
-@click.option("--format", "format_", metavar="F", help="parquet, csv or ndjson.  [default: parquet]")
+@click.option("--format", "format_", metavar="F", help="parquet, csv, ndjson or json.  [default: parquet]")
 @click.option(
     "--mode",
     metavar="M",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _INPUTS = {
     "modules": click.option("--modules", metavar="DIR", help="healthcare: disease modules of your own (GMF, JSON)."),
     "module": click.option("--module", multiple=True, metavar="NAME", help="healthcare: only these modules."),
+    "profiles": click.option("--profiles", metavar="DIR", help="iot: device profiles of your own (TOML)."),
 }
 _SPEC = (
     click.argument("domain", required=False),

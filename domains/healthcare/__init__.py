@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.domain import Domain, Picture, Step
+from ...core.imports import Imported
 from ...core.inputs import Input
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
@@ -33,6 +34,18 @@ def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     from .modules.domain import extend
 
     return extend(domain, given)
+
+
+def _recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
+    from .modules.domain import recall
+
+    return recall(domain, said)
+
+
+def _imports(domain: Domain, place: str) -> Imported:
+    from .imports.imported import read_records
+
+    return read_records(domain, place)
 
 
 DOMAIN = Domain(
@@ -81,4 +94,6 @@ DOMAIN = Domain(
         "module": Input("Only these modules of the folder.", folder=False),
     },
     extend=_extend,
+    recall=_recall,
+    imports=_imports,
 )

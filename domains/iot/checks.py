@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.checks import violations
 from ...core.domain import Check
 from ...core.tables import Table
-from .physics import PHYSICS
+from .physics import Profiles, physics
 from .readings import AWAKE, COPY, FAN, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
@@ -141,7 +141,7 @@ def transitions(tables: Lazy) -> Table:
     )
 
 
-CHECKS = (
+_OF_EVENTS = (
     Check(
         "on-scale",
         ("channel", "reading"),
@@ -165,8 +165,12 @@ CHECKS = (
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
     ),
-    *PHYSICS,
 )
+
+
+def checks(profiles: Profiles) -> tuple[Check, ...]:
+    """All that must hold of a fleet of devices of these profiles."""
+    return (*_OF_EVENTS, *physics(profiles))
 
 
 def _channels(tables: Lazy, *columns: str) -> Iterator[tuple[dict[str, int], list[NDArray]]]:

@@ -6,6 +6,7 @@ A span that the table of anomalies names is left out, with the sample after it: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ...core.checks import violations
 from ...core.domain import Check
 from ...core.stream import F64
 from ...core.tables import Table
-from .population import PROFILES
+from .profiles import Profile
 from .readings import COPY, FAN, I64
 
 Lazy = Mapping[str, pl.LazyFrame]
+Profiles = Mapping[str, Profile]
 
 
 class Trace:
@@ -71,9 +73,9 @@ def _anomalies(tables: Lazy) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-def rate_of_change(tables: Lazy) -> Table:
+def rate_of_change(profiles: Profiles, tables: Lazy) -> Table:
     found = [violations()]
-    limited = {(p.name, c.signal) for p in PROFILES.values() for c in p.channels if c.rate is not None}
+    limited = {(p.name, c.signal) for p in profiles.values() for c in p.channels if c.rate is not None}
     for _, mine in traces(tables, lambda profile, signal: (profile, signal) in limited):
         for trace in mine.values():
             most = trace.channel["rate_per_s"]
@@ -86,10 +88,10 @@ def rate_of_change(tables: Lazy) -> Table:
     return _reported(found)
 
 
-def counters(tables: Lazy) -> Table:
+def counters(profiles: Profiles, tables: Lazy) -> Table:
     """A counter only grows, but for where it starts again: from the last tenth of its range to the first."""
     found = [violations()]
-    counting = {(p.name, c.signal) for p in PROFILES.values() for c in p.channels if c.kind == "counter"}
+    counting = {(p.name, c.signal) for p in profiles.values() for c in p.channels if c.kind == "counter"}
     for _, mine in traces(tables, lambda profile, signal: (profile, signal) in counting):
         for trace in mine.values():
             before, after = trace.value[:-1], trace.value[1:]
@@ -100,19 +102,18 @@ def counters(tables: Lazy) -> Table:
     return _reported(found)
 
 
-def balances(tables: Lazy) -> Table:
+def balances(profiles: Profiles, tables: Lazy) -> Table:
     """What a profile states of its channels: one is the product of others, or the integral of another over time."""
     found = [violations()]
     named = {
         (p.name, signal)
-        for p in PROFILES.values()
+        for p in profiles.values()
         for rule in p.balance
         for signal in (rule["equals"], *([rule["of"]] if isinstance(rule["of"], str) else rule["of"]))
     }
     for profile, mine in traces(tables, lambda profile, signal: (profile, signal) in named):
-        for rule in PROFILES[profile].balance:
-            judge = _product if rule["relation"] == "product" else _integral
-            key, detail = judge(rule, mine)
+        for rule in profiles[profile].balance:
+            key, detail = RELATIONS[rule["relation"]](rule, mine)
             if len(key):
                 found.append(_rows(key, detail))
     return _reported(found)
@@ -133,6 +134,18 @@ def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, s
     limits = whole.channel["low"], whole.channel["high"]
     broken &= (whole.value[at] > limits[0]) & (whole.value[at] < limits[1])
     return whole.key[at][broken], f"is not {' times '.join(rule['of'])}"
+
+
+def _sum(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
+    whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
+    shared = _together(whole, *parts)
+    at = np.isin(whole.index, shared)
+    expected = rule["factor"] * sum(part.value[np.isin(part.index, shared)] for part in parts)
+    # each value is right to half a step
+    slack = whole.channel["resolution"] + abs(rule["factor"]) * sum(p.channel["resolution"] for p in parts) / 2
+    broken = np.abs(whole.value[at] - expected) > slack
+    broken &= (whole.value[at] > whole.channel["low"]) & (whole.value[at] < whole.channel["high"])
+    return whole.key[at][broken], f"is not {' plus '.join(rule['of'])}"
 
 
 def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
@@ -159,10 +172,13 @@ def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, 
     return key[onset], f"has not gained the integral of {rule['of']}"
 
 
-def dew_points(tables: Lazy) -> Table:
+RELATIONS: Mapping[str, Callable[..., tuple[I64, str]]] = {"product": _product, "sum": _sum, "integral": _integral}
+
+
+def dew_points(profiles: Profiles, tables: Lazy) -> Table:
     found = [violations()]
     pair = {"dew-point", "air-temperature"}
-    both = {p.name for p in PROFILES.values() if pair <= {c.signal for c in p.channels}}
+    both = {p.name for p in profiles.values() if pair <= {c.signal for c in p.channels}}
     for _, mine in traces(tables, lambda profile, signal: profile in both and signal in pair):
         dew, air = mine["dew-point"], mine["air-temperature"]
         shared = _together(dew, air)
@@ -202,18 +218,18 @@ def charge(tables: Lazy) -> Table:
     return pl.concat(parts).drop("check")
 
 
-def as_profiled(tables: Lazy) -> Table:
+def as_profiled(profiles: Profiles, tables: Lazy) -> Table:
     """A device has the channels of its profile, with their units and ranges. Profiles that are not known here say nothing."""
-    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in PROFILES.values() for c in p.channels]
+    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in profiles.values() for c in p.channels]
     columns = ("profile", "signal", "unit_code", "resolution", "low", "high")
     known = pl.DataFrame(of, schema=list(columns), orient="row")
     device = tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect()
     channel = tables["channel"].with_columns(pl.col("signal", "unit_code").cast(pl.String)).collect()
-    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(PROFILES)))
+    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(profiles)))
     other = mine.join(known, on=columns, how="anti")["channel_id"]
     has = mine.group_by("device_id").agg(pl.len().alias("has"))
     should = pl.DataFrame(
-        [(p.name, len(p.channels)) for p in PROFILES.values()], schema=["profile", "should"], orient="row"
+        [(p.name, len(p.channels)) for p in profiles.values()], schema=["profile", "should"], orient="row"
     )
     short = device.join(should, on="profile").join(has, on="device_id", how="left")
     short = short.filter(pl.col("has").fill_null(0) != pl.col("should"))["device_id"]
@@ -226,14 +242,29 @@ def as_profiled(tables: Lazy) -> Table:
 
 
 _READ = ("device", "channel", "reading")
-PHYSICS = (
-    Check("rate-of-change", _READ, "a value changes no faster than its channel can", rate_of_change),
-    Check("counters-grow", _READ, "a counter only grows, up to where it starts again", counters),
-    Check("balances", _READ, "power is voltage times current, energy its integral, as the profile states", balances),
-    Check("dew-point-below-temperature", _READ, "air cannot hold more water than at its dew point", dew_points),
-    Check("charge-and-wear", ("device_event",), "charge falls and wear grows, but for chargers and repairs", charge),
-    Check("as-profiled", ("device", "channel"), "a device has the channels of its profile", as_profiled),
-)
+
+
+def physics(profiles: Profiles) -> tuple[Check, ...]:
+    """The checks, of devices of these profiles. Of others they say nothing."""
+
+    def check(name: str, tables: tuple[str, ...], doc: str, run: Callable[[Profiles, Lazy], Table]) -> Check:
+        return Check(name, tables, doc, partial(run, profiles))
+
+    return (
+        check("rate-of-change", _READ, "a value changes no faster than its channel can", rate_of_change),
+        check("counters-grow", _READ, "a counter only grows, up to where it starts again", counters),
+        check(
+            "balances",
+            _READ,
+            "power is voltage times current, energy its integral, a total the sum of its parts: as the profile states",
+            balances,
+        ),
+        check("dew-point-below-temperature", _READ, "air cannot hold more water than at its dew point", dew_points),
+        Check(
+            "charge-and-wear", ("device_event",), "charge falls and wear grows, but for chargers and repairs", charge
+        ),
+        check("as-profiled", ("device", "channel"), "a device has the channels of its profile", as_profiled),
+    )
 
 
 def _together(*found: Trace) -> I64:

@@ -16,7 +16,7 @@ from ...core.domain import Block
 from ...core.stream import F64
 from ...core.tables import Table, Tables
 from .climate import climate
-from .population import PROFILES, SCHEMA
+from .population import SCHEMA
 from .signals import channel_values, quantise
 from .terms import Setting
 from .ways import drive
@@ -50,7 +50,7 @@ def readings(block: Block, tables: Tables) -> Tables:
         count = max((b for _, b in spans_of), default=0)
         taken, arrived = _clock(block, number, count, first, interval, jitter)
         keys = [row[4] for row in mine]
-        profile, site = PROFILES[at_site[number][0]], at_site[number][1]
+        profile, site = block.library[at_site[number][0]], at_site[number][1]
         setting = Setting(first, interval, count, shared[site], block.stream.generator())
         _add_life(setting, lives.get(number, ()), block, number)
         streams = {c.signal: block.stream.child("signal", k) for c, k in zip(profile.channels, keys, strict=True)}

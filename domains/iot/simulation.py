@@ -20,7 +20,7 @@ from ...core.stream import Stream, join_rows
 from ...core.tables import ROW, Table, Tables
 from .climate import HOUR, Climate, climate
 from .lives import Charge, Duty, Part
-from .population import DAY, PROFILES, fleet
+from .population import DAY, fleet
 from .profiles import Profile
 from .rollout import Rollout, rollouts
 
@@ -90,7 +90,7 @@ def simulate(
     ).iter_rows():
         age = window.start - (installed - _EPOCH).days * DAY
         logs.append(_Log(env, key, firmware))
-        process = _device(site, PROFILES[profile], age, logs[-1], waves, stream.child("device", key))
+        process = _device(site, block.library[profile], age, logs[-1], waves, stream.child("device", key))
         logs[-1].process = env.process(process)
     cut: list[Outage] = []
     gateways = list(gateways)

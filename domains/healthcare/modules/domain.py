@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -16,7 +16,7 @@ from ..views import views
 from .join import Join
 from .library import Library, read_library
 from .live import VITALS, Lives
-from .widen import covered, widen
+from .widen import Wider, covered, widen, wider_of
 
 RECORD = (
     "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "device", "procedure",
@@ -43,7 +43,8 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         raise UserError("--module names modules of a folder: give --modules DIR too")
     library = read_library(given["modules"], given.get("module", ()))
     _known_vitals(domain, library)
-    schema = widen(domain.schema, library)
+    wider = wider_of(domain.schema, library)
+    schema = widen(domain.schema, wider)
     made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage"))
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
@@ -63,6 +64,34 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         checks=checks.checks(domain.priors, schema),
         views={**fhir.views(schema), **views(schema)},
         extend=None,
+        remembers=asdict(wider),
+    )
+
+
+def recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
+    """The domain with the schema of a dataset that was made with modules or imported, by what its manifest says. It judges and renders, and
+    makes nothing. Raises UserError for a manifest that says something else."""
+    try:
+        codes = {name: {c: (str(s), str(d)) for c, (s, d) in codes.items()} for name, codes in said["codes"].items()}
+        measured = {c: (u if u is None else str(u), str(k)) for c, (u, k) in said["measured"].items()}
+        fans = {str(t): int(n) for t, n in said["fans"].items()}
+        wider = Wider(codes, measured, fans, bool(said["foreign"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"the manifest does not say what codes its tables hold: {type(error).__name__} {error}"
+        ) from None
+    return with_schema(domain, wider)
+
+
+def with_schema(domain: Domain, wider: Wider) -> Domain:
+    schema = widen(domain.schema, wider)
+    return replace(
+        domain,
+        schema=schema,
+        checks=checks.checks(domain.priors, schema),
+        views={**fhir.views(schema), **views(schema)},
+        extend=None,
+        remembers=asdict(wider),
     )
 
 
