@@ -83,6 +83,7 @@ DOMAIN = Domain(
     derive=(
         Step("lifecycle", ("transaction",), lifecycle(_SCHEMA), ("transaction",)),
         Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
+        Step("known", ("fraud_report", "alert"), known(_SCHEMA), ("transaction", "counterparty", "device")),
         Step(
             "details",
             (
@@ -98,7 +99,6 @@ DOMAIN = Domain(
             details(_SCHEMA),
             ("transaction", "device", "counterparty", "account"),
         ),
-        Step("known", ("fraud_report", "alert"), known(_SCHEMA), ("transaction", "counterparty", "device")),
         Step("ledger", ("transaction", "ledger_entry"), postings(_SCHEMA), ("transaction", "account")),
     ),
     scripts=SCRIPTS,

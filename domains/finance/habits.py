@@ -19,12 +19,12 @@ from ...core.schema import Schema
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables, concat
 from .calendar import DAY, curve, instants
-from .circles import CIRCLE, members
+from .circles import members
 from .draws import choose, keep, poisson, siblings
 from .identifiers import home_ibans, other_ibans
 from .parties import ACCOUNTS, CARDS, COUNTERPARTY, YEAR, addresses, holder_names
 from .payments import complete, device_used, fact_types
-from .people import origins, sample
+from .people import CIRCLE, origins, sample
 
 OWN_ELSEWHERE = 1
 SECOND = 1_000_000
@@ -224,6 +224,7 @@ class _Habit:
             )
             * SECOND
         )
+        sent_back = np.zeros(len(who), bool) if back is None else back & ~no
         valid = int(p("card.validity_years") * YEAR)
         account = self.units.astype(np.int64)[who] * ACCOUNTS
         frame = pl.DataFrame(
@@ -241,9 +242,9 @@ class _Habit:
                 "currency": self.book.currency.gather(who),
                 "authorised_at": at,
                 "cleared_at": keep(cleared, ~no),
-                "reversed_at": keep(returned, ~no if back is None else back & ~no)
-                if back is not None
-                else pl.Series([None] * len(who), dtype=pl.Int64),
+                "reversed_at": keep(returned, sent_back),
+                "reversal": keep(pl.Series(["refund"]).new_from_index(0, len(who)), sent_back),
+                "reversed_minor": keep(amount.astype(np.int64), sent_back),
                 "response_code": np.where(no, why, "00"),
                 "entry_mode": ["81"] * len(who),
                 "country": merchant["country"].gather(picked),
