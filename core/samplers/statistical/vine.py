@@ -29,7 +29,7 @@ LEVELS = 4
 """Trees of the vine; columns further apart are independent given those between (Brechmann, Czado and Aas 2012, Canad. J. Stat. 40)."""
 ROWS = 8_000
 """Rows that the vine is learnt from at most; the marginals see every row."""
-POOL = 1 << 15
+POOL = 1 << 14
 """Draws among which rows with given columns find their like."""
 NEAREST = 24
 _CHUNK = 1 << 16
@@ -58,6 +58,12 @@ class Vine:
     @cached_property
     def _vine(self) -> Any:
         return library().Vinecop.from_json(self.text) if self.text else None
+
+    @cached_property
+    def _pool(self) -> tuple[F64, F64]:
+        """Draws of the model, and how dense it is there: the same for every seed, which only chooses among them."""
+        pool = self._drawn(np.arange(POOL, dtype=np.uint64), Stream.root(0).child("pool"))
+        return pool, np.asarray(self._vine.pdf(np.asfortranarray(pool)))
 
     def sample(self, given: Table, stream: Stream) -> Table:
         address = rows(given)
@@ -99,7 +105,7 @@ class Vine:
         out = self._drawn(address, stream)
         if self._vine is None:
             return out
-        pool = self._drawn(np.arange(POOL, dtype=np.uint64), stream.child("pool"))
+        pool, dense = self._pool
         pattern = np.stack([known[n] for n in at], axis=1)
         for kind in np.unique(pattern, axis=0):
             some = np.flatnonzero((pattern == kind).all(axis=1))
@@ -109,9 +115,8 @@ class Vine:
             wanted = np.stack([at[n][some] for n, there in zip(at, kind, strict=True) if there], axis=1)
             near = cKDTree(pool[:, columns]).query(wanted, NEAREST)[1]
             both = pool[near.ravel()]
-            before = self._vine.pdf(np.asfortranarray(both))
             both[:, columns] = np.repeat(wanted, NEAREST, axis=0)
-            gain = np.maximum(self._vine.pdf(np.asfortranarray(both)), 1e-300) / np.maximum(before, 1e-300)
+            gain = np.maximum(self._vine.pdf(np.asfortranarray(both)), 1e-300) / np.maximum(dense[near.ravel()], 1e-300)
             share = np.cumsum(gain.reshape(-1, NEAREST), axis=1)
             u = stream.child("chosen").uniform(address[some]) * share[:, -1]
             place = np.minimum((u[:, None] > share).sum(axis=1), NEAREST - 1)
@@ -139,7 +144,7 @@ def fit_vine(table: Table, stream: Stream) -> Vine:
         axis=1,
     )
     families = [pv.BicopFamily.indep, pv.BicopFamily.gaussian, pv.BicopFamily.frank, pv.BicopFamily.tll]
-    controls = pv.FitControlsVinecop(family_set=families, trunc_lvl=LEVELS, selection_criterion="bic", num_threads=1)
+    controls = pv.FitControlsVinecop(family_set=families, trunc_lvl=LEVELS, selection_criterion="aic", nonparametric_mult=0.5, num_threads=1)
     return Vine(marginals, pv.Vinecop.from_data(np.asfortranarray(u), controls=controls).to_json())
 
 

@@ -49,8 +49,16 @@ TABLES = {
 }
 
 
+EDGED = [
+    n
+    for n, k in MODELS.items()
+    if k.shape == "one table" and k.learn.__module__.rpartition(".")[0].endswith("statistical")
+]
+"""Models without torch."""
+
+
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("model", ["bayesian-network", "gaussian-copula", "mst", "privbayes"])
+@pytest.mark.parametrize("model", EDGED)
 def test_a_table_at_the_edge_is_learnt(model: str, name: str, tmp_path: Path):
     table = TABLES[name]
     fitted = fit(table, model, seed=1, epsilon=5.0 if MODELS[model].private else None)
