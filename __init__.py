@@ -9,7 +9,7 @@ Nothing heavy is imported until it is used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .core.evaluate import Evaluation
     from .core.models import Model
 
-__all__ = ["evaluate", "fit", "generate", "load_model", "save_model"]
+__all__ = ["evaluate", "fit", "generate", "load_model", "rows", "save_model"]
 
 
 def generate(
@@ -48,6 +48,21 @@ def generate(
 
     requests = read_requests(scenarios)
     return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs)))
+
+
+def rows(
+    domain: str,
+    table: str | None = None,
+    count: int = 20,
+    seed: int = 0,
+    as_: str | type | Callable[..., Any] = "dict",
+) -> list[Any]:
+    """A few rows of a table (of the root entities, if none is named), within milliseconds once the first call for a domain has made what they are
+    chosen from. `as_` is as in `data.records`. Raises UserError for what there is not.
+    """
+    from .core.rows import rows as choose
+
+    return choose(domain, table, count, seed, as_)
 
 
 def fit(

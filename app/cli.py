@@ -14,6 +14,7 @@ from .commands.estimate import estimate
 from .commands.evaluate import evaluate
 from .commands.explain import explain
 from .commands.generate import generate
+from .commands.import_ import import_
 from .commands.look import scenarios, schema
 from .commands.map import map_
 from .commands.models import fit, models, sample
@@ -33,6 +34,7 @@ def cli() -> None:
 
 for _command in (
     generate,
+    import_,
     stream,
     validate,
     unseed,

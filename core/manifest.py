@@ -89,8 +89,11 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"tables": tables, "labelled": labelled, "declared": declared}
 
 
-def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str, Any]:
-    """Describe a finished run whose target holds `form`: a file format, a view or a kind of database. Raises InvalidData if a scenario declared a break that did not occur."""
+def make_manifest(
+    plan: Plan, summed: Mapping[str, Any], form: str, doc: str | None = None, violations: int = 0
+) -> dict[str, Any]:
+    """Describe a finished run whose target holds `form`: a file format, a view or a kind of database. `doc` says what the data is, where it is not
+    ours. Raises InvalidData if a scenario declared a break that did not occur."""
     for use in plan.uses:
         missing = set(use.scenario.breaks) - summed["declared"].get(use.scenario.name, {}).keys()
         if missing:
@@ -99,7 +102,7 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str,
             )
     known = {**plan.domain.schema.tables, LABEL.name: LABEL}
     specs = {name: spec for name, spec in known.items() if name in summed["tables"]}
-    doc = f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device."
+    doc = doc or f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device."
     record = {
         "spec": plan.describe(),
         "fingerprint": plan.fingerprint,
@@ -114,7 +117,8 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str,
             }
             for use in {u.scenario.name: u for u in plan.uses}.values()
         ],
-        "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": 0},
+        "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": violations},
+        **({"schema": dict(plan.domain.remembers)} if plan.domain.remembers else {}),
     }
     return _croissant(f"populace-{plan.domain.name}", doc, specs, form, record)
 
