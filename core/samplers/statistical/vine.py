@@ -95,7 +95,7 @@ class Vine:
         return self._vine.inverse_rosenblatt(np.asfortranarray(w)) if self._vine is not None and len(w) else w
 
     def _given(self, told: Mapping[int, pl.Series], address: NDArray, stream: Stream) -> F64:
-        from scipy.spatial import cKDTree
+        from scipy.spatial import KDTree
 
         known, at = {}, {}
         for n in (n for n in told if n in self._live):
@@ -113,7 +113,7 @@ class Vine:
             if not columns:
                 continue
             wanted = np.stack([at[n][some] for n, there in zip(at, kind, strict=True) if there], axis=1)
-            near = cKDTree(pool[:, columns]).query(wanted, NEAREST)[1]
+            near = KDTree(pool[:, columns]).query(wanted, NEAREST)[1]
             both = pool[near.ravel()]
             both[:, columns] = np.repeat(wanted, NEAREST, axis=0)
             gain = np.maximum(self._vine.pdf(np.asfortranarray(both)), 1e-300) / np.maximum(dense[near.ravel()], 1e-300)
@@ -144,7 +144,9 @@ def fit_vine(table: Table, stream: Stream) -> Vine:
         axis=1,
     )
     families = [pv.BicopFamily.indep, pv.BicopFamily.gaussian, pv.BicopFamily.frank, pv.BicopFamily.tll]
-    controls = pv.FitControlsVinecop(family_set=families, trunc_lvl=LEVELS, selection_criterion="aic", nonparametric_mult=0.5, num_threads=1)
+    controls = pv.FitControlsVinecop(
+        family_set=families, trunc_lvl=LEVELS, selection_criterion="aic", nonparametric_mult=0.5, num_threads=1
+    )
     return Vine(marginals, pv.Vinecop.from_data(np.asfortranarray(u), controls=controls).to_json())
 
 
