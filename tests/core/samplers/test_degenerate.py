@@ -25,7 +25,7 @@ TABLES = {
         }
     ),
     "without a type": pl.DataFrame({"a": pl.Series([None] * 300), "c": np.arange(300) % 3}),
-    "10,000 categories": pl.DataFrame({"a": [f"c{n % 10_000} x" for n in range(30_000)], "b": np.arange(30_000) % 5}),
+    "10,000 categories": pl.DataFrame({"a": [f"c{n % 10_000} x" for n in range(20_000)], "b": np.arange(20_000) % 5}),
     "infinities": pl.DataFrame(
         {"a": [float("inf"), -float("inf"), 1.0, 2.5, float("nan")] * 100, "b": [1, 2, 3, 4, 5] * 100}
     ),
