@@ -38,7 +38,7 @@ TARGET = 3.0
 """How much more than others a combination with the target column counts."""
 USEFUL = 2.0
 """MST counts a pair in all classes where its cells hold on average so many standard deviations of noise."""
-ROUND_STEPS, LAST_STEPS, ROUND_TOLERANCE = 40, 600, 5e-4
+ROUND_STEPS, LAST_STEPS = 80, 600
 NOISE = float(np.sqrt(2 / np.pi))
 """The mean absolute value of standard normal noise."""
 
@@ -87,9 +87,7 @@ def fit_aim(
         before = _seen(bought, fitted, clique, coarse) if fitted.tree.home(clique) >= 0 or len(clique) == 2 else None
         measured.append(_count(bought, clique, coarse, step * COUNTING))
         chosen.append(clique)
-        fitted = estimate(
-            junction_tree(sizes, chosen), measured, bought.rows, fitted.weights, ROUND_STEPS, ROUND_TOLERANCE
-        )
+        fitted = estimate(junction_tree(sizes, chosen), measured, bought.rows, fitted.weights, ROUND_STEPS)
         after = _seen(bought, fitted, clique, coarse)
         moved = 0.0 if before is None else bought.rows * float(np.abs(after - before).sum())
         if moved <= NOISE * sigma(step * COUNTING) * len(after):
