@@ -83,6 +83,10 @@ class Model:
         """
         if isinstance(self.sampler, Database):
             raise UserError("the model holds several tables: draw them with sample_tables, or in a shell with --to")
+        if MODELS[self.name].series and (where or balance or given is not None):
+            raise UserError(
+                f"'{self.name}' makes a series in order of time: it takes neither where, balance nor given rows"
+            )
         told_rows = None if given is None else read_table(given)
         n = told_rows.height if n is None and told_rows is not None else n
         n = _check_rows(n)

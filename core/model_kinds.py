@@ -22,10 +22,12 @@ from .samplers.statistical.forest import rebuild_forest
 from .samplers.statistical.grow import fit_forest
 from .samplers.statistical.learn_events import fit_hidden, fit_markov, fit_semi_markov
 from .samplers.statistical.learn_network import fit_network
+from .samplers.statistical.learn_series import fit_series
 from .samplers.statistical.network import rebuild_network
 from .samplers.statistical.private_graph import fit_aim, fit_mst
 from .samplers.statistical.private_network import fit_privbayes
 from .samplers.statistical.private_records import fit_privsyn
+from .samplers.statistical.series import rebuild_series
 from .samplers.statistical.vine import fit_vine, rebuild_vine
 
 
@@ -34,7 +36,7 @@ class ModelKind:
     """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave.
 
     A private one's is `learn(table, secret stream, budget, extents)`, and returns a sampler and about how many rows the table had.
-    One of events is `learn(table, stream, roles)`.
+    One of events is `learn(table, stream, roles)`, one of series `learn(table, stream, time column)`.
     """
 
     name: str
@@ -53,6 +55,8 @@ class ModelKind:
     """Whether `learn` takes a `target`, the column that the others are to foretell."""
     given: bool = False
     """Whether `learn` takes `given`, how many columns, the first, are always told: their own distribution need not be learnt."""
+    series: bool = False
+    """Whether it learns one series in order of time."""
 
 
 MODELS: Mapping[str, ModelKind] = {
@@ -236,6 +240,17 @@ MODELS: Mapping[str, ModelKind] = {
             fit_hidden,
             rebuild_chain,
             events=True,
+        ),
+        ModelKind(
+            "series",
+            "time series",
+            "one series in order of time",
+            False,
+            "Dahlhaus 1997, Ann. Statist. 25(1), locally stationary processes; Prichard and Theiler 1994, Phys. Rev. Lett. 73",
+            "seasons, cycles, course, distribution and cross-spectra of sensor channels; a device profile can draw from it",
+            fit_series,
+            rebuild_series,
+            series=True,
         ),
     )
 }

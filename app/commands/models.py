@@ -44,6 +44,7 @@ Examples:
   populace fit visits.csv --entity patient_id --time-column at --event kind
   populace fit bank/ --time 60s --out bank.model
   populace fit sqlite:///shop.db --relation line.product=product.code --out shop.model
+  populace fit machine_temperature.csv --time-column timestamp
   populace fit readings.parquet --model empirical --seed 3"""
 )
 @click.argument("table", metavar="TABLE|FOLDER|DB-URL")
@@ -70,7 +71,7 @@ Examples:
     "--time-column",
     multiple=True,
     metavar="COLUMN",
-    help="With --entity: when. Of several tables, TABLE.COLUMN: what orders the rows of a parent.",
+    help="With --entity: when. Alone: the table is one series in this order. Of several tables, TABLE.COLUMN: what orders the rows of a parent.",
 )
 @click.option("--event", metavar="COLUMN", help="With --entity: of what kind.  [default: the only other column]")
 @click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")

@@ -122,8 +122,8 @@ def _audited(given: Any) -> Audited:
     from ..models import Model, fit, load_model
 
     model = given if isinstance(given, Model) else load_model(given)
-    if model.several or MODELS[model.name].events:
-        made = "several tables" if model.several else "events of entities"
+    made = "several tables" if model.several else MODELS[model.name].shape
+    if made != "one table":
         raise UserError(f"--model: '{model.name}' makes {made}, and only models of single rows can be audited")
     paid = model.card.get("privacy")
 
