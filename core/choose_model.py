@@ -9,12 +9,15 @@ import numpy as np
 
 from .errors import UserError
 from .samplers.statistical.grow import ROWS, TREES
+from .samplers.statistical.learn_network import ROWS as GRAPH_ROWS
 from .tables import Table
 
 FEW_ROWS = 200
 _FEWEST_TREES = 2
 _TRIALS = 5
 """What settling a column's settings costs, in trees."""
+GRAPH_SECONDS = 1.5e-7
+"""CPU-seconds that a graph takes for each row and pair of columns, measured likewise."""
 SECONDS = 2.5e-7
 """CPU-seconds that one tree takes for each row and pair of columns, measured on one core of 2026 with `benchmarks/models.py`."""
 
@@ -42,9 +45,11 @@ def choose(table: Table, seconds: float | None = None) -> Choice:
     # tables of more than a few thousand rows need a tree's whole depth; a quarter of the time is left for what is not trees
     afford = TREES if seconds is None else int(0.75 * seconds / one) - _TRIALS
     if afford < _FEWEST_TREES:
-        return Choice(
-            "gaussian-copula", {}, f"{shape}: trees would need about {(_TRIALS + _FEWEST_TREES) * one / 0.75:.0f} s"
-        )
+        need = f"{shape}: trees would need about {(_TRIALS + _FEWEST_TREES) * one / 0.75:.0f} s"
+        graph = min(n, GRAPH_ROWS) * width**2 * GRAPH_SECONDS
+        if seconds is not None and graph > seconds:
+            return Choice("gaussian-copula", {}, f"{need}, a graph {graph:.1f} s")
+        return Choice("bayesian-network", {}, f"{need}, and a graph about {graph:.1f} s")
     trees = min(afford, TREES)
     return Choice(
         "forest",
