@@ -52,9 +52,14 @@ def sdv(name: str) -> Run:
 
         frame = train.to_pandas()
         began = time.process_time()
-        model = getattr(sdv.single_table, name)(Metadata.detect_from_dataframe(frame))
-        model.fit(frame)
-        return time.process_time() - began, lambda n: pl.from_pandas(model.sample(n))
+        model = getattr(sdv.single_table, name)(Metadata.detect_from_dataframes({"table": frame}))
+        model.fit({"table": frame})
+
+        def draw(n: int) -> pl.DataFrame:
+            made = model.sample(n)
+            return pl.from_pandas(made["table"] if isinstance(made, dict) else made)
+
+        return time.process_time() - began, draw
 
     return run
 
@@ -62,7 +67,10 @@ def sdv(name: str) -> Run:
 def runs() -> dict[str, Run]:
     found = {name: ours(name) for name, kind in MODELS.items() if not kind.private and not kind.events}
     found |= {
-        f"{name} ε={e:g}": ours(name, epsilon=e) for name, kind in MODELS.items() if kind.private for e in (1, 10)
+        f"{name} ε={e:g}": ours(name, epsilon=e)
+        for name, kind in MODELS.items()
+        if kind.private or kind.learn_private
+        for e in (1, 10)
     }
     found |= {f"auto --time {s}s": ours("auto", seconds=s) for s in (10, 60)}
     if find_spec("sdv"):

@@ -36,14 +36,24 @@ Examples:
   populace fit customers.csv
   populace fit customers.csv --time 10s --out customers.model
   populace fit patients.csv --epsilon 1 --domain known.toml
+  populace fit customers.csv --model autoregressive --time 60s
+  populace fit clinic.csv --start pretrained.model --out clinic.model
   populace fit visits.csv --entity patient_id --time-column at --event kind
-  populace fit readings.parquet --model empirical --seed 3"""
+  populace fit readings.parquet --entity sensor --time-column at --model timevae"""
 )
 @click.argument("table")
 @click.option(
     "--model", default="auto", metavar="NAME", help="What to fit; `populace models` lists them.  [default: auto]"
 )
-@click.option("--time", "time_", metavar="60s", help="For auto: about how many CPU-seconds fitting may take.")
+@click.option(
+    "--time", "time_", metavar="60s", help="For auto and for networks: about how many CPU-seconds fitting may take."
+)
+@click.option("--epochs", type=int, metavar="N", help="For networks: passes over the rows at most.")
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="A network to go on from: on its own rows if it was interrupted, else with what it knows on these.",
+)
 @click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
 @click.option(
     "--seed",
@@ -51,8 +61,10 @@ Examples:
     metavar="S",
     help="Same seed, same model.  [default: 0; with --epsilon, secret noise]",
 )
-@click.option("--entity", metavar="COLUMN", help="The table holds events: whose.")
-@click.option("--time-column", metavar="COLUMN", help="With --entity: when.")
+@click.option("--entity", metavar="COLUMN", help="The table holds events or series: whose.")
+@click.option(
+    "--time-column", metavar="COLUMN", help="The table holds events or series: when. Without --entity it is one series."
+)
 @click.option("--event", metavar="COLUMN", help="With --entity: of what kind.  [default: the only other column]")
 @click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")
 @click.option("--delta", type=float, metavar="D", help="With --epsilon.  [default: 1e-6]")
@@ -72,6 +84,8 @@ def fit(
     table: str,
     model: str,
     time_: str | None,
+    epochs: int | None,
+    start: str | None,
     out: str | None,
     seed: int | None,
     entity: str | None,
@@ -94,8 +108,8 @@ def fit(
     from ...core.samplers.statistical.learn_events import Roles
     from ...core.samplers.statistical.private_marginals import read_extents
 
-    if (entity is None) != (time_column is None) or (event and not entity):
-        raise UserError("events need --entity and --time-column, and may have --event")
+    if (entity or event) and not time_column:
+        raise UserError("events and series need --time-column, events --entity too, and may have --event")
     path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
@@ -106,16 +120,22 @@ def fit(
         model=model,
         seed=seed,
         seconds=seconds,
+        epochs=epochs,
+        start=None if start is None else Path(start),
         keep=keep,
         drop=drop,
         epsilon=epsilon,
         delta=delta,
         domain=None if domain is None else read_extents(Path(domain)),
-        roles=Roles(entity, time_column, event) if entity and time_column else None,
+        roles=Roles(entity or "", time_column, event) if time_column else None,
     )
     save_model(fitted, path)
     if why := fitted.card.get("why"):
         click.echo(f"auto: {fitted.name}. {why}")
+    if course := fitted.card.get("learning"):
+        click.echo(f"learnt in {course['epochs']} of {course['of']} passes; ended by: {course['stopped']}")
+        if course["stopped"] == "interrupted":
+            click.echo(f"the best so far is kept; go on with: populace fit {table} --start {path} --out ANOTHER")
     if others := fitted.card.get("left out"):
         click.echo(f"not modelled: {', '.join(others)}")
     if "privacy" in fitted.card:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ..choose_model import choose
-from ..errors import UserError, unknown
+from ..errors import unknown
 from ..evaluate.links import Link
 from ..model_kinds import MODELS
 from ..progress import Progress
@@ -144,7 +144,9 @@ def _table(
             made = made.drop(same)
         parts.append(_part(given, made, shape, stream.child(name), work, target))
     features[shape.name] = pl.concat([own, context.select(c for c in context.columns if not c.startswith(UP + "#"))], how="horizontal")  # fmt: skip
-    return Learnt(shape, tuple(counts_.name for counts_ in counts), kinds, parts[0], parts[1] if len(parts) > 1 else None)
+    return Learnt(
+        shape, tuple(counts_.name for counts_ in counts), kinds, parts[0], parts[1] if len(parts) > 1 else None
+    )
 
 
 def _previous(frame: Table, shape: TableShape, at: Mapping[Link, I64], position: I64) -> I64:
@@ -156,7 +158,9 @@ def _previous(frame: Table, shape: TableShape, at: Mapping[Link, I64], position:
     return np.where(position > 0, before, np.arange(frame.height))
 
 
-def _asked(reference: Reference, place: I64, frame: Table, features: Mapping[str, Table], position: I64, shape: TableShape) -> Table:
+def _asked(
+    reference: Reference, place: I64, frame: Table, features: Mapping[str, Table], position: I64, shape: TableShape
+) -> Table:
     """What a child's model says of the row it names: whether there is one, whether it is the one its sibling named, of what kind it is; of a row of the
     same table, how far down it stands."""
     name, there = reference.name, place >= 0

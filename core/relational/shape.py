@@ -94,12 +94,14 @@ def shapes_of(tables: Named, links: Sequence[Link], keep: Sequence[str], times: 
     made = []
     for name in order:
         owner = _owner([k for k in own[name] if k not in late and k.parent != name], at, tables)
-        references = tuple(
-            _reference(k, owner, at, tables, k in late) for k in own[name] if k is not owner
-        )
+        references = tuple(_reference(k, owner, at, tables, k in late) for k in own[name] if k is not owner)
         keys = {c for k in links if k.parent == name for c in k.keys}
-        shape = _table(name, tables[name], own[name], keys, [c.partition(".")[2] for c in keep if c.startswith(f"{name}.")])
-        made.append(replace(shape, owner=owner, references=references, time=_time(shape, tables[name], owner, at, times)))
+        shape = _table(
+            name, tables[name], own[name], keys, [c.partition(".")[2] for c in keep if c.startswith(f"{name}.")]
+        )
+        made.append(
+            replace(shape, owner=owner, references=references, time=_time(shape, tables[name], owner, at, times))
+        )
     return made
 
 
@@ -129,7 +131,9 @@ def _owner(links: Sequence[Link], at: Mapping[Link, I64], tables: Named) -> Link
     def rank(link: Link) -> tuple[bool, float]:
         counts = np.bincount(at[link], minlength=tables[link.parent].height)
         # one to one says little about how many there are
-        return bool(counts.max() <= 1), float(abs(np.log(counts.mean())) if counts.mean() < 1 else np.log(counts.mean()))
+        return bool(counts.max() <= 1), float(
+            abs(np.log(counts.mean())) if counts.mean() < 1 else np.log(counts.mean())
+        )
 
     varied = [k for k in whole if tables[k.child].height >= tables[k.parent].height]
     return min(varied or whole, key=rank, default=None)
@@ -172,7 +176,9 @@ def _table(name: str, frame: Table, links: Sequence[Link], keys: set[str], keep:
     return TableShape(name, frame.height, columns, tuple(rules.values()), learnt, None, ())
 
 
-def _time(shape: TableShape, frame: Table, owner: Link | None, at: Mapping[Link, I64], times: Mapping[str, str]) -> str | None:
+def _time(
+    shape: TableShape, frame: Table, owner: Link | None, at: Mapping[Link, I64], times: Mapping[str, str]
+) -> str | None:
     if shape.name in times:
         return times[shape.name]
     if owner is None or frame.height < ORDERED * len(np.unique(at[owner])):

@@ -88,7 +88,11 @@ def _smooth(values: pl.Series, given: Table, column: str) -> bool:
     if BEFORE + column not in given.columns or given[BEFORE + column].null_count() or values.null_count():
         return False
     x, before = values.cast(pl.Float64).to_numpy(), given[BEFORE + column].cast(pl.Float64).to_numpy()
-    return len(np.unique(x)) > _FEW and bool(np.isfinite(x).all()) and float(np.std(x - before)) < SMOOTH * float(np.std(x))
+    return (
+        len(np.unique(x)) > _FEW
+        and bool(np.isfinite(x).all())
+        and float(np.std(x - before)) < SMOOTH * float(np.std(x))
+    )
 
 
 def _decimals(values: pl.Series) -> int | None:
