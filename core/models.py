@@ -9,15 +9,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import relational
+from .address import redact
 from .choose_model import Choice, choose, events_or_series
 from .digest import digest
 from .errors import UserError, unknown
+from .evaluate.links import parse_links, split_name
+from .evaluate.read import declared_links
 from .model import Model
 from .model_effort import check_effort, course_of, effort_of, load_start
 from .model_file import FORMAT, load_model, save_model
 from .model_kinds import MODELS
 from .privacy.budget import DELTA, Budget
 from .progress import Progress
+from .relational.learn import fit_database
+from .relational.shape import links_of, read_several, read_times
 from .samplers.statistical.detect import rules_of
 from .samplers.statistical.learn_events import Roles
 from .samplers.statistical.marginal import dtype_text
@@ -33,12 +39,12 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "FORMAT", "MODELS", "PRIVATE", "Model", "fit", "load_model", "save_model"]
 
 AUTO = "auto"
-PRIVATE = "privbayes"
-"""What `auto` stands for with an epsilon: the better of the private models on Adult, one draw of noise each (`benchmarks/models.py`)."""
+PRIVATE = "aim"
+"""What `auto` stands for with an epsilon: the best of the private models on Adult, two draws of noise each (`benchmarks/models.py`)."""
 
 
 def fit(
-    data: pd.DataFrame | Table | str | os.PathLike[str],
+    data: pd.DataFrame | Table | Mapping[str, Any] | str | os.PathLike[str],
     model: str = AUTO,
     seed: int | None = None,
     seconds: float | None = None,
@@ -50,8 +56,12 @@ def fit(
     roles: Roles | None = None,
     start: Model | str | os.PathLike[str] | None = None,
     epochs: int | None = None,
+    target: str | None = None,
+    relations: Sequence[str] = (),
+    times: Sequence[str] = (),
 ) -> Model:
-    """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
+    """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file. Or from several tables that refer
+    to one another: a folder of such files, the URL of a database, or a mapping of names to frames.
 
     `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why. Keys, names, e-mail addresses,
     codes and free text are not learnt but made anew by rule, and the card says which; those in `keep` are learnt, those in `drop` left out.
@@ -64,11 +74,26 @@ def fit(
 
     `start`, of a network: a model to go on from, or its file. On the rows that it was learnt from, learning that was broken off is taken up where it was; on
     others, it begins with what the model knows. `epochs`: passes over the rows at most.
+    `target`: the column that the others are to foretell gets the care that the model can give it.
+
+    Of several tables, columns are called `TABLE.COLUMN`; `relations` (`"order.customer=customer.id"`) say what refers to what where neither the
+    database nor names and values do, `times` which column orders the rows of an owner.
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
     if model != AUTO and model not in MODELS:
         raise unknown("model", model, (AUTO, *MODELS))
+    several = read_several(data)
+    if several is not None and len(several) == 1 and not relations:
+        data = next(iter(several.values()))
+    elif several is not None:
+        if epsilon is not None or delta is not None or domain or roles is not None:
+            raise UserError("several tables are learnt without privacy, and not as events of entities: fit one table")
+        if start is not None or epochs is not None:
+            raise UserError("several tables are learnt from nothing, each in its own time: leave out start and epochs")
+        return _fit_several(data, several, model, seed or 0, seconds, keep, drop, target, relations, times)
+    if relations or times:
+        raise UserError("relations and the columns that order children need several tables: a folder or a database")
     began = None if start is None else load_start(start, model)
     model = began.name if began is not None else model
     check_effort(model, seconds, epochs)
@@ -81,6 +106,9 @@ def fit(
         if epsilon is not None or keep or not (eventful or model == AUTO):
             raise UserError("events of entities take a model of events, and neither epsilon nor columns to keep")
         return _fit_events(data, model, seed or 0, drop, roles, seconds, epochs, began)
+    if target is not None and model != AUTO and not MODELS[model].target:
+        takes = ", ".join(n for n, k in MODELS.items() if k.target)
+        raise UserError(f"'{model}' gives no column more care than another; with a target, fit one of {takes}")
     if epsilon is not None:
         if seconds is not None or epochs is not None or start is not None or keep:
             raise UserError(
@@ -93,6 +121,7 @@ def fit(
             drop,
             Budget(epsilon, DELTA if delta is None else delta),
             domain or {},
+            target,
         )
     if delta is not None or domain:
         raise UserError("delta and a domain are for private models: give epsilon too")
@@ -111,12 +140,16 @@ def fit(
             raise UserError(
                 "every column is a key, a name or free text, made by rule: nothing is left to learn. Keep some"
             )
-        choice = choose(table, seconds, networks=True) if model == AUTO else Choice(model, {}, "")
+        if target is not None and target not in table.columns:
+            raise unknown("column", target, table.columns, "target")
+        # no network gives one column more care
+        choice = choose(table, seconds, networks=target is None) if model == AUTO else Choice(model, {}, "")
+        aimed = {"target": target} if target is not None and MODELS[choice.name].target else {}
         progress.step()
         fingerprint = str(digest(whole))
         effort = effort_of(choice.name, seconds, epochs, began, fingerprint, seed)
         sampler = MODELS[choice.name].learn(
-            table, Stream.root(seed).child("fit", choice.name), *effort, **choice.settings
+            table, Stream.root(seed).child("fit", choice.name), *effort, **choice.settings, **aimed
         )
         course = course_of(sampler, began)
         if found:
@@ -132,13 +165,57 @@ def fit(
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
         **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
+        **aimed,
         **course,
     }
     return Model(choice.name, sampler, card)
 
 
+def _fit_several(
+    data: Any,
+    tables: Mapping[str, Table],
+    model: str,
+    seed: int,
+    seconds: float | None,
+    keep: Sequence[str],
+    drop: Sequence[str],
+    target: str | None,
+    relations: Sequence[str],
+    times: Sequence[str],
+) -> Model:
+    """A model of tables that refer to one another."""
+    dropped = [split_name(c, tables, "--drop") for c in drop]
+    tables = {n: t.drop([c for table, c in dropped if table == n]) for n, t in tables.items()}
+    for column in keep:
+        split_name(column, tables, "--keep")
+    aim = split_name(target, tables, "--target") if target else None
+    links = links_of(tables, [*parse_links(relations, tables), *declared_links(data)])
+    stream = Stream.root(seed).child("fit", relational.NAME)
+    made = fit_database(tables, links, stream, model, seconds, keep, read_times(times, tables), aim)
+    card = {
+        "model": relational.NAME,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": sum(t.height for t in tables.values()),
+        "tables": {n: {"rows": t.height, "digest": str(digest(t))} for n, t in tables.items()},
+        "relations": [str(k) for k in made.links],
+        "unit": {"table": made.unit, "rows": tables[made.unit].height},
+        "models": {t.shape.name: t.kind for t in made.tables},
+        "regenerated": {f"{t.shape.name}.{r.column}": r.kind for t in made.tables for r in t.shape.rules},
+        "source": None if isinstance(data, Mapping) else Path(redact(str(data))).name,
+        **({"target": target} if target else {}),
+    }
+    return Model(relational.NAME, made, card)
+
+
 def _fit_private(
-    data: Any, model: str, seed: int | None, drop: Sequence[str], budget: Budget, domain: Mapping[str, Extent]
+    data: Any,
+    model: str,
+    seed: int | None,
+    drop: Sequence[str],
+    budget: Budget,
+    domain: Mapping[str, Extent],
+    target: str | None,
 ) -> Model:
     """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
     learn = MODELS[model].learn if MODELS[model].private else MODELS[model].learn_private
@@ -149,8 +226,11 @@ def _fit_private(
     for column in drop:
         if column not in table.columns:
             raise unknown("column", column, table.columns, "drop")
+    if target is not None and target not in table.columns:
+        raise unknown("column", target, table.columns, "target")
+    aimed = {"target": target} if target is not None and MODELS[model].target else {}
     noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
-    sampler, rows = learn(table.drop(drop), noise, budget, domain)
+    sampler, rows = learn(table.drop(drop), noise, budget, domain, **aimed)
     card = {
         "model": model,
         "populace": version("populace"),
@@ -158,6 +238,7 @@ def _fit_private(
         "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "privacy": budget.record(),
+        **aimed,
     }
     return Model(model, sampler, card)
 
@@ -191,7 +272,7 @@ def _fit_events(
         "populace": version("populace"),
         "seed": seed,
         "rows": table.height,
-        "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
+        "columns": {c: dtype_text(table.schema[c]) if c in table.columns else rule.dtype for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
         "regenerated": {rule.column: "the entity's key"},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,

@@ -70,7 +70,7 @@ class Plan:
     def reference(self) -> Tables:
         """The reference tables: built once in each process, the same in all."""
         tables: Tables = {}
-        block = Block(0, 0, self.size, self.stream, self.priors, self.window, {}, {})
+        block = Block(0, 0, self.size, self.stream, self.priors, self.window, {}, {}, self.domain.library)
         for step in self.domain.reference:
             tables = merge(tables, step.run(block, tables))
         return tables
@@ -86,7 +86,8 @@ class Plan:
     def block(self, index: int) -> Block:
         first = index * self.span
         last = min(first + self.span, self.units)
-        return Block(first, last, self.size, self.stream, self.priors, self.window, self.reference, self.samplers)
+        fixed = (self.stream, self.priors, self.window, self.reference, self.samplers, self.domain.library)
+        return Block(first, last, self.size, *fixed)
 
     def describe(self) -> dict[str, Any]:
         """The plan as plain data: what a dry run prints, a manifest keeps, and a resumed run must match."""

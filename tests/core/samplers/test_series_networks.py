@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from click.testing import CliRunner
 
-from populace.app.cli import main as cli
+from populace.app.cli import run_command
 from populace.core.errors import UserError
 from populace.core.model_kinds import MODELS
 from populace.core.models import fit, load_model, save_model
@@ -80,27 +79,24 @@ def test_irregular_times_are_drawn_with_the_values(name: str):
     assert gaps.n_unique() > 50
 
 
-def test_a_table_of_one_series_needs_no_entity(tmp_path: Path):
+def test_a_table_of_one_series_needs_no_entity(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     one = table(1).drop("unit")
     one.write_parquet(tmp_path / "one.parquet")
     out = tmp_path / "one.model"
-    done = CliRunner().invoke(
-        cli,
-        [
-            "fit",
-            str(tmp_path / "one.parquet"),
-            "--time-column",
-            "at",
-            "--model",
-            "timevae",
-            "--epochs",
-            "1",
-            "--out",
-            str(out),
-        ],
-    )
-    assert done.exit_code == 0, done.output
-    assert "learnt in 1 of 1 passes" in done.output
+    asked = [
+        "fit",
+        str(tmp_path / "one.parquet"),
+        "--time-column",
+        "at",
+        "--model",
+        "timevae",
+        "--epochs",
+        "1",
+        "--out",
+        str(out),
+    ]
+    assert run_command(asked) == 0
+    assert "learnt in 1 of 1 passes" in capsys.readouterr().out
     made = load_model(out).sample_frame(3, 1)
     assert made.columns == ["series", *one.columns]
     with pytest.raises(UserError, match="say which column is the entity"):
