@@ -14,15 +14,18 @@ from .samplers.deep.learn_autoregressive import BATCHES, EPOCHS, HIDDEN, NARROW
 from .samplers.deep.training import OVERHEAD, RATE, SHARE
 from .samplers.statistical.grow import ROWS, TREES
 from .samplers.statistical.learn_events import Roles
+from .samplers.statistical.learn_network import ROWS as GRAPH_ROWS
 from .tables import Table
 
-EVENTS, SERIES = "semi-markov", "sequence-transformer"
+EVENTS, VALUED = "semi-markov", "sequence-transformer"
 FEW_ROWS = 200
 NETWORK_ROWS, FEWEST_PASSES = 5_000, 12
 """Of fewer rows, or with fewer passes over them, the forest is better (`benchmarks/models.py`)."""
 _FEWEST_TREES = 2
 _TRIALS = 5
 """What settling a column's settings costs, in trees."""
+GRAPH_SECONDS = 1.5e-7
+"""CPU-seconds that a graph takes for each row and pair of columns, measured likewise."""
 SECONDS = 2.5e-7
 """CPU-seconds that one tree takes for each row and pair of columns, measured on one core of 2026 with `benchmarks/models.py`."""
 
@@ -60,9 +63,11 @@ def choose(table: Table, seconds: float | None = None, networks: bool = False) -
     # tables of more than a few thousand rows need a tree's whole depth; a quarter of the time is left for what is not trees
     afford = TREES if seconds is None else int(0.75 * seconds / one) - _TRIALS
     if afford < _FEWEST_TREES:
-        return Choice(
-            "gaussian-copula", {}, f"{shape}: trees would need about {(_TRIALS + _FEWEST_TREES) * one / 0.75:.0f} s"
-        )
+        need = f"{shape}: trees would need about {(_TRIALS + _FEWEST_TREES) * one / 0.75:.0f} s"
+        graph = min(n, GRAPH_ROWS) * width**2 * GRAPH_SECONDS
+        if seconds is not None and graph > seconds:
+            return Choice("gaussian-copula", {}, f"{need}, a graph {graph:.1f} s")
+        return Choice("bayesian-network", {}, f"{need}, and a graph about {graph:.1f} s")
     trees = min(afford, TREES)
     return Choice(
         "forest",
@@ -83,7 +88,7 @@ def events_or_series(table: Table, roles: Roles) -> str:
     """What `auto` stands for with a time: a chain where there is one kind of event at each time of an entity, the transformer where there are values."""
     others = [c for c in table.columns if c not in (roles.entity, roles.time)]
     kinds = len(others) == 1 and not table.schema[others[0]].is_numeric()
-    return EVENTS if roles.entity and (roles.event or kinds) else SERIES
+    return EVENTS if roles.entity and (roles.event or kinds) else VALUED
 
 
 def check_seconds(seconds: float) -> None:

@@ -87,7 +87,7 @@ class Check:
 @dataclass(frozen=True)
 class View:
     """Documents rendered from tables. `render(tables, reference)` gives, per file name, a frame with a `text` column:
-    lines of one file, or one file a row where there is a `name` column too; a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
+    lines of one file, or of a file for each `name` where there is such a column too (rows of one name stand together; a name may bring its own suffix); a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
     block. `check(folder)` judges a folder of such documents: columns `check`, `table`, `row_key`, `detail`."""
 
     name: str
@@ -98,6 +98,9 @@ class View:
     check: Callable[[Path], Table] | None = None
     rules: tuple[str, ...] = ()
     """The names of the checks that `check` makes."""
+    told: Callable[[Tables, str], Table] | None = None
+    """What is told over a broker where the view is a conversation with topics of its own: a frame of messages (`core/streams/message.py`), given
+    the tables and what begins every identifier."""
 
 
 @dataclass(frozen=True)

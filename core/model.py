@@ -83,6 +83,10 @@ class Model:
         """
         if isinstance(self.sampler, Database):
             raise UserError("the model holds several tables: draw them with sample_tables, or in a shell with --to")
+        if MODELS[self.name].series and (where or balance or given is not None):
+            raise UserError(
+                f"'{self.name}' makes a series in order of time: it takes neither where, balance nor given rows"
+            )
         told_rows = None if given is None else read_table(given)
         n = told_rows.height if n is None and told_rows is not None else n
         n = _check_rows(n)
@@ -150,6 +154,13 @@ class Model:
     def describe(self) -> str:
         """What it is and was learnt from, a line each; and its graph, where it has one."""
         card = self.card
+        if self.several:
+            tables = [f"{n}: {t['rows']:,} rows, {card['models'][n]}" for n, t in card["tables"].items()]
+            unit = f"-n counts rows of '{card['unit']['table']}', which had {card['unit']['rows']:,}"
+            found = (
+                f"{self.name} of {card['rows']:,} rows in {len(tables)} tables, from {card.get('source') or 'frames'}"
+            )
+            return "\n".join([found, *tables, *card["relations"], unit])
         lines = [
             f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
         ]

@@ -24,7 +24,7 @@ from .samplers.deep.learn_timevae import fit_timevae
 from .samplers.deep.learn_transformer import fit_private_transformer, fit_transformer
 from .samplers.deep.learn_variational import fit_private_tvae, fit_private_vae, fit_tvae, fit_vae
 from .samplers.deep.sequence import rebuild_sequence
-from .samplers.deep.series import rebuild_series
+from .samplers.deep.series import rebuild_windows
 from .samplers.deep.transformer import rebuild_transformer
 from .samplers.statistical.adversarial_forest import fit_adversarial_forest, rebuild_adversarial_forest
 from .samplers.statistical.copula import fit_copula, rebuild_copula
@@ -34,10 +34,12 @@ from .samplers.statistical.forest import rebuild_forest
 from .samplers.statistical.grow import fit_forest
 from .samplers.statistical.learn_events import fit_hidden, fit_markov, fit_semi_markov
 from .samplers.statistical.learn_network import fit_network
+from .samplers.statistical.learn_series import fit_series
 from .samplers.statistical.network import rebuild_network
 from .samplers.statistical.private_graph import fit_aim, fit_mst
 from .samplers.statistical.private_network import fit_privbayes
 from .samplers.statistical.private_records import fit_privsyn
+from .samplers.statistical.series import rebuild_series
 from .samplers.statistical.vine import fit_vine, rebuild_vine
 
 
@@ -46,7 +48,7 @@ class ModelKind:
     """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave.
 
     A private one's is `learn(table, secret stream, budget, extents)`, and returns a sampler and about how many rows the table had.
-    One of events is `learn(table, stream, roles)`.
+    One of events is `learn(table, stream, roles)`, one of series `learn(table, stream, time column)`.
     """
 
     name: str
@@ -69,6 +71,8 @@ class ModelKind:
     """Whether `learn` takes a `target`, the column that the others are to foretell."""
     given: bool = False
     """Whether `learn` takes `given`, how many columns, the first, are always told: their own distribution need not be learnt."""
+    series: bool = False
+    """Whether it learns one series in order of time."""
 
 
 MODELS: Mapping[str, ModelKind] = {
@@ -338,7 +342,7 @@ MODELS: Mapping[str, ModelKind] = {
             "Desai, Freeman, Wang and Beaver 2021, arXiv:2111.08095",
             "a window of a series from one latent vector: level, trend, seasons and the rest; needs populace[deep]",
             fit_timevae,
-            rebuild_series,
+            rebuild_windows,
             events=True,
             trained=True,
         ),
@@ -350,7 +354,7 @@ MODELS: Mapping[str, ModelKind] = {
             "Yoon, Jarrett and van der Schaar 2019, NeurIPS",
             "windows drawn in a hidden space in which steps follow one another as real ones do; needs populace[deep]",
             fit_timegan,
-            rebuild_series,
+            rebuild_windows,
             events=True,
             trained=True,
         ),
@@ -362,7 +366,7 @@ MODELS: Mapping[str, ModelKind] = {
             "Lin, Jain, Wang, Fanti and Sekar 2020, IMC, arXiv:1909.13403",
             "whole series with what holds for all of it, of any length; needs populace[deep]",
             fit_doppelganger,
-            rebuild_series,
+            rebuild_windows,
             events=True,
             trained=True,
         ),
@@ -374,9 +378,20 @@ MODELS: Mapping[str, ModelKind] = {
             "Ho, Jain and Abbeel 2020, arXiv:2006.11239; Kong et al. 2021, DiffWave, arXiv:2009.09761",
             "windows of series from noise, all steps at once, by dilated convolutions; needs populace[deep]",
             fit_series_diffusion,
-            rebuild_series,
+            rebuild_windows,
             events=True,
             trained=True,
+        ),
+        ModelKind(
+            "series",
+            "time series",
+            "one series in order of time",
+            False,
+            "Dahlhaus 1997, Ann. Statist. 25(1), locally stationary processes; Prichard and Theiler 1994, Phys. Rev. Lett. 73",
+            "seasons, cycles, course, distribution and cross-spectra of sensor channels; a device profile can draw from it",
+            fit_series,
+            rebuild_series,
+            series=True,
         ),
     )
 }

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "FORMAT", "MODELS", "PRIVATE", "Model", "fit", "load_model", "save_model"]
 
 AUTO = "auto"
+SERIES = "series"
+"""What `auto` stands for with a time alone."""
 PRIVATE = "aim"
 """What `auto` stands for with an epsilon: the best of the private models on Adult, two draws of noise each (`benchmarks/models.py`)."""
 
@@ -70,7 +72,8 @@ def fit(
     not say is paid for, and column names and types count as public. Its noise is drawn from the system's randomness, or from `seed`, which then
     must stay secret. Without epsilon, the seed is 0 unless given.
 
-    With `roles`, the table holds events of entities, and the model makes entities with their events.
+    With `roles`, the table holds events of entities, and the model makes entities with their events. With one of `times`, a single table is one
+    series in the order of that column, and the model makes series.
 
     `start`, of a network: a model to go on from, or its file. On the rows that it was learnt from, learning that was broken off is taken up where it was; on
     others, it begins with what the model knows. `epochs`: passes over the rows at most.
@@ -92,11 +95,26 @@ def fit(
         if start is not None or epochs is not None:
             raise UserError("several tables are learnt from nothing, each in its own time: leave out start and epochs")
         return _fit_several(data, several, model, seed or 0, seconds, keep, drop, target, relations, times)
-    if relations or times:
+    if relations or len(times) > 1:
         raise UserError("relations and the columns that order children need several tables: a folder or a database")
     began = None if start is None else load_start(start, model)
     model = began.name if began is not None else model
     check_effort(model, seconds, epochs)
+    time = times[0] if times else None
+    if time is not None and roles is None and model in MODELS and MODELS[model].events and MODELS[model].trained:
+        # one series, to a network that learns those of entities
+        roles, time = Roles("", time), None
+    serial = model in MODELS and MODELS[model].series
+    if serial or time is not None:
+        if time is None or roles is not None or not (serial or model == AUTO):
+            raise UserError(
+                f"'{model}' and a time column do not go together"
+                if time
+                else f"'{model}' learns a series: say which column is its time (--time-column)"
+            )
+        if epsilon is not None or seconds is not None or keep:
+            raise UserError("a series takes a time column, a seed and columns to drop, and nothing else")
+        return _fit_series(data, SERIES if model == AUTO else model, seed or 0, drop, time)
     eventful = model in MODELS and MODELS[model].events
     if eventful and roles is None:
         raise UserError(
@@ -278,5 +296,26 @@ def _fit_events(
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
         **course_of(sampler, began),
+    }
+    return Model(model, sampler, card)
+
+
+def _fit_series(data: Any, model: str, seed: int, drop: Sequence[str], time: str) -> Model:
+    """A model of one series: of the columns of numbers in the order of another."""
+    table = read_table(data)
+    for column in drop:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, "drop")
+    table = table.drop(drop)
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), time)
+    card = {
+        "model": model,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": table.height,
+        "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
+        "left out": [c for c in table.columns if c not in sampler.columns],
+        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "digest": str(digest(table)),
     }
     return Model(model, sampler, card)

@@ -46,6 +46,7 @@ Examples:
   populace fit visits.csv --entity patient_id --time-column at --event kind
   populace fit bank/ --time 60s --out bank.model
   populace fit sqlite:///shop.db --relation line.product=product.code --out shop.model
+  populace fit machine_temperature.csv --time-column timestamp
   populace fit readings.parquet --entity sensor --time-column at --model timevae"""
 )
 @click.argument("table", metavar="TABLE|FOLDER|DB-URL")
@@ -130,9 +131,8 @@ def fit(
     from ...core.sinks.database import is_database
 
     url = is_database(table)
-    times = () if url or Path(table).is_dir() else time_column
-    if ((entity or event) and not times) or len(times) > 1:
-        raise UserError("events and series need one --time-column, events --entity too, and may have --event")
+    if (entity is not None and len(time_column) != 1) or (event and not entity):
+        raise UserError("events need --entity and --time-column, and may have --event")
     path = (
         Path(out)
         if out
@@ -154,10 +154,10 @@ def fit(
         epsilon=epsilon,
         delta=delta,
         domain=None if domain is None else read_extents(Path(domain)),
-        roles=Roles(entity or "", times[0], event) if times else None,
+        roles=Roles(entity, time_column[0], event) if entity else None,
         target=target,
         relations=relation,
-        times=() if times else time_column,
+        times=() if entity else time_column,
     )
     save_model(fitted, path)
     if relations := fitted.card.get("relations"):

@@ -25,7 +25,8 @@ def table(rows: int, columns: int) -> pl.DataFrame:
         (40_000, 15, None, "forest", f"{TREES} trees"),
         (40_000, 15, 60, "forest", f"{TREES} trees"),
         (40_000, 15, 10, "forest", "trees a column"),
-        (40_000, 15, 1, "gaussian-copula", "trees would need"),
+        (40_000, 15, 3, "bayesian-network", "trees would need"),
+        (40_000, 15, 0.5, "gaussian-copula", "a graph"),
     ],
 )
 def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | None, name: str, why: str):

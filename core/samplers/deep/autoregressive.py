@@ -94,7 +94,8 @@ class Autoregressive:
                 if n != left[-1]:
                     hidden[: len(state)] += heads.meaning(n, state, cell)
         for n, (state, cell) in drawn.items():
-            share = names[n].child("within").uniform(address)
+            listed = heads.cells[n].listed is not None
+            share = np.empty(0) if listed else names[n].child("within").uniform(address)
             made[self.marginals[n].name] = heads.cells[n].values(state, cell, share)
         return pl.DataFrame([made[name] for name in self.columns])
 

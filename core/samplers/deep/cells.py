@@ -72,8 +72,8 @@ class Cells:
     def values(self, state: I64, cell: I64, share: F64) -> pl.Series:
         """The values that lie `share` (0 to 1) into their cells, by the column's own distribution; null in class 0."""
         at = self.begin[state] + cell
-        if self._listed is not None:
-            return self._listed.gather(at)
+        if self.listed is not None:
+            return self.listed.gather(at)
         if self._single:
             return self.marginal.values(np.maximum(self.fine.last[at], 0), share, at > 0)
         return self.fine.values(self.marginal, at, share)
@@ -84,8 +84,8 @@ class Cells:
         return bool((np.diff(self.fine.last) == 1).all()) and bool(self.marginal.pieces)
 
     @cached_property
-    def _listed(self) -> pl.Series | None:
-        """The value of each cell, where each has but one."""
+    def listed(self) -> pl.Series | None:
+        """The value of each cell, where each has but one, so that nothing hangs on a share."""
         if not self._single or not (self.marginal.categories is not None or self.marginal.atoms.all()):
             return None
         pieces = np.arange(-1, self.marginal.pieces)

@@ -98,7 +98,8 @@ class Decoder:
             names = stream.child(marginal.name)
             if n in self._scaled and (spread := self.spread[self._scaled[n]]):
                 places[n] = np.clip(places[n] + spread * latent(names.child("place"), address, 1)[:, 0], -1.0, 1.0)
-            made.append(self.layout.decode(n, states[n], places[n], names.child("within").uniform(address)))
+            share = names.child("within").uniform(address) if self.layout.needs_share(n) else np.empty(0)
+            made.append(self.layout.decode(n, states[n], places[n], share))
         return pl.DataFrame(made)
 
     @cached_property

@@ -32,7 +32,7 @@ def choose_class(scores: F32, u: F64) -> NDArray[np.int64]:
         return _place(scores, at).astype(np.int64)
     # first one of some groups of classes, then a class of that
     whole = len(scores) // _GROUP * _GROUP
-    sums = scores[:whole].reshape(-1, _GROUP, scores.shape[1]).sum(axis=1)
+    sums = scores[:whole].reshape(whole // _GROUP, _GROUP, len(u)).sum(axis=1)
     if whole < len(scores):
         scores = np.concatenate([scores, np.zeros((whole + _GROUP - len(scores), scores.shape[1]), np.float32)])
         sums = np.concatenate([sums, scores[whole:].sum(axis=0, keepdims=True)])
@@ -43,7 +43,7 @@ def choose_class(scores: F32, u: F64) -> NDArray[np.int64]:
     low = np.where(group > 0, sums[np.maximum(group - 1, 0), row], np.float32(0))
     size = held[group, row]
     left = np.divide(at * sums[-1] - low, size, out=np.full(len(u), 0.5, np.float32), where=size > 0)
-    inside = scores.reshape(-1, _GROUP, scores.shape[1])[group, :, row].T.copy()
+    inside = scores.reshape(len(held), _GROUP, len(u))[group, :, row].T.copy()
     return group * _GROUP + _place(inside, np.clip(left, 0.0, _BELOW))
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ...stream import F64, Stream
 from ..statistical.forest import Classes, code_of
 from ..statistical.marginal import Marginal, numbers
+from .cells import Cells
 
 CLASSES = 256
 LISTED = 20
@@ -127,11 +128,17 @@ class Layout:
     """None for a column of classes."""
 
     @cached_property
+    def cells(self) -> tuple[Cells | None, ...]:
+        """Those of columns of classes, each a cell."""
+        found: list[Cells | None] = []
+        for marginal, scale in zip(self.marginals, self.scales, strict=True):
+            classes = Classes.of(marginal, CLASSES)
+            found.append(Cells(marginal, classes, classes, np.arange(len(classes.last))) if scale is None else None)
+        return tuple(found)
+
+    @cached_property
     def classes(self) -> tuple[Classes | None, ...]:
-        return tuple(
-            Classes.of(m, CLASSES) if found is None else None
-            for m, found in zip(self.marginals, self.scales, strict=True)
-        )
+        return tuple(None if c is None else c.classes for c in self.cells)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -169,12 +176,17 @@ class Layout:
         return np.where(known, state + 1, 0), np.where(known, place, 0.0)
 
     def decode(self, n: int, state: I64, place: F64, share: F64) -> pl.Series:
-        """Values of column `n`. `share`: how far into its class a value of a class of several lies."""
-        marginal, scale, classes = self.marginals[n], self.scales[n], self.classes[n]
-        if classes is not None:
-            return classes.values(marginal, state, share)
+        """Values of column `n`. `share`: how far into its class a value of a class of several lies; see `needs_share`."""
+        marginal, scale, cells = self.marginals[n], self.scales[n], self.cells[n]
+        if cells is not None:
+            return cells.values(state, np.zeros(1, np.int64), share)
         assert scale is not None
         return scale.decode(marginal, np.maximum(state - 1, 0), place, state > 0)
+
+    def needs_share(self, n: int) -> bool:
+        """Whether a class of column `n` can have several values."""
+        cells = self.cells[n]
+        return cells is not None and cells.listed is None
 
     def state(self) -> dict[str, NDArray]:
         return {f"modes.{n}": s.found for n, s in enumerate(self.scales) if isinstance(s, Modes)}

@@ -170,7 +170,7 @@ class SeriesSampler:
         return plain, arrays | held | {"start": self.start} | {f"net.{k}": v for k, v in self.parameters.items()}
 
 
-def rebuild_series(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> SeriesSampler:
+def rebuild_windows(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> SeriesSampler:
     """The inverse of `SeriesSampler.state`. Raises ValueError for what draws no series."""
     from .networks import DRAWS
 

@@ -39,6 +39,11 @@ def test_what_cannot_come_does_not(classes: int, seed: int, u: float):
     assert there[state, np.arange(5)].all()
 
 
+def test_of_no_rows_there_is_no_class():
+    for classes in (1, 5, 40):
+        assert len(choose_class(np.zeros((classes, 0), np.float32), np.empty(0))) == 0
+
+
 def test_latent_vectors_are_independent_normals():
     z = latent(Stream.root(1), np.arange(20_000), 6)
     assert z.shape == (20_000, 6)
