@@ -19,6 +19,12 @@ _INPUTS = {
         metavar="DIR",
         help="healthcare: disease modules (GMF, JSON) of your own, or `own`: those of populace.",
     ),
+    "from": click.option(
+        "--from",
+        "from",
+        metavar="DIR",
+        help="healthcare: records that populace import has written, as the first patients.",
+    ),
     "module": click.option("--module", multiple=True, metavar="NAME", help="healthcare: only these modules."),
     "profiles": click.option("--profiles", metavar="DIR", help="iot: device profiles of your own (TOML)."),
 }
