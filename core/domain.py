@@ -13,6 +13,7 @@ import polars as pl
 
 from .errors import unknown
 from .inputs import Input
+from .mix import Mix
 from .priors import Priors
 from .scenario import Edit, Scenario, Scene
 from .schema import Schema
@@ -92,7 +93,7 @@ class Check:
 @dataclass(frozen=True)
 class View:
     """Documents rendered from tables. `render(tables, reference)` gives, per file name, a frame with a `text` column:
-    lines of one file, or one file a row where there is a `name` column too; a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
+    lines of one file, or of a file for each `name` where there is such a column too (rows of one name stand together; a name may bring its own suffix); a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
     block. `check(folder)` judges a folder of such documents: columns `check`, `table`, `row_key`, `detail`."""
 
     name: str
@@ -103,6 +104,9 @@ class View:
     check: Callable[[Path], Table] | None = None
     rules: tuple[str, ...] = ()
     """The names of the checks that `check` makes."""
+    told: Callable[[Tables, str], Table] | None = None
+    """What is told over a broker where the view is a conversation with topics of its own: a frame of messages (`core/streams/message.py`), given
+    the tables and what begins every identifier."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,8 @@ class Domain:
     derive: tuple[Step, ...]
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
+    """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)

@@ -27,6 +27,12 @@ KIND = 6
 """Columns that say what kind of row is referred to, at most."""
 TOLD = 0.002
 """The least that a column must tell about another, in nats, beyond what chance would."""
+FEW, FEW_TREES = 30, 4
+"""From so many rows on, small tables of children are learnt by so many trees a column."""
+ORDER = 0.01
+"""Nats that siblings must tell of one another beyond their owner, for rows without a time to be drawn in order."""
+SIBLINGS = 50
+"""With more siblings than this, only a time puts them in order."""
 _SCREENED = 20_000
 _SAME = 0.02
 _BINS = 12
@@ -72,6 +78,9 @@ class _Work:
         if self.model == "auto":
             choice = choose(table, share)
             name, settings = choice.name, dict(choice.settings)
+            if given and name == "gaussian-copula" and table.height >= FEW:
+                # trees draw quickly whatever is told, a copula does not
+                name, settings = "forest", {"trees": FEW_TREES}
         else:
             name, settings = self.model, {}
         kind = MODELS[name]
@@ -109,7 +118,7 @@ def _table(
     counts = [
         pl.Series(count_name(k), np.bincount(at[k][at[k] >= 0], minlength=frame.height)) for k in links if k.parent == shape.name
     ]  # fmt: skip
-    own = frame.select(shape.learnt).with_columns(counts)
+    own = pl.DataFrame([*(frame[c] for c in shape.learnt), *counts])
     position = np.arange(frame.height)
     context = pl.DataFrame()
     if shape.owner:
@@ -124,19 +133,28 @@ def _table(
         count = UP + count_name(shape.owner)
         # what others name is of no use to a child; how many siblings it has is
         context = context.select(count, *(c for c in context.columns if c != count))
-    asked = [_asked(r, at[r.link], frame, features, position, shape) for r in shape.references]
+    beside = (
+        pl.concat([own.select(shape.learnt), context], how="horizontal")
+        if shape.learnt and context.width
+        else own.select(shape.learnt)
+        if shape.learnt
+        else context
+    )
+    asked = [_asked(r, at[r.link], beside, features, position, shape) for r in shape.references]
     kinds = {r.name: tuple(c.partition(">")[2] for c in a.columns if c.startswith(f"{r.name}>")) for r, a in zip(shape.references, asked, strict=True)}  # fmt: skip
     wide = pl.concat([*asked, own], how="horizontal") if asked else own
     first, later = position == 0, position > 0
     parts = []
-    for name, rows in (("first", first), ("later", later)) if shape.owner else (("first", np.ones(len(frame), bool)),):
-        given, made = context.filter(pl.Series(rows)) if context.width else context, wide.filter(pl.Series(rows))
+    followed = _followed(shape, own, context, position)
+    for name, rows in (("first", first), ("later", later)) if followed else (("first", np.ones(len(frame), bool)),):
+        given, made = (
+            context.filter(pl.Series(rows)) if context.width else context,
+            wide.filter(pl.Series(rows)) if wide.width else wide,
+        )
         if name == "later":
-            if not rows.any():
-                parts.append(None)
-                continue
             at_row = np.flatnonzero(rows)
-            before = own.select(shape.learnt)[_previous(frame, shape, at, position)[at_row]]
+            # siblings stand together
+            before = own.select(shape.learnt)[at_row - 1]
             given = pl.concat([given, before.rename({c: BEFORE + c for c in before.columns})], how="horizontal")
             given = given.with_columns(pl.Series(POSITION, position[at_row]))
         else:
@@ -144,22 +162,29 @@ def _table(
             made = made.drop(same)
         parts.append(_part(given, made, shape, stream.child(name), work, target))
     features[shape.name] = pl.concat([own, context.select(c for c in context.columns if not c.startswith(UP + "#"))], how="horizontal")  # fmt: skip
-    return Learnt(
-        shape, tuple(counts_.name for counts_ in counts), kinds, parts[0], parts[1] if len(parts) > 1 else None
-    )
+    return Learnt(shape, tuple(c.name for c in counts), kinds, parts[0], parts[1] if len(parts) > 1 else None)
 
 
-def _previous(frame: Table, shape: TableShape, at: Mapping[Link, I64], position: I64) -> I64:
-    """The place of the sibling before; of a first row, its own."""
-    assert shape.owner is not None
-    order = np.lexsort((position, at[shape.owner]))
-    before = np.arange(frame.height)
-    before[order[1:]] = order[:-1]
-    return np.where(position > 0, before, np.arange(frame.height))
+def _followed(shape: TableShape, own: Table, context: Table, position: I64) -> bool:
+    """Whether rows are drawn one after another: where time orders them, or few siblings stand in an order that tells more than their owner does."""
+    if shape.owner is None or position.max() == 0:
+        return False
+    if shape.time:
+        return True
+    if position.max() > SIBLINGS:
+        return False
+    rows = np.flatnonzero(position > 0)[:: max(1, len(position) // _SCREENED)]
+    place = pl.Series(np.minimum(position, 3))
+    for c in shape.learnt:
+        x = _binned(own[c])
+        owner = max((_tells(_binned(context[k]), x) for k in context.columns), default=0.0)
+        if _tells(place.to_numpy(), x) > ORDER or _tells(x[rows - 1], x[rows]) > ORDER + owner:
+            return True
+    return False
 
 
 def _asked(
-    reference: Reference, place: I64, frame: Table, features: Mapping[str, Table], position: I64, shape: TableShape
+    reference: Reference, place: I64, beside: Table, features: Mapping[str, Table], position: I64, shape: TableShape
 ) -> Table:
     """What a child's model says of the row it names: whether there is one, whether it is the one its sibling named, of what kind it is; of a row of the
     same table, how far down it stands."""
@@ -180,8 +205,7 @@ def _asked(
     count = count_name(reference.link)
     plain = theirs.select(c for c in theirs.columns if c == count or not c.startswith("#"))
     kind = plain[np.maximum(place, 0)]
-    others = frame.select(c for c in shape.learnt)
-    chosen = [c for c in screen(kind, others, KIND) if kind[c].n_unique() > 1]
+    chosen = [c for c in screen(kind, beside, KIND) if kind[c].n_unique() > 1]
     for c in chosen:
         values = kind[c] if there.all() else pl.select(pl.when(pl.Series(there)).then(kind[c])).to_series()
         columns[f"{name}>{c}"] = values

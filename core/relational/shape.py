@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..evaluate.links import Link, split_name
+from ..evaluate.links import Link, find_links, split_name
+from ..evaluate.read import read_data
 from ..samplers.statistical.detect import rules_of
 from ..samplers.statistical.marginal import dtype_text
 from ..samplers.statistical.regenerate import Rule
+from ..sinks.database import is_database
 from ..tables import Table
 
 I64 = NDArray[np.int64]
@@ -81,6 +86,32 @@ def places(frame: Table, link: Link, parent: Table) -> I64:
     return at.fill_null(-1).to_numpy()
 
 
+def read_several(data: Any) -> dict[str, Table] | None:
+    """The tables of a folder, a database or a mapping; None for what is one table. A folder of one table is one table to `read_table` alone."""
+    if isinstance(data, Mapping) or (
+        isinstance(data, (str, os.PathLike)) and (is_database(str(data)) or Path(data).is_dir())
+    ):
+        found = read_data(data)
+        assert isinstance(found, dict)
+        return found
+    return None
+
+
+def links_of(tables: Named, declared: Sequence[Link]) -> list[Link]:
+    """What is declared, and what names and values bear out beside it: each column refers to one table, what is said first counts."""
+    seen: dict[tuple[str, str], Link] = {}
+    made = []
+    for link in [*declared, *find_links(tables)]:
+        there = all(
+            table in tables and set(columns) <= set(tables[table].columns)
+            for table, columns in ((link.child, link.columns), (link.parent, link.keys))
+        )
+        if there and not any((link.child, c) in seen for c in link.columns):
+            seen |= {(link.child, c): link for c in link.columns}
+            made.append(link)
+    return made
+
+
 def shapes_of(tables: Named, links: Sequence[Link], keep: Sequence[str], times: Mapping[str, str]) -> list[TableShape]:
     """The tables, parents before children. Raises UserError for references that lead nowhere or share a column."""
     own: dict[str, list[Link]] = {name: [] for name in tables}
@@ -100,7 +131,9 @@ def shapes_of(tables: Named, links: Sequence[Link], keep: Sequence[str], times: 
             name, tables[name], own[name], keys, [c.partition(".")[2] for c in keep if c.startswith(f"{name}.")]
         )
         made.append(
-            replace(shape, owner=owner, references=references, time=_time(shape, tables[name], owner, at, times))
+            replace(
+                shape, owner=owner, references=references, time=_time(shape, tables[name], owner, at, times, bool(keys))
+            )
         )
     return made
 
@@ -177,11 +210,17 @@ def _table(name: str, frame: Table, links: Sequence[Link], keys: set[str], keep:
 
 
 def _time(
-    shape: TableShape, frame: Table, owner: Link | None, at: Mapping[Link, I64], times: Mapping[str, str]
+    shape: TableShape,
+    frame: Table,
+    owner: Link | None,
+    at: Mapping[Link, I64],
+    times: Mapping[str, str],
+    referred: bool,
 ) -> str | None:
     if shape.name in times:
         return times[shape.name]
-    if owner is None or frame.height < ORDERED * len(np.unique(at[owner])):
+    # what others refer to is a thing, and not an event
+    if owner is None or referred or frame.height < ORDERED * len(np.unique(at[owner])):
         return None
     return next((c for c in shape.learnt if frame[c].dtype.is_temporal() and not frame[c].null_count()), None)
 

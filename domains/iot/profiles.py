@@ -32,6 +32,9 @@ fail, and for each channel its unit, range, resolution and signal model: a list 
     accuracy = 0.03
     model = [{ term = "level", value = 0.25, spread = 0.05 }, { term = "ar", sigma = 0.01, memory = 86400.0 }]
     source = "…"
+
+A channel may be learnt from a real series instead: `{ term = "learned", model = "pump.model", column = "Current" }`, where the file beside the
+profile comes of `populace fit --model series`.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, unknown
@@ -145,13 +149,14 @@ def load_profiles(*folders: Traversable) -> dict[str, Profile]:
             raise UserError(f"--profiles {folder}: holds {len(files):,} profiles, at most {MOST_FILES} are read")
         for file in files:
             place = file.name if folder is own else str(file)
-            profile = read_profile(file.name.removesuffix(".toml"), _text(file, place), place)
+            beside = None if folder is own else Path(str(folder))
+            profile = read_profile(file.name.removesuffix(".toml"), _text(file, place), place, beside)
             found[profile.name] = profile
     return dict(sorted(found.items()))
 
 
-def read_profile(name: str, text: str, place: str = "") -> Profile:
-    """A profile from the text of its file, which stands at `place`. Raises UserError."""
+def read_profile(name: str, text: str, place: str = "", folder: Path | None = None) -> Profile:
+    """A profile from the text of its file, which stands at `place`; its fitted models are files in `folder`. Raises UserError."""
     place = place or f"{name}.toml"
     if not _NAME.fullmatch(name):
         raise UserError(f"{place}: a profile's name is lower-case words joined by hyphens, not '{name}'")
@@ -160,6 +165,7 @@ def read_profile(name: str, text: str, place: str = "") -> Profile:
     supply = power.one_of("supply", SUPPLIES)
     duty = top.table("duty") if "duty" in top.raw else None
     listed, rules = top.tables("channels"), top.tables("balance")
+    _load_models(listed, folder)
     channels = tuple(_channel(c) for c in listed)
     names = [c.signal for c in channels]
     if not channels or len(channels) > 8 or len(set(names)) < len(names):
@@ -263,19 +269,43 @@ def _check_terms(channels: list[Entries]) -> None:
             if name not in TERMS:
                 raise unknown("term", name, TERMS, at)
             known = (*TERMS[name].needs, *TERMS[name].may)
-            given = [key for key in term if key != "term"]
+            given = [key for key in term if key not in ("term", "sampler")]
             for key in given:
                 if key not in known:
                     raise unknown(f"setting of the term '{name}'", key, known, at)
             if missing := sorted(set(TERMS[name].needs) - set(given)):
                 raise UserError(f"{at}: the term '{name}' needs {', '.join(missing)}")
-            for key in given:
+            for key in () if name == "learned" else given:
                 _check_setting(f"{at}, {key}", name, key, term[key])
             of = term.get("of", [])
             for other in [of] if isinstance(of, str) else of:
                 if TERMS[name].channels and other not in made:
                     raise unknown("channel before it", other, made, at)
         made.append(channel.raw["signal"])
+
+
+def _load_models(channels: list[Entries], folder: Path | None) -> None:
+    """Put the fitted series into the terms that draw from one: as `sampler`, each file read once."""
+    from ...core.models import load_model
+    from ...core.samplers.statistical.series import SeriesModel
+
+    known: dict[str, SeriesModel] = {}
+    for channel in channels:
+        for n, term in enumerate(channel.get("model", list)):
+            if not isinstance(term, dict) or term.get("term") != "learned" or not {"model", "column"} <= set(term):
+                continue
+            at, name = channel.where_term(n), term["model"]
+            if folder is None or not isinstance(name, str) or Path(name).name != name:
+                raise UserError(f"{at}: model is {name!r}, expected the name of a file beside the profile")
+            if name not in known:
+                model = load_model(folder / name)
+                if not isinstance(model.sampler, SeriesModel):
+                    raise UserError(f"{at}: {name} is a model of kind '{model.name}', expected one of 'series'")
+                known[name] = model.sampler
+            columns = known[name].columns[1:]
+            if term["column"] not in columns:
+                raise unknown("column", term["column"], columns, f"{at}, {name}")
+            term["sampler"] = known[name]
 
 
 _TEXTS = {("weather", "of"): DRIVERS, ("toggle", "of"): DRIVERS, ("hours", "days"): ("all", "weekdays"),

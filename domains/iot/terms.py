@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.stream import F64
+from ...core.stream import F64, Stream
 from .climate import HOUR, Climate
 from .gauges import Gauges
 from .noise import autoregression, normals, recur
@@ -283,6 +283,18 @@ def _position(s: Setting, v: Values, x: F64) -> F64:
     return x
 
 
+def _learned(s: Setting, v: Values, x: F64) -> F64:
+    """A column of a fitted series: the device begins at a place of its own along its course. Columns of one model are drawn together."""
+    name = f"{v['model']} {v['column']}"
+    if name not in s.made:
+        sampler, stream = v["sampler"], Stream(s.rng.bytes(16))
+        first = int(s.rng.integers(2 * sampler.length))
+        drawn = sampler.draw(first + np.arange(s.count), (s.at() + s.shared.offset).astype(np.float64), stream)
+        s.made.update({f"{v['model']} {column}": values for column, values in drawn.items()})
+    x += v.get("gain", 1.0) * s.made[name]
+    return x
+
+
 def _roll(s: Setting, v: Values, x: F64) -> F64:
     return np.mod(x, v["over"], out=x)
 
@@ -315,5 +327,6 @@ TERMS: dict[str, Term] = {
     "clip": Term(_clip, (), ("low", "high")),
     "dew-point": Term(_dew_point, ("of",), channels=True),
     "position": Term(_position, ("axis",)),
+    "learned": Term(_learned, ("model", "column"), ("gain",)),
     "roll": Term(_roll, ("over",)),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from ....core.render_json import Pick, Raw, Text, render
@@ -13,6 +14,8 @@ from ..profiles import Profile
 from ..readings import FAN
 
 Profiles = Mapping[str, Profile]
+_SLICE = 1 << 15
+"""Readings at a time: their texts stay in the cache."""
 
 SENML_UNITS = {
     "Cel": "Cel",
@@ -36,21 +39,36 @@ _SYMBOLS = {"Cel": "°C", "[ppm]": "ppm", "kW.h": "kWh", "m3/m3": "m³/m³", "W/
 
 
 def influx(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
-    """One line for each reading: the profile as measurement, site and device as tags, the signal as field, nanoseconds."""
+    """One line for each reading: the profile as measurement, site and device as tags, the signal as field, nanoseconds. The protocol has no
+    NaN, infinity or null: such readings have no line."""
     names = named(profiles, tables).select(
         "channel_id",
-        # profiles and signals are lower-case words, so nothing in them needs an escape
         head=pl.concat_str(
-            "profile", pl.lit(",site="), "site_id", pl.lit(",device="), "device_id", pl.lit(" "), "signal", pl.lit("=")
+            _escaped("profile"),
+            pl.lit(",site="),
+            "site_id",
+            pl.lit(",device="),
+            "device_id",
+            pl.lit(" "),
+            _escaped("signal"),
+            pl.lit("="),
         ),
     )
-    line = (
-        tables["reading"]
-        .select("channel_id", "value", pl.col("observed_at").to_physical())
-        .join(names, on="channel_id", maintain_order="left")
-        .select(text=pl.concat_str("head", "value", pl.lit(" "), "observed_at", pl.lit("000")))
-    )
-    return {"reading": line}
+    numbers, heads = names["channel_id"].to_numpy(), names["head"]
+    reading = tables["reading"].select("channel_id", "value", pl.col("observed_at").to_physical())
+    parts = []
+    for part in reading.iter_slices(_SLICE) if reading.height else [reading]:
+        if not part["value"].is_finite().fill_null(False).all():
+            part = part.filter(pl.col("value").is_finite())
+        head = heads.gather(np.searchsorted(numbers, part["channel_id"].to_numpy()))
+        parts.append(part.select(text=pl.concat_str(head, "value", pl.lit(" "), "observed_at", pl.lit("000"))))
+    return {"reading": pl.concat(parts)}
+
+
+def _escaped(column: str) -> pl.Expr:
+    """A measurement or field key: a comma, an equals sign and a space are escaped, a line's end is none; without a name, `unnamed`."""
+    text = pl.col(column).cast(pl.String).str.replace_all(r"[\r\n]", " ").str.replace_all(r"([,= ])", r"\$1")
+    return pl.when(text.str.len_bytes() > 0).then(text).otherwise(pl.lit("unnamed"))
 
 
 def senml(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:

@@ -36,7 +36,7 @@ def learnt(name: str) -> Model:
     return fit(TABLE, model=name, seed=1, epsilon=20.0 if MODELS[name].private else None)
 
 
-@pytest.fixture(params=[n for n, kind in MODELS.items() if not kind.events], scope="module")
+@pytest.fixture(params=[n for n, kind in MODELS.items() if not kind.events and not kind.series], scope="module")
 def model(request: pytest.FixtureRequest) -> Model:
     return learnt(request.param)
 
