@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from .streams.events import Event
 
 
+ROWS = 2_000_000
+"""Rows of a block, where the domain says how many a unit makes: few enough for the memory of one worker, many enough that what is done once a
+block does not count."""
+
+
 @dataclass(frozen=True)
 class Window:
     """A half-open span of time, [start, end), in microseconds since 1970 UTC."""
@@ -147,7 +152,10 @@ class Domain:
     per_unit: int = 1
     """Root entities in a full unit."""
     block: int = 1_000
-    """Units in a block: what one worker holds in memory at a time."""
+    """Units in a block, at most: what one worker holds in memory at a time."""
+    weight: Callable[[Priors, Window, Any], float] | None = None
+    """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
+    make some `ROWS`."""
     circle: int = 1
     """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
     incomplete, and gains rows when the size grows."""

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .domain import Block, Domain, Step, Window, find_domain
+from .domain import ROWS, Block, Domain, Step, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
 from .mix import Balance, Mix, sized, wished
@@ -51,10 +51,13 @@ class Plan:
     def blocks(self) -> int:
         return -(-self.units // self.span)
 
-    @property
+    @cached_property
     def span(self) -> int:
         """Units in a full block: the domain's block, up to the end of its last circle."""
-        return -(-self.domain.block // self.domain.circle) * self.domain.circle
+        domain, most = self.domain, self.domain.block
+        if domain.weight:
+            most = max(1, min(most, int(ROWS / max(1.0, domain.weight(self.priors, self.window, domain.library)))))
+        return -(-most // domain.circle) * domain.circle
 
     @property
     def window(self) -> Window:
@@ -156,6 +159,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         models[slot] = _fingerprint(path)
     priors = domain.priors.override(spec.settings)
     plan = Plan(domain, spec, size, spec.seed, start, end, priors, tuple(uses), models, inputs)
+    assert plan.span  # what it is reckoned from may be wrong
     for slot, sampler in plan.samplers.items():
         wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
         if missing := wanted - set(sampler.columns):
