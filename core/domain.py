@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ from .stream import U64, Stream
 from .tables import Table, Tables
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from .imports import Imported
     from .samplers import Sampler
     from .streams.events import Event
 
@@ -157,20 +161,28 @@ class Domain:
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""
+    remembers: Mapping[str, Any] = field(default_factory=dict)
+    """What a manifest must say of the extended domain's schema, as plain data."""
+    recall: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
+    """The domain with the schema of a dataset whose manifest says this."""
+    imports: Callable[[Domain, str], Imported] | None = None
+    """Reads records of others, from a folder or a URL, into the domain's tables."""
+
+
+@cache
+def _installed() -> Mapping[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {e.name: e for e in entry_points(group="populace.domains")}
 
 
 def domain_names() -> list[str]:
     """The installed domains, from the entry points `populace.domains`."""
-    from importlib.metadata import entry_points
-
-    return sorted({e.name for e in entry_points(group="populace.domains")})
+    return sorted(_installed())
 
 
 def find_domain(name: str) -> Domain:
     """Load a domain by name. Raises UserError with the nearest name if there is none."""
-    from importlib.metadata import entry_points
-
-    found = {e.name: e for e in entry_points(group="populace.domains")}
-    if name not in found:
-        raise unknown("domain", name, found)
-    return found[name].load()
+    if name not in _installed():
+        raise unknown("domain", name, _installed())
+    return _installed()[name].load()

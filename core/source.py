@@ -1,4 +1,4 @@
-"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV or NDJSON, a database."""
+"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV, NDJSON or JSON, a database."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Source:
     label: Table
     manifest: Mapping[str, Any] | None
     unreadable: Table
+    domain: Domain
+    """With the schema that the manifest says the dataset has."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -51,6 +53,9 @@ def read_source(domain: Domain, place: str) -> Source:
             raise UserError(f"{place}: there is no such folder")
         raw = _folder_tables(path)
         manifest = read_manifest(path / "manifest.json")
+    said = (manifest or {}).get("populace", {}).get("schema")
+    if said and domain.recall and not domain.remembers:
+        domain = domain.recall(domain, said)
     known = {**domain.schema.tables, LABEL.name: LABEL}
     if not raw.keys() & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
@@ -64,7 +69,7 @@ def read_source(domain: Domain, place: str) -> Source:
     notes = [f"no table {n}: not checked" for n in domain.schema.tables if n not in tables]
     notes += [f"table {n} is not in the schema: not checked" for n in raw if n not in known and n != MANIFEST]
     label = tables.pop(LABEL.name, pl.DataFrame(schema=LABEL.polars))
-    return Source(tables, label, manifest, pl.concat(found), notes)
+    return Source(tables, label, manifest, pl.concat(found), domain, notes)
 
 
 def coerce(frame: Table, spec: TableSchema) -> tuple[Table, Table]:
@@ -120,13 +125,14 @@ _READERS: dict[str, Callable[[list[Path]], Table]] = {
     "ndjson": lambda paths: pl.concat(
         [pl.read_ndjson(as_pattern(p), infer_schema_length=None) for p in paths], how="diagonal_relaxed"
     ),
+    "json": lambda paths: pl.concat([pl.read_json(p, infer_schema_length=None) for p in paths], how="diagonal_relaxed"),
 }
 
 
 def _folder_tables(folder: Path) -> dict[str, Callable[[], Table]]:
     found: dict[str, Callable[[], Table]] = {}
     for suffix, read in _READERS.items():
-        for path in folder.glob(f"*.{suffix}"):
+        for path in (p for p in folder.glob(f"*.{suffix}") if p.name != "manifest.json"):
             found[path.stem] = lambda p=[path], r=read: _try_read(p, r)
         for path in folder.glob(f"*/*.{suffix}"):
             parts = sorted(path.parent.glob(f"*.{suffix}"))

@@ -47,6 +47,7 @@ def validate(domain: Domain, place: str) -> Verdict:
             found = view.check(path)
             return Verdict(found, found.clear(), {}, len(view.rules), [f"read as {view.name}"])
     source = read_source(domain, place)
+    domain = source.domain
     names = set(source.tables)
     found = pl.concat(
         [source.unreadable, check_tables(domain, source.tables, names), _labels(domain, source), _claims(source)]

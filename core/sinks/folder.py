@@ -1,4 +1,5 @@
-"""Folders of files: tables as Parquet, CSV or NDJSON parts (`transaction/part-00000.parquet`), views as documents."""
+"""Folders of files: tables as Parquet, CSV or NDJSON parts (`transaction/part-00000.parquet`) or as one JSON array each (`transaction.json`),
+views as documents."""
 
 from __future__ import annotations
 
@@ -94,13 +95,23 @@ class FolderSink:
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         for name, table in tables.items():
             if table.height or index == 0:
-                self.stage.put_part(name, index, self.form, lambda p, t=table: WRITERS[self.form](t, p))
+                self.stage.put_part(name, index, self._part, lambda p, t=table: WRITERS[self._part](t, p))
+
+    @property
+    def _part(self) -> str:
+        return "ndjson" if self.form == "json" else self.form
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
 
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
         made = self.stage.path / "parts"
+        if self.form == "json":
+            made = self.stage.path / "whole"
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            for table in sorted((self.stage.path / "parts").iterdir()):
+                _array(self.stage.parts(table.name, "ndjson"), made / f"{table.name}.json")
         self.stage.put(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         publish_folder(made, self.target)
         return [str(self.target)]
@@ -184,6 +195,18 @@ def _join(parts: list[Path], path: Path, header: bool) -> None:
                 if header and n:
                     file.readline()
                 shutil.copyfileobj(file, whole, 1 << 20)
+
+
+def _array(parts: list[Path], path: Path) -> None:
+    """The lines of NDJSON parts as one JSON array, a row a line."""
+    with open(path, "wb") as whole:
+        before = b"[\n"
+        for part in parts:
+            with open(part, "rb") as file:
+                for line in file:
+                    whole.write(before + line.rstrip(b"\n"))
+                    before = b",\n"
+        whole.write(b"\n]\n" if before == b",\n" else b"[]\n")
 
 
 def _split(parts: list[Path], folder: Path, suffix: str) -> None:

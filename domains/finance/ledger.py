@@ -26,6 +26,11 @@ PURPOSE = {
     "salary": "transfer-clearing",
     "direct-debit": "direct-debit-clearing",
     "fee": "fee-income",
+    "cash": "cash",
+    "cheque": "cheque-clearing",
+    "wallet": "wallet-settlement",
+    "loan": "transfer-clearing",
+    "interest": "interest-income",
 }
 """The bank's own account that each channel settles through."""
 OPENING, BOOKING, REVERSAL = 0, 1, 2
@@ -84,18 +89,19 @@ def postings(schema: Schema):
         other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
         sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
         signed = payment["amount_minor"].to_numpy() * sign
+        back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
         cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
         booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
         # who is posted to, by which transaction, which way, when, why
         legs = []
         for holder, factor in ((own, 1), (other, -1)):
             here = booked & (holder >= 0) & (holder < span)
-            for such, when, kind, direction in (
-                (here, cleared, BOOKING, factor),
-                (here & reversed_, undone, REVERSAL, -factor),
+            for such, when, kind, moved, direction in (
+                (here, cleared, BOOKING, signed, factor),
+                (here & reversed_, undone, REVERSAL, back, -factor),
             ):
                 at = np.flatnonzero(such)
-                legs.append((holder[at], at, signed[at] * direction, when[at], np.full(len(at), kind, np.int8)))
+                legs.append((holder[at], at, moved[at] * direction, when[at], np.full(len(at), kind, np.int8)))
         opening = account["account_id"].to_numpy() - first
         legs.append(
             (

@@ -86,10 +86,15 @@ def waiting_variation(tables: Tables) -> Measured:
     return _bootstrapped(each.select("n", "s", "q").to_numpy(), variation)
 
 
-def merchant_gini(tables: Tables, country: str) -> Measured:
-    """Gini coefficient of card payments per merchant of a country that had any."""
-    paid = tables["transaction"].filter(CARD & (pl.col("country").cast(pl.String) == country))
-    return _bootstrapped(paid.group_by("merchant_id", maintain_order=True).len()["len"].to_numpy(), _gini)
+def merchant_gini(tables: Tables, category: str) -> Measured:
+    """Gini coefficient of card payments per merchant of a category in the countries that customers live in."""
+    home = tables["customer"]["country"].cast(pl.String).unique()
+    shops = tables["merchant"].filter(
+        (pl.col("category").cast(pl.String) == category) & pl.col("country").cast(pl.String).is_in(home.implode())
+    )
+    paid = tables["transaction"].filter(CARD).group_by("merchant_id").len()
+    counts = shops.join(paid, on="merchant_id", how="left", maintain_order="left")["len"].fill_null(0).to_numpy()
+    return _bootstrapped(counts, _gini) if counts.sum() >= FEWEST else None
 
 
 def merchant_zipf(tables: Tables, category: str) -> Measured:

@@ -117,4 +117,8 @@ def statuses(block: Block, tables: Tables) -> Tables:
     )
     dose = pl.col("immunization_id").rank("ordinal").over("patient_id", "code")
     shots = tables["immunization"].with_columns(dose=dose.cast(pl.Int32))
-    return {"condition": condition, "medication_request": request, "immunization": shots}
+    made = {"condition": condition, "medication_request": request, "immunization": shots}
+    if "device" in tables:
+        used = pl.when(pl.col("end_at").is_null()).then(pl.lit("active")).otherwise(pl.lit("inactive"))
+        made["device"] = tables["device"].with_columns(status=used)
+    return made

@@ -41,7 +41,7 @@ def correlation(x: F64, lag: int) -> float:
 
 @pytest.fixture(scope="module")
 def learnt():
-    return fit(series(), model="series", time="at")
+    return fit(series(), model="series", times=["at"])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_what_cycles_without_a_clock_goes_on_cycling():
     n = 6_000
     phase = np.cumsum(2 * np.pi / 40 + 0.04 * rng.normal(size=n))
     x = np.where(np.sin(phase) > 0, 1.0, 0.0) + 0.1 * rng.normal(size=n)
-    made = fit(pl.DataFrame({"t": np.arange(n), "x": x}), model="series", time="t").sample_frame(n)["x"].to_numpy()
+    made = fit(pl.DataFrame({"t": np.arange(n), "x": x}), model="series", times=["t"]).sample_frame(n)["x"].to_numpy()
     assert [correlation(made, k) for k in (20, 40)] == pytest.approx([correlation(x, k) for k in (20, 40)], abs=0.15)
     between = lambda v: float(np.mean((v > 0.35) & (v < 0.65)))  # noqa: E731
     assert between(made) < between(x) + 0.05, "it is at the one level or at the other"
@@ -90,19 +90,23 @@ def test_a_seed_makes_another_series_and_the_file_the_same(learnt, tmp_path: Pat
     save_model(learnt, tmp_path / "m")
     again = load_model(tmp_path / "m")
     assert again.sample_frame(9_000, seed=2).equals(made)
-    save_model(fit(series(), model="series", time="at"), tmp_path / "n")
+    save_model(fit(series(), model="series", times=["at"]), tmp_path / "n")
     assert (tmp_path / "m").read_bytes() == (tmp_path / "n").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("table", "asked", "message"),
     [
-        (series(50), {"time": "at"}, "a series needs 64 rows with a time and a column of numbers; there are 50 rows"),
-        (series(), {"time": "att"}, "unknown column 'att'. Did you mean 'at'"),
-        (series(), {"time": "state"}, "has type String, expected instants, dates or numbers"),
+        (
+            series(50),
+            {"times": ["at"]},
+            "a series needs 64 rows with a time and a column of numbers; there are 50 rows",
+        ),
+        (series(), {"times": ["att"]}, "unknown column 'att'. Did you mean 'at'"),
+        (series(), {"times": ["state"]}, "has type String, expected instants, dates or numbers"),
         (series(), {"model": "series"}, "say which column is its time"),
-        (series(), {"model": "forest", "time": "at"}, "'forest' and a time column do not go together"),
-        (series().select("at", "state"), {"time": "at"}, "and 0 such columns"),
+        (series(), {"model": "forest", "times": ["at"]}, "'forest' and a time column do not go together"),
+        (series().select("at", "state"), {"times": ["at"]}, "and 0 such columns"),
     ],
 )
 def test_what_cannot_be_is_said(table: pl.DataFrame, asked: dict, message: str):
@@ -121,7 +125,7 @@ def test_skab_is_hard_to_tell_from_what_it_taught(real_data: Path):
     path = real_data / "iot" / "skab" / "anomaly-free" / "anomaly-free.csv.gz"
     if not path.is_file():
         pytest.skip("the SKAB series is not at hand")
-    model = fit(path, time="datetime")
+    model = fit(path, times=["datetime"])
     columns = list(model.columns[1:])
     real = pl.read_csv(path, separator=";", try_parse_dates=True)
     found = []
