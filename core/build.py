@@ -53,6 +53,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
         set(made),
         elsewhere=cast.keys(plan),
         units=(block.first, block.last),
+        label=label,
     )
     undeclared, declared = declared_and_not(found, label, plan.uses)
     undeclared = pl.concat([undeclared, _unmet(plan, made, label)])
