@@ -5,12 +5,15 @@ At QoS 1 and 2 a message is confirmed by the broker's PUBACK or PUBCOMP; at QoS 
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
 import paho.mqtt.client as paho
 from numpy.typing import NDArray
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...address import Address
@@ -70,8 +73,11 @@ class Mqtt:
         assert client is not None
         with self.changed:
             self.waiting, self.early, self.refused = set(), set(), {}
-        for topic, body in batch.select("topic", "body").iter_rows():
-            info = client.publish(topic, body, self.qos)
+        for topic, body, told in batch.select("topic", "body", "headers").iter_rows():
+            properties = Properties(PacketTypes.PUBLISH) if told != "{}" else None
+            if properties is not None:
+                properties.UserProperty = list(json.loads(told).items())
+            info = client.publish(topic, body, self.qos, properties=properties)
             if info.rc != paho.MQTT_ERR_SUCCESS:
                 break
             sent.append(info.mid)

@@ -50,7 +50,7 @@ def expected(made: Session) -> list[str]:
     from populace.core.streams.message import messages
 
     events, dataset = list(made.events), made.plan.fingerprint[:12]
-    return messages(TOY.schema, generate(made.plan).frames, events, made.topic, made.body, dataset)["body"].to_list()
+    return messages(TOY, generate(made.plan).frames, events, made.shape, dataset)["body"].to_list()
 
 
 def run_whole(made: Session) -> list[str]:
