@@ -20,7 +20,7 @@ from ..errors import UserError, unknown
 from ..render_json import Text, render
 from ..tables import Table, Tables, merge
 from .events import Event
-from .template import check_document, check_template, compiled, filled, with_parents
+from .template import check_document, check_template, compiled, constant, filled, with_parents
 
 BODIES = ("cloudevents", "row")
 """`cloudevents`: the row inside a CloudEvents 1.0 envelope (JSON event format); `row`: the row alone. Source: https://cloudevents.io"""
@@ -89,7 +89,7 @@ def messages(
             pl.col(column).cast(pl.String).replace(dict(then)) for column, then in event.shows.items()
         )
         topic, label = filled(shape.topic, schema, event, needed), filled(shape.key, schema, event, needed)
-        headers = {n: filled(t, schema, event, needed) for n, t in shape.headers.items()}
+        headers = {n: constant(t, schema, event) or filled(t, schema, event, needed) for n, t in shape.headers.items()}
         body = compiled(json.loads(shape.body), schema, event, needed) if shape.written else None
         frame = with_parents(frame, needed, schema, event.table, there)
         head = frame.select(

@@ -54,6 +54,12 @@ def filled(template: str, schema: Schema, event: Event, needed: set[str]) -> pl.
     return pl.concat_str(texts) if texts else pl.lit("")
 
 
+def constant(template: str, schema: Schema, event: Event) -> str | None:
+    """The text of a template that is the same for every row, None for any other."""
+    pieces = list(_pieces(template, schema, event, set()))
+    return None if any(isinstance(p, pl.Expr) for p in pieces) else "".join(map(str, pieces))
+
+
 def compiled(document: Any, schema: Schema, event: Event, needed: set[str]) -> Template:
     """The document as a template for `render_json`: a text that is one name is the value itself, and is left out where there is none."""
     if isinstance(document, Mapping):
