@@ -48,7 +48,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     reference = {name: conform(table, plan.domain.schema[name]) for name, table in plan.reference.items()}
     found = check_tables(
         plan.domain,
-        merge(reference, made),
+        {**merge(reference, made), LABEL.name: label},
         set(made),
         elsewhere=cast.keys(plan),
         units=(block.first, block.last),

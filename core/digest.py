@@ -76,11 +76,30 @@ def _mixer(series: pl.Series) -> Mixer:
         _mix(words, np.empty_like(words))
         codes = series.to_physical().cast(pl.UInt32).fill_null(len(words) - 1).to_numpy()
         return lambda start, stop, z, t: np.take(words, codes[start:stop], out=z, mode="clip")
+    if series.null_count() > 0.75 * len(series):
+        return _sparse(series, seed)
     words = _words(series)
 
     def mixed(start: int, stop: int, z: U64, t: U64) -> U64:
         np.bitwise_xor(words[start:stop], seed, out=z)
         _mix(z, t)
+        return z
+
+    return mixed
+
+
+def _sparse(series: pl.Series, seed: np.uint64) -> Mixer:
+    """The same words where most values are null: null is mixed once, and only the others each by itself."""
+    at = np.flatnonzero(series.is_not_null().to_numpy())
+    words = _words(series.drop_nulls()) ^ seed
+    _mix(words, np.empty_like(words))
+    null = np.array([_NULL ^ seed])
+    _mix(null, np.empty_like(null))
+
+    def mixed(start: int, stop: int, z: U64, t: U64) -> U64:
+        z.fill(null[0])
+        first, last = np.searchsorted(at, (start, stop))
+        z[at[first:last] - start] = words[first:last]
         return z
 
     return mixed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import polars as pl
 from .errors import unknown
 from .inputs import Input
 from .priors import Priors
-from .scenario import Edit, Scenario, Scene
+from .scenario import Edit, Scenario, Scene, Use
 from .schema import Schema
 from .stream import U64, Stream
 from .tables import Table, Tables
@@ -136,6 +136,9 @@ class Domain:
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
     checks: tuple[Check, ...] = ()
+    patterns: Callable[[Tables, Table, Sequence[Use]], Table] | None = None
+    """Judges the labels of a whole dataset: tables, labels and the scenarios as they were played; gives violations, where a labelled group does not show
+    what its scenario says."""
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
     per_unit: int = 1
