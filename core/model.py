@@ -12,6 +12,7 @@ import polars as pl
 from .conditions import asked, balanced, check_columns, conditioned, read_as
 from .errors import UserError, unknown
 from .model_kinds import MODELS
+from .relational.database import Database
 from .samplers import Sampler
 from .samplers.statistical.marginal import Marginal, dtype_of
 from .samplers.statistical.network import Network
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .parity import FairSample
+    from .relational.draw import Drawn
 
 MAX_ROWS = 1_000_000_000
 
@@ -33,12 +35,17 @@ class Model:
     """A fitted sampler with its card: what it is, and what it was learnt from."""
 
     name: str
-    sampler: Sampler
+    sampler: Sampler | Database
     card: Mapping[str, Any]
 
     @property
     def columns(self) -> tuple[str, ...]:
         return self.sampler.columns
+
+    @property
+    def several(self) -> bool:
+        """Whether it holds several tables."""
+        return isinstance(self.sampler, Database)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -74,10 +81,11 @@ class Model:
         Raises UserError for a column that the model does not have, a category it has not seen, a value of the wrong kind, a column that is
         told twice, or ranges and sets that rows do not meet in `conditions.TRIES` draws.
         """
+        if isinstance(self.sampler, Database):
+            raise UserError("the model holds several tables: draw them with sample_tables, or in a shell with --to")
         told_rows = None if given is None else read_table(given)
         n = told_rows.height if n is None and told_rows is not None else n
-        if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_ROWS:
-            raise UserError(f"the number of rows is {n!r}, expected a whole number from 0 to {MAX_ROWS:,}")
+        n = _check_rows(n)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise UserError(f"the seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
         marginals: dict[str, Marginal] = {m.name: m for m in getattr(self.sampler, "marginals", ())}
@@ -112,6 +120,27 @@ class Model:
         # a row for each event
         return made.explode(self.columns[1:]) if MODELS[self.name].events else made
 
+    def sample_tables(self, n: int | None = None, seed: int = 0) -> dict[str, pd.DataFrame]:
+        """Of a model of several tables: all of them as pandas DataFrames, by name. See `sample_frames`."""
+        made = self.sample_frames(n, seed).tables
+        return {
+            name: _to_pandas(frame, {c for c in frame.columns if frame[c].null_count()}) for name, frame in made.items()
+        }
+
+    def sample_frames(self, n: int | None = None, seed: int = 0) -> Drawn:
+        """Of a model of several tables: all of them as polars frames, with what could not be had. The table `card["unit"]` names gets `n` rows, the
+        others as many as go with them; without `n`, the database is about as large as the one that was learnt.
+
+        Raises UserError for a model of one table.
+        """
+        from .relational.draw import draw_database
+
+        if not isinstance(self.sampler, Database):
+            raise UserError("the model holds one table: draw rows with sample")
+        if n is not None:
+            _check_rows(n)
+        return draw_database(self.sampler, n, Stream.root(seed).child("model", self.name))
+
     def sample_fair(self, n: int, outcome: str, value: Any, group: str, gap: float = 0.0, seed: int = 0) -> FairSample:
         """`n` rows whose outcome is as frequent in every group, to within `gap`, and what that costs. See `parity.sample_fair`."""
         from .parity import sample_fair
@@ -139,6 +168,12 @@ class Model:
                 f"{place}: '{column}' is made by rule and was not learnt; fit with --keep {column} to learn it"
             )
         return unknown("column", column, self.columns, place)
+
+
+def _check_rows(n: Any) -> int:
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_ROWS:
+        raise UserError(f"the number of rows is {n!r}, expected a whole number from 0 to {MAX_ROWS:,}")
+    return n
 
 
 def _to_pandas(frame: Table, missing: set[str]) -> pd.DataFrame:

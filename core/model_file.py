@@ -13,10 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from . import relational
 from .errors import UserError, unknown
 from .files import write_whole
 from .model import Model
 from .model_kinds import MODELS
+from .relational.database import rebuild_database
 from .samplers import Sampler
 from .samplers.statistical.regenerate import Regenerated, Rule, rebuild_rules, rule_state
 
@@ -51,6 +53,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         whole = json.loads(text)
         card, plain = whole["card"], whole["state"]
         name = card["model"]
+        if name == relational.NAME:
+            return Model(name, rebuild_database(plain, arrays), card)
         if name not in MODELS:
             raise unknown("model", name, MODELS, f"model {path}")
         sampler = MODELS[name].rebuild(plain, arrays)

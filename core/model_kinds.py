@@ -14,6 +14,7 @@ from .samplers.deep.decoder import rebuild_decoder
 from .samplers.deep.learn_adversarial import fit_ctgan, fit_wgan
 from .samplers.deep.learn_autoregressive import fit_autoregressive
 from .samplers.deep.learn_variational import fit_tvae
+from .samplers.statistical.adversarial_forest import fit_adversarial_forest, rebuild_adversarial_forest
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.event_chain import rebuild_chain
@@ -22,7 +23,10 @@ from .samplers.statistical.grow import fit_forest
 from .samplers.statistical.learn_events import fit_hidden, fit_markov, fit_semi_markov
 from .samplers.statistical.learn_network import fit_network
 from .samplers.statistical.network import rebuild_network
-from .samplers.statistical.private_network import fit_mst, fit_privbayes
+from .samplers.statistical.private_graph import fit_aim, fit_mst
+from .samplers.statistical.private_network import fit_privbayes
+from .samplers.statistical.private_records import fit_privsyn
+from .samplers.statistical.vine import fit_vine, rebuild_vine
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class ModelKind:
     rebuild: Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]
     events: bool = False
     """Whether it learns the events of entities."""
+    target: bool = False
+    """Whether `learn` takes a `target`, the column that the others are to foretell."""
+    given: bool = False
+    """Whether `learn` takes `given`, how many columns, the first, are always told: their own distribution need not be learnt."""
 
 
 MODELS: Mapping[str, ModelKind] = {
@@ -71,6 +79,16 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_copula,
         ),
         ModelKind(
+            "vine-copula",
+            "copula",
+            "one table",
+            False,
+            "Aas, Czado, Frigessi and Bakken 2009, Insurance: Mathematics and Economics 44(2)",
+            "pairs of columns given others, of any form, monotone or not; needs populace[vine]",
+            fit_vine,
+            rebuild_vine,
+        ),
+        ModelKind(
             "bayesian-network",
             "Bayesian network",
             "one table",
@@ -79,6 +97,7 @@ MODELS: Mapping[str, ModelKind] = {
             "a graph of what hangs on what, that people can read; conditions exactly on any column",
             fit_network,
             rebuild_network,
+            target=True,
         ),
         ModelKind(
             "forest",
@@ -89,6 +108,18 @@ MODELS: Mapping[str, ModelKind] = {
             "any relation between columns, from those before each; the best quality here",
             fit_forest,
             rebuild_forest,
+            target=True,
+            given=True,
+        ),
+        ModelKind(
+            "adversarial-forest",
+            "trees",
+            "one table",
+            False,
+            "Watson, Blesch, Kapar and Wright 2023, AISTATS, arXiv:2205.09435",
+            "leaves in which columns are independent; conditions exactly on any columns; drawn very fast",
+            fit_adversarial_forest,
+            rebuild_adversarial_forest,
         ),
         ModelKind(
             "autoregressive",
@@ -139,6 +170,29 @@ MODELS: Mapping[str, ModelKind] = {
             "a tree of the strongest pairs of columns, under --epsilon and --delta",
             fit_mst,
             rebuild_network,
+            target=True,
+        ),
+        ModelKind(
+            "aim",
+            "differential privacy",
+            "one table",
+            True,
+            "McKenna, Mullins, Sheldon and Miklau 2022, PVLDB 15(11), arXiv:2201.12677",
+            "the pairs of columns that are missed most, chosen round by round, under --epsilon and --delta",
+            fit_aim,
+            rebuild_network,
+            target=True,
+        ),
+        ModelKind(
+            "privsyn",
+            "differential privacy",
+            "one table",
+            True,
+            "Zhang et al. 2021, USENIX Security, arXiv:2012.15128; Bowen and Liu 2020, Statistical Science 35(2)",
+            "many pairs of columns at once, and records changed until they fit, under --epsilon and --delta",
+            fit_privsyn,
+            rebuild_network,
+            target=True,
         ),
         ModelKind(
             "privbayes",

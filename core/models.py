@@ -9,14 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import relational
+from .address import redact
 from .choose_model import Choice, choose
 from .digest import digest
 from .errors import UserError, unknown
+from .evaluate.links import parse_links, split_name
+from .evaluate.read import declared_links
 from .model import Model
 from .model_file import FORMAT, load_model, save_model
 from .model_kinds import MODELS
 from .privacy.budget import DELTA, Budget
 from .progress import Progress
+from .relational.learn import fit_database
+from .relational.shape import links_of, read_several, read_times
 from .samplers.statistical.detect import rules_of
 from .samplers.statistical.learn_events import Roles
 from .samplers.statistical.marginal import dtype_text
@@ -34,12 +40,12 @@ __all__ = ["AUTO", "EVENTS", "FORMAT", "MODELS", "PRIVATE", "Model", "fit", "loa
 AUTO = "auto"
 EVENTS = "semi-markov"
 """What `auto` stands for with an entity and a time."""
-PRIVATE = "privbayes"
-"""What `auto` stands for with an epsilon: the better of the private models on Adult, one draw of noise each (`benchmarks/models.py`)."""
+PRIVATE = "aim"
+"""What `auto` stands for with an epsilon: the best of the private models on Adult, two draws of noise each (`benchmarks/models.py`)."""
 
 
 def fit(
-    data: pd.DataFrame | Table | str | os.PathLike[str],
+    data: pd.DataFrame | Table | Mapping[str, Any] | str | os.PathLike[str],
     model: str = AUTO,
     seed: int | None = None,
     seconds: float | None = None,
@@ -49,8 +55,12 @@ def fit(
     delta: float | None = None,
     domain: Mapping[str, Extent] | None = None,
     roles: Roles | None = None,
+    target: str | None = None,
+    relations: Sequence[str] = (),
+    times: Sequence[str] = (),
 ) -> Model:
-    """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
+    """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file. Or from several tables that refer
+    to one another: a folder of such files, the URL of a database, or a mapping of names to frames.
 
     `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why. Keys, names, e-mail addresses,
     codes and free text are not learnt but made anew by rule, and the card says which; those in `keep` are learnt, those in `drop` left out.
@@ -61,10 +71,24 @@ def fit(
 
     With `roles`, the table holds events of entities, and the model makes entities with their events.
 
+    `target`: the column that the others are to foretell gets the care that the model can give it.
+
+    Of several tables, columns are called `TABLE.COLUMN`; `relations` (`"order.customer=customer.id"`) say what refers to what where neither the
+    database nor names and values do, `times` which column orders the rows of an owner.
+
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
     if model != AUTO and model not in MODELS:
         raise unknown("model", model, (AUTO, *MODELS))
+    several = read_several(data)
+    if several is not None and len(several) == 1 and not relations:
+        data = next(iter(several.values()))
+    elif several is not None:
+        if epsilon is not None or delta is not None or domain or roles is not None:
+            raise UserError("several tables are learnt without privacy, and not as events of entities: fit one table")
+        return _fit_several(data, several, model, seed or 0, seconds, keep, drop, target, relations, times)
+    if relations or times:
+        raise UserError("relations and the columns that order children need several tables: a folder or a database")
     if seconds is not None and model != AUTO:
         raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
     eventful = model in MODELS and MODELS[model].events
@@ -78,6 +102,9 @@ def fit(
                 "events of entities take a model of events and a seed, and neither epsilon, a time nor columns to keep"
             )
         return _fit_events(data, EVENTS if model == AUTO else model, seed or 0, drop, roles)
+    if target is not None and model != AUTO and not MODELS[model].target:
+        takes = ", ".join(n for n, k in MODELS.items() if k.target)
+        raise UserError(f"'{model}' gives no column more care than another; with a target, fit one of {takes}")
     if epsilon is not None:
         if seconds is not None or keep:
             raise UserError(
@@ -91,6 +118,7 @@ def fit(
             drop,
             Budget(epsilon, DELTA if delta is None else delta),
             domain or {},
+            target,
         )
     if delta is not None or domain:
         raise UserError("delta and a domain are for private models: give epsilon too")
@@ -109,9 +137,14 @@ def fit(
             raise UserError(
                 "every column is a key, a name or free text, made by rule: nothing is left to learn. Keep some"
             )
+        if target is not None and target not in table.columns:
+            raise unknown("column", target, table.columns, "target")
         choice = choose(table, seconds) if model == AUTO else Choice(model, {}, "")
+        aimed = {"target": target} if target is not None and MODELS[choice.name].target else {}
         progress.step()
-        sampler = MODELS[choice.name].learn(table, Stream.root(seed).child("fit", choice.name), **choice.settings)
+        sampler = MODELS[choice.name].learn(
+            table, Stream.root(seed).child("fit", choice.name), **choice.settings, **aimed
+        )
         if found:
             sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
         progress.step()
@@ -127,12 +160,56 @@ def fit(
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
         **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
+        **aimed,
     }
     return Model(choice.name, sampler, card)
 
 
+def _fit_several(
+    data: Any,
+    tables: Mapping[str, Table],
+    model: str,
+    seed: int,
+    seconds: float | None,
+    keep: Sequence[str],
+    drop: Sequence[str],
+    target: str | None,
+    relations: Sequence[str],
+    times: Sequence[str],
+) -> Model:
+    """A model of tables that refer to one another."""
+    dropped = [split_name(c, tables, "--drop") for c in drop]
+    tables = {n: t.drop([c for table, c in dropped if table == n]) for n, t in tables.items()}
+    for column in keep:
+        split_name(column, tables, "--keep")
+    aim = split_name(target, tables, "--target") if target else None
+    links = links_of(tables, [*parse_links(relations, tables), *declared_links(data)])
+    stream = Stream.root(seed).child("fit", relational.NAME)
+    made = fit_database(tables, links, stream, model, seconds, keep, read_times(times, tables), aim)
+    card = {
+        "model": relational.NAME,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": sum(t.height for t in tables.values()),
+        "tables": {n: {"rows": t.height, "digest": str(digest(t))} for n, t in tables.items()},
+        "relations": [str(k) for k in made.links],
+        "unit": {"table": made.unit, "rows": tables[made.unit].height},
+        "models": {t.shape.name: t.kind for t in made.tables},
+        "regenerated": {f"{t.shape.name}.{r.column}": r.kind for t in made.tables for r in t.shape.rules},
+        "source": None if isinstance(data, Mapping) else Path(redact(str(data))).name,
+        **({"target": target} if target else {}),
+    }
+    return Model(relational.NAME, made, card)
+
+
 def _fit_private(
-    data: Any, model: str, seed: int | None, drop: Sequence[str], budget: Budget, domain: Mapping[str, Extent]
+    data: Any,
+    model: str,
+    seed: int | None,
+    drop: Sequence[str],
+    budget: Budget,
+    domain: Mapping[str, Extent],
+    target: str | None,
 ) -> Model:
     """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
     if not MODELS[model].private:
@@ -142,8 +219,11 @@ def _fit_private(
     for column in drop:
         if column not in table.columns:
             raise unknown("column", column, table.columns, "drop")
+    if target is not None and target not in table.columns:
+        raise unknown("column", target, table.columns, "target")
+    aimed = {"target": target} if target is not None and MODELS[model].target else {}
     noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
-    sampler, rows = MODELS[model].learn(table.drop(drop), noise, budget, domain)
+    sampler, rows = MODELS[model].learn(table.drop(drop), noise, budget, domain, **aimed)
     card = {
         "model": model,
         "populace": version("populace"),
@@ -151,6 +231,7 @@ def _fit_private(
         "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "privacy": budget.record(),
+        **aimed,
     }
     return Model(model, sampler, card)
 

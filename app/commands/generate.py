@@ -69,9 +69,9 @@ def generate(
     processes = workers_of(workers, written)
     sinks: Sequence[Sink]
     if mapping:
-        if mode or format_:
-            raise UserError("--map fills tables that stand already: --mode and --format have no meaning with it")
-        sinks = mapped_sinks(places, plan.domain, mapping)
+        if format_:
+            raise UserError("--map fills tables that stand already: --format has no meaning with it")
+        sinks = mapped_sinks(places, plan.domain, mapping, mode or "create")
     else:
         sinks = open_targets(places, plan.domain, form, plan.breaks, mode or "create")
     if dry_run:

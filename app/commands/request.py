@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from ...core.spec import Spec
 
 _INPUTS = {
-    "modules": click.option("--modules", metavar="DIR", help="healthcare: disease modules of your own (GMF, JSON)."),
+    "modules": click.option(
+        "--modules",
+        metavar="DIR",
+        help="healthcare: disease modules (GMF, JSON) of your own, or `own`: those of populace.",
+    ),
     "module": click.option("--module", multiple=True, metavar="NAME", help="healthcare: only these modules."),
     "profiles": click.option("--profiles", metavar="DIR", help="iot: device profiles of your own (TOML)."),
 }

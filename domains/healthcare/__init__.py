@@ -15,6 +15,7 @@ from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
 from .courses import COURSES
+from .own import OWN
 from .realism import MEASURES
 from .scripts import SCRIPTS
 from .views import views
@@ -90,7 +91,10 @@ DOMAIN = Domain(
     pictures=_pictures,
     realism=MEASURES,
     inputs={
-        "modules": Input("A folder of disease modules in the Generic Module Framework's JSON."),
+        "modules": Input(
+            "A folder of disease modules in the Generic Module Framework's JSON, or 'own': those of populace.",
+            shipped={"own": OWN},
+        ),
         "module": Input("Only these modules of the folder.", folder=False),
     },
     extend=_extend,

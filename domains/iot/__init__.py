@@ -49,6 +49,8 @@ DOMAIN = Domain(
     window=("2025-03-03", "2025-03-17"),
     steps=(
         Step("sites", ("site",), population.sites),
+        Step("zones", ("zone",), population.zones),
+        Step("crews", ("crew",), population.crews),
         Step("devices", ("device",), population.devices),
         Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),

@@ -18,7 +18,7 @@ from ...core.domain import Check
 from ...core.stream import F64
 from ...core.tables import Table
 from .profiles import Profile
-from .readings import COPY, FAN, I64
+from .readings import COPY, FAN, I64, in_order, places
 
 Lazy = Mapping[str, pl.LazyFrame]
 Profiles = Mapping[str, Profile]
@@ -31,12 +31,15 @@ class Trace:
         self, channel: Mapping[str, Any], key: I64, observed: I64, value: F64, apart: Sequence[tuple[int, int]]
     ):
         index = key - channel["channel_id"] * FAN
-        kept = (index < COPY) & np.isfinite(value)
-        grid = channel["first_sample_at"] + index * channel["interval_us"]
-        for t0, t1 in apart:
-            kept &= (grid < t0) | (grid >= t1 + channel["interval_us"])
         self.channel = channel
-        self.index, self.key, self.observed, self.value = index[kept], key[kept], observed[kept], value[kept]
+        whole = len(key) and index[-1] < COPY and np.isfinite(value.min()) and np.isfinite(value.max())
+        if not whole or apart:
+            kept = (index < COPY) & np.isfinite(value)
+            grid = channel["first_sample_at"] + index * channel["interval_us"]
+            for t0, t1 in apart:
+                kept &= (grid < t0) | (grid >= t1 + channel["interval_us"])
+            index, key, observed, value = index[kept], key[kept], observed[kept], value[kept]
+        self.index, self.key, self.observed, self.value = index, key, observed, value
 
 
 def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, dict[str, Trace]]]:
@@ -51,14 +54,12 @@ def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[s
     mine = [row for row in channel.iter_rows(named=True) if wanted(row["profile"], row["signal"])]
     if not mine:
         return
-    ids = pl.Series([row["channel_id"] for row in mine])
-    reading = tables["reading"].filter(pl.col("channel_id").is_in(ids.implode())).sort("reading_id").collect()
-    owner, key, value = (reading[c].to_numpy() for c in ("channel_id", "reading_id", "value"))
-    observed = reading["observed_at"].to_physical().to_numpy()
+    ids = [row["channel_id"] for row in mine]
+    reading = in_order(tables["reading"].select("reading_id", "observed_at", "value").collect())
+    key, observed, value = (c.to_physical().to_numpy() for c in reading)
     apart = _anomalies(tables)
     device: dict[int, tuple[str, dict[str, Trace]]] = {}
-    for row, number in zip(mine, ids, strict=True):
-        a, b = np.searchsorted(owner, [number, number + 1])
+    for row, number, (a, b) in zip(mine, ids, places(key, ids), strict=True):
         trace = Trace(row, key[a:b], observed[a:b], value[a:b], apart.get(number, ()))
         device.setdefault(row["device_id"], (row["profile"], {}))[1][row["signal"]] = trace
     yield from device.values()
@@ -121,15 +122,16 @@ def balances(profiles: Profiles, tables: Lazy) -> Table:
 
 def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
     whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
-    shared = _together(whole, *parts)
+    shared, (at, *places_of) = _together(whole, *parts)
     expected, slack = np.full(len(shared), float(rule["factor"])), np.zeros(len(shared))
-    for part in parts:
-        value = part.value[np.isin(part.index, shared)]
+    for part, place in zip(parts, places_of, strict=True):
+        value = part.value[place]
         # each value is right to half a step
-        slack = slack * np.abs(value) + np.abs(expected) * part.channel["resolution"] / 2
-        expected = expected * value
-    at = np.isin(whole.index, shared)
+        slack = slack * np.abs(value) + np.abs(expected) * (part.channel["resolution"] / 2)
+        expected *= value
     broken = np.abs(whole.value[at] - expected) > slack * 1.01 + whole.channel["resolution"]
+    if not broken.any():
+        return whole.key[:0], ""
     # where a range ends the product is not what was measured
     limits = whole.channel["low"], whole.channel["high"]
     broken &= (whole.value[at] > limits[0]) & (whole.value[at] < limits[1])
@@ -138,9 +140,8 @@ def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, s
 
 def _sum(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
     whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
-    shared = _together(whole, *parts)
-    at = np.isin(whole.index, shared)
-    expected = rule["factor"] * sum(part.value[np.isin(part.index, shared)] for part in parts)
+    _, (at, *where) = _together(whole, *parts)
+    expected = rule["factor"] * sum(part.value[place] for part, place in zip(parts, where, strict=True))
     # each value is right to half a step
     slack = whole.channel["resolution"] + abs(rule["factor"]) * sum(p.channel["resolution"] for p in parts) / 2
     broken = np.abs(whole.value[at] - expected) > slack
@@ -151,20 +152,22 @@ def _sum(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
 def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
     """Along each stretch without a gap, what a counter has gained must be the area below the other channel."""
     total, rate = mine[rule["equals"]], mine[rule["of"]]
-    shared = _together(total, rate)
-    at, seconds = np.isin(total.index, shared), total.channel["interval_us"] / 1e6
-    key, count, power = total.key[at], total.value[at], rate.value[np.isin(rate.index, shared)]
+    shared, (at, beside) = _together(total, rate)
+    if not len(shared):
+        return shared, ""
+    seconds = total.channel["interval_us"] / 1e6
+    key, count, power = total.key[at], total.value[at], rate.value[beside]
     gained = np.diff(count)
     if total.channel["rollover"]:
-        gained = np.mod(gained, total.channel["rollover"])
-    off = gained - rule["factor"] * seconds * (power[1:] + power[:-1]) / 2
-    off[np.diff(shared) > 1] = 0.0
-    start = np.concatenate([[True], np.diff(shared) > 1])
-    stretch = start.cumsum()
-    drift = np.concatenate([[0.0], off.cumsum()])
-    first = np.flatnonzero(start)
-    drift -= drift[first][stretch - 1]
-    into = np.arange(len(shared)) - first[stretch - 1]
+        gained[gained < 0] += total.channel["rollover"]
+    gained -= (power[1:] + power[:-1]) * (rule["factor"] * seconds / 2)
+    jumps = np.diff(shared) > 1
+    gained[jumps] = 0.0
+    starts = np.flatnonzero(np.concatenate([[True], jumps]))
+    lengths = np.diff(np.append(starts, len(shared)))
+    drift = np.concatenate([[0.0], gained.cumsum()])
+    drift -= np.repeat(drift[starts], lengths)
+    into = np.arange(len(shared)) - np.repeat(starts, lengths)
     slack = total.channel["resolution"] * 1.01 + rule["factor"] * seconds * rate.channel["resolution"] / 2 * into
     broken = np.abs(drift) > slack
     # the row at which it goes wrong, not all those after it
@@ -181,10 +184,9 @@ def dew_points(profiles: Profiles, tables: Lazy) -> Table:
     both = {p.name for p in profiles.values() if pair <= {c.signal for c in p.channels}}
     for _, mine in traces(tables, lambda profile, signal: profile in both and signal in pair):
         dew, air = mine["dew-point"], mine["air-temperature"]
-        shared = _together(dew, air)
-        at = np.isin(dew.index, shared)
+        _, (at, beside) = _together(dew, air)
         slack = dew.channel["resolution"] + air.channel["resolution"]
-        broken = dew.value[at] > air.value[np.isin(air.index, shared)] + slack
+        broken = dew.value[at] > air.value[beside] + slack
         if broken.any():
             found.append(_rows(dew.key[at][broken], "above the air temperature"))
     return _reported(found)
@@ -267,12 +269,14 @@ def physics(profiles: Profiles) -> tuple[Check, ...]:
     )
 
 
-def _together(*found: Trace) -> I64:
-    """The grid points at which all have a reading."""
+def _together(*found: Trace) -> tuple[I64, list[Any]]:
+    """The grid points at which all have a reading, and where these stand in each."""
     shared = found[0].index
+    if all(np.array_equal(shared, other.index) for other in found[1:]):
+        return shared, [slice(None)] * len(found)
     for other in found[1:]:
         shared = shared[np.isin(shared, other.index)]
-    return shared
+    return shared, [np.isin(t.index, shared) for t in found]
 
 
 def _rows(key: NDArray, detail: str) -> Table:

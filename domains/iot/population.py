@@ -18,7 +18,7 @@ from ...core.tables import Table, Tables
 from .profiles import LINKS, Profile, load_profiles
 
 SCHEMA = load_schema("iot")
-GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("gateway", "device", "channel"))
+ZONES, CREWS, GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("zone", "crew", "gateway", "device", "channel"))
 DAY = 86_400_000_000
 PROFILES = load_profiles()
 
@@ -38,6 +38,20 @@ def sites(block: Block, tables: Tables) -> Tables:
     }
 
 
+def zones(block: Block, tables: Tables) -> Tables:
+    key = np.arange(block.first * ZONES, block.last * ZONES)
+    name = pl.concat_str(pl.lit("Zone "), pl.col("zone_id") % ZONES + 1)
+    return {"zone": pl.DataFrame({"zone_id": key, "site_id": key // ZONES}).with_columns(name=name)}
+
+
+def crews(block: Block, tables: Tables) -> Tables:
+    each = block.priors("repair.crews")
+    site = np.repeat(block.units.astype(np.int64), each)
+    return {
+        "crew": pl.DataFrame({"crew_id": site * CREWS + np.tile(np.arange(each), len(block.units)), "site_id": site})
+    }
+
+
 def fleet(block: Block) -> Table:
     """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews."""
     stream, priors = block.stream.child("device"), block.priors
@@ -53,6 +67,7 @@ def fleet(block: Block) -> Table:
         {
             "device_id": key,
             "site_id": site,
+            "zone_id": site * ZONES + stream.child("zone").integers(ids, ZONES),
             "gateway_id": site * GATEWAYS + link,
             "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),

@@ -144,7 +144,7 @@ def _parsed(kind: str, lines: list[bytes], tally: _Tally) -> Table:
             parse_options=reader.ParseOptions(explicit_schema=arrow_schema(kind), unexpected_field_behavior="infer"),
         )
         return pl.DataFrame(pl.from_arrow(table))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pl.exceptions.PolarsError) as error:
         if len(lines) == 1:
             tally.leave(
                 kind, f"not as FHIR R4 has it: {str(error).splitlines()[0].removeprefix('JSON parse error: ')[:120]}"

@@ -10,12 +10,15 @@ import polars as pl
 
 from ....core.domain import Block, Domain, Step
 from ....core.errors import UserError, unknown
+from ....core.schema import Schema
 from ....core.tables import Tables
 from .. import checks, conditions, derived, fhir
+from ..own import OWN
 from ..views import views
 from .join import Join
 from .library import Library, read_library
 from .live import VITALS, Lives
+from .values import Code
 from .widen import Wider, covered, widen, wider_of
 
 RECORD = (
@@ -50,7 +53,11 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     steps = {s.name: s for s in domain.steps}
     steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
     people, *courses = steps.values()
-    lives = Step("modules", ("patient", *record), Lives(library, schema), ("patient",))
+    told: tuple[str, ...] = ()
+    if given["modules"] == OWN:
+        told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in covered(domain.schema, library))
+        library = library.knowing(tuple(_snomed(domain.schema, c) for c in told))
+    lives = Step("modules", ("patient", *record), Lives(library, schema, told), ("patient",))
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
     )
@@ -66,6 +73,11 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         extend=None,
         remembers=asdict(wider),
     )
+
+
+def _snomed(schema: Schema, code: str) -> Code:
+    names = schema.code_lists["condition_snomed"]
+    return Code("SNOMED-CT", names.codes[code], schema.code_lists["condition"].codes[code])
 
 
 def recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
