@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from ...core.checks import violations
 from ...core.scenario import Use
 from ...core.tables import Table, Tables
-from .motifs import edges, recovered
+from .motifs import recovered, seen
 
 SHARE = 0.5
 """At least so much of a group must be part of its shape: a few payments are stopped or sent back."""
@@ -19,7 +20,7 @@ def patterns(tables: Tables, label: Table, uses: Sequence[Use]) -> Table:
     """One violation of `label.pattern` for each group whose transfers do not show its scenario's shape, with the settings it was played with: a cycle that does not
     close, a fan without its degree, an amount at or above the threshold that structuring stays under."""
     label = label.with_columns(pl.col("scenario", "table", "effect").cast(pl.String))
-    graph, found = None, [violations()]
+    whole, found = None, [violations()]
     for use in {u.scenario.name: u for u in uses}.values():
         scenario = use.scenario
         mine = label.filter(
@@ -27,13 +28,15 @@ def patterns(tables: Tables, label: Table, uses: Sequence[Use]) -> Table:
         )
         if not scenario.match or mine.is_empty() or "flow" not in scenario.arguments:
             continue
-        graph = edges(tables) if graph is None else graph
+        whole = seen(tables) if whole is None else whole
         # the group's own transfers: what else its parties did is not its shape, unless the shape is a silence
-        own = graph.filter(
+        own = whole.transfers.filter(
             pl.col("transaction_id").is_in(mine["row_key"].implode()) | pl.lit("quiet" in scenario.match)
         )
         alike = [u for u in uses if u.scenario.name == scenario.name]
-        fine = pl.concat([recovered(own, u, label, SHARE)[0].filter("found")["instance"] for u in alike])
+        fine = pl.concat(
+            [recovered(replace(whole, transfers=own), u, label, SHARE)[0].filter("found")["instance"] for u in alike]
+        )
         moved = [f["effect"] for f in scenario.arguments["flow"] if not f.get("aside", False)]
         flows = mine.filter(pl.col("effect").is_in(moved))
         lost = flows.filter(~pl.col("instance").is_in(fine.implode()))

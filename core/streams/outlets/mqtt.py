@@ -134,7 +134,7 @@ class Mqtt:
             while left and self.alive and (socket := self.client.socket()) is not None:
                 if select.select([], [socket], [], 1.0)[1]:
                     try:
-                        left = left[socket.send(left[:_PIECE]) :]
+                        left = left[socket.send(bytes(left[:_PIECE])) :]
                         until = time.monotonic() + WAIT
                     except BlockingIOError:
                         continue
