@@ -9,7 +9,7 @@ Nothing heavy is imported until it is used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .core.evaluate import Evaluation
     from .core.models import Model
 
-__all__ = ["evaluate", "fit", "generate", "load_model", "save_model"]
+__all__ = ["evaluate", "fit", "generate", "load_model", "rows", "save_model"]
 
 
 def generate(
@@ -50,8 +50,23 @@ def generate(
     return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs)))
 
 
+def rows(
+    domain: str,
+    table: str | None = None,
+    count: int = 20,
+    seed: int = 0,
+    as_: str | type | Callable[..., Any] = "dict",
+) -> list[Any]:
+    """A few rows of a table (of the root entities, if none is named), within milliseconds once the first call for a domain has made what they are
+    chosen from. `as_` is as in `data.records`. Raises UserError for what there is not.
+    """
+    from .core.rows import rows as choose
+
+    return choose(domain, table, count, seed, as_)
+
+
 def fit(
-    table: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
+    table: pd.DataFrame | pl.DataFrame | Mapping[str, Any] | str | os.PathLike[str],
     *,
     model: str = "auto",
     seed: int | None = None,
@@ -64,8 +79,13 @@ def fit(
     entity: str | None = None,
     time: str | None = None,
     event: str | None = None,
+    target: str | None = None,
+    relations: Sequence[str] = (),
+    times: Sequence[str] = (),
 ) -> Model:
-    """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
+    """Learn a model of a table: a frame, or the path of a CSV or Parquet file. Or of several tables that refer to one another: a folder of such files,
+    the URL of a database, or a mapping of names to frames; `relations` (`"order.customer=customer.id"`) and `times` (`"order.at"`, what orders the rows
+    of a parent) say what cannot be found, and `model.sample_tables(100)` draws them all.
 
     `auto` picks the model by the table's shape and about how many CPU-seconds there are. Keys, names and free text are made anew by rule, except
     those in `keep`; those in `drop` are left out.
@@ -73,6 +93,8 @@ def fit(
     With `epsilon` it is differentially private; `domain` (a mapping such as `{"age": {"min": 0, "max": 120}}`, or a TOML file) says what is known of
     columns without looking, and the rest is paid for. With `entity` and `time`, columns of a table of events, it learns
     what `event` (the only other column, without) follows which, and draws entities with their events.
+
+    `target`: the column that the others are to foretell gets the greatest care.
 
     `model.sample(1_000, seed=2, where={"sex": "F"})` draws
     rows from it. Raises UserError for an unknown model or a table that cannot be read.
@@ -86,7 +108,7 @@ def fit(
         raise UserError("events need an entity and a time, and may have an event")
     roles = Roles(entity, time, event) if entity and time else None
     extents = None if domain is None else as_extents(domain)
-    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents, roles)
+    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents, roles, target, relations, times)
 
 
 def evaluate(

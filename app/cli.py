@@ -10,6 +10,7 @@ import click
 
 from ..core.errors import InvalidData, UserError
 from .commands.demo import demo
+from .commands.estimate import estimate
 from .commands.evaluate import evaluate
 from .commands.explain import explain
 from .commands.generate import generate
@@ -45,6 +46,7 @@ for _command in (
     fit,
     sample,
     evaluate,
+    estimate,
     modules,
     serve,
     demo,

@@ -56,6 +56,12 @@ class Factory:
             known[plan.fingerprint] = cached(plan, self._folder)
         return known[plan.fingerprint]
 
+    def rows(self, domain: str, table: str | None = None, count: int = SIZE, as_: Any = "dict") -> list[Any]:
+        """A few rows of a table as objects, the test's own, without a dataset of its own: quick. Raises UserError for what there is not."""
+        from ..core.rows import rows
+
+        return rows(domain, table, count, self.seed, as_)
+
     @property
     def db(self) -> str:
         """The kind of database that the test is marked with."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from populace.core.cache import cached
 from populace.core.dataset import generate
-from populace.core.domain import Window, find_domain
+from populace.core.domain import Window, domain_names, find_domain
 from populace.core.plan import make_plan
+from populace.core.rows import rows
 from populace.core.run import run
 from populace.core.samplers.compose import chain
 from populace.core.samplers.rules import Calendar, Choice, Draw
@@ -76,10 +79,29 @@ def patients_with_modules(folder: Path) -> float:
     return plan.size
 
 
+def warm_rows(folder: Path) -> float:
+    """Twenty rows of the root entities of each domain, as dicts: calls."""
+    for seed in range(100):
+        for name in domain_names():
+            rows(name, seed=seed)
+    return 300
+
+
+def warm_dataset(name: str, folder: Path) -> float:
+    """A dataset of twenty entities from the cache that the fixtures keep on disk, the root entities as dicts: calls."""
+    kept = Path(tempfile.gettempdir()) / f"populace-bench-kept-{os.getpid()}"
+    for seed in range(20):
+        data = cached(make_plan(Spec(name, size=20, seed=seed % 2)), kept)
+        assert len(data.records(data.plan.domain.root)) == 20
+    return 20
+
+
 LINES = [
     ("people to Parquet", "rows/s", people, "Faker row by row", "500 ×"),
     ("finance transactions to Parquet", "rows/s", lambda f: domain_run("finance", 6_000, "transaction", f), "12 random columns to Parquet", "500,000 rows/s"),
     ("iot readings to Parquet", "rows/s", lambda f: domain_run("iot", 100, "reading", f), "4 random columns to Parquet", "5,000,000 rows/s"),
+    *((f"20 entities of {n} from the fixtures' cache", "datasets/s", lambda f, n=n: warm_dataset(n, f), None, "20 datasets/s") for n in domain_names()),
+    ("20 rows of a domain, warm", "calls/s", warm_rows, None, "20 calls/s"),
     ("FHIR Observation NDJSON", "MB/s", observation_ndjson, "JSON text by expressions", "300 MB/s"),
 ]  # fmt: skip
 if "POPULACE_MODULES" in os.environ:

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .explain import Explanation
+    from .objects import Fields
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset(Mapping[str, "pd.DataFrame"]):
     """`data["transaction"]` is a pandas frame over the same Arrow memory as `data.frames["transaction"]`, a polars frame."""
 
     frames: Tables
     plan: Plan
     manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        rows = sum(frame.height for frame in self.frames.values())
+        return f"<{self.plan.domain.name}, size {self.plan.size}, seed {self.plan.spec.seed}: {rows:,} rows in {len(self.frames)} tables>"
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         if table not in self.frames:
@@ -60,6 +65,22 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         from .records import records
 
         return records(self, table, as_)
+
+    def objects(
+        self, models: Mapping[str, type], fields: Mapping[str, Fields] | None = None, save: Any = False
+    ) -> dict[str, list[Any]]:
+        """Rows as instances of Django's or SQLAlchemy's models, by table, foreign keys set: `data.objects({"customer": Customer, "account": Account}, save=True)`.
+        `save` is True for Django and a Session for SQLAlchemy. Raises UserError for fields that must have a value and get none."""
+        from .objects import objects
+
+        return objects(self, models, fields, save)
+
+    def factory(self, table: str, model: type, fields: Fields | None = None, save: Any = False) -> Callable[..., Any]:
+        """A function that makes one instance of a model at a call, from the next row of the table: `make = data.factory("customer", Customer)`,
+        `make(segment="retail")`."""
+        from .objects import factory
+
+        return factory(self, table, model, fields, save)
 
     def explain(self, table: str, key: int) -> Explanation:
         """Why a row exists and why it has these values: steps, priors with their sources, scenarios, models. Raises UserError if there is none."""

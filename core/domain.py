@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import polars as pl
 
 from .errors import unknown
 from .inputs import Input
+from .mix import Mix
 from .priors import Priors
 from .scenario import Edit, Scenario, Scene
 from .schema import Schema
@@ -19,6 +21,8 @@ from .stream import U64, Stream
 from .tables import Table, Tables
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .imports import Imported
     from .samplers import Sampler
     from .streams.events import Event
@@ -50,6 +54,8 @@ class Block:
     window: Window
     reference: Tables
     models: Mapping[str, Sampler] = field(default_factory=dict)
+    library: Any = None
+    """What the domain brings along for its steps besides tables: `Domain.library`."""
 
     @property
     def units(self) -> U64:
@@ -82,7 +88,7 @@ class Check:
 @dataclass(frozen=True)
 class View:
     """Documents rendered from tables. `render(tables, reference)` gives, per file name, a frame with a `text` column:
-    lines of one file, or one file a row where there is a `name` column too; a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
+    lines of one file, or of a file for each `name` where there is such a column too (rows of one name stand together; a name may bring its own suffix); a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
     block. `check(folder)` judges a folder of such documents: columns `check`, `table`, `row_key`, `detail`."""
 
     name: str
@@ -93,6 +99,9 @@ class View:
     check: Callable[[Path], Table] | None = None
     rules: tuple[str, ...] = ()
     """The names of the checks that `check` makes."""
+    told: Callable[[Tables, str], Table] | None = None
+    """What is told over a broker where the view is a conversation with topics of its own: a frame of messages (`core/streams/message.py`), given
+    the tables and what begins every identifier."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,8 @@ class Domain:
     derive: tuple[Step, ...]
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
+    """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
@@ -148,6 +159,8 @@ class Domain:
     """Names of the scenarios and views that a demonstration shows."""
     events: Mapping[str, Event] = field(default_factory=dict)
     """What happens, and when: what a stream is made of."""
+    library: Any = None
+    """What the steps work by that is neither a prior nor a table, such as device profiles read from files."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""
@@ -159,18 +172,20 @@ class Domain:
     """Reads records of others, from a folder or a URL, into the domain's tables."""
 
 
-def domain_names() -> list[str]:
-    """The installed domains, from the entry points `populace.domains`."""
+@cache
+def _installed() -> Mapping[str, EntryPoint]:
     from importlib.metadata import entry_points
 
-    return sorted({e.name for e in entry_points(group="populace.domains")})
+    return {e.name: e for e in entry_points(group="populace.domains")}
+
+
+def domain_names() -> list[str]:
+    """The installed domains, from the entry points `populace.domains`."""
+    return sorted(_installed())
 
 
 def find_domain(name: str) -> Domain:
     """Load a domain by name. Raises UserError with the nearest name if there is none."""
-    from importlib.metadata import entry_points
-
-    found = {e.name: e for e in entry_points(group="populace.domains")}
-    if name not in found:
-        raise unknown("domain", name, found)
-    return found[name].load()
+    if name not in _installed():
+        raise unknown("domain", name, _installed())
+    return _installed()[name].load()

@@ -124,13 +124,18 @@ def make_manifest(
 
 
 def sample_manifest(
-    frame: Table, table: str, asked: Mapping[str, Any], card: Mapping[str, Any], form: str
+    frames: Mapping[str, Table], asked: Mapping[str, Any], card: Mapping[str, Any], form: str
 ) -> dict[str, Any]:
     """Describe rows drawn from a fitted model: what was asked of it, and the model's own card."""
-    columns = {n: Column(n, column_type(t), f"{n}, as the model draws it.", null=True) for n, t in frame.schema.items()}
-    spec = TableSchema(table, f"Rows drawn from a {card['model']}.", "", columns)
-    record = {"spec": dict(asked), "model": dict(card), "tables": {table: _contents(spec, digest(frame))}}
-    return _croissant("populace-sample", spec.doc, {table: spec}, form, record)
+    specs = {}
+    for name, frame in frames.items():
+        columns = {
+            n: Column(n, column_type(t), f"{n}, as the model draws it.", null=True) for n, t in frame.schema.items()
+        }
+        specs[name] = TableSchema(name, f"Rows drawn from a {card['model']}.", "", columns)
+    tables = {name: _contents(spec, digest(frames[name])) for name, spec in specs.items()}
+    record = {"spec": dict(asked), "model": dict(card), "tables": tables}
+    return _croissant("populace-sample", f"Rows drawn from a {card['model']}.", specs, form, record)
 
 
 def column_type(kind: pl.DataType) -> str:

@@ -14,6 +14,7 @@ from .samplers.deep.decoder import rebuild_decoder
 from .samplers.deep.learn_adversarial import fit_ctgan, fit_wgan
 from .samplers.deep.learn_autoregressive import fit_autoregressive
 from .samplers.deep.learn_variational import fit_tvae
+from .samplers.statistical.adversarial_forest import fit_adversarial_forest, rebuild_adversarial_forest
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
 from .samplers.statistical.event_chain import rebuild_chain
@@ -21,8 +22,13 @@ from .samplers.statistical.forest import rebuild_forest
 from .samplers.statistical.grow import fit_forest
 from .samplers.statistical.learn_events import fit_hidden, fit_markov, fit_semi_markov
 from .samplers.statistical.learn_network import fit_network
+from .samplers.statistical.learn_series import fit_series
 from .samplers.statistical.network import rebuild_network
-from .samplers.statistical.private_network import fit_mst, fit_privbayes
+from .samplers.statistical.private_graph import fit_aim, fit_mst
+from .samplers.statistical.private_network import fit_privbayes
+from .samplers.statistical.private_records import fit_privsyn
+from .samplers.statistical.series import rebuild_series
+from .samplers.statistical.vine import fit_vine, rebuild_vine
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class ModelKind:
     """A generator family's entry: `learn(table, stream, **settings)` returns a sampler, `rebuild` makes one from what its `state()` gave.
 
     A private one's is `learn(table, secret stream, budget, extents)`, and returns a sampler and about how many rows the table had.
-    One of events is `learn(table, stream, roles)`.
+    One of events is `learn(table, stream, roles)`, one of series `learn(table, stream, time column)`.
     """
 
     name: str
@@ -45,6 +51,12 @@ class ModelKind:
     rebuild: Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]
     events: bool = False
     """Whether it learns the events of entities."""
+    target: bool = False
+    """Whether `learn` takes a `target`, the column that the others are to foretell."""
+    given: bool = False
+    """Whether `learn` takes `given`, how many columns, the first, are always told: their own distribution need not be learnt."""
+    series: bool = False
+    """Whether it learns one series in order of time."""
 
 
 MODELS: Mapping[str, ModelKind] = {
@@ -71,6 +83,16 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_copula,
         ),
         ModelKind(
+            "vine-copula",
+            "copula",
+            "one table",
+            False,
+            "Aas, Czado, Frigessi and Bakken 2009, Insurance: Mathematics and Economics 44(2)",
+            "pairs of columns given others, of any form, monotone or not; needs populace[vine]",
+            fit_vine,
+            rebuild_vine,
+        ),
+        ModelKind(
             "bayesian-network",
             "Bayesian network",
             "one table",
@@ -79,6 +101,7 @@ MODELS: Mapping[str, ModelKind] = {
             "a graph of what hangs on what, that people can read; conditions exactly on any column",
             fit_network,
             rebuild_network,
+            target=True,
         ),
         ModelKind(
             "forest",
@@ -89,6 +112,18 @@ MODELS: Mapping[str, ModelKind] = {
             "any relation between columns, from those before each; the best quality here",
             fit_forest,
             rebuild_forest,
+            target=True,
+            given=True,
+        ),
+        ModelKind(
+            "adversarial-forest",
+            "trees",
+            "one table",
+            False,
+            "Watson, Blesch, Kapar and Wright 2023, AISTATS, arXiv:2205.09435",
+            "leaves in which columns are independent; conditions exactly on any columns; drawn very fast",
+            fit_adversarial_forest,
+            rebuild_adversarial_forest,
         ),
         ModelKind(
             "autoregressive",
@@ -139,6 +174,29 @@ MODELS: Mapping[str, ModelKind] = {
             "a tree of the strongest pairs of columns, under --epsilon and --delta",
             fit_mst,
             rebuild_network,
+            target=True,
+        ),
+        ModelKind(
+            "aim",
+            "differential privacy",
+            "one table",
+            True,
+            "McKenna, Mullins, Sheldon and Miklau 2022, PVLDB 15(11), arXiv:2201.12677",
+            "the pairs of columns that are missed most, chosen round by round, under --epsilon and --delta",
+            fit_aim,
+            rebuild_network,
+            target=True,
+        ),
+        ModelKind(
+            "privsyn",
+            "differential privacy",
+            "one table",
+            True,
+            "Zhang et al. 2021, USENIX Security, arXiv:2012.15128; Bowen and Liu 2020, Statistical Science 35(2)",
+            "many pairs of columns at once, and records changed until they fit, under --epsilon and --delta",
+            fit_privsyn,
+            rebuild_network,
+            target=True,
         ),
         ModelKind(
             "privbayes",
@@ -182,6 +240,17 @@ MODELS: Mapping[str, ModelKind] = {
             fit_hidden,
             rebuild_chain,
             events=True,
+        ),
+        ModelKind(
+            "series",
+            "time series",
+            "one series in order of time",
+            False,
+            "Dahlhaus 1997, Ann. Statist. 25(1), locally stationary processes; Prichard and Theiler 1994, Phys. Rev. Lett. 73",
+            "seasons, cycles, course, distribution and cross-spectra of sensor channels; a device profile can draw from it",
+            fit_series,
+            rebuild_series,
+            series=True,
         ),
     )
 }

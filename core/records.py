@@ -38,16 +38,25 @@ def records(data: Dataset, table: str, as_: str | type | Callable[..., Any] = "d
         raise unknown("table", table, data.frames, data.plan.domain.name)
     if as_ == "fhir.resources":
         return _resources(data, table)
-    rows = data.frames[table].to_dicts()
-    if as_ in ("dict", dict):
-        return rows
     spec = LABEL if table == LABEL.name else data.plan.domain.schema[table]
-    if isinstance(as_, str):
-        makers = {"dataclass": _dataclass, "pydantic": _pydantic}
-        if as_ not in makers:
-            raise unknown("form", as_, FORMS, "as_")
-        as_ = makers[as_](spec)
-    return [as_(**row) for row in rows]
+    rows = data.frames[table].to_dicts()
+    make = maker(spec, as_)
+    return rows if make is dict else [make(**row) for row in rows]
+
+
+def maker(spec: TableSchema, as_: str | type | Callable[..., Any] = "dict") -> Callable[..., Any]:
+    """What makes an object of a row's columns by name: `dict` for `"dict"`, a class of the table's own for `"dataclass"` and `"pydantic"`.
+
+    Raises UserError for an unknown form.
+    """
+    if as_ in ("dict", dict):
+        return dict
+    if not isinstance(as_, str):
+        return as_
+    makers = {"dataclass": _dataclass, "pydantic": _pydantic}
+    if as_ not in makers:
+        raise unknown("form", as_, FORMS, "as_")
+    return makers[as_](spec)
 
 
 def _class_name(spec: TableSchema) -> str:

@@ -1,4 +1,4 @@
-"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV or NDJSON, a database."""
+"""Reading data back, ours or anyone's in our schema: a folder of Parquet, CSV, NDJSON or JSON, a database."""
 
 from __future__ import annotations
 
@@ -125,13 +125,14 @@ _READERS: dict[str, Callable[[list[Path]], Table]] = {
     "ndjson": lambda paths: pl.concat(
         [pl.read_ndjson(as_pattern(p), infer_schema_length=None) for p in paths], how="diagonal_relaxed"
     ),
+    "json": lambda paths: pl.concat([pl.read_json(p, infer_schema_length=None) for p in paths], how="diagonal_relaxed"),
 }
 
 
 def _folder_tables(folder: Path) -> dict[str, Callable[[], Table]]:
     found: dict[str, Callable[[], Table]] = {}
     for suffix, read in _READERS.items():
-        for path in folder.glob(f"*.{suffix}"):
+        for path in (p for p in folder.glob(f"*.{suffix}") if p.name != "manifest.json"):
             found[path.stem] = lambda p=[path], r=read: _try_read(p, r)
         for path in folder.glob(f"*/*.{suffix}"):
             parts = sorted(path.parent.glob(f"*.{suffix}"))

@@ -11,6 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("populace", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("populace")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +60,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
         yield f"{server}{'&' if '?' in server else '?'}schema={space}"
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"DROP SCHEMA IF EXISTS {space} CASCADE")
+            connection.execute(f"DROP SCHEMA IF EXISTS {space}, {space}_populace_stage CASCADE")
         return
     import pymysql
 

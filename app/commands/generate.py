@@ -22,6 +22,7 @@ Examples:
   populace generate finance --to sqlite:///shop.db --map shop.sql
   populace generate healthcare --from imported --size 2000 --scenario duplicate-registration
   populace generate healthcare --engine synthea --jar synthea-with-dependencies.jar --size 100 --to fhir+ndjson:out
+  populace generate finance --scenario fraud --balance label=0.1
   populace generate finance --set purchase.void=0.01 --dry-run"""
 )
 @takes_spec
@@ -32,7 +33,7 @@ Examples:
     metavar="TARGET",
     help="Folder or URL, with an optional view before it.  [default: populace-out/DOMAIN]",
 )
-@click.option("--format", "format_", metavar="F", help="parquet, csv or ndjson.  [default: parquet]")
+@click.option("--format", "format_", metavar="F", help="parquet, csv, ndjson or json.  [default: parquet]")
 @click.option(
     "--mode",
     metavar="M",
@@ -143,9 +144,9 @@ def _generate(
     processes = workers_of(workers, written)
     sinks: Sequence[Sink]
     if mapping:
-        if mode or format_:
-            raise UserError("--map fills tables that stand already: --mode and --format have no meaning with it")
-        sinks = mapped_sinks(places, plan.domain, mapping)
+        if format_:
+            raise UserError("--map fills tables that stand already: --format has no meaning with it")
+        sinks = mapped_sinks(places, plan.domain, mapping, mode or "create")
     else:
         sinks = open_targets(places, plan.domain, form, plan.breaks, mode or "create")
     if dry_run:
@@ -165,6 +166,11 @@ def _summarise(outcome: Any) -> None:
     for entry in body["scenarios"]:
         click.echo(
             f"  scenario {entry['name']}: {entry['instances']} instance(s), {entry['labelled_rows']:,} rows labelled"
+        )
+    if told := body["spec"].get("balance"):
+        click.echo(
+            f"balance: {told['asked']:g} of {told['table']} rows labelled, {told['natural']:.6f} without --balance;"
+            f" a weight of {told['weight']:.6f} on each labelled row undoes it"
         )
     for place in outcome.written:
         click.echo(f"written: {place}")

@@ -122,9 +122,9 @@ def _audited(given: Any) -> Audited:
     from ..models import Model, fit, load_model
 
     model = given if isinstance(given, Model) else load_model(given)
-    if MODELS[model.name].events:
+    if MODELS[model.name].events or MODELS[model.name].series:
         raise UserError(
-            f"--model: '{model.name}' makes events of entities, and only models of single rows can be audited"
+            f"--model: '{model.name}' makes {MODELS[model.name].shape}, and only models of single rows can be audited"
         )
     paid = model.card.get("privacy")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -16,51 +16,100 @@ from .target import Reference, Target, TargetColumn, TargetTable
 from .values import distinct, draw
 
 _ROUNDS = 64
+_PART = 100_000
+"""Rows of a table that are in memory with all their columns."""
 _SHARE_NULL = 0.1
 """Of the values that may be missing and that nothing asks for, so many are."""
 
 
 def fill(
-    target: Target, given: Mapping[str, Table], standing: Mapping[str, Table], stream: Stream, window: Window
-) -> dict[str, Table]:
-    """Whole rows for each table in `given`, whose frames hold some of a table's columns, at their height. `standing` holds the columns that
-    are referred to of the tables that keep the rows they have.
+    target: Target, given: Mapping[str, pl.LazyFrame], standing: Mapping[str, Table], stream: Stream, window: Window
+) -> dict[str, Iterator[Table]]:
+    """Whole rows for each table in `given`, whose frames hold some of a table's columns, at their height, in parts. `standing` holds the columns
+    that are referred to of the tables that keep the rows they have. Of a table only the columns that keys, references and unique constraints
+    concern are in memory as a whole.
 
     Raises UserError, naming table and column, for what cannot be: too few distinct values, references without rows to refer to, a check that
     no drawn value meets.
     """
-    drafts = {name: _start(target.tables[name], frame, target.place) for name, frame in given.items()}
+    rules = {name: rules_of(target.tables[name], target.dialect, target.place) for name in given}
+    columns = {name: _known(target.tables[name], frame, target.place) for name, frame in given.items()}
+    narrow = {name: _narrow(target, name, rules[name][0], set(columns[name])) for name in given}
+    drafts = {name: _start(frame, [c for c in columns[name] if c in narrow[name]]) for name, frame in given.items()}
     drafts = _rekeyed(target, drafts, stream, window)
-    rules = {name: rules_of(target.tables[name], target.dialect, target.place) for name in drafts}
     for name, frame in drafts.items():
         drafts[name] = _numbered(target.tables[name], frame, rules[name][1], stream.child(name), window)
     drafts = _linked(target, drafts, standing, stream)
+    for name, frame in drafts.items():
+        whole = [r for r in rules[name][0] if r.columns <= narrow[name]]
+        ruled, own = (whole, rules[name][1]), stream.child(name)
+        frame = _completed(target.tables[name], frame, ruled[1], own, window, narrow[name])
+        drafts[name] = _settled(target, name, frame, set(columns[name]), ruled, own, window)
     return {
-        name: _settled(
+        name: _parts(
             target,
             name,
-            _completed(target.tables[name], frame, rules[name][1], stream.child(name), window),
-            set(given[name].columns),
+            given[name].select(c for c in columns[name] if c not in narrow[name]),
+            frame,
             rules[name],
-            stream.child(name),
+            stream,
             window,
         )
         for name, frame in drafts.items()
     }
 
 
-def _start(table: TargetTable, frame: Table, place: str) -> Table:
-    columns = []
-    for series in (s for s in frame.get_columns() if not s.name.startswith("_")):
-        if series.name not in table.columns:
-            raise unknown("column", series.name, table.columns, f"mapping of {table.name}")
-        column = table.columns[series.name]
-        if column.made:
-            raise UserError(f"mapping of {table.name}: the database computes {series.name} itself; leave it out")
-        columns.append(series)
-    return pl.DataFrame(
-        [np.arange(frame.height, dtype=np.uint64), *columns], schema=["_row", *(c.name for c in columns)]
-    )
+def _parts(
+    target: Target,
+    name: str,
+    given: pl.LazyFrame,
+    narrow: Table,
+    ruled: tuple[list[Rule], dict[str, Hint]],
+    stream: Stream,
+    window: Window,
+) -> Iterator[Table]:
+    """The rows of a table, some at a time: what concerns no other row is given or drawn for these alone."""
+    table, own = target.tables[name], stream.child(name)
+    wide = given.collect_schema().names()
+    order = [c.name for c in table.columns.values() if not c.made]
+    for at in range(0, narrow.height, _PART):
+        frame = narrow.slice(at, _PART)
+        if wide:
+            frame = frame.hstack(given.slice(at, _PART).collect())
+        done = set(frame.columns)
+        rules = [r for r in ruled[0] if not r.columns <= set(narrow.columns)]
+        frame = _completed(table, frame, ruled[1], own, window, set(order))
+        frame = _settled(target, name, frame, done, (rules, ruled[1]), own, window)
+        _check_nulls(table, frame)
+        yield frame.select(order)
+
+
+def _narrow(target: Target, name: str, rules: list[Rule], given: set[str]) -> set[str]:
+    """The columns of a table that have to be seen as a whole, and those that a check binds to such as can still be drawn again."""
+    table = target.tables[name]
+    linked = {c for r in table.references for c in r.columns} | set(table.key)
+    found = linked | {p for t in target.tables.values() for r in t.references if r.table == name for p in r.parents}
+    found |= {c for u in table.uniques for c in u.columns} | {c for r in rules if r.unique for c in r.columns}
+    while more := {c for r in rules if r.columns & (found - linked - given) for c in r.columns} - found:
+        found |= more
+    return {c for c in found if c in table.columns and not table.columns[c].made}
+
+
+def _known(table: TargetTable, given: pl.LazyFrame, place: str) -> list[str]:
+    """The columns of theirs that are given. Raises UserError for one that they have not, or compute themselves."""
+    names = [n for n in given.collect_schema().names() if not n.startswith("_")]
+    for name in names:
+        if name not in table.columns:
+            raise unknown("column", name, table.columns, f"mapping of {table.name}")
+        if table.columns[name].made:
+            raise UserError(f"mapping of {table.name}: the database computes {name} itself; leave it out")
+    return names
+
+
+def _start(given: pl.LazyFrame, columns: list[str]) -> Table:
+    height = given.select(pl.len()).collect().item()
+    frame = pl.DataFrame({"_row": np.arange(height, dtype=np.uint64)})
+    return frame.hstack(given.select(columns).collect()) if columns else frame
 
 
 def _rekeyed(target: Target, drafts: dict[str, Table], stream: Stream, window: Window) -> dict[str, Table]:
@@ -232,11 +281,13 @@ def _shuffled(stream: Stream, count: int) -> np.ndarray:
     return np.argsort(stream.child("order").bits(np.arange(count, dtype=np.uint64)), kind="stable")
 
 
-def _completed(table: TargetTable, frame: Table, hints: Mapping[str, Hint], stream: Stream, window: Window) -> Table:
+def _completed(
+    table: TargetTable, frame: Table, hints: Mapping[str, Hint], stream: Stream, window: Window, wanted: set[str]
+) -> Table:
     rows = frame["_row"].to_numpy()
     made = []
     for column in table.columns.values():
-        if column.made or column.name in frame.columns:
+        if column.made or column.name in frame.columns or column.name not in wanted:
             continue
         made.append(_drawn(table, column, hints[column.name], rows, stream, window, column.name))
     return frame.with_columns(made)
@@ -293,8 +344,7 @@ def _settled(
             for column in free:
                 again[column] = again[column] | broken if column in again else broken
         if not again:
-            _check_nulls(table, frame)
-            return frame.drop("_row")
+            return frame
         rows = frame["_row"].to_numpy()
         frame = frame.with_columns(
             frame[c].zip_with(~mask, _drawn(table, table.columns[c], hints[c], rows, stream, window, c, attempt))

@@ -144,22 +144,53 @@ def create_statements(schema: Schema, dialect: str, omit: Collection[str] = froz
     return {spec.name: [_create(schema, spec, to, omit), *_comments(spec, to)] for spec in tables}
 
 
-def load_statements(
-    schema: Schema, dialect: str, omit: Collection[str] = frozenset()
-) -> dict[str, tuple[list[str], list[str]]]:
+@dataclass(frozen=True)
+class TableLoad:
+    """The statements around the load of one table."""
+
+    create: list[str]
+    """The table as rows can go in fastest, and its comments."""
+    keys: list[str]
+    """What must stand before others can refer to the rows."""
+    references: list[str]
+    indexes: list[str]
+
+    @property
+    def after(self) -> list[str]:
+        return [*self.keys, *self.references, *self.indexes]
+
+
+def load_statements(schema: Schema, dialect: str, omit: Collection[str] = frozenset()) -> dict[str, TableLoad]:
     """Per table, in the order of their references: what makes it ready for a bulk load, and the keys, references and indexes that are cheaper
     to build once the rows are there. Together they enforce what `create_statements` does."""
     if dialect not in DIALECTS:
         raise unknown("SQL dialect", dialect, DIALECTS)
     to = DIALECTS[dialect]
     tables = [*(schema.tables[name] for name in _reference_order(schema)), LABEL]
-    return {
-        spec.name: (
-            [_create(schema, spec, to, omit, _before(spec, to)), *_comments(spec, to)],
-            list(_after(schema, spec, to, omit)),
-        )
-        for spec in tables
-    }
+    return {spec.name: _load(schema, spec, to, omit) for spec in tables}
+
+
+def _load(schema: Schema, spec: TableSchema, to: Dialect, omit: Collection[str]) -> TableLoad:
+    before = _before(spec, to)
+    create = [_create(schema, spec, to, omit, before), *_comments(spec, to)]
+    later = [
+        (check, f"ADD CONSTRAINT {_name(constraint_name(check, to.name), to)} {rule}")
+        for check, rule in _constraints(schema, spec, to, omit)
+        if not before(check)
+    ]
+    alter = f"ALTER TABLE {_name(spec.name, to)} "
+    linked = [rule for check, rule in later if check.endswith(".reference")]
+    indexes = []
+    if to.keys_later and not to.clustered:  # elsewhere a reference brings an index of its own, or is enforced by one
+        for column in spec.references:
+            index = _name(constraint_name(f"{spec.name}.{column}.index", to.name), to)
+            indexes.append(f"CREATE INDEX {index} ON {_name(spec.name, to)} ({_name(column, to)})")
+    return TableLoad(
+        create,
+        [alter + rule for check, rule in later if not check.endswith(".reference")],
+        [alter + ", ".join(linked)] if linked else [],
+        indexes,
+    )
 
 
 def _before(spec: TableSchema, to: Dialect) -> Callable[[str], bool]:
@@ -168,21 +199,6 @@ def _before(spec: TableSchema, to: Dialect) -> Callable[[str], bool]:
         return lambda check: True
     later = {f"{spec.name}.{column}.reference" for column in spec.references}
     return lambda check: check not in later and (to.clustered or check != f"{spec.name}.key")
-
-
-def _after(schema: Schema, spec: TableSchema, to: Dialect, omit: Collection[str]) -> Iterator[str]:
-    before = _before(spec, to)
-    added = [
-        f"ADD CONSTRAINT {_name(constraint_name(check, to.name), to)} {rule}"
-        for check, rule in _constraints(schema, spec, to, omit)
-        if not before(check)
-    ]
-    if added:
-        yield f"ALTER TABLE {_name(spec.name, to)} " + ", ".join(added)
-    if to.keys_later and not to.clustered:  # elsewhere a reference brings an index of its own, or is enforced by one
-        for column in spec.references:
-            index = _name(constraint_name(f"{spec.name}.{column}.index", to.name), to)
-            yield f"CREATE INDEX {index} ON {_name(spec.name, to)} ({_name(column, to)})"
 
 
 def constraint_name(check: str, dialect: str) -> str:

@@ -85,7 +85,7 @@ SCHEMES: dict[str, Callable[[str, Domain, frozenset[str], str], Sink]] = {
     scheme: _database(scheme) for scheme in ("duckdb", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
 } | {scheme: _fhir(scheme) for scheme in ("fhir+http", "fhir+https")}
 MODES = ("create", "append", "replace")
-FORMATS = ("parquet", "csv", "ndjson")
+FORMATS = ("parquet", "csv", "ndjson", "json")
 
 
 def open_targets(
@@ -118,6 +118,7 @@ def open_target(
 
     Raises UserError for an unknown scheme, view, format or mode.
     """
+    from ..nested import nested
     from .folder import FolderSink, ViewSink
 
     if mode not in MODES:
@@ -132,13 +133,14 @@ def open_target(
             return SCHEMES[name](rest, domain, omit, mode)
         if mode != "create":
             raise UserError(f"--mode {mode} is for databases; target '{redact(target)}' is none")
-        if name in domain.views:
+        views = {**domain.views, (plain := nested(domain.schema)).name: plain}
+        if name in views:
             if not rest:
                 raise UserError(f"target '{target}' names no folder; expected {name}:FOLDER")
-            return ViewSink(Path(rest), domain.views[name])
+            return ViewSink(Path(rest), views[name])
         if name == "file":
             return FolderSink(Path(rest.removeprefix("//")), format, domain)
-        raise unknown("target scheme or view", name, [*SCHEMES, *domain.views], f"target '{redact(target)}'")
+        raise unknown("target scheme or view", name, [*SCHEMES, *views], f"target '{redact(target)}'")
     if mode != "create":
         raise UserError(f"--mode {mode} is for databases; target '{target}' is a folder")
     if not target.strip():

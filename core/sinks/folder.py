@@ -1,4 +1,5 @@
-"""Folders of files: tables as Parquet, CSV or NDJSON parts (`transaction/part-00000.parquet`), views as documents."""
+"""Folders of files: tables as Parquet, CSV or NDJSON parts (`transaction/part-00000.parquet`) or as one JSON array each (`transaction.json`),
+views as documents."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,13 +95,23 @@ class FolderSink:
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         for name, table in tables.items():
             if table.height or index == 0:
-                self.stage.put_part(name, index, self.form, lambda p, t=table: WRITERS[self.form](t, p))
+                self.stage.put_part(name, index, self._part, lambda p, t=table: WRITERS[self._part](t, p))
+
+    @property
+    def _part(self) -> str:
+        return "ndjson" if self.form == "json" else self.form
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
 
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
         made = self.stage.path / "parts"
+        if self.form == "json":
+            made = self.stage.path / "whole"
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            for table in sorted((self.stage.path / "parts").iterdir()):
+                _array(self.stage.parts(table.name, "ndjson"), made / f"{table.name}.json")
         self.stage.put(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         publish_folder(made, self.target)
         return [str(self.target)]
@@ -184,10 +197,25 @@ def _join(parts: list[Path], path: Path, header: bool) -> None:
                 shutil.copyfileobj(file, whole, 1 << 20)
 
 
+def _array(parts: list[Path], path: Path) -> None:
+    """The lines of NDJSON parts as one JSON array, a row a line."""
+    with open(path, "wb") as whole:
+        before = b"[\n"
+        for part in parts:
+            with open(part, "rb") as file:
+                for line in file:
+                    whole.write(before + line.rstrip(b"\n"))
+                    before = b",\n"
+        whole.write(b"\n]\n" if before == b",\n" else b"[]\n")
+
+
 def _split(parts: list[Path], folder: Path, suffix: str) -> None:
+    """A file for each name: its text as it is, or the lines of those that have several."""
     folder.mkdir()
     for part in parts:
         with open(part, encoding="utf-8", newline="\n") as file:
-            for line in file:
-                name, _, text = line.rstrip("\n").partition("\t")
-                (folder / f"{name}.{suffix}").write_bytes(text.encode())
+            pairs = (line.rstrip("\n").partition("\t") for line in file)
+            for name, lines in groupby(pairs, itemgetter(0)):
+                first, *more = (text for _, _, text in lines)
+                whole = "\n".join([first, *more, ""]) if more else first
+                (folder / (name if Path(name).suffix else f"{name}.{suffix}")).write_bytes(whole.encode())

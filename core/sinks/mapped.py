@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from ..address import redact
-from ..domain import Domain, Window
-from ..errors import UserError
+from ..domain import Domain, View, Window
+from ..errors import UserError, unknown
+from ..mapping.draft import columns_of, table_views
 from ..mapping.fill import fill
 from ..mapping.put import ledger, put, standing
 from ..mapping.target import connect_url, reflect
 from ..mapping.views import read_views
 from ..progress import Progress
+from ..schema import LABEL
 from ..stream import Stream
 from ..tables import Tables
 from .database import open_database
@@ -33,6 +39,7 @@ class MappedSink:
     sql: str
     """What the mapping file says."""
     file: str
+    mode: str = "create"
     seed: int = 0
     window: Window | None = None
     """Seed and time window of the plan, known once the sink is ready."""
@@ -59,48 +66,81 @@ class MappedSink:
 
     def ready(self, plan: Plan) -> MappedSink:
         """Also tries the mapping on tables without rows, so that what is wrong in it is told before any work."""
-        from dataclasses import replace
-
-        target = reflect(self.url)
-        if (there := ledger(self.url)) is not None:
+        target, there = reflect(self.url), ledger(self.url)
+        if there is not None and self.mode == "create":
             size = there.get("populace", {}).get("spec", {}).get("size", "?")
             raise UserError(
-                f"target {self.place} was filled already (size {size}). Remove that with populace unseed first."
+                f"target {self.place} was filled already (size {size}). Put this in its place with --mode replace, or remove it with populace unseed."
             )
-        empty = {n: t.polars for n, t in self.domain.schema.tables.items()}
-        for name in read_views(self.sql, self.domain.schema, {}, target, self.file, empty):
-            if target.tables[name].rows:
+        if self.mode == "replace" and (there is None or "mapped" not in there.get("populace", {})):
+            raise UserError(f"--mode replace: {self.place} holds nothing that a mapping of populace put there")
+        ours = (there or {}).get("populace", {}).get("mapped", {})
+        for name in read_views(self.sql, self.domain.name, {}, target, self.file, self._empty()):
+            if target.tables[name].rows != ours.get(name, 0):
                 raise UserError(
-                    f"target {self.place}: {name} holds {target.tables[name].rows:,} rows, and populace did not put them there. "
+                    f"target {self.place}: {name} holds {target.tables[name].rows - ours.get(name, 0):,} rows, and populace did not put them there. "
                     f"Take its view out of {self.file}, or empty it."
                 )
         return replace(self, seed=plan.spec.seed, window=plan.window)
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
-        for name, table in tables.items():
+        made = dict(tables)
+        for view in self._views():
+            kept = {n: t for n, t in tables.items() if n != LABEL.name}
+            for name, frame in view.render(kept, reference).items():
+                made[f"{view.name}.{name}"] = frame.with_columns(pl.col(pl.Null).cast(pl.String))
+        for name, table in made.items():
             if table.height or index == 0:
                 self.stage.put_part(name, index, "parquet", lambda p, t=table: WRITERS["parquet"](t, p))
 
     def published(self) -> Mapping[str, Any] | None:
-        return ledger(self.url)
+        return None if self.mode == "replace" else ledger(self.url)
 
     def publish(self, manifest: Mapping[str, Any]) -> list[str]:
-        target, schema = reflect(self.url), self.domain.schema
-        parts = {n: self.stage.parts(n, "parquet") for n in schema.tables}
-        empty = {n: t.polars for n, t in schema.tables.items()}
-        given = read_views(self.sql, schema, parts, target, self.file, empty)
-        wanted = {r.table for n in given for r in target.tables[n].references} - set(given)
+        target, empty, scratch = reflect(self.url), self._empty(), self.stage.path / "views"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        parts = {
+            space: {n: self.stage.parts(n if space == self.domain.name else f"{space}.{n}", "parquet") for n in tables}
+            for space, tables in empty.items()
+        }
+        given = read_views(self.sql, self.domain.name, parts, target, self.file, empty, scratch)
+        wanted = {r.table for n in given for r in target.tables[n].references if r.table in target.tables} - set(given)
         stream = Stream.root(self.seed).child("mapping")
         rows = fill(target, given, standing(self.url, target, wanted), stream, self.window or Window(0, 1))
-        body = {**manifest["populace"], "mapped": {n: frame.height for n, frame in rows.items()}}
-        text = json.dumps({**manifest, "populace": body}, ensure_ascii=False)
+
+        def ledgered(counts: Mapping[str, int]) -> str:
+            return json.dumps(
+                {**manifest, "populace": {**manifest["populace"], "mapped": dict(counts)}}, ensure_ascii=False
+            )
+
         with Progress(f"loading {self.form}", len(rows), unit="table") as progress:
-            put(self.url, target, rows, text, progress.step)
-        return [f"{self.place} {n}: {frame.height:,} rows" for n, frame in rows.items()]
+            counts = put(self.url, target, rows, ledgered, progress.step, scratch, self.mode == "replace")
+        return [f"{self.place} {n}: {counts[n]:,} rows" for n in rows]
+
+    def _views(self) -> list[View]:
+        """The domain's views of tables that the mapping speaks of."""
+        return [
+            v
+            for v in table_views(self.domain)
+            if re.search(rf'\b"?{re.escape(v.name)}"?\s*\.', self.sql, re.IGNORECASE)
+        ]
+
+    def _empty(self) -> dict[str, dict[str, Mapping[str, pl.DataType]]]:
+        """What the mapping may read: by schema and table, the types of the columns."""
+        own = {n: t.polars for n, t in self.domain.schema.tables.items()}
+        return {self.domain.name: dict(own), **{v.name: columns_of(v, self.domain) for v in self._views()}}
 
 
-def mapped_sinks(targets: list[str], domain: Domain, file: str) -> list[MappedSink]:
+def mapped_sinks(targets: list[str], domain: Domain, file: str, mode: str = "create") -> list[MappedSink]:
     """The one target of a mapping. Raises UserError unless it is a database whose tables can be filled, and the file can be read."""
+    if mode == "append":
+        raise UserError(
+            "--mode append has no meaning with --map: a view may count and sum, so that more entities change rows that are there. "
+            "Use --mode replace."
+        )
+    if mode not in ("create", "replace"):
+        raise unknown("mode", mode, ("create", "replace"), "--mode")
     if len(targets) != 1:
         raise UserError("--map fills one database; name it with a single --to")
     connect_url(targets[0])
@@ -108,4 +148,4 @@ def mapped_sinks(targets: list[str], domain: Domain, file: str) -> list[MappedSi
         sql = Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--map {file}: cannot be read: {getattr(error, 'strerror', error)}") from None
-    return [MappedSink(targets[0], domain, sql, file)]
+    return [MappedSink(targets[0], domain, sql, file, mode)]

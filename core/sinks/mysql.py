@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,9 @@ OPTIONS = ("charset", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
 _LOST = {1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055}
 """Errors of the connection, or of a server that is busy or goes down: worth another try, with the rows as they are."""
 _PAGE = 100_000
+_LARGE = 16 << 20
+"""Bytes of Parquet from which on several connections are worth their cost."""
+_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class MySQL:
         return f"{self.address.database[:44]}_populace_stage", f"{self.address.database[:44]}_populace_gone"
 
     def check(self) -> None:
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             cursor.execute("SELECT @@local_infile")
             if not int(cursor.fetchone()[0]):
                 raise UserError(
@@ -57,14 +61,14 @@ class MySQL:
         return bool(self.tables())
 
     def tables(self) -> list[str]:
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             cursor.execute("SHOW TABLES")
             return [str(row[0]) for row in cursor.fetchall()]
 
     def manifest(self) -> Mapping[str, Any] | None:
         if MANIFEST not in self.tables():
             return None
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             cursor.execute(f"SELECT manifest FROM {MANIFEST}")  # noqa: S608
             row = cursor.fetchone()
         if row is None:
@@ -77,7 +81,7 @@ class MySQL:
     def read(self, table: str) -> Table:
         from pymysql.cursors import SSCursor
 
-        with self._connected() as asked:
+        with self.connected() as asked:
             asked.execute(
                 "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s "
                 "ORDER BY ordinal_position",
@@ -88,7 +92,7 @@ class MySQL:
         chosen = ", ".join(f"{_name(n)} + 0e0" if kind == "float" else _name(n) for n, kind in kinds.items())
         types = {n: _READ.get(kind, pl.String()) for n, kind in kinds.items()}
         found = [pl.DataFrame(schema=types)]
-        with self._connected(cursor=SSCursor) as cursor:
+        with self.connected(cursor=SSCursor) as cursor:
             cursor.execute(f"SELECT {chosen} FROM {_name(table)}")  # noqa: S608
             while rows := cursor.fetchmany(_PAGE):
                 columns = zip(types.items(), zip(*rows, strict=True), strict=True)
@@ -97,7 +101,7 @@ class MySQL:
 
     def load(self, load: Load) -> None:
         if load.mode == "append":
-            with self._connected(local=True) as cursor:
+            with self.connected(local=True) as cursor:
                 cursor.execute("START TRANSACTION")
                 for table, parts in load.parts.items():
                     _insert(cursor, table, parts, load.scratch)
@@ -107,21 +111,20 @@ class MySQL:
             return
         stage, gone = self._beside
         statements = load_statements(load.schema, self.scheme, load.omit)
-        with self._connected(local=True) as cursor:
+        with self.connected(local=True) as cursor:
             self._hold(cursor)
             for database in (stage, gone):
                 cursor.execute(f"DROP DATABASE IF EXISTS {_name(database)}")  # what a run that was killed has left
                 cursor.execute(f"CREATE DATABASE {_name(database)}")
             cursor.execute(f"USE {_name(stage)}")
-            for table, parts in load.parts.items():
-                create, after = statements[table]
-                for statement in create:
+            for table in load.parts:
+                for statement in statements[table].create:
                     cursor.execute(statement)
-                _insert(cursor, table, parts, load.scratch)
-                cursor.connection.commit()
-                for statement in after:
+            cursor.connection.commit()
+            self._fill(load, stage)
+            for table in load.parts:
+                for statement in statements[table].after:
                     cursor.execute(statement)
-                load.step()
             cursor.execute(f"CREATE TABLE {MANIFEST} (manifest LONGTEXT NOT NULL) CHARACTER SET utf8mb4")
             cursor.execute(f"INSERT INTO {MANIFEST} VALUES (%s)", (load.manifest,))  # noqa: S608
             cursor.connection.commit()
@@ -134,8 +137,28 @@ class MySQL:
             for database in (stage, gone):
                 cursor.execute(f"DROP DATABASE {_name(database)}")
 
+    def _fill(self, load: Load, stage: str) -> None:
+        """Each table over a connection of its own, several at once where there are many rows."""
+
+        def insert(table: str) -> None:
+            with self.connected(local=True) as cursor:
+                cursor.execute(f"USE {_name(stage)}")
+                _insert(cursor, table, load.parts[table], load.scratch / "load" / table)
+                cursor.connection.commit()
+
+        sizes = {t: sum(p.stat().st_size for p in parts) for t, parts in load.parts.items()}
+        with ThreadPoolExecutor(_CONNECTIONS if sum(sizes.values()) > _LARGE else 1) as pool:
+            futures = [pool.submit(insert, t) for t in sorted(sizes, key=lambda t: -sizes[t])]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    load.step()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
     def remove(self, tables: tuple[str, ...]) -> None:
-        with self._connected() as cursor:
+        with self.connected() as cursor:
             self._hold(cursor)
             cursor.execute(f"DROP TABLE IF EXISTS {', '.join(map(_name, (*tables, MANIFEST)))}")
 
@@ -146,7 +169,7 @@ class MySQL:
             raise UserError(f"target {self.place} is being written by another run")
 
     @contextmanager
-    def _connected(self, local: bool = False, cursor: Any = None) -> Iterator[Any]:
+    def connected(self, local: bool = False, cursor: Any = None) -> Iterator[Any]:
         try:
             import pymysql
         except ImportError as error:
@@ -228,27 +251,34 @@ def _defaults() -> str | None:
 
 
 def _insert(cursor: Any, table: str, parts: list[Path], scratch: Path) -> None:
+    for frame in frames(parts):
+        insert_frame(cursor, table, frame, scratch)
+
+
+def insert_frame(cursor: Any, table: str, frame: Table, scratch: Path) -> None:
     """LOAD DATA LOCAL leaves out what it does not like and warns: a warning is an error here."""
     rows = scratch / "rows.csv"
-    for frame in frames(parts):
-        _write_rows(frame, rows, table)
-        try:
-            columns = ", ".join(map(_name, frame.columns))
-            cursor.connection.offered = str(rows.absolute())
-            cursor.execute(
-                f"LOAD DATA LOCAL INFILE {_text(str(rows.absolute()))} INTO TABLE {_name(table)} CHARACTER SET utf8mb4 "
-                r"FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\n' "
-                f"({columns})"
-            )
-            taken = cursor.rowcount
-            cursor.execute("SHOW WARNINGS LIMIT 1")
-            warning = cursor.fetchone()
-        finally:
-            cursor.connection.offered = None
-            rows.unlink(missing_ok=True)
-        if warning or taken != frame.height:
-            why = f": {warning[2]}" if warning else ""
-            raise UserError(f"table {table}: the database took {taken:,} of {frame.height:,} rows{why}")
+    _write_rows(frame, rows, table)
+    try:
+        # bytes go as hexadecimal digits, since the file is text
+        raw = [n for n, kind in frame.schema.items() if kind == pl.Binary]
+        columns = ", ".join(f"@b{raw.index(n)}" if n in raw else _name(n) for n in frame.columns)
+        bytes_ = ", ".join(f"{_name(n)} = UNHEX(@b{i})" for i, n in enumerate(raw))
+        cursor.connection.offered = str(rows.absolute())
+        cursor.execute(
+            f"LOAD DATA LOCAL INFILE {_text(str(rows.absolute()))} INTO TABLE {_name(table)} CHARACTER SET utf8mb4 "
+            r"FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\n' "
+            f"({columns}){f' SET {bytes_}' if raw else ''}"
+        )
+        taken = cursor.rowcount
+        cursor.execute("SHOW WARNINGS LIMIT 1")
+        warning = cursor.fetchone()
+    finally:
+        cursor.connection.offered = None
+        rows.unlink(missing_ok=True)
+    if warning or taken != frame.height:
+        why = f": {warning[2]}" if warning else ""
+        raise UserError(f"table {table}: the database took {taken:,} of {frame.height:,} rows{why}")
 
 
 def _write_rows(frame: Table, path: Path, table: str) -> None:
@@ -260,7 +290,10 @@ def _write_rows(frame: Table, path: Path, table: str) -> None:
                 "choose another target."
             )
     plain = frame.with_columns(
-        pl.col(pl.Boolean).cast(pl.Int8), pl.col(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S%.6f")
+        pl.col(pl.Boolean).cast(pl.Int8),
+        pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M:%S%.6f"),
+        pl.col(pl.Time).dt.strftime("%H:%M:%S%.6f"),
+        pl.col(pl.Binary).bin.encode("hex"),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     plain.write_csv(path, include_header=False, quote_style="non_numeric", null_value="NULL")

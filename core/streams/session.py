@@ -130,8 +130,14 @@ def open_session(
         if name not in known:
             raise unknown("event", name, known, "--event")
     chosen = tuple(e for e in known.values() if not events or e.name in events)
-    if body not in BODIES:
-        raise unknown("body", body, BODIES, "--body")
+    told = {v.name for v in plan.domain.views.values() if v.told}
+    if body not in (*BODIES, *told):
+        raise unknown("body", body, [*BODIES, *told], "--body")
+    scheme = target.partition(":")[0]
+    if (body in told and scheme not in ("mqtt", "mqtts", "sparkplug")) or (scheme == "sparkplug" and body not in told):
+        raise UserError(
+            f"--body {body}: does not go to {scheme}; {', '.join(told) or 'no body'} goes to mqtt:// and sparkplug://"
+        )
     template = topic if topic is not None else kind_of(target).topic
     check_topic(template, plan.domain.schema, chosen)
     open_outlet(target)

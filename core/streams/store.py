@@ -62,7 +62,11 @@ class StoreSink:
         return self
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
-        made = messages(self.domain.schema, tables, self.events, self.topic, self.body, self.dataset)
+        view = self.domain.views.get(self.body)
+        if view and view.told:
+            made = view.told(tables, self.dataset)
+        else:
+            made = messages(self.domain.schema, tables, self.events, self.topic, self.body, self.dataset)
         if made.height:
             self.stage.put_part(
                 _PART,

@@ -32,6 +32,12 @@ class Climate:
     def driver(self, name: str, at: NDArray[np.int64]) -> F64:
         return np.interp(at, self.hours, self.drivers[name])
 
+    def wind_power(self, shape: float) -> F64:
+        """By the hour, of mean one: the cube of speeds of a Weibull law."""
+        from scipy.special import gamma, log_ndtr
+
+        return np.power(-log_ndtr(-self.drivers["wind"]), 3 / shape) / gamma(1 + 3 / shape)
+
     def elevation(self, at: NDArray[np.int64]) -> F64:
         """The sun's, in degrees: declination by the day of the year, hour angle by mean solar time; right to about a degree and
         a quarter of an hour, for the equation of time is left out."""
@@ -49,8 +55,9 @@ class Climate:
         return clear * (1 - self.driver("cloud", at))
 
 
-def climate(block: Block, site: Mapping[str, Any]) -> Climate:
-    """The weather and the people of a site (a row of the table `site`) over the window."""
+def climate(block: Block, site: Mapping[str, Any], zone: int | None = None) -> Climate:
+    """The weather of a site (a row of the table `site`) over the window, and the people of one of its zones: as many as are usual, where
+    none is named."""
     from scipy.special import ndtr
 
     priors, stream = block.priors, block.stream.child("climate", site["site_id"])
@@ -62,10 +69,12 @@ def climate(block: Block, site: Mapping[str, Any]) -> Climate:
     kind = np.maximum((day + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
     name = priors("occupancy.as")[site["kind"]]
     curve = np.array([priors(f"occupancy.{name}.{d}") for d in ("weekday", "saturday", "sunday")])
-    from_first = day - day[0]
-    varies = stream.child("attendance").generator().standard_normal(int(from_first[-1]) + 1)
-    attendance = np.exp(priors("occupancy.day_sigma") * varies[from_first])
-    drivers = {"occupancy": np.minimum(curve[kind, local % 24] * attendance, 1.0)}  # nobody comes to a full house
+    drivers = {"occupancy": curve[kind, local % 24]}
+    if zone is not None:
+        from_first = day - day[0]
+        varies = stream.child("attendance", zone).generator().standard_normal(int(from_first[-1]) + 1)
+        attendance = np.exp(priors("occupancy.day_sigma") * varies[from_first])
+        drivers = {"occupancy": np.minimum(drivers["occupancy"] * attendance, 1.0)}  # nobody comes to a full house
     memory = {name: priors("weather.hours")[name] for name in DRIVERS[1:]}
     for name, length in memory.items():
         noise = stream.child(name).generator()

@@ -279,6 +279,60 @@ def test_a_load_that_the_database_refuses_leaves_nothing(database: str, monkeypa
             assert open_database(database).tables() == [] if open_database(database).exists() else True
 
 
+@pytest.mark.parametrize("database", ["postgresql", "mysql"], indirect=True)
+def test_many_rows_go_in_over_several_connections(database: str, monkeypatch: pytest.MonkeyPatch):
+    """What is few for a test is made to count as many. The tables are the same then, keys, references and indexes among them."""
+    module = f"populace.core.sinks.{open_database(database).scheme}"
+    few = plan("ring", "splurge")
+    write(few, database)
+    made = _constraints(database)
+    unseed(database)
+    monkeypatch.setattr(f"{module}._LARGE", 0)
+    write(few, database)
+    holds(few, database)
+    assert _constraints(database) == made
+    write(plan(size=80), database, "replace")
+    holds(plan(size=80), database)
+    monkeypatch.setattr(
+        f"{module}._SORTING" if "postgres" in module else f"{module}._CONNECTIONS", "1" if "postgres" in module else 0
+    )
+    with pytest.raises((UserError, ValueError)):
+        write(few, database, "replace")
+    holds(plan(size=80), database)
+    assert not list(Path.cwd().glob("rows.csv"))
+
+
+def _constraints(url: str) -> list[tuple[Any, ...]]:
+    """Everything that a database enforces or indexes, by its own catalogue."""
+    if url.startswith("postgresql"):
+        import psycopg
+
+        server, _, space = url.rpartition("schema=")
+        with psycopg.connect(server[:-1]) as connection:
+            kept = connection.execute(
+                "SELECT r.relname, c.conname, pg_get_constraintdef(c.oid), c.convalidated FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid "
+                "WHERE r.relnamespace = %s::regnamespace ORDER BY 1, 2",
+                (space,),
+            ).fetchall()
+            return (
+                kept
+                + connection.execute(
+                    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = %s ORDER BY 1, 2",
+                    (space,),
+                ).fetchall()
+            )
+    import pymysql
+
+    at = parse_database(url)
+    with pymysql.connect(host=at.host, port=at.port or 3306, user=at.user, password=at.password or "") as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT table_name, constraint_name, constraint_type FROM information_schema.table_constraints WHERE table_schema = %s ORDER BY 1, 2",
+            (at.database,),
+        )
+        return list(cursor.fetchall())
+
+
 def test_killed_at_random_moments_and_resumed(database: str):
     """Whenever the blow comes, a reader sees the whole or nothing."""
     began = time.monotonic()
@@ -420,7 +474,7 @@ def test_mysql_sends_no_file_but_the_one_that_is_loaded(mysql_server: str, tmp_p
     database = open_database(mysql_server)
 
     def take() -> None:
-        with database._connected(local=True) as cursor:  # type: ignore[attr-defined]
+        with database.connected(local=True) as cursor:  # type: ignore[attr-defined]
             cursor.execute("CREATE TEMPORARY TABLE taken (a INT)")
             cursor.execute(f"LOAD DATA LOCAL INFILE '{tmp_path / 'secret'}' INTO TABLE taken")
 

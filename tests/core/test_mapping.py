@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
@@ -83,8 +86,14 @@ def told(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-def counted(target: Target, n: int) -> dict[str, pl.DataFrame]:
-    return {name: pl.DataFrame({"_row": range(n)}) for name in target.tables}
+def counted(target: Target, n: int) -> dict[str, pl.LazyFrame]:
+    return {name: pl.LazyFrame({"_row": range(n)}) for name in target.tables}
+
+
+def filled(url: str, target: Target, n: int, seed: int, folder: Path) -> None:
+    """So many rows in each table, of which nothing is given."""
+    rows = fill(target, counted(target, n), {}, Stream.root(seed), WINDOW)
+    put(url, target, rows, lambda counts: json.dumps({"populace": {"mapped": counts}}), lambda: None, folder)
 
 
 @pytest.fixture(autouse=True)
@@ -197,11 +206,10 @@ def asked(url: str, query: str) -> tuple | None:
         return connection.execute(query.encode()).fetchone()
 
 
-def test_every_constraint_of_a_nasty_schema_holds(postgresql_server: str) -> None:
+def test_every_constraint_of_a_nasty_schema_holds(tmp_path: Path, postgresql_server: str) -> None:
     with space(postgresql_server, "nasty", NASTY) as url:
         target = reflect(url)
-        filled = fill(target, counted(target, 60), {}, Stream.root(1), WINDOW)
-        put(url, target, filled, '{"populace": {}}', lambda: None)
+        filled(url, target, 60, 1, tmp_path)
         assert {t.rows for t in reflect(url).tables.values()} == {60}
         assert asked(url, 'SELECT count(*) FROM "user" WHERE twice <> score * 2') == (0,)
         assert asked(url, "INSERT INTO a (b_id) VALUES (1) RETURNING id") == (61,), "its sequence goes on"
@@ -242,7 +250,12 @@ def test_the_omop_cdm_is_filled_from_patients(tmp_path: Path, postgresql_server:
     with space(postgresql_server, "omop", ddl) as url:
         told("map", url, "healthcare", "--out", "omop.sql")
         told("generate", "healthcare", "--size", "10", "--to", url, "--map", "omop.sql", "--workers", "1")
-        assert all(t.rows for t in reflect(url).tables.values())
+        assert {n for n, t in reflect(url).tables.items() if not t.rows} <= {"death", "visit_detail"}, (
+            "nobody may have died"
+        )
+        known = "SELECT bool_and(gender_concept_id IN (8507, 8532, 0)), count(DISTINCT gender_concept_id) FROM person"
+        assert asked(url, known) == (True, 2), "the concepts are those of the domain's own view"
+        assert asked(url, "SELECT count(DISTINCT measurement_concept_id) > 3 FROM measurement") == (True,)
         visits = "SELECT count(DISTINCT person_id), bool_and(visit_end_date >= visit_start_date) FROM visit_occurrence"
         assert asked(url, visits) == (10, True)
 
@@ -278,6 +291,206 @@ else:
     assert django("read").split()[-2:] == ["20", "20"]
 
 
+MARIA = """
+CREATE TABLE `order` (tenant int NOT NULL, `group` int NOT NULL, `select` varchar(20) NOT NULL UNIQUE, lead bigint, PRIMARY KEY (tenant, `group`)) ENGINE=InnoDB;
+CREATE TABLE user (
+  tenant int NOT NULL, id bigint NOT NULL AUTO_INCREMENT, `group` int NOT NULL, boss bigint, mood ENUM('calm', 'it''s') NOT NULL,
+  age tinyint UNSIGNED CHECK (age BETWEEN 18 AND 99), email varchar(60) NOT NULL, main boolean NOT NULL, starts date NOT NULL, ends date,
+  status varchar(8) NOT NULL, code char(3) NOT NULL CHECK (char_length(code) = 3), score decimal(5, 2) NOT NULL, twice decimal(8, 2) AS (score * 2) STORED,
+  doc json NOT NULL, at time, seen timestamp NOT NULL, picture blob, built year NOT NULL, mid mediumint NOT NULL, wide double NOT NULL, tags SET('a', 'b') NOT NULL,
+  PRIMARY KEY (id), UNIQUE (tenant, email), UNIQUE (tenant, id), CONSTRAINT later CHECK (ends > starts), CONSTRAINT old CHECK (status <> 'old' OR ends IS NOT NULL),
+  CONSTRAINT named CHECK (status IN ('new', 'old')), CONSTRAINT good CHECK (score > 0 AND score <= 10),
+  FOREIGN KEY (tenant, `group`) REFERENCES `order` (tenant, `group`), FOREIGN KEY (tenant, boss) REFERENCES user (tenant, id)) ENGINE=InnoDB;
+ALTER TABLE `order` ADD FOREIGN KEY (tenant, lead) REFERENCES user (tenant, id);
+CREATE TABLE line (tenant int, `group` int, no int, qty int NOT NULL CHECK (qty > 0), PRIMARY KEY (tenant, `group`, no), FOREIGN KEY (tenant, `group`) REFERENCES `order` (tenant, `group`)) ENGINE=InnoDB;
+"""
+DUCK = """
+CREATE TYPE mood AS ENUM ('calm', 'cross');
+CREATE TABLE "order" (tenant int NOT NULL, "group" int NOT NULL, "select" text NOT NULL UNIQUE, PRIMARY KEY (tenant, "group"));
+CREATE TABLE "user" (
+  id bigint PRIMARY KEY, boss bigint REFERENCES "user" (id), tenant int NOT NULL, "group" int NOT NULL, mood mood NOT NULL, age utinyint CHECK (age BETWEEN 18 AND 99),
+  status varchar NOT NULL CHECK (status IN ('new', 'old')), score decimal(5, 2) NOT NULL CHECK (score > 0 AND score <= 10), twice decimal(8, 2) GENERATED ALWAYS AS (score * 2),
+  uid uuid NOT NULL UNIQUE, picture blob, "at" time, seen timestamptz NOT NULL, main boolean NOT NULL, starts date NOT NULL, ends date, CHECK (ends > starts),
+  FOREIGN KEY (tenant, "group") REFERENCES "order" (tenant, "group"));
+CREATE UNIQUE INDEX one ON "user" (tenant, uid);
+CREATE TABLE one (id bigint PRIMARY KEY REFERENCES "user" (id));
+"""
+
+
+@contextmanager
+def maria(server: str, ddl: str) -> Iterator[tuple[str, Any]]:
+    """The URL of a database of this test's own, made by the DDL, and a cursor in it."""
+    import pymysql
+
+    at, own = urlsplit(server), f"populace_map_{os.getpid()}"
+    settings = {
+        "host": at.hostname or "127.0.0.1",
+        "port": at.port or 3306,
+        "user": at.username or "root",
+        "password": at.password or "",
+    }
+    with pymysql.connect(**settings, autocommit=True) as connection:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"CREATE DATABASE {own}")
+            cursor.execute(f"USE {own}")
+            for statement in filter(str.strip, ddl.split(";\n")):
+                cursor.execute(statement)
+            yield f"{server.rpartition('/')[0]}/{own}", cursor
+        finally:
+            cursor.execute(f"DROP DATABASE IF EXISTS {own}")
+
+
+def test_a_nasty_schema_of_mariadb_is_filled_and_emptied(tmp_path: Path, mysql_server: str) -> None:
+    with maria(mysql_server, MARIA) as (url, cursor):
+        filled(url, reflect(url), 40, 2, tmp_path)
+        assert {t.rows for t in reflect(url).tables.values()} == {40}
+        cursor.execute("SELECT count(*), sum(twice = score * 2), sum(json_valid(doc)), count(DISTINCT mood) FROM user")
+        assert cursor.fetchone() == (40, 40, 40, 2)
+        for child, on in (
+            ("`order`", "c.lead = p.id AND c.tenant = p.tenant"),
+            ("user", "c.boss = p.id AND c.tenant = p.tenant"),
+        ):
+            at = "lead" if child == "`order`" else "boss"
+            cursor.execute(
+                f"SELECT count(*) FROM {child} c LEFT JOIN user p ON {on} WHERE c.{at} IS NOT NULL AND p.id IS NULL"
+            )
+            assert cursor.fetchone() == (0,)
+        assert "user: 40 rows deleted" in told("unseed", url) or not any(t.rows for t in reflect(url).tables.values())
+        assert not any(t.rows for t in reflect(url).tables.values())
+        cursor.execute("SHOW TABLES LIKE 'populace%'")
+        assert cursor.fetchone() is None
+
+
+def test_a_mapping_into_mariadb_takes_all_or_nothing_and_is_replaced(tmp_path: Path, mysql_server: str) -> None:
+    shop = (
+        SHOP.replace('"order"', "kind")
+        .replace("REFERENCES Employee (EmployeeId)", "")
+        .replace("REFERENCES Customer,", ",")
+    )
+    shop = re.sub(r"REFERENCES Employee\b", "", shop).replace("REFERENCES Customer", "")
+    shop += "ALTER TABLE Invoice ADD FOREIGN KEY (CustomerId) REFERENCES Customer (CustomerId);\n"
+    with maria(mysql_server, shop.replace("TEXT CHECK", "VARCHAR(9) CHECK")) as (url, cursor):
+        told("map", url, "finance", "--out", "shop.sql")
+        asked_ = [
+            "generate",
+            "finance",
+            "--size",
+            "5",
+            "--end",
+            "2025-02-01",
+            "--to",
+            url,
+            "--map",
+            "shop.sql",
+            "--workers",
+            "1",
+        ]
+        told(*asked_)
+        cursor.execute("SELECT count(*), (SELECT count(*) FROM Customer) FROM Invoice")
+        before = cursor.fetchone()
+        assert before[0] > 10
+        assert before[1] == 5
+        assert "--mode replace" in told(*asked_, code=2)
+        told(*asked_, "--mode", "replace", "--seed", "9")
+        cursor.execute("SELECT count(*), (SELECT count(*) FROM Customer) FROM Invoice")
+        assert cursor.fetchone() != before
+        assert "has no meaning with --map" in told(*asked_, "--mode", "append", code=2)
+        told("unseed", url)
+        Path("bad.sql").write_text(
+            "CREATE VIEW Customer AS SELECT customer_id AS CustomerId FROM finance.customer;\nCREATE VIEW Invoice AS SELECT 1 AS InvoiceId, 99 AS CustomerId;"
+        )
+        asked_[asked_.index("shop.sql")] = "bad.sql"
+        assert "rows refer by CustomerId to rows of Customer that do not exist" in told(*asked_, code=2)
+        cursor.execute("SELECT count(*) FROM Customer")
+        assert cursor.fetchone() == (0,)
+        cursor.execute("SHOW TABLES LIKE 'populace%'")
+        assert cursor.fetchone() is None
+
+
+def test_a_duckdb_file_is_mapped_filled_replaced_and_emptied(tmp_path: Path) -> None:
+    import duckdb
+
+    path = tmp_path / "their.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(DUCK)
+    url = f"duckdb:///{path}"
+    target = reflect(url)
+    assert target.tables["user"].columns["twice"].made
+    filled(url, target, 50, 3, tmp_path)
+    assert {t.rows for t in reflect(url).tables.values()} == {50}
+    told("unseed", url)
+    assert {t.rows for t in reflect(url).tables.values()} == {0}
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "CREATE TABLE customer (id BIGINT PRIMARY KEY, email TEXT NOT NULL, born DATE NOT NULL, country TEXT)"
+        )
+    told("map", url, "finance", "--out", "d.sql")
+    for more in ((), ("--mode", "replace", "--seed", "3")):
+        told(
+            "generate",
+            "finance",
+            "--size",
+            "6",
+            "--end",
+            "2025-01-20",
+            "--to",
+            url,
+            "--map",
+            "d.sql",
+            "--workers",
+            "1",
+            *more,
+        )
+    told(
+        "generate",
+        "finance",
+        "--size",
+        "6",
+        "--end",
+        "2025-01-20",
+        "--to",
+        "plain",
+        "--seed",
+        "3",
+        "--workers",
+        "1",
+        "--quiet",
+    )
+    with duckdb.connect(str(path)) as connection:
+        stored = connection.execute("SELECT email FROM customer ORDER BY id").fetchall()
+    assert [e for (e,) in stored] == pl.read_parquet("plain/customer/*.parquet").sort("customer_id")["email"].to_list()
+    assert not list(tmp_path.glob(".their*"))
+
+
+def test_small_tables_of_which_nothing_is_known_get_as_many_rows_as_they_can_hold(tmp_path: Path) -> None:
+    url = made(
+        tmp_path,
+        "CREATE TABLE l (id INTEGER PRIMARY KEY); CREATE TABLE r (id INTEGER PRIMARY KEY); INSERT INTO l VALUES (1), (2); INSERT INTO r VALUES (1), (2), (3);"
+        "CREATE TABLE both (l INTEGER REFERENCES l, r INTEGER REFERENCES r, PRIMARY KEY (l, r)); CREATE TABLE only (l INTEGER PRIMARY KEY REFERENCES l);",
+    )
+    told("map", url, "iot", "--out", "s.sql")
+    told("generate", "iot", "--size", "1", "--end", "2025-03-04", "--to", url, "--map", "s.sql", "--workers", "1")
+    assert (len(rows(url, "both")), len(rows(url, "only"))) == (6, 2)
+
+
+def test_of_a_large_table_only_what_concerns_other_rows_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from populace.core.mapping import fill as module
+
+    url = made(
+        tmp_path,
+        "CREATE TABLE big (id INTEGER PRIMARY KEY, note TEXT NOT NULL, a INT CHECK (a < 5), b INT NOT NULL CHECK (b > a))",
+    )
+    target = reflect(url)
+    whole = [pl.concat(list(p)) for p in fill(target, counted(target, 1_000), {}, Stream.root(4), WINDOW).values()]
+    monkeypatch.setattr(module, "_PART", 64)
+    parts = list(fill(target, counted(target, 1_000), {}, Stream.root(4), WINDOW)["big"])
+    assert max(p.height for p in parts) == 64
+    assert pl.concat(parts).equals(whole[0]), "parts change no value"
+
+
 COLUMNS = st.sampled_from(
     [
         "INTEGER NOT NULL CHECK ({} BETWEEN -5 AND 5)",
@@ -311,9 +524,8 @@ def test_any_table_that_can_be_filled_is(
     columns = [f'"select {i}" {kind}'.replace("{}", f'"select {i}"') for i, kind in enumerate(kinds)]
     more = ', UNIQUE (id, "select 0")' if together else ""
     ddl = f"CREATE TABLE root (id INTEGER PRIMARY KEY); CREATE TABLE leaf (id INTEGER PRIMARY KEY, {', '.join(columns)}{more});"
-    url = made(tmp_path_factory.mktemp("any"), ddl)
-    target = reflect(url)
-    filled = fill(target, counted(target, n), {}, Stream.root(seed), WINDOW)
-    put(url, target, filled, '{"populace": {}}', lambda: None)
+    folder = tmp_path_factory.mktemp("any")
+    url = made(folder, ddl)
+    filled(url, reflect(url), n, seed, folder)
     assert len(rows(url, "leaf")) == n
     assert not orphans(url)

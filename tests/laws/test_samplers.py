@@ -26,6 +26,7 @@ from populace.core.samplers.statistical.empirical import fit_empirical
 from populace.core.samplers.statistical.grow import fit_forest
 from populace.core.samplers.statistical.learn_events import Roles, fit_semi_markov
 from populace.core.samplers.statistical.learn_network import fit_network
+from populace.core.samplers.statistical.learn_series import fit_series
 from populace.core.samplers.statistical.private_network import fit_privbayes
 from populace.core.samplers.statistical.regenerate import Regenerated, Rule
 from populace.core.stream import Stream
@@ -74,6 +75,16 @@ def visits(n: int) -> pl.DataFrame:
     )
 
 
+def course(n: int) -> pl.DataFrame:
+    """A series to learn: a day's wave, a trend, noise, and few values in one column."""
+    rng = np.random.default_rng(8)
+    at = np.arange(n) * 1_800_000_000
+    wave = np.sin(2 * np.pi * at / 86_400e6) + np.arange(n) / n
+    return pl.DataFrame({"x": wave + rng.normal(size=n) / 5, "k": rng.integers(0, 4, n)}).with_columns(
+        at=pl.Series(at).cast(pl.Datetime("us"))
+    )
+
+
 CHOICE = Choice("kind", ["a", "b", "c"], [1, 2, 7])
 EXAMPLES: dict[str, Sampler] = {
     "constant": Constant("x", "GB"),
@@ -111,6 +122,7 @@ EXAMPLES: dict[str, Sampler] = {
     "network": fit_network(table(500), Stream.root(1)),
     "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
     "events": fit_semi_markov(visits(200), Stream.root(1), Roles("who", "at")),
+    "series": fit_series(course(500), Stream.root(1), "at"),
     "regenerated": Regenerated(
         CHOICE,
         (

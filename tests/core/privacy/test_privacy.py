@@ -18,8 +18,9 @@ from scipy.stats import beta, chi2, ks_2samp
 from populace.core.errors import UserError
 from populace.core.privacy.budget import Budget, delta_of, rho_of
 from populace.core.privacy.private_table import PrivateTable, discrete_gaussian, sigma, tail
+from populace.core.samplers.statistical.private_graph import fit_mst
 from populace.core.samplers.statistical.private_marginals import Extent, as_extents, norm_sub
-from populace.core.samplers.statistical.private_network import dependence, fit_mst, fit_privbayes
+from populace.core.samplers.statistical.private_network import dependence, fit_privbayes
 from populace.core.stream import Stream
 
 RELEASES = 30

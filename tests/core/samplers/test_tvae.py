@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save
 from scipy.stats import ks_2samp
 
 from populace.core.errors import UserError
-from populace.core.models import FORMAT, _parsed, fit, load_model, save_model
+from populace.core.model_file import parsed
+from populace.core.models import FORMAT, fit, load_model, save_model
 from populace.core.samplers.deep.decoder import Decoder
 from populace.core.samplers.deep.learn_variational import fit_tvae
 from populace.core.samplers.deep.modes import fit_layout
@@ -119,6 +120,6 @@ def test_a_damaged_network_is_refused(harm: str, tmp_path: Path):
     else:
         del arrays["net.2.shift"]
     bad = tmp_path / "bad.model"
-    bad.write_bytes(save(arrays, {FORMAT: _parsed(path.read_bytes())[0]}))
+    bad.write_bytes(save(arrays, {FORMAT: parsed(path.read_bytes())[0]}))
     with pytest.raises(UserError, match="damaged"):
         load_model(bad)

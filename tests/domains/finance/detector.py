@@ -58,16 +58,42 @@ def payments(frames: Tables) -> pl.DataFrame:
         usual=pl.col("amount_minor")
         / (pl.col("amount_minor").cum_sum().over(account) / (1 + pl.int_range(pl.len()).over(account))),
     )
+    one, refused = pl.lit(1), (pl.col("response_code").cast(pl.String).fill_null("00") != "00").cast(pl.Int64)
+    inward = (pl.col("direction").cast(pl.String) == "CRDT").cast(pl.Int64)
+    payee = pl.coalesce("counterparty_account_id", -1 - pl.col("transaction_id"))
+    rows = rows.with_columns(one=one, refused=refused, received=inward * pl.col("amount_minor"), payee=payee)
     for span in SPANS:
-        rows = rows.with_columns(
-            pl.col("amount_minor").rolling_sum_by("authorised_at", span).over(account).alias(f"sum_{span}"),
-            (pl.col("amount_minor") * 0 + 1).rolling_sum_by("authorised_at", span).over(account).alias(f"count_{span}"),
-        )
-    return rows
+        rows = rows.with_columns(_within("amount_minor", span, account, "sum"), _within("one", span, account, "count"))
+    rows = rows.with_columns(
+        _within("refused", "1d", account, "refused"),
+        _within("received", "7d", account, "received"),
+        _within("one", "1d", "merchant_id", "shop"),
+        _within("one", "30d", "merchant_id", "shop"),
+        _within("refused", "1d", "merchant_id", "shop_refused"),
+        _within("one", "7d", "payee", "payee"),
+        times_country=pl.int_range(pl.len()).over(account, "country"),
+    )
+    return rows.join(_undone(rows), on="transaction_id", how="left", maintain_order="left")
+
+
+def _within(column: str, span: str, whose: str, name: str) -> pl.Expr:
+    """The sum of a column over the span up to each row, by account, shop or payee."""
+    return pl.col(column).rolling_sum_by("authorised_at", span).over(whose).alias(f"{name}_{span}")
+
+
+def _undone(rows: pl.DataFrame) -> pl.DataFrame:
+    """How many payments of the account have come back by the time of each."""
+    back = rows.filter(pl.col("reversed_at").is_not_null()).select("account_id", at="reversed_at")
+    back = back.sort("at").with_columns(undone=pl.int_range(1, pl.len() + 1).over("account_id"))
+    asked = rows.select("transaction_id", "account_id", at="authorised_at").sort("at")
+    return asked.join_asof(back, on="at", by="account_id", strategy="backward", check_sortedness=False).select(
+        "transaction_id", pl.col("undone").fill_null(0)
+    )
 
 
 AGGREGATES = (
-    *RAW, "party_age", "device_age", "since", "times_party", "times_shop", "usual", *(f"{a}_{s}" for a in ("sum", "count") for s in SPANS),
+    *RAW, "party_age", "device_age", "since", "times_party", "times_shop", "times_country", "usual", "undone", "refused_1d", "received_7d",
+    "shop_1d", "shop_30d", "shop_refused_1d", "payee_7d", *(f"{a}_{s}" for a in ("sum", "count") for s in SPANS),
 )  # fmt: skip
 
 

@@ -46,7 +46,8 @@ def test_balances_recompute_from_the_payments_alone(bank: Dataset):
             if account in movements:
                 movements[account].append((t["cleared_at"], t["transaction_id"], 0, change))
                 if t["reversed_at"] is not None:
-                    movements[account].append((t["reversed_at"], t["transaction_id"], 1, -change))
+                    back = t["reversed_minor"] if change > 0 else -t["reversed_minor"]
+                    movements[account].append((t["reversed_at"], t["transaction_id"], 1, -back))
     booked = frames["ledger_entry"].filter(pl.col("internal_account_id").is_null())
     after = dict(
         zip(frames["transaction"]["transaction_id"], frames["transaction"]["balance_after_minor"], strict=True)
@@ -68,7 +69,9 @@ def test_each_internal_account_mirrors_the_customers(bank: Dataset):
         for side in (pl.col("internal_account_id").is_null(), pl.col("internal_account_id").is_not_null())
     )
     assert customers == -internal != 0
-    clearing = bank.frames["internal_account"].filter(purpose="transfer-clearing")["internal_account_id"]
+    clearing = bank.frames["internal_account"].filter(
+        pl.col("purpose").is_in(["transfer-clearing", "wallet-settlement"])
+    )["internal_account_id"]
     both = bank.frames["transaction"].filter(
         pl.col("counterparty_account_id").is_not_null(), pl.col("cleared_at").is_not_null()
     )["transaction_ref"]
