@@ -280,13 +280,16 @@ def born_before_1900(scene: Scene) -> list[Edit]:
 
 
 def twins(scene: Scene) -> list[Edit]:
-    """The second has the first's birth, mother, household and family name, and none of the history that was theirs alone."""
+    """The second has the first's birth, family name and household, and none of the history that was theirs alone. Neither's mother is a patient:
+    she could be one of another block."""
     first, second = (scene.cast[role].sort("instance") for role in ("first", "second"))
     shared = (
         "birth", "birth_date", "family_name", "line", "city", "state", "postal_code", "phone", "race", "ethnicity", "language",
-        "household_id", "mother_id", "first_seen",
+        "first_seen",
     )  # fmt: skip
-    twin = second.select("instance", ROW).with_columns(first[c] for c in shared)
+    twin = second.select("instance", ROW).with_columns(
+        *(first[c] for c in shared), first["patient_id"].alias("household_id"), mother_id=pl.lit(None, pl.Int64)
+    )
     everything = second.select("instance", "patient_id").with_columns(since=pl.lit(-EVER), until=pl.lit(EVER))
     return [
         *clear(scene, everything, "second", "own history"),
