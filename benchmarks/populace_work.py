@@ -74,6 +74,28 @@ def observation_ndjson(folder: Path) -> float:
     return (folder / "Observation.ndjson").stat().st_size / 1e6
 
 
+@lru_cache(maxsize=1)
+def _bank() -> dict[str, pl.DataFrame]:
+    return dict(generate(make_plan(Spec("finance", size=1_000))).frames)
+
+
+def pacs_messages(folder: Path) -> float:
+    """A pacs.008 document of each credit transfer, from the tables, one a line."""
+    from populace.domains.finance.views import iso20022
+
+    schema, frames = find_domain("finance").schema, _bank()
+    lines = iso20022.messages(schema, iso20022.credit_transfers(schema, frames))
+    write_lines(lines, folder / "pacs.008")
+    return len(lines)
+
+
+def aml_rows(folder: Path) -> float:
+    """AMLworld's table of every booked payment, from the tables, as CSV."""
+    rendered = find_domain("finance").views["amlworld"].render(_bank(), {})["Trans"]
+    write_lines(rendered["text"], folder / "Trans.csv")
+    return rendered.height - 1
+
+
 def patients_with_modules(folder: Path) -> float:
     """Patients of all ages through the disease modules of a folder, ten years of record as FHIR NDJSON."""
     plan = make_plan(Spec("healthcare", size=1_000, inputs={"modules": os.environ["POPULACE_MODULES"]}))
@@ -104,6 +126,8 @@ LINES = [
     *iot.LINES,
     *((f"20 entities of {n} from the fixtures' cache", "datasets/s", lambda f, n=n: warm_dataset(n, f), None, "20 datasets/s") for n in domain_names()),
     ("20 rows of a domain, warm", "calls/s", warm_rows, None, "20 calls/s"),
+    ("pacs.008 documents of finance's transfers", "messages/s", pacs_messages, None, "50,000 messages/s"),
+    ("finance in AMLworld's columns", "rows/s", aml_rows, None, "—"),
     ("FHIR Observation NDJSON", "MB/s", observation_ndjson, "JSON text by expressions", "300 MB/s"),
 ]  # fmt: skip
 if "POPULACE_MODULES" in os.environ:

@@ -26,7 +26,7 @@ from .parties import (
     households,
 )  # fmt: skip
 from .patterns import patterns
-from .payments import purchases
+from .payments import purchases, rows_each
 from .pictures import pictures
 from .realism import MEASURES
 from .reference import employers, internal_accounts, merchants, rates, terminals
@@ -83,7 +83,7 @@ DOMAIN = Domain(
         Step("report", ("fraud_report",), mistaken(_SCHEMA), ("transaction",)),
     ),
     derive=(
-        Step("lifecycle", ("transaction",), lifecycle(_SCHEMA), ("transaction",)),
+        Step("lifecycle", ("transaction",), lifecycle(_SCHEMA), ("transaction", "fraud_report")),
         Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
         Step("known", ("fraud_report", "alert"), known(_SCHEMA), ("transaction", "counterparty", "device")),
         Step(
@@ -109,6 +109,7 @@ DOMAIN = Domain(
     views=views(_SCHEMA),
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=1_500,
+    weight=rows_each,
     circle=CIRCLE,
     showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,

@@ -68,7 +68,10 @@ def lifecycle(schema: Schema):
             enum(three_ds, outcomes, channel == remote).alias("three_ds"),
         ]
         if undone.any() or len(lost):
-            made += _undone(block, payment, np.flatnonzero(undone), lost, reversals, cleared, carded)
+            report = (
+                tables["fraud_report"].filter(pl.col("charged_back_at").is_not_null())["transaction_row"].to_numpy()
+            )
+            made += _undone(block, payment, np.flatnonzero(undone), lost, reversals, cleared, carded, report)
         return {"transaction": payment.with_columns(made)}
 
     return run
@@ -82,6 +85,7 @@ def _undone(
     reversals: list[str],
     cleared: NDArray,
     carded: NDArray,
+    reported: NDArray,
 ) -> list[pl.Series]:
     """Reason and amount of every reversal that has none yet, and the chargebacks of disputes that the holder wins."""
     amount, rows = payment["amount_minor"].to_numpy(), payment[ROW].to_numpy()
@@ -91,6 +95,8 @@ def _undone(
     if len(bare):
         kind = np.where(~cleared[bare], reversals.index("void"), reversals.index("refund"))
         kind = np.where(cleared[bare] & ~carded[bare], reversals.index("recall"), kind)
+        claimed = cleared[bare] & carded[bare] & np.isin(rows[bare], reported)
+        kind = np.where(claimed, reversals.index("chargeback"), kind)
         why = why.scatter(bare, kind)
     none = undone[how_much.gather(undone).is_null().to_numpy()]
     if len(none):

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.domain import Block
+from ...core.domain import Block, Window
+from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.stream import F64, U64, Stream, join_rows
 from ...core.tables import ROW, Tables
@@ -19,6 +20,8 @@ from .reference import cells, popularity, purchase_categories
 
 MONTH = 30.4375
 QUANTILES = 4096
+PACE = 2.25
+"""What a row of a payment takes beside one of a sensor: several times the memory, for its columns and what hangs on it."""
 PURCHASE = 1
 """Kinds of transaction: each addresses its rows below the customer's in a range of its own."""
 
@@ -158,6 +161,11 @@ def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
     days = np.zeros((block.last - block.first, 2), np.int64)
     days[customer - block.first, (place == CREDIT).astype(np.int8)] = oldest["issued_on"].to_physical().to_numpy()
     return days
+
+
+def rows_each(priors: Priors, window: Window, library: object = None) -> float:
+    """About how many rows a customer makes: half as many payments again as purchases, and two postings to each."""
+    return 1.5 * priors("purchase.per_month") * window.days / MONTH * 3 * PACE
 
 
 def purchase_rate(block: Block) -> F64:

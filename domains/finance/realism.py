@@ -36,6 +36,35 @@ def first_digit(tables: Tables, digit: int, category: str | None = None) -> Meas
     return None if len(amounts) < FEWEST else _percent(amounts // 10 ** np.floor(np.log10(amounts)) == digit)
 
 
+def benford_distance(tables: Tables) -> Measured:
+    """Mean absolute deviation, in percent points, of the nine first digits of card amounts from Benford's law."""
+    amounts = _amounts(tables, None)
+    if len(amounts) < FEWEST:
+        return None
+    digits = (amounts // 10 ** np.floor(np.log10(amounts))).astype(int)
+    expected = np.log10(1 + 1 / np.arange(1, 10))
+    off = np.abs(np.bincount(digits, minlength=10)[1:10] / len(digits) - expected)
+    return float(100 * off.mean()), float(100 * np.sqrt((expected * (1 - expected)).mean() / len(digits)))
+
+
+def payer_zipf(tables: Tables) -> Measured:
+    """How fast the number of people paid falls with an employer's rank: minus the slope of their logs over the 30 largest, where each pays two at least."""
+    paid = (
+        tables["transaction"]
+        .filter(pl.col("type").cast(pl.String) == "RCDT/SALA")
+        .select("account_id", "counterparty_id")
+        .unique()
+    )
+    party = tables["counterparty"].select("counterparty_id", "iban")
+    employer = tables["employer"].filter(pl.col("kind").cast(pl.String).is_in(["company", "public"]))["iban"]
+    paid = paid.join(party, on="counterparty_id").filter(pl.col("iban").is_in(employer.implode()))
+    counts = paid.group_by("iban", maintain_order=True).len()["len"].to_numpy()
+    if (counts >= 2).sum() < 30:
+        return None
+    rank = np.log(np.arange(1, 31))
+    return _bootstrapped(counts, lambda x: float(-np.polyfit(rank, np.log(np.sort(x)[::-1][:30]), 1)[0]))
+
+
 def median_amount(tables: Tables) -> Measured:
     """Median of card amounts in major units; the error by the sign test's order statistics."""
     amounts = np.sort(_amounts(tables, None)) / 100
@@ -206,6 +235,8 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     for m in (
         log_amount,
         first_digit,
+        benford_distance,
+        payer_zipf,
         median_amount,
         hours,
         weekdays,
