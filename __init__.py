@@ -66,7 +66,7 @@ def rows(
 
 
 def fit(
-    table: pd.DataFrame | pl.DataFrame | str | os.PathLike[str],
+    table: pd.DataFrame | pl.DataFrame | Mapping[str, Any] | str | os.PathLike[str],
     *,
     model: str = "auto",
     seed: int | None = None,
@@ -79,15 +79,27 @@ def fit(
     entity: str | None = None,
     time: str | None = None,
     event: str | None = None,
+    start: Model | str | os.PathLike[str] | None = None,
+    epochs: int | None = None,
+    target: str | None = None,
+    relations: Sequence[str] = (),
+    times: Sequence[str] = (),
 ) -> Model:
-    """Learn a model of a table: a frame, or the path of a CSV or Parquet file.
+    """Learn a model of a table: a frame, or the path of a CSV or Parquet file. Or of several tables that refer to one another: a folder of such files,
+    the URL of a database, or a mapping of names to frames; `relations` (`"order.customer=customer.id"`) and `times` (`"order.at"`, what orders the rows
+    of a parent) say what cannot be found, and `model.sample_tables(100)` draws them all.
 
     `auto` picks the model by the table's shape and about how many CPU-seconds there are. Keys, names and free text are made anew by rule, except
     those in `keep`; those in `drop` are left out.
 
     With `epsilon` it is differentially private; `domain` (a mapping such as `{"age": {"min": 0, "max": 120}}`, or a TOML file) says what is known of
     columns without looking, and the rest is paid for. With `entity` and `time`, columns of a table of events, it learns
-    what `event` (the only other column, without) follows which, and draws entities with their events.
+    what `event` (the only other column, without) follows which, and draws entities with their events. With `time` alone, the table is one series
+    in the order of that column.
+
+    `start`: a network, or its file, to go on from; `epochs`: passes over the rows at most.
+
+    `target`: the column that the others are to foretell gets the greatest care.
 
     `model.sample(1_000, seed=2, where={"sex": "F"})` draws
     rows from it. Raises UserError for an unknown model or a table that cannot be read.
@@ -97,11 +109,30 @@ def fit(
     from .core.samplers.statistical.learn_events import Roles
     from .core.samplers.statistical.private_marginals import as_extents
 
-    if (entity is None) != (time is None) or (event and not entity):
+    if (entity is not None and time is None) or (event and not entity):
         raise UserError("events need an entity and a time, and may have an event")
+    if time is not None and times:
+        raise UserError("time is for one table, times for several: not both")
     roles = Roles(entity, time, event) if entity and time else None
+    ordered = (time,) if time is not None and roles is None else times
     extents = None if domain is None else as_extents(domain)
-    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents, roles)
+    return learn(
+        table,
+        model,
+        seed,
+        seconds,
+        keep,
+        drop,
+        epsilon,
+        delta,
+        extents,
+        roles,
+        start,
+        epochs,
+        target,
+        relations,
+        ordered,
+    )
 
 
 def evaluate(

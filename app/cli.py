@@ -10,9 +10,11 @@ import click
 
 from ..core.errors import InvalidData, UserError
 from .commands.demo import demo
+from .commands.estimate import estimate
 from .commands.evaluate import evaluate
 from .commands.explain import explain
 from .commands.generate import generate
+from .commands.import_ import import_
 from .commands.look import scenarios, schema
 from .commands.map import map_
 from .commands.models import fit, models, sample
@@ -32,6 +34,7 @@ def cli() -> None:
 
 for _command in (
     generate,
+    import_,
     stream,
     validate,
     unseed,
@@ -43,6 +46,7 @@ for _command in (
     fit,
     sample,
     evaluate,
+    estimate,
     modules,
     serve,
     demo,

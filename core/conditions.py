@@ -5,7 +5,7 @@ In text, `VALUE` is one value, `A|B` a set, `LOW..HIGH` a range with both ends, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -24,8 +24,6 @@ from .tables import ROW, Table, rows
 
 TRIES = 1_000
 """Draws of a row until all its ranges and sets are met; then the request is refused with the number of rows that fail."""
-
-Constant = Callable[[Marginal, Any], pl.Series]
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,10 @@ class Restricted:
         return pl.DataFrame([self.marginal.values(piece, names.child("within").uniform(address))])
 
 
-def asked(marginal: Marginal, value: Any, constant: Constant) -> pl.Series | Range:
+def asked(marginal: Marginal, value: Any) -> pl.Series | Range:
     """A condition as what it allows: a series of values, or a range. Raises UserError for a value that the column cannot have."""
     if isinstance(value, Range):
-        return _range(marginal, value, constant)
+        return _range(marginal, value)
     if isinstance(value, (list, tuple, set, frozenset)):
         if not value:
             raise UserError(f"where {marginal.name}: the set of values is empty")
@@ -64,14 +62,14 @@ def asked(marginal: Marginal, value: Any, constant: Constant) -> pl.Series | Ran
         return pl.concat([constant(marginal, v) for v in ordered]).unique(maintain_order=True)
     if isinstance(value, str) and value not in (marginal.categories or ()):
         if "|" in value:
-            return asked(marginal, [v.strip() for v in value.split("|")], constant)
+            return asked(marginal, [v.strip() for v in value.split("|")])
         if ".." in value and marginal.categories is None:
             low, _, high = (part.strip() for part in value.partition(".."))
-            return _range(marginal, Range(low or None, high or None), constant)
+            return _range(marginal, Range(low or None, high or None))
     return constant(marginal, value)
 
 
-def _range(marginal: Marginal, value: Range, constant: Constant) -> Range:
+def _range(marginal: Marginal, value: Range) -> Range:
     if marginal.categories is not None:
         raise UserError(f"where {marginal.name}: a range needs numbers or dates, and this column holds categories")
     low, high = (None if v is None else constant(marginal, v)[0] for v in (value.low, value.high))
@@ -131,7 +129,6 @@ def balanced(
     shares: Mapping[str, Mapping[Any, float]],
     n: int,
     stream: Stream,
-    constant: Constant,
 ) -> list[pl.Series]:
     """Columns in which each value named has exactly its share of `n` rows, to the nearest row, in random places.
 
@@ -183,3 +180,52 @@ def check_columns(names: Sequence[str], marginals: Mapping[str, Marginal], place
     for name in names:
         if name not in marginals:
             raise unknown("column", name, marginals, f"{place} {name}")
+
+
+def constant(marginal: Marginal, value: Any) -> pl.Series:
+    """A series of one value, in the type of its column; text is read as a number, a date or a truth value where the column holds them."""
+    place, dtype = f"where {marginal.name}={value}", marginal.dtype
+    if marginal.categories is not None:
+        if str(value) not in marginal.categories:
+            raise unknown(f"value of {marginal.name}", value, marginal.categories, place)
+        return pl.Series(marginal.name, [str(value)]).cast(dtype)
+    try:
+        if isinstance(value, str) and dtype == pl.Boolean:
+            value = {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+        series = pl.Series(marginal.name, [value])
+        if isinstance(value, str) and isinstance(dtype, pl.Datetime):
+            series = series.str.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone)
+        elif isinstance(value, str) and dtype == pl.Date:
+            series = series.str.to_date()
+        elif isinstance(value, str) and dtype.is_integer():
+            exact = series.cast(pl.Float64)
+            if exact[0] != round(exact[0]):
+                raise ValueError(value)
+            series = exact.cast(pl.Int64)
+        series = series.cast(dtype)
+        if series.is_null().any() or (dtype.is_float() and not np.isfinite(series[0])):
+            raise ValueError(value)
+        if (
+            isinstance(value, (int, float))
+            and dtype.is_numeric()
+            and float(series[0]) != np.dtype(_width(dtype)).type(value)
+        ):
+            raise ValueError(value)
+        return series
+    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, OverflowError):
+        raise UserError(f"{place}: '{value}' is not a value of type {dtype}") from None
+
+
+def read_as(values: pl.Series, dtype: Any) -> pl.Series:
+    """A given column in the type that was fitted."""
+    try:
+        if isinstance(dtype, pl.Enum):
+            values = values.cast(pl.String)
+        return values.cast(dtype)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"given column '{values.name}': is not of type {dtype}: {reason}") from None
+
+
+def _width(dtype: Any) -> str:
+    return "f4" if dtype == pl.Float32 else "f8"

@@ -18,7 +18,8 @@ def conform(table: Table, spec: TableSchema) -> Table:
     table = table.select(exprs)
     if spec.key and not table[spec.key].is_sorted():
         table = table.sort(spec.key, maintain_order=True)
-    return table
+    # said once, so that no later look need find it out again
+    return table.with_columns(pl.col(spec.key).set_sorted()) if spec.key else table
 
 
 def _expr(column: Column, have: pl.DataType) -> pl.Expr:

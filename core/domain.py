@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,8 +13,9 @@ import polars as pl
 
 from .errors import unknown
 from .inputs import Input
+from .mix import Mix
 from .priors import Priors
-from .scenario import Edit, Scenario, Scene
+from .scenario import Edit, Scenario, Scene, Use
 from .schema import Schema
 from .stream import U64, Stream
 from .tables import Table, Tables
@@ -22,8 +23,14 @@ from .tables import Table, Tables
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from .imports import Imported
     from .samplers import Sampler
     from .streams.events import Event
+
+
+ROWS = 2_000_000
+"""Rows of a block, where the domain says how many a unit makes: few enough for the memory of one worker, many enough that what is done once a
+block does not count."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Block:
     window: Window
     reference: Tables
     models: Mapping[str, Sampler] = field(default_factory=dict)
+    library: Any = None
+    """What the domain brings along for its steps besides tables: `Domain.library`."""
 
     @property
     def units(self) -> U64:
@@ -84,7 +93,7 @@ class Check:
 @dataclass(frozen=True)
 class View:
     """Documents rendered from tables. `render(tables, reference)` gives, per file name, a frame with a `text` column:
-    lines of one file, or one file a row where there is a `name` column too; a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
+    lines of one file, or of a file for each `name` where there is such a column too (rows of one name stand together; a name may bring its own suffix); a frame without `text` is a table and becomes CSV. Reference tables are among `tables` once, with the first
     block. `check(folder)` judges a folder of such documents: columns `check`, `table`, `row_key`, `detail`."""
 
     name: str
@@ -95,6 +104,9 @@ class View:
     check: Callable[[Path], Table] | None = None
     rules: tuple[str, ...] = ()
     """The names of the checks that `check` makes."""
+    told: Callable[[Tables, str], Table] | None = None
+    """What is told over a broker where the view is a conversation with topics of its own: a frame of messages (`core/streams/message.py`), given
+    the tables and what begins every identifier."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +144,21 @@ class Domain:
     derive: tuple[Step, ...]
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
+    """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
+    patterns: Callable[[Tables, Table, Sequence[Use]], Table] | None = None
+    """Judges the labels of a whole dataset: tables, labels and the scenarios as they were played; gives violations, where a labelled group does not show
+    what its scenario says."""
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
     per_unit: int = 1
     """Root entities in a full unit."""
     block: int = 1_000
-    """Units in a block: what one worker holds in memory at a time."""
+    """Units in a block, at most: what one worker holds in memory at a time."""
+    weight: Callable[[Priors, Window, Any], float] | None = None
+    """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
+    make some `ROWS`."""
     circle: int = 1
     """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
     incomplete, and gains rows when the size grows."""
@@ -150,9 +170,17 @@ class Domain:
     """Names of the scenarios and views that a demonstration shows."""
     events: Mapping[str, Event] = field(default_factory=dict)
     """What happens, and when: what a stream is made of."""
+    library: Any = None
+    """What the steps work by that is neither a prior nor a table, such as device profiles read from files."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""
+    remembers: Mapping[str, Any] = field(default_factory=dict)
+    """What a manifest must say of the extended domain's schema, as plain data."""
+    recall: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
+    """The domain with the schema of a dataset whose manifest says this."""
+    imports: Callable[[Domain, str], Imported] | None = None
+    """Reads records of others, from a folder or a URL, into the domain's tables."""
 
 
 @cache

@@ -275,7 +275,7 @@ def _of_reference(plan: Plan, table: str, key: int) -> Explanation:
     row = conform(found, spec).row(0, named=True)
     step = next(s for s in reversed(plan.domain.reference) if table in s.makes)
     noted = _Noted(plan.priors.entries)
-    step.run(Block(0, 0, plan.size, plan.stream, noted, plan.window, {}, {}), plan.reference)
+    step.run(Block(0, 0, plan.size, plan.stream, noted, plan.window, {}, {}, plan.domain.library), plan.reference)
     stage = Stage("reference", step.name, row, {}, tuple(plan.priors[name] for name in noted.read))
     return Explanation(table, key, row, (), (stage,), (), {})
 

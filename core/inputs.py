@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ class Input:
 
     doc: str
     folder: bool = True
+    shipped: Mapping[str, Path] = field(default_factory=dict)
+    """Names that stand for folders that come with populace."""
 
 
 def extend(domain: Domain, given: Mapping[str, Any]) -> tuple[Domain, dict[str, Any]]:
@@ -45,8 +47,8 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> tuple[Domain, dict[str, 
         if domain.inputs[name].folder:
             if not isinstance(value, str | Path):
                 raise UserError(f"--{name} is {value!r}, expected a folder")
-            values[name] = Path(value)
-            said[name] = fingerprint(Path(value), f"--{name}")
+            values[name] = domain.inputs[name].shipped.get(str(value), Path(value))
+            said[name] = fingerprint(values[name], f"--{name}")
         else:
             names = [value] if isinstance(value, str) else value
             if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) and n for n in names):

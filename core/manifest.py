@@ -89,8 +89,11 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"tables": tables, "labelled": labelled, "declared": declared}
 
 
-def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str, Any]:
-    """Describe a finished run whose target holds `form`: a file format, a view or a kind of database. Raises InvalidData if a scenario declared a break that did not occur."""
+def make_manifest(
+    plan: Plan, summed: Mapping[str, Any], form: str, doc: str | None = None, violations: int = 0
+) -> dict[str, Any]:
+    """Describe a finished run whose target holds `form`: a file format, a view or a kind of database. `doc` says what the data is, where it is not
+    ours. Raises InvalidData if a scenario declared a break that did not occur."""
     for use in plan.uses:
         missing = set(use.scenario.breaks) - summed["declared"].get(use.scenario.name, {}).keys()
         if missing:
@@ -99,7 +102,7 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str,
             )
     known = {**plan.domain.schema.tables, LABEL.name: LABEL}
     specs = {name: spec for name, spec in known.items() if name in summed["tables"]}
-    doc = f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device."
+    doc = doc or f"Synthetic data: {plan.domain.doc} No record describes a real person, account or device."
     record = {
         "spec": plan.describe(),
         "fingerprint": plan.fingerprint,
@@ -114,19 +117,25 @@ def make_manifest(plan: Plan, summed: Mapping[str, Any], form: str) -> dict[str,
             }
             for use in {u.scenario.name: u for u in plan.uses}.values()
         ],
-        "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": 0},
+        "checks": {"made": sorted(check_names(plan.domain)), "undeclared_violations": violations},
+        **({"schema": dict(plan.domain.remembers)} if plan.domain.remembers else {}),
     }
     return _croissant(f"populace-{plan.domain.name}", doc, specs, form, record)
 
 
 def sample_manifest(
-    frame: Table, table: str, asked: Mapping[str, Any], card: Mapping[str, Any], form: str
+    frames: Mapping[str, Table], asked: Mapping[str, Any], card: Mapping[str, Any], form: str
 ) -> dict[str, Any]:
     """Describe rows drawn from a fitted model: what was asked of it, and the model's own card."""
-    columns = {n: Column(n, column_type(t), f"{n}, as the model draws it.", null=True) for n, t in frame.schema.items()}
-    spec = TableSchema(table, f"Rows drawn from a {card['model']}.", "", columns)
-    record = {"spec": dict(asked), "model": dict(card), "tables": {table: _contents(spec, digest(frame))}}
-    return _croissant("populace-sample", spec.doc, {table: spec}, form, record)
+    specs = {}
+    for name, frame in frames.items():
+        columns = {
+            n: Column(n, column_type(t), f"{n}, as the model draws it.", null=True) for n, t in frame.schema.items()
+        }
+        specs[name] = TableSchema(name, f"Rows drawn from a {card['model']}.", "", columns)
+    tables = {name: _contents(spec, digest(frames[name])) for name, spec in specs.items()}
+    record = {"spec": dict(asked), "model": dict(card), "tables": tables}
+    return _croissant("populace-sample", f"Rows drawn from a {card['model']}.", specs, form, record)
 
 
 def column_type(kind: pl.DataType) -> str:

@@ -1,172 +1,52 @@
-"""Models: samplers learnt from a table, kept in one file that holds numbers and text and nothing that executes.
-
-A model file is in the safetensors format: arrays as tensors, and in the header's `__metadata__` one JSON text with the card and the columns.
-"""
+"""Fitting: a model learnt from a table. The model itself is in `model.py`, its file in `model_file.py`."""
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
-from .choose_model import Choice, choose
-from .conditions import asked, balanced, check_columns, conditioned
+from . import relational
+from .address import redact
+from .choose_model import Choice, choose, events_or_series
 from .digest import digest
 from .errors import UserError, unknown
-from .files import write_whole
+from .evaluate.links import parse_links, split_name
+from .evaluate.read import declared_links
+from .model import Model
+from .model_effort import check_effort, course_of, effort_of, load_start
+from .model_file import FORMAT, load_model, save_model
 from .model_kinds import MODELS
 from .privacy.budget import DELTA, Budget
 from .progress import Progress
-from .samplers import Sampler
+from .relational.learn import fit_database
+from .relational.shape import links_of, read_several, read_times
 from .samplers.statistical.detect import rules_of
 from .samplers.statistical.learn_events import Roles
-from .samplers.statistical.marginal import Marginal, dtype_of, dtype_text
-from .samplers.statistical.network import Network
+from .samplers.statistical.marginal import dtype_text
 from .samplers.statistical.private_marginals import Extent
-from .samplers.statistical.regenerate import Regenerated, Rule, check_room, rebuild_rules, rule_state
+from .samplers.statistical.regenerate import Regenerated
 from .stream import Stream
-from .tables import ROW, Table
+from .tables import Table
 from .user_table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .parity import FairSample
+__all__ = ["AUTO", "FORMAT", "MODELS", "PRIVATE", "Model", "fit", "load_model", "save_model"]
 
 AUTO = "auto"
-FORMAT = "populace-model-1"
-EVENTS = "semi-markov"
-"""What `auto` stands for with an entity and a time."""
-PRIVATE = "privbayes"
-"""What `auto` stands for with an epsilon: the better of the private models on Adult, one draw of noise each (`benchmarks/models.py`)."""
-MAX_BYTES = 2 << 30
-MAX_ROWS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Model:
-    """A fitted sampler with its card: what it is, and what it was learnt from."""
-
-    name: str
-    sampler: Sampler
-    card: Mapping[str, Any]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.sampler.columns
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The columns that were not learnt, and how they are made anew."""
-        return self.sampler.rules if isinstance(self.sampler, Regenerated) else ()
-
-    def sample(
-        self,
-        n: int | None = None,
-        seed: int = 0,
-        where: Mapping[str, Any] | None = None,
-        balance: Mapping[str, Mapping[Any, float]] | None = None,
-        given: pd.DataFrame | Table | None = None,
-    ) -> pd.DataFrame:
-        """Rows as a pandas DataFrame, each column of the kind that the fitted table had. See `sample_frame`."""
-        marginals = getattr(self.sampler, "marginals", ())
-        frame = self.sample_frame(n, seed, where, balance, given)
-        return _to_pandas(frame, {m.name for m in marginals if m.missing} | {r.column for r in self.rules if r.missing})
-
-    def sample_frame(
-        self,
-        n: int | None = None,
-        seed: int = 0,
-        where: Mapping[str, Any] | None = None,
-        balance: Mapping[str, Mapping[Any, float]] | None = None,
-        given: pd.DataFrame | Table | None = None,
-    ) -> Table:
-        """`n` rows as a polars frame, or one for each row of `given`, a table of some of the columns; of a model of events, all those of `n` entities.
-
-        With `where`, every row has this value of a column, one of a set (a list, `"A|B"`), or one in a range (`Range(18, 65)`, `"18..65"`),
-        and the other columns are drawn conditional on that. With `balance={"sex": {"F": 0.5}}`, exactly so many rows have the value.
-
-        Raises UserError for a column that the model does not have, a category it has not seen, a value of the wrong kind, a column that is
-        told twice, or ranges and sets that rows do not meet in `conditions.TRIES` draws.
-        """
-        told_rows = None if given is None else read_table(given)
-        n = told_rows.height if n is None and told_rows is not None else n
-        if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_ROWS:
-            raise UserError(f"the number of rows is {n!r}, expected a whole number from 0 to {MAX_ROWS:,}")
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise UserError(f"the seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
-        marginals: dict[str, Marginal] = {m.name: m for m in getattr(self.sampler, "marginals", ())}
-        stream = Stream.root(seed).child("model", self.name)
-        told = [pl.Series(ROW, np.arange(n, dtype=np.uint64))]
-        wanted = {}
-        for column, value in (where or {}).items():
-            if column not in marginals:
-                raise self._not_learnt(column, f"where {column}={value}")
-            found = asked(marginals[column], value, _constant)
-            if isinstance(found, pl.Series) and len(found) == 1:
-                told.append(found.new_from_index(0, n))
-            else:
-                wanted[column] = found
-        for column in balance or {}:
-            if column not in marginals:
-                raise self._not_learnt(column, f"balance {column}")
-        told += balanced(marginals, balance or {}, n, stream, _constant)
-        if told_rows is not None:
-            if told_rows.height != n:
-                raise UserError(f"the given table has {told_rows.height:,} rows, and {n:,} are asked for")
-            dtypes = {m.name: m.dtype for m in marginals.values()} | {r.column: dtype_of(r.dtype) for r in self.rules}
-            check_columns(told_rows.columns, dtypes, "given column")
-            told += [_read_as(told_rows[c], dtypes[c]) for c in told_rows.columns]
-        check_room(tuple(r for r in self.rules if r.column not in {s.name for s in told}), n)
-        names = [s.name for s in told] + list(wanted)
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"column '{twice}' is asked for twice, by where, balance or the given table")
-        sampler = conditioned(self.sampler, marginals, {s.name for s in told[1:]}, wanted)
-        made = sampler.sample(pl.DataFrame(told), stream).select(self.columns)
-        # a row for each event
-        return made.explode(self.columns[1:]) if MODELS[self.name].events else made
-
-    def sample_fair(self, n: int, outcome: str, value: Any, group: str, gap: float = 0.0, seed: int = 0) -> FairSample:
-        """`n` rows whose outcome is as frequent in every group, to within `gap`, and what that costs. See `parity.sample_fair`."""
-        from .parity import sample_fair
-
-        return sample_fair(self, n, outcome, value, group, gap, seed)
-
-    def describe(self) -> str:
-        """What it is and was learnt from, a line each; and its graph, where it has one."""
-        card = self.card
-        lines = [
-            f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
-        ]
-        if "privacy" in card:
-            paid = card["privacy"]
-            lines.append(
-                f"differentially private: epsilon {paid['epsilon']:g}, delta {paid['delta']:g}, for {paid['neighbours']}"
-            )
-        lines += [f"made by rule: {r.column}, {card['regenerated'][r.column]}" for r in self.rules]
-        learnt = self.sampler.learnt if isinstance(self.sampler, Regenerated) else self.sampler
-        return "\n".join([*lines, learnt.graph()] if isinstance(learnt, Network) else lines)
-
-    def _not_learnt(self, column: str, place: str) -> UserError:
-        if any(column == r.column for r in self.rules):
-            return UserError(
-                f"{place}: '{column}' is made by rule and was not learnt; fit with --keep {column} to learn it"
-            )
-        return unknown("column", column, self.columns, place)
+SERIES = "series"
+"""What `auto` stands for with a time alone."""
+PRIVATE = "aim"
+"""What `auto` stands for with an epsilon: the best of the private models on Adult, two draws of noise each (`benchmarks/models.py`)."""
 
 
 def fit(
-    data: pd.DataFrame | Table | str | os.PathLike[str],
+    data: pd.DataFrame | Table | Mapping[str, Any] | str | os.PathLike[str],
     model: str = AUTO,
     seed: int | None = None,
     seconds: float | None = None,
@@ -176,8 +56,14 @@ def fit(
     delta: float | None = None,
     domain: Mapping[str, Extent] | None = None,
     roles: Roles | None = None,
+    start: Model | str | os.PathLike[str] | None = None,
+    epochs: int | None = None,
+    target: str | None = None,
+    relations: Sequence[str] = (),
+    times: Sequence[str] = (),
 ) -> Model:
-    """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file.
+    """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file. Or from several tables that refer
+    to one another: a folder of such files, the URL of a database, or a mapping of names to frames.
 
     `auto` picks the model by the table's shape and about how many CPU-seconds there are; the card says why. Keys, names, e-mail addresses,
     codes and free text are not learnt but made anew by rule, and the card says which; those in `keep` are learnt, those in `drop` left out.
@@ -186,30 +72,65 @@ def fit(
     not say is paid for, and column names and types count as public. Its noise is drawn from the system's randomness, or from `seed`, which then
     must stay secret. Without epsilon, the seed is 0 unless given.
 
-    With `roles`, the table holds events of entities, and the model makes entities with their events.
+    With `roles`, the table holds events of entities, and the model makes entities with their events. With one of `times`, a single table is one
+    series in the order of that column, and the model makes series.
+
+    `start`, of a network: a model to go on from, or its file. On the rows that it was learnt from, learning that was broken off is taken up where it was; on
+    others, it begins with what the model knows. `epochs`: passes over the rows at most.
+    `target`: the column that the others are to foretell gets the care that the model can give it.
+
+    Of several tables, columns are called `TABLE.COLUMN`; `relations` (`"order.customer=customer.id"`) say what refers to what where neither the
+    database nor names and values do, `times` which column orders the rows of an owner.
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
     if model != AUTO and model not in MODELS:
         raise unknown("model", model, (AUTO, *MODELS))
-    if seconds is not None and model != AUTO:
-        raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
+    several = read_several(data)
+    if several is not None and len(several) == 1 and not relations:
+        data = next(iter(several.values()))
+    elif several is not None:
+        if epsilon is not None or delta is not None or domain or roles is not None:
+            raise UserError("several tables are learnt without privacy, and not as events of entities: fit one table")
+        if start is not None or epochs is not None:
+            raise UserError("several tables are learnt from nothing, each in its own time: leave out start and epochs")
+        return _fit_several(data, several, model, seed or 0, seconds, keep, drop, target, relations, times)
+    if relations or len(times) > 1:
+        raise UserError("relations and the columns that order children need several tables: a folder or a database")
+    began = None if start is None else load_start(start, model)
+    model = began.name if began is not None else model
+    check_effort(model, seconds, epochs)
+    time = times[0] if times else None
+    if time is not None and roles is None and model in MODELS and MODELS[model].events and MODELS[model].trained:
+        # one series, to a network that learns those of entities
+        roles, time = Roles("", time), None
+    serial = model in MODELS and MODELS[model].series
+    if serial or time is not None:
+        if time is None or roles is not None or not (serial or model == AUTO):
+            raise UserError(
+                f"'{model}' and a time column do not go together"
+                if time
+                else f"'{model}' learns a series: say which column is its time (--time-column)"
+            )
+        if epsilon is not None or seconds is not None or keep:
+            raise UserError("a series takes a time column, a seed and columns to drop, and nothing else")
+        return _fit_series(data, SERIES if model == AUTO else model, seed or 0, drop, time)
     eventful = model in MODELS and MODELS[model].events
     if eventful and roles is None:
         raise UserError(
             f"'{model}' learns events: say which column is the entity and which the time (--entity, --time-column)"
         )
     if roles is not None:
-        if epsilon is not None or seconds is not None or keep or not (eventful or model == AUTO):
-            raise UserError(
-                "events of entities take a model of events and a seed, and neither epsilon, a time nor columns to keep"
-            )
-        return _fit_events(data, EVENTS if model == AUTO else model, seed or 0, drop, roles)
+        if epsilon is not None or keep or not (eventful or model == AUTO):
+            raise UserError("events of entities take a model of events, and neither epsilon nor columns to keep")
+        return _fit_events(data, model, seed or 0, drop, roles, seconds, epochs, began)
+    if target is not None and model != AUTO and not MODELS[model].target:
+        takes = ", ".join(n for n, k in MODELS.items() if k.target)
+        raise UserError(f"'{model}' gives no column more care than another; with a target, fit one of {takes}")
     if epsilon is not None:
-        if seconds is not None or keep:
+        if seconds is not None or epochs is not None or start is not None or keep:
             raise UserError(
-                "a private model takes no time and keeps nothing; leave out the "
-                + ("time" if seconds else "columns to keep")
+                "a private model takes no time, passes or start, and keeps nothing: its steps are what its epsilon pays for"
             )
         return _fit_private(
             data,
@@ -218,6 +139,7 @@ def fit(
             drop,
             Budget(epsilon, DELTA if delta is None else delta),
             domain or {},
+            target,
         )
     if delta is not None or domain:
         raise UserError("delta and a domain are for private models: give epsilon too")
@@ -236,14 +158,21 @@ def fit(
             raise UserError(
                 "every column is a key, a name or free text, made by rule: nothing is left to learn. Keep some"
             )
-        choice = choose(table, seconds) if model == AUTO else Choice(model, {}, "")
-        progress.step()
-        sampler = MODELS[choice.name].learn(table, Stream.root(seed).child("fit", choice.name), **choice.settings)
-        if found:
-            sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
+        if target is not None and target not in table.columns:
+            raise unknown("column", target, table.columns, "target")
+        # no network gives one column more care
+        choice = choose(table, seconds, networks=target is None) if model == AUTO else Choice(model, {}, "")
+        aimed = {"target": target} if target is not None and MODELS[choice.name].target else {}
         progress.step()
         fingerprint = str(digest(whole))
-        progress.step()
+        effort = effort_of(choice.name, seconds, epochs, began, fingerprint, seed)
+        sampler = MODELS[choice.name].learn(
+            table, Stream.root(seed).child("fit", choice.name), *effort, **choice.settings, **aimed
+        )
+        course = course_of(sampler, began)
+        if found:
+            sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
+        progress.step(2)
     card = {
         "model": choice.name,
         "populace": version("populace"),
@@ -254,23 +183,72 @@ def fit(
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
         **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
+        **aimed,
+        **course,
     }
     return Model(choice.name, sampler, card)
 
 
+def _fit_several(
+    data: Any,
+    tables: Mapping[str, Table],
+    model: str,
+    seed: int,
+    seconds: float | None,
+    keep: Sequence[str],
+    drop: Sequence[str],
+    target: str | None,
+    relations: Sequence[str],
+    times: Sequence[str],
+) -> Model:
+    """A model of tables that refer to one another."""
+    dropped = [split_name(c, tables, "--drop") for c in drop]
+    tables = {n: t.drop([c for table, c in dropped if table == n]) for n, t in tables.items()}
+    for column in keep:
+        split_name(column, tables, "--keep")
+    aim = split_name(target, tables, "--target") if target else None
+    links = links_of(tables, [*parse_links(relations, tables), *declared_links(data)])
+    stream = Stream.root(seed).child("fit", relational.NAME)
+    made = fit_database(tables, links, stream, model, seconds, keep, read_times(times, tables), aim)
+    card = {
+        "model": relational.NAME,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": sum(t.height for t in tables.values()),
+        "tables": {n: {"rows": t.height, "digest": str(digest(t))} for n, t in tables.items()},
+        "relations": [str(k) for k in made.links],
+        "unit": {"table": made.unit, "rows": tables[made.unit].height},
+        "models": {t.shape.name: t.kind for t in made.tables},
+        "regenerated": {f"{t.shape.name}.{r.column}": r.kind for t in made.tables for r in t.shape.rules},
+        "source": None if isinstance(data, Mapping) else Path(redact(str(data))).name,
+        **({"target": target} if target else {}),
+    }
+    return Model(relational.NAME, made, card)
+
+
 def _fit_private(
-    data: Any, model: str, seed: int | None, drop: Sequence[str], budget: Budget, domain: Mapping[str, Extent]
+    data: Any,
+    model: str,
+    seed: int | None,
+    drop: Sequence[str],
+    budget: Budget,
+    domain: Mapping[str, Extent],
+    target: str | None,
 ) -> Model:
     """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
-    if not MODELS[model].private:
-        names = ", ".join(n for n, k in MODELS.items() if k.private)
+    learn = MODELS[model].learn if MODELS[model].private else MODELS[model].learn_private
+    if learn is None:
+        names = ", ".join(n for n, k in MODELS.items() if k.private or k.learn_private)
         raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
     table = read_table(data)
     for column in drop:
         if column not in table.columns:
             raise unknown("column", column, table.columns, "drop")
+    if target is not None and target not in table.columns:
+        raise unknown("column", target, table.columns, "target")
+    aimed = {"target": target} if target is not None and MODELS[model].target else {}
     noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
-    sampler, rows = MODELS[model].learn(table.drop(drop), noise, budget, domain)
+    sampler, rows = learn(table.drop(drop), noise, budget, domain, **aimed)
     card = {
         "model": model,
         "populace": version("populace"),
@@ -278,19 +256,58 @@ def _fit_private(
         "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "privacy": budget.record(),
+        **aimed,
     }
     return Model(model, sampler, card)
 
 
-def _fit_events(data: Any, model: str, seed: int, drop: Sequence[str], roles: Roles) -> Model:
-    """A model of events: of the entity, the time and the kind alone."""
+def _fit_events(
+    data: Any,
+    model: str,
+    seed: int,
+    drop: Sequence[str],
+    roles: Roles,
+    seconds: float | None,
+    epochs: int | None,
+    began: Model | None,
+) -> Model:
+    """A model of events or series of entities."""
     table = read_table(data)
     for column in drop:
         if column not in table.columns:
             raise unknown("column", column, table.columns, "drop")
     table = table.drop(drop)
-    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), roles)
+    if model == AUTO:
+        model = events_or_series(table, roles)
+    if not roles.entity and not MODELS[model].trained:
+        raise UserError(f"'{model}' learns events of entities: say which column is the entity (--entity)")
+    fingerprint = str(digest(table))
+    effort = effort_of(model, seconds, epochs, began, fingerprint, seed)
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), roles, *effort)
     rule = sampler.entity
+    card = {
+        "model": model,
+        "populace": version("populace"),
+        "seed": seed,
+        "rows": table.height,
+        "columns": {c: dtype_text(table.schema[c]) if c in table.columns else rule.dtype for c in sampler.columns},
+        "left out": [c for c in table.columns if c not in sampler.columns],
+        "regenerated": {rule.column: "the entity's key"},
+        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "digest": fingerprint,
+        **course_of(sampler, began),
+    }
+    return Model(model, sampler, card)
+
+
+def _fit_series(data: Any, model: str, seed: int, drop: Sequence[str], time: str) -> Model:
+    """A model of one series: of the columns of numbers in the order of another."""
+    table = read_table(data)
+    for column in drop:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, "drop")
+    table = table.drop(drop)
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), time)
     card = {
         "model": model,
         "populace": version("populace"),
@@ -298,144 +315,7 @@ def _fit_events(data: Any, model: str, seed: int, drop: Sequence[str], roles: Ro
         "rows": table.height,
         "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
-        "regenerated": {rule.column: "the entity's key"},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": str(digest(table)),
     }
     return Model(model, sampler, card)
-
-
-def save_model(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write a model to one file. It is there whole or not at all. Raises UserError if it cannot be written."""
-    from safetensors.numpy import save
-
-    made = model.sampler.learnt if isinstance(model.sampler, Regenerated) else model.sampler
-    plain, arrays = made.state()  # type: ignore[attr-defined]
-    ruled = {"rules": [rule_state(r) for r in model.rules], "order": list(model.columns)} if model.rules else {}
-    # one entry: safetensors writes several in an order that changes from run to run
-    metadata = {FORMAT: json.dumps({"card": dict(model.card), "state": plain, **ruled})}
-    content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, metadata)
-    write_whole(path, content, "model")
-
-
-def load_model(path: str | os.PathLike[str]) -> Model:
-    """Read a model file. Raises UserError, with the file's name, for one that cannot be read or is not a sound model."""
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"model {path}: is larger than {MAX_BYTES:,} bytes")
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"model {path}: cannot be read: {error.strerror}") from None
-    try:
-        text, arrays = _parsed(content)
-        whole = json.loads(text)
-        card, plain = whole["card"], whole["state"]
-        name = card["model"]
-        if name not in MODELS:
-            raise unknown("model", name, MODELS, f"model {path}")
-        sampler = MODELS[name].rebuild(plain, arrays)
-        if "rules" in whole:
-            sampler = _with_rules(sampler, rebuild_rules(whole["rules"]), tuple(whole["order"]))
-        return Model(name, sampler, card)
-    except UserError:
-        raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        pl.exceptions.PolarsError,
-        np.linalg.LinAlgError,
-    ) as error:
-        raise UserError(f"model {path}: is not a populace model, or is damaged: {error}") from None
-
-
-def _with_rules(sampler: Sampler, rules: tuple[Rule, ...], order: tuple[str, ...]) -> Sampler:
-    if sorted((*sampler.columns, *(r.column for r in rules))) != sorted(order):
-        raise ValueError("its rules are not of its columns")
-    return Regenerated(sampler, rules, order)
-
-
-def _constant(marginal: Marginal, value: Any) -> pl.Series:
-    """A series of one value, in the type of its column; text is read as a number, a date or a truth value where the column holds them."""
-    place, dtype = f"where {marginal.name}={value}", marginal.dtype
-    if marginal.categories is not None:
-        if str(value) not in marginal.categories:
-            raise unknown(f"value of {marginal.name}", value, marginal.categories, place)
-        return pl.Series(marginal.name, [str(value)]).cast(dtype)
-    try:
-        if isinstance(value, str) and dtype == pl.Boolean:
-            value = {"true": True, "false": False, "1": True, "0": False}[value.lower()]
-        series = pl.Series(marginal.name, [value])
-        if isinstance(value, str) and isinstance(dtype, pl.Datetime):
-            series = series.str.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone)
-        elif isinstance(value, str) and dtype == pl.Date:
-            series = series.str.to_date()
-        elif isinstance(value, str) and dtype.is_integer():
-            exact = series.cast(pl.Float64)
-            if exact[0] != round(exact[0]):
-                raise ValueError(value)
-            series = exact.cast(pl.Int64)
-        series = series.cast(dtype)
-        if series.is_null().any() or (dtype.is_float() and not np.isfinite(series[0])):
-            raise ValueError(value)
-        if (
-            isinstance(value, (int, float))
-            and dtype.is_numeric()
-            and float(series[0]) != np.dtype(_width(dtype)).type(value)
-        ):
-            raise ValueError(value)
-        return series
-    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, OverflowError):
-        raise UserError(f"{place}: '{value}' is not a value of type {dtype}") from None
-
-
-def _read_as(values: pl.Series, dtype: Any) -> pl.Series:
-    """A given column in the type that was fitted."""
-    try:
-        if isinstance(dtype, pl.Enum):
-            values = values.cast(pl.String)
-        return values.cast(dtype)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"given column '{values.name}': is not of type {dtype}: {reason}") from None
-
-
-def _width(dtype: Any) -> str:
-    return "f4" if dtype == pl.Float32 else "f8"
-
-
-def _parsed(content: bytes) -> tuple[str, dict[str, NDArray]]:
-    """The JSON text and the arrays of a model file. Raises ValueError if it is none."""
-    from safetensors import SafetensorError, deserialize
-
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > len(content) - 8:
-        raise ValueError("its header is cut off")
-    header = json.loads(content[8 : 8 + size])
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    if FORMAT not in metadata:
-        raise ValueError(f"its header has no '{FORMAT}'")
-    try:
-        found = deserialize(content)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    kinds = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
-    return metadata[FORMAT], {
-        name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found
-    }
-
-
-def _to_pandas(frame: Table, missing: set[str]) -> pd.DataFrame:
-    """pandas' own types; whole numbers and truth values keep their kind where some are missing."""
-    import pandas as pd
-
-    out = frame.to_pandas()
-    for name, dtype in frame.schema.items():
-        if name in missing and dtype.is_integer():
-            out[name] = pd.array(frame[name].to_list(), dtype=str(dtype))  # type: ignore[call-overload]
-        elif name in missing and dtype == pl.Boolean:
-            out[name] = out[name].astype("boolean")
-    return out

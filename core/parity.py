@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError, unknown
-from .models import Model
+from .model import Model
 from .stream import Stream
 from .tables import Table
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,15 +68,15 @@ def _build_all(plan: Plan, sinks: Sequence[Sink], workers: int, quiet: bool) -> 
     receipts = {i: r for i in range(plan.blocks) if (r := _signed(sinks, i)) is not None}
     resumed = len(receipts)
     todo = [i for i in range(plan.blocks) if i not in receipts]
-    workers = max(1, min(workers, len(todo)))
     if todo:
-        cast = Cast()
-        if plan.uses:
-            with Progress("casting", plan.blocks, quiet) as progress:
-                found = _map(_find, range(plan.blocks), (plan, Cast(), sinks), workers, progress)
-                cast = settle(plan, (part for _, part in sorted(found, key=lambda f: f[0])))
-        with Progress(f"generating {plan.domain.name}", plan.blocks, quiet, resumed) as progress:
-            receipts.update(_map(_make, todo, (plan, cast, sinks), workers, progress))
+        with _mapping((plan, sinks), max(1, min(workers, len(todo)))) as over:
+            cast = Cast()
+            if plan.uses:
+                with Progress("casting", plan.blocks, quiet) as progress:
+                    found = over(_find, range(plan.blocks), cast, progress)
+                    cast = settle(plan, (part for _, part in sorted(found, key=lambda f: f[0])))
+            with Progress(f"generating {plan.domain.name}", plan.blocks, quiet, resumed) as progress:
+                receipts.update(over(_make, todo, cast, progress))
     return [receipts[i] for i in range(plan.blocks)], resumed
 
 
@@ -85,30 +85,42 @@ def _signed(sinks: Sequence[Sink], index: int) -> dict[str, Any] | None:
     return receipts[0] if all(r is not None for r in receipts) else None
 
 
-Setting = tuple[Plan, Cast, Sequence[Sink]]
+Setting = tuple[Plan, Sequence[Sink]]
+Task = Callable[[Setting, Cast, int], Any]
+Over = Callable[[Task, Sequence[int], Cast, Progress], Iterator[tuple[int, Any]]]
 _setting: Setting | None = None  # a worker process's own copy, set once when it starts
+_cast: tuple[bytes, Cast] = (b"", Cast())  # the cast it was last sent
 
 
-def _map(
-    task: Callable[[Setting, int], Any], indices: Sequence[int], setting: Setting, workers: int, progress: Progress
-) -> Iterator[tuple[int, Any]]:
+@contextmanager
+def _mapping(setting: Setting, workers: int) -> Iterator[Over]:
+    """A map of a task over blocks, which gives results as they come. One pool of workers serves all of a run's maps: starting one costs
+    more than many a block."""
     if workers == 1:
-        for index in indices:
-            yield index, task(setting, index)
-            progress.step()
+
+        def here(task: Task, indices: Sequence[int], cast: Cast, progress: Progress) -> Iterator[tuple[int, Any]]:
+            for index in indices:
+                yield index, task(setting, cast, index)
+                progress.step()
+
+        yield here
         return
     import multiprocessing
 
     import cloudpickle  # a domain's steps may be closures, which the standard pickle cannot send
 
+    def there(task: Task, indices: Sequence[int], cast: Cast, progress: Progress) -> Iterator[tuple[int, Any]]:
+        sent = cloudpickle.dumps(cast)
+        futures = {pool.submit(_work, task, sent, i): i for i in indices}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+            progress.step()
+
     threads = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _enter, (cloudpickle.dumps(setting),))
     try:
-        futures = {pool.submit(_work, task, i): i for i in indices}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-            progress.step()
+        yield there
     except BrokenProcessPool:
         raise Interrupted(
             "a worker process was killed (out of memory?). Use fewer --workers; --resume goes on from here."
@@ -141,17 +153,22 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(task: Callable[[Setting, int], Any], index: int) -> Any:
+def _work(task: Task, sent: bytes, index: int) -> Any:
+    import cloudpickle
+
+    global _cast
+    if _cast[0] != sent:
+        _cast = sent, cloudpickle.loads(sent)
     assert _setting is not None
-    return task(_setting, index)
+    return task(_setting, _cast[1], index)
 
 
-def _find(setting: Setting, index: int) -> Any:
+def _find(setting: Setting, cast: Cast, index: int) -> Any:
     return candidates(setting[0], index)
 
 
-def _make(setting: Setting, index: int) -> dict[str, Any]:
-    plan, cast, sinks = setting
+def _make(setting: Setting, cast: Cast, index: int) -> dict[str, Any]:
+    plan, sinks = setting
     built = build(plan, index, cast)
     refuse(built.undeclared)
     signed = receipt(built.tables, built.declared)

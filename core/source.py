@@ -31,6 +31,8 @@ class Source:
     label: Table
     manifest: Mapping[str, Any] | None
     unreadable: Table
+    domain: Domain
+    """With the schema that the manifest says the dataset has."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -51,6 +53,9 @@ def read_source(domain: Domain, place: str) -> Source:
             raise UserError(f"{place}: there is no such folder")
         raw = _folder_tables(path)
         manifest = read_manifest(path / "manifest.json")
+    said = (manifest or {}).get("populace", {}).get("schema")
+    if said and domain.recall and not domain.remembers:
+        domain = domain.recall(domain, said)
     known = {**domain.schema.tables, LABEL.name: LABEL}
     if not raw.keys() & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
@@ -64,7 +69,7 @@ def read_source(domain: Domain, place: str) -> Source:
     notes = [f"no table {n}: not checked" for n in domain.schema.tables if n not in tables]
     notes += [f"table {n} is not in the schema: not checked" for n in raw if n not in known and n != MANIFEST]
     label = tables.pop(LABEL.name, pl.DataFrame(schema=LABEL.polars))
-    return Source(tables, label, manifest, pl.concat(found), notes)
+    return Source(tables, label, manifest, pl.concat(found), domain, notes)
 
 
 def coerce(frame: Table, spec: TableSchema) -> tuple[Table, Table]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,3 +33,18 @@ def merge(a: Tables, b: Tables) -> dict[str, Table]:
 def concat(parts: list[Table]) -> Table:
     """The rows of several frames of one shape, in order."""
     return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical", rechunk=False)
+
+
+def room(size: int, kind: type[np.generic]) -> NDArray:
+    """An empty column to be filled, in memory that an earlier one no longer needs: a fresh piece costs more than to fill it."""
+    need = size * np.dtype(kind).itemsize
+    for piece in _ROOMS:
+        # nobody but the list, this loop and the call itself knows it: what was made of it is gone
+        if need <= piece.nbytes <= 4 * need and sys.getrefcount(piece) == 3:
+            return piece[:need].view(kind)
+    piece = np.empty(need, np.uint8)
+    _ROOMS.append(piece)
+    return piece.view(kind)
+
+
+_ROOMS: deque[NDArray] = deque(maxlen=8)

@@ -11,6 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("populace", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("populace")
 
 
 @pytest.fixture(scope="session")

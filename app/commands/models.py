@@ -27,6 +27,11 @@ def models(model: str | None) -> None:
     for kind in MODELS.values():
         private = "differentially private" if kind.private else "not differentially private"
         click.echo(f"{kind.name:<18}{kind.family}; {kind.shape}; {private}\n{'':<18}{kind.doc}\n{'':<18}{kind.paper}")
+    click.echo(
+        f"{'several tables':<18}relational; a folder or a database; not differentially private\n{'':<18}"
+        "any of those of one table for each, given its parents and the rows before; keys always lead somewhere\n"
+        f"{'':<18}Patki, Wedge and Veeramachaneni 2016, The Synthetic Data Vault; Solatorio and Dupriez 2023, arXiv:2302.02041"
+    )
     click.echo(f"{'auto':<18}the default: picks one of these by the table's shape and --time, and says why")
 
 
@@ -36,14 +41,27 @@ Examples:
   populace fit customers.csv
   populace fit customers.csv --time 10s --out customers.model
   populace fit patients.csv --epsilon 1 --domain known.toml
+  populace fit customers.csv --model autoregressive --time 60s
+  populace fit clinic.csv --start pretrained.model --out clinic.model
   populace fit visits.csv --entity patient_id --time-column at --event kind
-  populace fit readings.parquet --model empirical --seed 3"""
+  populace fit bank/ --time 60s --out bank.model
+  populace fit sqlite:///shop.db --relation line.product=product.code --out shop.model
+  populace fit machine_temperature.csv --time-column timestamp
+  populace fit readings.parquet --entity sensor --time-column at --model timevae"""
 )
-@click.argument("table")
+@click.argument("table", metavar="TABLE|FOLDER|DB-URL")
 @click.option(
     "--model", default="auto", metavar="NAME", help="What to fit; `populace models` lists them.  [default: auto]"
 )
-@click.option("--time", "time_", metavar="60s", help="For auto: about how many CPU-seconds fitting may take.")
+@click.option(
+    "--time", "time_", metavar="60s", help="For auto and for networks: about how many CPU-seconds fitting may take."
+)
+@click.option("--epochs", type=int, metavar="N", help="For networks: passes over the rows at most.")
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="A network to go on from: on its own rows if it was interrupted, else with what it knows on these.",
+)
 @click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
 @click.option(
     "--seed",
@@ -51,8 +69,20 @@ Examples:
     metavar="S",
     help="Same seed, same model.  [default: 0; with --epsilon, secret noise]",
 )
-@click.option("--entity", metavar="COLUMN", help="The table holds events: whose.")
-@click.option("--time-column", metavar="COLUMN", help="With --entity: when.")
+@click.option("--target", metavar="COLUMN", help="The column that the others are to foretell gets the greatest care.")
+@click.option(
+    "--relation",
+    multiple=True,
+    metavar="A.C=B.K",
+    help="Of several tables: what refers to what, where names do not tell.",
+)
+@click.option("--entity", metavar="COLUMN", help="The table holds events or series: whose.")
+@click.option(
+    "--time-column",
+    multiple=True,
+    metavar="COLUMN",
+    help="Of events or series: when; without --entity the table is one series. Of several tables, TABLE.COLUMN: what orders the rows of a parent.",
+)
 @click.option("--event", metavar="COLUMN", help="With --entity: of what kind.  [default: the only other column]")
 @click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")
 @click.option("--delta", type=float, metavar="D", help="With --epsilon.  [default: 1e-6]")
@@ -72,10 +102,14 @@ def fit(
     table: str,
     model: str,
     time_: str | None,
+    epochs: int | None,
+    start: str | None,
     out: str | None,
     seed: int | None,
+    target: str | None,
+    relation: tuple[str, ...],
     entity: str | None,
-    time_column: str | None,
+    time_column: tuple[str, ...],
     event: str | None,
     epsilon: float | None,
     delta: float | None,
@@ -83,39 +117,61 @@ def fit(
     keep: tuple[str, ...],
     drop: tuple[str, ...],
 ) -> None:
-    """Learn a model of a CSV or Parquet table.
+    """Learn a model of a CSV or Parquet table; or of all tables of a folder or a database, with what holds between them.
 
     Keys, names, e-mail addresses, codes and free text are not learnt: they are made anew by rule, and the command says which.
     """
+    from ...core.address import redact
     from ...core.choose_model import parse_seconds
     from ...core.files import check_place
     from ...core.models import fit as learn
     from ...core.models import save_model
     from ...core.samplers.statistical.learn_events import Roles
     from ...core.samplers.statistical.private_marginals import read_extents
+    from ...core.sinks.database import is_database
 
-    if (entity is None) != (time_column is None) or (event and not entity):
+    url = is_database(table)
+    if (entity is not None and len(time_column) != 1) or (event and not entity):
         raise UserError("events need --entity and --time-column, and may have --event")
-    path = Path(out) if out else Path(Path(table).name.split(".")[0] + ".model")
+    path = (
+        Path(out)
+        if out
+        else Path((redact(table).rpartition("/")[2] if url else Path(table).name).split(".")[0] + ".model")
+    )
     if path.exists():
         raise UserError(f"--out {path} exists already; nothing is overwritten")
     check_place(path, "model")
     seconds = None if time_ is None else parse_seconds(time_, "--time")
     fitted = learn(
-        Path(table),
+        table if url else Path(table),
         model=model,
         seed=seed,
         seconds=seconds,
+        epochs=epochs,
+        start=None if start is None else Path(start),
         keep=keep,
         drop=drop,
         epsilon=epsilon,
         delta=delta,
         domain=None if domain is None else read_extents(Path(domain)),
-        roles=Roles(entity, time_column, event) if entity and time_column else None,
+        roles=Roles(entity, time_column[0], event) if entity else None,
+        target=target,
+        relations=relation,
+        times=() if entity else time_column,
     )
     save_model(fitted, path)
+    if relations := fitted.card.get("relations"):
+        for name, kinds in fitted.card["models"].items():
+            click.echo(f"{name}: {fitted.card['tables'][name]['rows']:,} rows, {kinds}")
+        click.echo("relations: " + ("; ".join(relations) or "none"))
+        unit = fitted.card["unit"]
+        click.echo(f"-n counts rows of '{unit['table']}', which had {unit['rows']:,}; the other tables go with them")
     if why := fitted.card.get("why"):
         click.echo(f"auto: {fitted.name}. {why}")
+    if course := fitted.card.get("learning"):
+        click.echo(f"learnt in {course['epochs']} of {course['of']} passes; ended by: {course['stopped']}")
+        if course["stopped"] == "interrupted":
+            click.echo(f"the best so far is kept; go on with: populace fit {table} --start {path} --out ANOTHER")
     if others := fitted.card.get("left out"):
         click.echo(f"not modelled: {', '.join(others)}")
     if "privacy" in fitted.card:
@@ -137,11 +193,16 @@ Examples:
   populace sample customers.model -n 500 --where sex=F --where age=18..30 --to twin/
   populace sample customers.model -n 500 --balance churned=yes:0.5
   populace sample customers.model --given sketch.csv
+  populace sample bank.model -n 100 --to twin/
   populace sample customers.model -n 5000 --parity churned=yes:sex --gap 0.02 --to fair/"""
 )
 @click.argument("model")
 @click.option(
-    "-n", "rows", type=int, metavar="N", help="Rows; of a model of events, entities.  [with --given: as many as it has]"
+    "-n",
+    "rows",
+    type=int,
+    metavar="N",
+    help="Rows; of events, entities; of several tables, rows of the one that fit named.  [with --given: as many as it has]",
 )
 @click.option("--seed", type=int, default=0, metavar="S", help="Same seed, same rows.  [default: 0]")
 @click.option(
@@ -191,10 +252,25 @@ def sample(
     from ...core.models import load_model
     from ...core.parity import parse_parity
     from ...core.sinks.folder import as_text
-    from ...core.sinks.table import NAME, write_table
+    from ...core.sinks.table import NAME, write_tables
     from ...core.spec import parse_settings
     from ...core.user_table import read_table
 
+    fitted = load_model(Path(model))
+    if fitted.several:
+        if where or balance or given or parity or not targets:
+            raise UserError("a model of several tables takes -n, --seed, --format and --to FOLDER or a database")
+        drawn = fitted.sample_frames(rows, seed)
+        for note in drawn.notes:
+            click.echo(note, err=True)
+        asked = {"rows": rows, "seed": seed}
+        for target in targets:
+            place = write_tables(
+                drawn.tables, target, lambda form: sample_manifest(drawn.tables, asked, fitted.card, form), format_
+            )
+            total = sum(t.height for t in drawn.tables.values())
+            click.echo(f"{total:,} rows of {len(drawn.tables)} tables written to {place}")
+        return
     if rows is None and given is None:
         raise UserError("how many rows? Say -n N, or --given TABLE to complete its rows")
     if parity and (where or balance or given or rows is None):
@@ -202,7 +278,7 @@ def sample(
     if gap is not None and not parity:
         raise UserError("--gap is for --parity, which is not asked for")
     goal = parse_parity(parity) if parity else None
-    fitted, told, shares = load_model(Path(model)), parse_settings(where, "--where"), parse_balance(balance)
+    told, shares = parse_settings(where, "--where"), parse_balance(balance)
     if goal and rows is not None:
         fair = fitted.sample_fair(rows, *goal, gap=gap or 0.0, seed=seed)
         frame = fair.rows
@@ -216,5 +292,7 @@ def sample(
     if parity:
         asked |= {"parity": parity, "gap": gap or 0.0}
     for target in targets:
-        place = write_table(frame, target, lambda form: sample_manifest(frame, NAME, asked, fitted.card, form), format_)
+        place = write_tables(
+            {NAME: frame}, target, lambda form: sample_manifest({NAME: frame}, asked, fitted.card, form), format_
+        )
         click.echo(f"{frame.height:,} rows written to {place}")

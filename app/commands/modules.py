@@ -15,7 +15,8 @@ from ..group import Group
     epilog="""\b
 Examples:
   populace modules check my-modules/
-  populace modules draw hypertension --modules my-modules/ --to hypertension.svg""",
+  populace modules check own --sources
+  populace modules draw appendicitis --to appendicitis.svg""",
 )
 def modules() -> None:
     """Disease modules in the Generic Module Framework's JSON: check and draw them."""
@@ -27,11 +28,14 @@ Examples:
   populace modules check my-modules/"""
 )
 @click.argument("folder", metavar="DIR")
-def check(folder: str) -> int:
-    """Say what is wrong with the modules of a folder, with file, line and state. Exit 0: nothing; 1: problems, listed."""
+@click.option("--sources", is_flag=True, help="Name each state that draws a number whose source it does not tell.")
+def check(folder: str, sources: bool) -> int:
+    """Say what is wrong with the modules of a folder (`own`: those of populace), with file, line and state. Exit 0: nothing; 1: problems, listed."""
     from ...domains.healthcare.modules.library import check_library
+    from ...domains.healthcare.modules.sources import unsourced
+    from ...domains.healthcare.own import module_folder
 
-    library, problems = check_library(Path(folder))
+    library, problems = check_library(module_folder(folder))
     for problem in problems:
         click.echo(str(problem))
     states = sum(len(m.states) for m in library.every())
@@ -39,7 +43,10 @@ def check(folder: str) -> int:
         f"{folder}: {len(library.modules)} modules, {len(library.submodules)} submodules, {len(library.lookups)} lookup tables, "
         f"{states:,} states, {len(problems)} problems"
     )
-    return 1 if problems else 0
+    missing = list(unsourced(library)) if sources else []
+    for path, state, drawn in missing:
+        click.echo(f"module {path}, state '{state}': {drawn}: no remark says from where (an address, https://…)")
+    return 1 if problems or missing else 0
 
 
 @modules.command(
@@ -49,7 +56,9 @@ Examples:
   populace modules draw medications/statin --modules my-modules/ --to statin.svg"""
 )
 @click.argument("name")
-@click.option("--modules", "folder", required=True, metavar="DIR", help="The folder that holds the module.")
+@click.option(
+    "--modules", "folder", default="own", metavar="DIR", help="The folder that holds the module.  [default: own]"
+)
 @click.option("--to", "target", metavar="FILE.svg", help="[default: standard output]")
 def draw(name: str, folder: str, target: str | None) -> None:
     """The state chart of a module or submodule, as SVG."""
@@ -57,8 +66,9 @@ def draw(name: str, folder: str, target: str | None) -> None:
     from ...core.files import write_whole
     from ...domains.healthcare.modules.draw import draw as chart
     from ...domains.healthcare.modules.library import read_library
+    from ...domains.healthcare.own import module_folder
 
-    known = {m.path: m for m in read_library(Path(folder)).every()}
+    known = {m.path: m for m in read_library(module_folder(folder)).every()}
     if name not in known:
         raise unknown("module", name, known, f"--modules {folder}")
     if target is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..domain import Domain
 from ..scenario import Use
-from ..schema import Column, TableSchema
+from ..schema import LABEL, Column, TableSchema
 from ..tables import Table, Tables
 
 VIOLATION = {"check": pl.String, "table": pl.String, "row_key": pl.Int64, "detail": pl.String}
@@ -60,10 +62,11 @@ def check_tables(
     judge: set[str],
     elsewhere: Mapping[str, pl.Series] | None = None,
     units: tuple[int, int] | None = None,
+    label: Table | None = None,
 ) -> Table:
     """All violations in the tables named by `judge`: columns check, table, row_key, detail.
 
-    While building a block, `units` is its span and `elsewhere` holds keys of rows that other blocks make.
+    While building a block, `units` is its span and `elsewhere` holds keys of rows that other blocks make. With `label`, checks that ask for it run too.
     """
     found = [violations()]
     for name in domain.schema.tables:
@@ -71,8 +74,10 @@ def check_tables(
             found += _check_rows(tables[name], domain.schema[name])
             found += _check_keys(domain, tables, name, elsewhere or {}, units[0] if units else 0)
     lazy = {name: table.lazy() for name, table in tables.items()}
+    if label is not None:
+        lazy[LABEL.name] = label.lazy()
     for check in domain.checks:
-        if set(check.tables) <= tables.keys() and judge & set(check.tables):
+        if set(check.tables) <= lazy.keys() and judge & set(check.tables):
             rows = check.run(lazy)
             found.append(
                 rows.select(
@@ -92,7 +97,10 @@ def declared_and_not(found: Table, label: Table, uses: Sequence[Use]) -> tuple[T
         schema={"scenario": pl.String, "check": pl.String},
         orient="row",
     ).unique()
-    excused = label.select("scenario", "table", "row_key").unique().join(breaks, on="scenario")
+    known = label.select("scenario", "table", "row_key")
+    known = known.filter(pl.col("scenario").is_in(breaks["scenario"].unique().implode()))
+    known = known.join(found.select("table", "row_key").unique(), on=["table", "row_key"], how="semi")
+    excused = known.unique().join(breaks, on="scenario")
     keys = ["check", "table", "row_key"]
     return found.join(excused, on=keys, how="anti"), found.join(excused, on=keys, how="inner")
 
@@ -135,7 +143,7 @@ def _literal(value: object) -> pl.Expr:
 
 
 def _check_rows(table: Table, spec: TableSchema) -> list[Table]:
-    rules = [r for r in row_rules(spec) if not _enforced_by_type(r, spec, table)]
+    rules = [r for r in row_rules(spec) if not _kept_anyway(r, spec, table)]
     counts = table.select(r.broken.sum().alias(str(n)) for n, r in enumerate(rules)).row(0) if rules else ()
     return [
         violations(r.name, spec.name, table.filter(r.broken)[spec.key], r.doc)
@@ -144,8 +152,24 @@ def _check_rows(table: Table, spec: TableSchema) -> list[Table]:
     ]
 
 
-def _enforced_by_type(rule: RowRule, spec: TableSchema, table: Table) -> bool:
-    return rule.name.endswith(".codes") and isinstance(table.schema.get(rule.name.split(".")[1]), pl.Enum)
+def _kept_anyway(rule: RowRule, spec: TableSchema, table: Table) -> bool:
+    """Whether a rule needs no look at each row: the column's type keeps it, or its least and greatest value do."""
+    _, name, *what = rule.name.split(".")
+    if not what or name not in spec.columns or name not in table.columns:
+        return False
+    values, column = table[name], spec.columns[name]
+    if what == ["codes"]:
+        return isinstance(values.dtype, pl.Enum)
+    if what == ["null"]:
+        return not values.null_count()
+    if not values.dtype.is_numeric() or isinstance(values.dtype, pl.Decimal) or values.null_count() or not len(values):
+        return False
+    known = values.to_numpy()  # whose least and greatest are no numbers where any is not
+    if what == ["min"]:
+        return bool(known.min() >= column.min)
+    if what == ["max"]:
+        return bool(known.max() <= column.max)
+    return what == ["finite"] and bool(np.isfinite(known.min()) and np.isfinite(known.max()))
 
 
 def _check_keys(
@@ -154,7 +178,7 @@ def _check_keys(
     """`before`: the units below it are in blocks before this one, so a row may refer to any of them."""
     table, spec, found = tables[name], domain.schema[name], []
     key = table[spec.key]
-    if not (key.is_sorted() and bool((key.diff(null_behavior="drop") > 0).all())):
+    if not _rises(key):
         found.append(
             violations(f"{name}.key", name, key.filter(key.is_duplicated() | key.is_null()), "key is not unique")
         )
@@ -164,14 +188,49 @@ def _check_keys(
         known = tables[target][domain.schema[target].key]
         if target in elsewhere:
             known = pl.concat([known, elsewhere[target].cast(known.dtype)])
-        dangling = ~table[column].is_in(known.implode()) & table[column].is_not_null()
-        if before and domain.schema[target].within is None and not domain.schema[target].reference:
-            dangling &= ~table[column].is_between(0, before - 1)
-        if dangling.any():
-            found.append(violations(f"{name}.{column}.reference", name, key.filter(dangling), f"no such {target}"))
+        if not _all_known(table[column], known):
+            dangling = ~table[column].is_in(known.implode()) & table[column].is_not_null()
+            if before and domain.schema[target].within is None and not domain.schema[target].reference:
+                dangling &= ~table[column].is_between(0, before - 1)
+            if dangling.any():
+                missing = key.filter(dangling)
+                found.append(violations(f"{name}.{column}.reference", name, missing, f"no such {target}"))
         if each := spec.columns[column].each:
             found.append(_cardinality(name, spec, column, each, table, tables[target][domain.schema[target].key]))
     return found
+
+
+def _rises(key: pl.Series) -> bool:
+    """Whether each key is greater than the one before it."""
+    if key.null_count():
+        return False
+    if key.dtype.is_integer():
+        values = key.to_numpy()
+        return bool((values[1:] > values[:-1]).all())
+    return key.is_sorted() and key.n_unique() == len(key)
+
+
+def _all_known(refers: pl.Series, known: pl.Series) -> bool:
+    """Whether every reference is known, told by one of each run of equal ones: rows stand with their siblings for the most part."""
+    if refers.null_count() or not refers.dtype.is_integer() or not len(refers):
+        return False
+    values = refers.to_numpy()
+    if refers.flags["SORTED_ASC"]:
+        last = ends_of_runs(values) - 1
+    else:
+        last = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+    return bool(pl.Series(values[last]).is_in(known.implode()).all())
+
+
+def ends_of_runs(values: NDArray) -> NDArray[np.int64]:
+    """Where each run of equal values ends, of values in ascending order: by a search for each, quick where runs are long."""
+    ends, at = [], 0
+    while at < len(values):
+        at += int(np.searchsorted(values[at:], values[at], "right"))
+        ends.append(at)
+        if len(ends) * 64 > len(values):  # they are short: looking at each value is quicker
+            return np.append(np.flatnonzero(values[1:] != values[:-1]) + 1, len(values))
+    return np.array(ends, np.int64)
 
 
 def _cardinality(

@@ -73,6 +73,12 @@ class PrivateTable:
         u = self._next().uniform(np.arange(len(found)))
         return int(np.argmax(epsilon * found / (2.0 * sensitivity) - np.log(-np.log(u))))
 
+    def scores(self, what: str, scores: Callable[[Exact], F64], sensitivity: float, rho: float) -> F64:
+        """Scores with Gaussian noise, together `rho`-zCDP. One row more or less must change no score by more than `sensitivity`."""
+        self.budget.spend(what, rho)
+        found = scores(self._exact)
+        return found + sensitivity * np.sqrt(len(found)) * sigma(rho) * self._next().normal(np.arange(len(found)))
+
     def _exact(self, columns: Sequence[str], sizes: Sequence[int], maps: Sequence[I64 | None] = ()) -> I64:
         at = np.zeros(self._table.height, np.int64)
         for n, (column, size) in enumerate(zip(columns, sizes, strict=True)):

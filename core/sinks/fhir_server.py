@@ -72,7 +72,7 @@ class FhirServer:
         status, found = Client(at).ask("GET", "/metadata")
         version = found.get("fhirVersion")
         if status != 200 or found.get("resourceType") != "CapabilityStatement":
-            raise UserError(f"target {self.place} is no FHIR server: /metadata answers {status}{_said(found)}")
+            raise UserError(f"target {self.place} is no FHIR server: /metadata answers {status}{said(found)}")
         if not str(version).startswith("4.0"):
             raise UserError(f"target {self.place} speaks FHIR {version}; expected R4, 4.0.1")
         return self
@@ -128,7 +128,7 @@ class FhirServer:
                         continue
                     if status != 200:
                         raise UserError(
-                            f"target {self.place}: GET Patient/{patient['id']} answers {status}{_said(there)}"
+                            f"target {self.place}: GET Patient/{patient['id']} answers {status}{said(there)}"
                         )
                     if there.get("identifier") != patient.get("identifier"):
                         raise UserError(
@@ -140,10 +140,13 @@ class FhirServer:
 class Client:
     """One connection that is kept, and opened again when the server has closed it."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tell: bool = True) -> None:
+        """`tell`: whether to say who we are, by the token in the environment or the address's own user."""
         self.address = address
         self.connection: http.client.HTTPConnection | None = None
         self.headers = {"Content-Type": f"{MEDIA}; charset=utf-8", "Accept": MEDIA}
+        if not tell:
+            return
         if token := os.environ.get(TOKEN):
             self.headers["Authorization"] = f"Bearer {token}"
         elif address.user is not None:
@@ -158,42 +161,55 @@ class Client:
             body = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}, ensure_ascii=False)
         status, found = self.ask("POST", "", body.encode())
         if not 200 <= status < 300:
-            raise UserError(f"{self.address} refuses the Bundle {names} with {status}{_said(found)}")
+            raise UserError(f"{self.address} refuses the Bundle {names} with {status}{said(found)}")
         # a server that answers nothing of what it did was asked for a transaction, which is whole or not at all
         for entry in found.get("entry") or ():
             answer = entry.get("response") or {}
             if not str(answer.get("status", "2")).startswith("2"):
-                said = _said(answer.get("outcome") or {})
-                raise UserError(f"{self.address} refuses an entry of the Bundle {names} with {answer['status']}{said}")
+                why = said(answer.get("outcome") or {})
+                raise UserError(f"{self.address} refuses an entry of the Bundle {names} with {answer['status']}{why}")
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """The status and the JSON of the answer, {} where it has none. Waits for a server that is busy or away.
 
         Raises Interrupted when it stays so.
         """
+        answer, text = self._patiently(method, path, body, {})
+        return answer.status, _json(text)
+
+    def get(self, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer. Waits as `ask` does."""
+        answer, text = self._patiently("GET", path, None, {"Accept": f"{MEDIA}, application/fhir+ndjson", **headers})
+        return answer.status, dict(answer.headers.items()), text
+
+    def _patiently(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         last = ""
         for attempt in range(TRIES):
             try:
-                answer, text = self._once(method, path, body)
+                answer, text = self._once(method, path, body, headers)
             except (OSError, http.client.HTTPException) as error:
                 self._close()
                 last, pause = str(error) or type(error).__name__, 0.0
             else:
                 if answer.status not in BUSY:
-                    return answer.status, _json(text)
+                    return answer, text
                 asked = answer.headers.get("Retry-After", "")
-                last = f"it answers {answer.status} {answer.reason}{_said(_json(text))}"
+                last = f"it answers {answer.status} {answer.reason}{said(_json(text))}"
                 pause = min(float(asked), LONGEST) if asked.isdigit() else 0.0
             if attempt < TRIES - 1:
                 time.sleep(pause or min(0.1 * 2**attempt, LONGEST))
         raise Interrupted(f"{self.address} could not be reached in {TRIES} tries: {self.address.scrub(last)}")
 
-    def _once(self, method: str, path: str, body: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
+    def _once(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         if self.connection is None:
             at = self.address
             kind = http.client.HTTPSConnection if at.scheme.endswith("https") else http.client.HTTPConnection
             self.connection = kind(at.host, at.port, timeout=WAIT)
-        self.connection.request(method, self.address.path.rstrip("/") + path or "/", body, self.headers)
+        self.connection.request(method, self.address.path.rstrip("/") + path or "/", body, {**self.headers, **headers})
         answer = self.connection.getresponse()
         return answer, answer.read()
 
@@ -225,7 +241,7 @@ def _json(text: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _said(outcome: Mapping[str, Any]) -> str:
+def said(outcome: Mapping[str, Any]) -> str:
     """What an OperationOutcome tells, as an end of a sentence."""
     issues = [i for i in outcome.get("issue") or () if isinstance(i, dict)]
     texts = [i.get("diagnostics") or (i.get("details") or {}).get("text") or i.get("code") or "" for i in issues]

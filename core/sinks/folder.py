@@ -7,6 +7,8 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -208,9 +210,12 @@ def _array(parts: list[Path], path: Path) -> None:
 
 
 def _split(parts: list[Path], folder: Path, suffix: str) -> None:
+    """A file for each name: its text as it is, or the lines of those that have several."""
     folder.mkdir()
     for part in parts:
         with open(part, encoding="utf-8", newline="\n") as file:
-            for line in file:
-                name, _, text = line.rstrip("\n").partition("\t")
-                (folder / f"{name}.{suffix}").write_bytes(text.encode())
+            pairs = (line.rstrip("\n").partition("\t") for line in file)
+            for name, lines in groupby(pairs, itemgetter(0)):
+                first, *more = (text for _, _, text in lines)
+                whole = "\n".join([first, *more, ""]) if more else first
+                (folder / (name if Path(name).suffix else f"{name}.{suffix}")).write_bytes(whole.encode())

@@ -1,4 +1,4 @@
-"""One frame to a folder of one file, or to a table of an embedded database: where a model's samples go."""
+"""Frames to a folder of files, or to tables of an embedded database: where a model's samples go."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .stage import Stage, publish_folder
 NAME = "sample"
 
 
-def write_table(
-    frame: Table, target: str, manifest: Callable[[str], Mapping[str, Any]], format: str = "parquet"
+def write_tables(
+    frames: Mapping[str, Table], target: str, manifest: Callable[[str], Mapping[str, Any]], format: str = "parquet"
 ) -> str:
-    """Write `sample/part-00000.<format>` and the manifest in a new folder, or a table `sample` in a new DuckDB or SQLite file; returns the place.
+    """Write `<name>/part-00000.<format>` for each frame and the manifest in a new folder, or tables in a new DuckDB or SQLite file; returns the place.
 
     Raises UserError if the target exists or cannot be written, or for an unknown format or scheme.
     """
@@ -35,7 +35,10 @@ def write_table(
     stage.check()
     form = "parquet" if match else format
     with stage.opened(NAME, form, resume=False):
-        part = stage.put_part(NAME, 0, form, lambda p: WRITERS[form](frame, p))
+        parts = {
+            name: stage.put_part(name, 0, form, lambda p, f=frame: WRITERS[form](f, p))
+            for name, frame in frames.items()
+        }
         if not match:
             text = json.dumps(manifest(form), indent=2, ensure_ascii=False)
             stage.put(stage.path / "parts" / "manifest.json", text.encode())
@@ -44,7 +47,8 @@ def write_table(
         from .embedded import load_frame
 
         draft = stage.path / "whole.db"
-        load_frame(match[1], draft, NAME, part, json.dumps(manifest(form), ensure_ascii=False))
+        for name, part in parts.items():
+            load_frame(match[1], draft, name, part, json.dumps(manifest(form), ensure_ascii=False))
         if path.exists():
             raise UserError(f"target {path} came to exist meanwhile; nothing was overwritten")
         draft.replace(path)

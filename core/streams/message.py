@@ -78,6 +78,10 @@ def messages(
     domain: Domain, tables: Tables, events: Sequence[Event], shape: Shape, dataset: str, reference: Tables | None = None
 ) -> Table:
     """The messages of one block's tables, in order. `dataset` begins every identifier. Raises UserError where a view has not one document for each row."""
+    view = domain.views.get(shape.body)
+    if view and view.told:
+        made = view.told(tables, dataset)
+        return made.with_columns(pl.col("key").cast(pl.String).alias("label"), pl.lit("{}").alias("headers"))
     schema, parts = domain.schema, []
     there = merge(reference or {}, tables)
     for rank, event in enumerate(events):
@@ -111,8 +115,8 @@ def messages(
 
 
 def _views(domain: Domain) -> dict[str, View]:
-    """The views that may have one document for each row: those whose documents are lines."""
-    return {v.name: v for v in domain.views.values() if v.suffix == "ndjson"}
+    """The views that may be bodies: those that say their own messages, and those whose documents are lines, of which each row may have one."""
+    return {v.name: v for v in domain.views.values() if v.told or v.suffix == "ndjson"}
 
 
 def _bodies(

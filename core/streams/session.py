@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..domain import Domain
 from ..errors import UserError, unknown
 from ..plan import Plan, make_plan
 from ..progress import Progress
@@ -148,8 +149,18 @@ def open_session(
     if headers and not kind.headers:
         raise UserError(f"--header: messages to {target.partition(':')[0]} have none")
     shape = checked(Shape(topic if topic is not None else kind.topic, body, key, headers or {}), plan.domain, chosen)
+    _fits(shape, plan.domain, target.partition(":")[0])
     open_outlet(target)
     return Session(plan, target, chosen, shape, **settings)
+
+
+def _fits(shape: Shape, domain: Domain, scheme: str) -> None:
+    """Raises UserError for a body that says its own topics and does not go to the target, or the other way round."""
+    view = domain.views.get(shape.body)
+    told = view is not None and view.told is not None
+    if (told and scheme not in ("mqtt", "mqtts", "sparkplug")) or (scheme == "sparkplug" and not told):
+        fit = ", ".join(v.name for v in domain.views.values() if v.told) or "no body"
+        raise UserError(f"--body {shape.body}: does not go to {scheme}; {fit} goes to mqtt:// and sparkplug://")
 
 
 def read_changes(path: str | Path) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -17,10 +19,13 @@ ZONES = ("Europe/London", "Europe/Berlin")
 """Time zones of the customers' countries, in their order: GB, DE."""
 
 
-def curve(window: Window, hours: list[float], weekdays: list[float]) -> tuple[F64, F64]:
+def curve(
+    window: Window, hours: list[float], weekdays: list[float], of_day: Callable[[int, pl.Series], F64] | None = None
+) -> tuple[F64, F64]:
     """The cumulative share of events by hour of the window for each zone, laid end to end: zone z spans z to z + 1.
 
-    Two arrays to interpolate between: cumulative share, and microseconds since 1970. Summer time is the zone's own.
+    Two arrays to interpolate between: cumulative share, and microseconds since 1970. Summer time is the zone's own. `of_day` gives, for a zone and its local
+    moments, a further weight of each (seasons, holidays).
     """
     edges = np.arange(window.start, window.end + 1, HOUR)
     at = pl.Series(edges[:-1]).cast(pl.Datetime("us", "UTC"))
@@ -29,10 +34,34 @@ def curve(window: Window, hours: list[float], weekdays: list[float]) -> tuple[F6
         local = at.dt.convert_time_zone(zone)
         weight = np.asarray(hours)[local.dt.hour().to_numpy()]
         weight = weight * np.asarray(weekdays)[local.dt.weekday().to_numpy() - 1]
+        if of_day:
+            weight = weight * of_day(n, local)
         total = np.concatenate(([0.0], np.cumsum(weight)))
         shares.append(n + total / total[-1])
         instants.append(edges.astype(np.float64))
     return np.concatenate(shares), np.concatenate(instants)
+
+
+def seasons(months: list[float], thirds: list[float], holiday: float) -> Callable[[int, pl.Series], F64]:
+    """The weight of a day by its month, by the third of the month it is in, and where it is a public holiday of the zone's country."""
+
+    def of_day(zone: int, local: pl.Series) -> F64:
+        day = local.dt.date()
+        free = day.is_in(holidays(zone, int(day.dt.year().min()), int(day.dt.year().max())))  # type: ignore[arg-type]
+        weight = np.asarray(months)[local.dt.month().to_numpy() - 1]
+        weight = weight * np.asarray(thirds)[np.minimum((local.dt.day().to_numpy() - 1) // 10, 2)]
+        return np.where(free.to_numpy(), holiday, weight)
+
+    return of_day
+
+
+@lru_cache(64)
+def holidays(zone: int, first: int, last: int) -> tuple[dt.date, ...]:
+    """The public holidays of a zone's country (of England, and those of all German states), from the first of January of one year to the end of another."""
+    from holidays import country_holidays
+
+    country, part = (("GB", "ENG"), ("DE", None))[zone]
+    return tuple(sorted(country_holidays(country, subdiv=part, years=range(first, last + 1))))
 
 
 def instants(of: tuple[F64, F64], zone: NDArray, u: F64) -> NDArray[np.int64]:

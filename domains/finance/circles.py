@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import U64, join_rows
-from .people import origins
+from .people import CIRCLE, origins
 
-CIRCLE = 20
-"""Customers in a circle."""
 CONTACT = 1 << 21
 """Contacts have addresses of their own among a customer's counterparties: CONTACT + the other's place in the circle."""
 

@@ -22,7 +22,7 @@ def funds(schema: Schema):
 
     Judged is the available balance: what was booked in by then, less all that was authorised by then. The booked balance is never
     less, for a debit clears after it was authorised; so no booking takes an account below its limit. What other customers send is not
-    counted on, so that what one can bear depends on nobody else. Payments to customers beyond the size of the dataset count, and go then.
+    counted on, so that what one can bear depends on nobody else; nor is what disputes bring back. Payments to customers beyond the size of the dataset count, and go then.
     """
     codes = schema["transaction"].columns["response_code"].dtype
 
@@ -39,7 +39,7 @@ def funds(schema: Schema):
         return {
             "transaction": payment.with_columns(
                 pl.when(~off).then(pl.col("cleared_at")).alias("cleared_at"),
-                pl.when(~off).then(pl.col("reversed_at")).alias("reversed_at"),
+                *(pl.when(~off).then(pl.col(c)).alias(c) for c in ("reversed_at", "reversal", "reversed_minor")),
                 pl.when(card)
                 .then(pl.lit(INSUFFICIENT, codes))
                 .otherwise(pl.col("response_code"))
@@ -63,16 +63,17 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
     debit = payment["direction"].to_physical().to_numpy() == 0
     cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
     moments = {c: payment[c].fill_null(0).to_numpy() for c in ("authorised_at", "cleared_at", "reversed_at")}
+    back = payment["reversed_minor"].fill_null(0).to_numpy()
     moves = (
-        (debit & (cleared | undone), own, -1, "authorised_at", DEBIT),
-        (~debit & cleared, own, 1, "cleared_at", CREDIT),
-        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, 1, "cleared_at", CREDIT),
-        (debit & undone, own, 1, "reversed_at", BACK),
+        (debit & (cleared | undone), own, -amount, "authorised_at", DEBIT),
+        (~debit & cleared, own, amount, "cleared_at", CREDIT),
+        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, amount, "cleared_at", CREDIT),
+        (debit & undone, own, back, "reversed_at", BACK),
     )
     legs = []
-    for such, holder, sign, when, kind in moves:
+    for such, holder, change, when, kind in moves:
         at = np.flatnonzero(such)
-        legs.append((holder[at], at, sign * amount[at], moments[when][at], np.full(len(at), kind, np.int8)))
+        legs.append((holder[at], at, change[at], moments[when][at], np.full(len(at), kind, np.int8)))
     holder, source, change, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
     keep = _at_risk(start, floor, holder, source, change, at, kind)
     return _scan(start, floor, payment.height, holder[keep], source[keep], change[keep], at[keep], kind[keep])

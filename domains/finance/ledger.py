@@ -26,6 +26,11 @@ PURPOSE = {
     "salary": "transfer-clearing",
     "direct-debit": "direct-debit-clearing",
     "fee": "fee-income",
+    "cash": "cash",
+    "cheque": "cheque-clearing",
+    "wallet": "wallet-settlement",
+    "loan": "transfer-clearing",
+    "interest": "interest-income",
 }
 """The bank's own account that each channel settles through."""
 OPENING, BOOKING, REVERSAL = 0, 1, 2
@@ -39,7 +44,7 @@ def identities(schema: Schema):
         made = {name: number(tables[name], schema[name], order) for name, order in references.items()}
         payment = number(tables["transaction"], schema["transaction"], "authorised_at")
         for name, parent in made.items():
-            found = _key_of(payment[f"{name}_row"], parent, f"{name}_id")
+            found = key_of(payment[f"{name}_row"], parent, f"{name}_id")
             payment = payment.with_columns(found.alias(f"{name}_id"))
         reference = block.stream.child("transaction", "reference").bits(payment[ROW].to_numpy()) >> np.uint64(1)
         cleared, reversed_at = pl.col("cleared_at"), pl.col("reversed_at")
@@ -59,7 +64,7 @@ def identities(schema: Schema):
     return run
 
 
-def _key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
+def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     """The keys of the rows that addresses name; null where there is none, or where another block has it."""
     at = rows.drop_nulls().to_numpy()
     order = np.argsort(known := parent[ROW].to_numpy())
@@ -84,18 +89,19 @@ def postings(schema: Schema):
         other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
         sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
         signed = payment["amount_minor"].to_numpy() * sign
+        back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
         cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
         booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
         # who is posted to, by which transaction, which way, when, why
         legs = []
         for holder, factor in ((own, 1), (other, -1)):
             here = booked & (holder >= 0) & (holder < span)
-            for such, when, kind, direction in (
-                (here, cleared, BOOKING, factor),
-                (here & reversed_, undone, REVERSAL, -factor),
+            for such, when, kind, moved, direction in (
+                (here, cleared, BOOKING, signed, factor),
+                (here & reversed_, undone, REVERSAL, back, -factor),
             ):
                 at = np.flatnonzero(such)
-                legs.append((holder[at], at, signed[at] * direction, when[at], np.full(len(at), kind, np.int8)))
+                legs.append((holder[at], at, moved[at] * direction, when[at], np.full(len(at), kind, np.int8)))
         opening = account["account_id"].to_numpy() - first
         legs.append(
             (

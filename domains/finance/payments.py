@@ -10,10 +10,12 @@ from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import F64, U64, Stream, join_rows
 from ...core.tables import ROW, Tables
-from .calendar import DAY, HOUR, curve, instants
-from .draws import LANES, below, enum, keep, lane, poisson, siblings, table_of
-from .parties import ACCOUNTS, CARDS, CREDIT, YEAR
-from .reference import MARKETS, purchase_categories
+from .calendar import DAY, HOUR, curve, instants, seasons
+from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
+from .life import MOVED, home_market, homes, whereabouts
+from .parties import ACCOUNTS, CARDS, CREDIT, VIRTUAL, YEAR, virtual_cards
+from .people import cities
+from .reference import cells, popularity, purchase_categories
 
 MONTH = 30.4375
 QUANTILES = 4096
@@ -22,8 +24,8 @@ PURCHASE = 1
 
 FACTS = (
     "account_id", "card_id", "device_row", "merchant_id", "counterparty_row", "counterparty_account_id", "channel", "type",
-    "direction", "mcc", "amount_minor", "currency", "authorised_at", "cleared_at", "reversed_at", "response_code",
-    "entry_mode", "country",
+    "direction", "mcc", "amount_minor", "currency", "authorised_at", "cleared_at", "reversed_at", "reversal", "reversed_minor",
+    "response_code", "entry_mode", "country",
 )  # fmt: skip
 """What a payment is before it has a key: everything else about it is derived."""
 
@@ -49,7 +51,8 @@ def complete(frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame
 def purchases(schema: Schema):
     """The step that makes card payments and cash withdrawals: the bulk of `transaction`, so every column is one array operation."""
     types = fact_types(schema)
-    lists = {n: list(types[n].categories) for n in ("channel", "type", "currency", "response_code", "entry_mode")}  # type: ignore[attr-defined]
+    coded = ("channel", "type", "currency", "response_code", "entry_mode", "reversal")
+    lists = {n: list(schema["transaction"].columns[n].codes) for n in coded}
 
     def run(block: Block, tables: Tables) -> Tables:
         p, units, stream = block.priors, block.units, block.stream.child("purchase")
@@ -59,18 +62,24 @@ def purchases(schema: Schema):
         n = poisson(stream.child("count").uniform(units), purchase_rate(block) * block.window.days / MONTH)
         who, k = siblings(n)
         rows = join_rows(join_rows(units, PURCHASE)[who], k)
-        at = _times(block, stream, units, zone, n, who, rows)
+        what, where, how = (stream.child(name).bits(rows) for name in ("what", "where", "how"))
+        again = (k > 0) & (lane(what, 1) < below(p("purchase.burst")))
+        at = _times(block, stream, units, zone, n, who, rows, again)
 
         categories = purchase_categories(block)
-        what, where, how = (stream.child(name).bits(rows) for name in ("what", "where", "how"))
-        category = table_of(p("purchase.share").values())[lane(what, 0)]
-        market = np.where(lane(what, 1) < below(p("purchase.abroad")), 2, zone[who]).astype(np.uint8)
-        shop = _merchant(block, stream, units, who, category, market, where, len(categories))
+        # one thing leads to another: in the same shop, within minutes
+        source = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
+        same = np.where(lane(how, 3) < below(p("purchase.burst_same")), source, np.arange(len(rows)))
+        day = (at // DAY - block.window.start // DAY).astype(np.int32)
+        place = whereabouts(block)[who, day]
+        category = table_of(p("purchase.share").values())[lane(what, 0)][same]
+        shop = _merchant(block, stream, units, zone, who, category, place, where)[same]
         online = merchant["online"].to_numpy()[shop]
         cash = category == categories.index("cash") if "cash" in categories else np.zeros(len(rows), bool)
 
         mu, sigma = (np.array(list(p(f"purchase.log_{x}").values())) for x in ("mean", "sigma"))
-        amount = np.exp(mu[category] + sigma[category] * stream.child("amount").normal(rows)) * 100
+        dearer = np.log1p(p("purchase.inflation")) / YEAR * np.arange(day.max(initial=0) + 1)
+        amount = np.exp(mu[category] + sigma[category] * stream.child("amount").normal(rows) + dearer[day]) * 100
         # machines give notes of ten
         amount = np.where(cash, np.maximum(np.round(amount, -3), 1000), np.maximum(np.floor(amount), 1)).astype(
             np.int64
@@ -85,6 +94,8 @@ def purchases(schema: Schema):
         issued = _issued(block, tables)
         valid = int(p("card.validity_years") * YEAR)
         card = account * CARDS + (at // DAY - issued[who, on_credit.view(np.int8)]) // valid
+        virtual = virtual_cards(block, current_id)[who] & online & (lane(how, 1) >= below(1 - p("card.virtual_use")))
+        card[virtual] += VIRTUAL
 
         answer = _answers(block, lane(how, 0), online, lists["response_code"])
         approved = answer == 0
@@ -95,6 +106,8 @@ def purchases(schema: Schema):
         back = np.floor(-np.log(stream.child("back").uniform(rows[refund])) * p("purchase.refund_days") * 86_400)
         reversed_at = at + (lane(where, 3).astype(np.int64) % 3_600) * 1_000_000
         reversed_at[refund] = cleared[refund] + back.astype(np.int64) * 1_000_000
+        undone = amount.copy()
+        undone[refund] = part_refunded(block, rows[refund], amount[refund])
 
         device = device_used(block, tables, who, at, lane(what, 3))
         entry = table_of(p("purchase.entry_mode").values())[lane(where, 2)]
@@ -119,6 +132,8 @@ def purchases(schema: Schema):
                 "authorised_at": at,
                 "cleared_at": keep(cleared, booked),
                 "reversed_at": keep(reversed_at, void | refund),
+                "reversal": enum(refund.view(np.uint8), lists["reversal"], void | refund),
+                "reversed_minor": keep(undone, void | refund),
                 "response_code": enum(answer, lists["response_code"]),
                 "entry_mode": enum(entry, lists["entry_mode"]),
                 "country": merchant["country"].gather(shop),
@@ -129,9 +144,16 @@ def purchases(schema: Schema):
     return run
 
 
+def part_refunded(block: Block, rows: U64, amount: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How much of a purchase is refunded: all of it, or what one of several things cost."""
+    stream, p = block.stream.child("transaction", "refund"), block.priors
+    part = np.maximum(np.floor(amount * stream.child("part").uniform(rows)), 1).astype(np.int64)
+    return np.where(stream.child("partial").uniform(rows) < p("refund.partial"), part, amount)
+
+
 def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
     """The day that the oldest card of each customer's current and credit account was issued: one row a customer, two columns."""
-    oldest = tables["card"].filter(pl.col("card_id") % CARDS == 0)
+    oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("kind") != "prepaid"))
     customer, place = np.divmod(oldest["account_id"].to_numpy(), ACCOUNTS)
     days = np.zeros((block.last - block.first, 2), np.int64)
     days[customer - block.first, (place == CREDIT).astype(np.int8)] = oldest["issued_on"].to_physical().to_numpy()
@@ -148,12 +170,23 @@ def purchase_rate(block: Block) -> F64:
 
 
 def _times(
-    block: Block, stream: Stream, units: U64, zone: NDArray, n: NDArray, who: NDArray, rows: U64
+    block: Block,
+    stream: Stream,
+    units: U64,
+    zone: NDArray,
+    n: NDArray,
+    who: NDArray,
+    rows: U64,
+    again: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """Moments in order within each customer: a renewal process with Weibull gaps, run on the clock of the calendar curve."""
-    shape = 1 / block.priors("purchase.interarrival_shape")
+    """Moments of each customer: a renewal process with Weibull gaps, run on the clock of the calendar curve and of the customer's own trend; each event may set
+    off another within minutes (`again`), and that one a further (a branching process)."""
+    p = block.priors
+    shape = 1 / p("purchase.interarrival_shape")
     # whole numbers, so that sums are exact and a customer's times do not depend on who else is in the block
     gap = _weibull(stream.child("gap").uniform(rows), shape)
+    late = np.flatnonzero(again)
+    gap[late] = 0
     last = _weibull(stream.child("last").uniform(units), shape)
     total = np.cumsum(gap)
     ends = np.cumsum(n)
@@ -161,8 +194,19 @@ def _times(
     upto = np.where(n > 0, total[np.maximum(ends, 1) - 1], before) if len(total) else before
     span = upto - before + last
     u = (total - before[who]) / span[who]
-    p = block.priors
-    return instants(curve(block.window, p("purchase.hour"), p("purchase.weekday")), zone[who], u)
+    # some pay more often as time goes on, others less: a density that rises or falls over the window
+    tilt = stream.child("trend").normal(units) * p("purchase.trend") * block.window.days / YEAR / 2
+    u += np.clip(tilt, -0.8, 0.8)[who] * (u - u * u)
+    of_day = seasons(p("purchase.month"), p("purchase.month_third"), p("purchase.holiday"))
+    at = instants(curve(block.window, p("purchase.hour"), p("purchase.weekday"), of_day), zone[who], u)
+    delay = -np.log(stream.child("again").uniform(rows[late])) * p("purchase.burst_minutes") * 60
+    # a chain of events adds its delays up
+    chain = np.zeros(len(rows), np.int64)
+    chain[late] = 1_000_000 + np.floor(delay).astype(np.int64) * 1_000_000
+    run = np.cumsum(chain)
+    source = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
+    at[late] += run[late] - run[source[late]]
+    return np.minimum(at, block.window.end - 1_000_000)
 
 
 def _weibull(u: F64, power: float) -> NDArray[np.int64]:
@@ -172,31 +216,75 @@ def _weibull(u: F64, power: float) -> NDArray[np.int64]:
     return (u * (1 << 20)).astype(np.int64) + 1
 
 
+CANDIDATES = 3
+"""Merchants that a customer weighs for each usual one: the nearest is taken."""
+
+
 def _merchant(
-    block: Block,
-    stream: Stream,
-    units: U64,
-    who: NDArray,
-    category: NDArray,
-    market: NDArray,
-    where: U64,
-    categories: int,
+    block: Block, stream: Stream, units: U64, zone: NDArray, who: NDArray, category: NDArray, place: NDArray, where: U64
 ) -> NDArray[np.int64]:
-    """A merchant of the category and market: one of the customer's usual ones, or any by popularity."""
-    p = block.priors
-    merchant = block.reference["merchant"]
-    each = len(merchant) // (MARKETS * (categories + len(p("bill.count"))))
-    share = merchant["popularity"].to_numpy()[:each]
-    rank = np.minimum(np.searchsorted(np.cumsum(share), (np.arange(QUANTILES) + 0.5) / QUANTILES), each - 1)
-    slots = len(p("purchase.usual"))
-    place = np.arange(categories * slots, dtype=np.uint64)
-    usual = stream.child("usual").integers(join_rows(units[:, None], place), QUANTILES).astype(np.int16)
-    slot = table_of(p("purchase.usual"))[lane(where, 1)]
-    any_one = (lane(where, 0) >> 4).astype(np.int16)
-    habit = lane(where, 3) < below(p("purchase.habit"))
-    at = np.where(habit, usual[who, category.astype(np.int64) * slots + slot], any_one)
-    cell = market.astype(np.int64) * (categories + len(p("bill.count"))) + category
-    return cell * each + rank[at]
+    """A merchant of the category, at home or in the country travelled to: one of the customer's usual ones, which are near, or any by popularity."""
+    p, laid = block.priors, cells(block)
+    ranks = [_by_quantile(popularity(block, int(size))) for size in laid.size]
+    slots, cats = len(p("purchase.usual_number")), len(purchase_categories(block))
+    usual, unusual, mover = _usual(block, stream, units, zone, ranks[0], cats)
+    # which of the usual ones: the fewer there are, the more often the first
+    shares = [table_of(row) for row in p("purchase.usual")]
+    number = choose(stream.child("usual", "number").uniform(units), p("purchase.usual_number"))
+    pick = np.stack(shares)[number[who], lane(where, 1)]
+    habit = lane(where, 3) >= unusual[number[who]]
+    row = np.where(place & MOVED, mover[who], who) if (place & MOVED).any() else who
+    spot = usual[row, category.astype(np.int64) * slots + pick]
+    any_one = (lane(where, 0) >> 4).astype(np.int64)
+    rank = np.where(habit, spot, ranks[0][any_one])
+    shop = laid.start[zone[who], category] + rank
+    abroad = place & (MOVED - 1)
+    for code, market in home_market(block).items():
+        at = np.flatnonzero(abroad == code)
+        if len(at):
+            # who stays some days has a usual shop there too
+            rows = join_rows(units[who[at]], code * 256 + category[at].astype(np.int64))
+            there = stream.child("usual", "abroad").integers(rows, QUANTILES)
+            spot = np.where(habit[at] & (pick[at] == 0), there, any_one[at])
+            shop[at] = laid.start[market, category[at]] + ranks[market][spot]
+    return shop
+
+
+def _by_quantile(share: F64) -> NDArray[np.int64]:
+    """The rank of the merchant at each of `QUANTILES` quantiles of popularity."""
+    return np.minimum(np.searchsorted(np.cumsum(share), (np.arange(QUANTILES) + 0.5) / QUANTILES), len(share) - 1)
+
+
+def _usual(
+    block: Block, stream: Stream, units: U64, zone: NDArray, rank: NDArray, cats: int
+) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.int64]]:
+    """The ranks of the usual merchants of each customer and category, (customers, and then those who move; categories * slots); below which lane value a customer
+    with so many usual ones goes elsewhere; and the row of each customer after a move."""
+    p, merchant, laid = block.priors, block.reference["merchant"], cells(block)
+    slots = len(p("purchase.usual_number"))
+    place = np.arange(cats * slots * CANDIDATES, dtype=np.uint64)
+    drawn = rank[stream.child("usual").integers(join_rows(units[:, None], place), QUANTILES)]
+    drawn = drawn.reshape(len(units), cats, slots, CANDIDATES)
+    east, north = _plane(merchant["longitude"].to_numpy(), merchant["latitude"].to_numpy())
+    _, _, numbers = cities(block)
+    near = _plane(numbers[:, 1], numbers[:, 0])
+    first, second = homes(block, units)
+    movers = np.flatnonzero(first != second)
+    row = np.arange(len(units))
+    row[movers] = len(units) + np.arange(len(movers))
+    who, home = np.append(np.arange(len(units)), movers), np.append(first, second[movers])
+    shop = laid.start[zone[who]][:, :cats, None, None] + drawn[who]
+    away = (east[shop] - near[0][home][:, None, None, None]) ** 2 + (
+        north[shop] - near[1][home][:, None, None, None]
+    ) ** 2
+    nearest = np.argmin(away, axis=3)
+    chosen = np.take_along_axis(drawn[who], nearest[..., None], axis=3)[..., 0]
+    return chosen.reshape(len(who), cats * slots).astype(np.int16), below(np.array(p("purchase.unusual"))), row
+
+
+def _plane(longitude: NDArray, latitude: NDArray) -> tuple[NDArray, NDArray]:
+    """East and north in kilometres, near enough for telling which of some places is nearest."""
+    return longitude * 111.2 * np.cos(np.radians(52.0)), latitude * 111.2
 
 
 def _answers(block: Block, draw: NDArray[np.uint16], online: NDArray[np.bool_], codes: list[str]) -> NDArray[np.uint8]:

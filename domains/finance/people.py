@@ -14,15 +14,63 @@ from ...core.stream import U64, Stream
 from ...core.tables import ROW
 
 COUNTRIES = ("GB", "DE")
+CIRCLE = 20
+"""Customers in a circle: those who may know, and live with, one another."""
 LOCALES = {"GB": "en_GB", "DE": "de_DE"}
 
 
 def origins(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Who is German (the others are British), and who is male, of any customers."""
+    """Who is German (the others are British), and who is male, of any customers. A household lives in one country."""
     p, stream = block.priors, block.stream.child("customer")
     home = p("customer.country")
-    german = stream.child("country").uniform(units) * sum(home.values()) >= home["GB"]
+    german = stream.child("country").uniform(heads(block, units)) * sum(home.values()) >= home["GB"]
     return german, stream.child("sex").uniform(units) >= p("customer.female")
+
+
+def heads(block: Block, units: U64) -> U64:
+    """The first customer of each one's household: those who share a home with the one before are in the same. A household lies within a circle."""
+    place = (units % np.uint64(CIRCLE)).astype(np.int64)
+    circles, back = np.unique(units - place.astype(np.uint64), return_inverse=True)
+    member = circles[:, None] + np.arange(CIRCLE, dtype=np.uint64)
+    joins = block.stream.child("household", "joins").uniform(member) < block.priors("household.joins")
+    first = np.maximum.accumulate(np.where(joins, 0, np.arange(CIRCLE)), axis=1)
+    return (circles[:, None] + first.astype(np.uint64))[back.ravel(), place]
+
+
+def cities(block: Block) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+    """The cities that people and merchants are in: names, the country of each (its place among the codes of `MARKETS`), and per city its
+    latitude, longitude and inhabitants in millions."""
+    names, country, numbers = [], [], []
+    for n, code in enumerate(markets(block)):
+        for name, entry in block.priors(f"place.{code}").items():
+            names.append(name)
+            country.append(n)
+            numbers.append(entry)
+    return names, np.array(country), np.array(numbers, float)
+
+
+def markets(block: Block) -> list[str]:
+    """Where merchants sell: the customers' countries, then those they travel to."""
+    return [*COUNTRIES, *block.priors("merchant.abroad")]
+
+
+def city_of(block: Block, country: NDArray, u: NDArray) -> NDArray[np.int64]:
+    """A city of each country, by inhabitants: a position in `cities`."""
+    _, of, numbers = cities(block)
+    at = np.zeros(len(u), np.int64)
+    for n in np.unique(country):
+        mine, here = np.flatnonzero(of == n), np.flatnonzero(country == n)
+        cum = np.cumsum(numbers[mine, 2])
+        at[here] = mine[np.minimum(np.searchsorted(cum / cum[-1], u[here], side="right"), len(mine) - 1)]
+    return at
+
+
+def around(block: Block, city: NDArray, stream: Stream, rows: U64) -> tuple[NDArray, NDArray]:
+    """Latitudes and longitudes in degrees, scattered about the middle of each city."""
+    numbers = cities(block)[2][city]
+    spread = block.priors("place.spread_km") / 111.2
+    north, east = (stream.child(name).normal(rows) * spread for name in ("north", "east"))
+    return numbers[:, 0] + north, numbers[:, 1] + east / np.cos(np.radians(numbers[:, 0]))
 
 
 def per_country(german: NDArray[np.bool_], make: Callable[[str, NDArray[np.int64]], pl.Series]) -> pl.Series:

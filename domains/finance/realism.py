@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.scenario import Use, load_scenarios
 from ...core.stream import Stream
 from ...core.tables import Table, Tables
-from .motifs import edges, recovered
+from .motifs import recovered, seen
 
 FEWEST = 200
 ROUNDS = 60
@@ -86,10 +86,15 @@ def waiting_variation(tables: Tables) -> Measured:
     return _bootstrapped(each.select("n", "s", "q").to_numpy(), variation)
 
 
-def merchant_gini(tables: Tables, country: str) -> Measured:
-    """Gini coefficient of card payments per merchant of a country that had any."""
-    paid = tables["transaction"].filter(CARD & (pl.col("country").cast(pl.String) == country))
-    return _bootstrapped(paid.group_by("merchant_id", maintain_order=True).len()["len"].to_numpy(), _gini)
+def merchant_gini(tables: Tables, category: str) -> Measured:
+    """Gini coefficient of card payments per merchant of a category in the countries that customers live in."""
+    home = tables["customer"]["country"].cast(pl.String).unique()
+    shops = tables["merchant"].filter(
+        (pl.col("category").cast(pl.String) == category) & pl.col("country").cast(pl.String).is_in(home.implode())
+    )
+    paid = tables["transaction"].filter(CARD).group_by("merchant_id").len()
+    counts = shops.join(paid, on="merchant_id", how="left", maintain_order="left")["len"].fill_null(0).to_numpy()
+    return _bootstrapped(counts, _gini) if counts.sum() >= FEWEST else None
 
 
 def merchant_zipf(tables: Tables, category: str) -> Measured:
@@ -160,12 +165,12 @@ def motifs_recovered(tables: Tables) -> Measured:
         return None
     label = label.with_columns(pl.col("scenario", "table", "effect").cast(pl.String))
     known = {n: s for n, s in load_scenarios("finance").items() if s.match}
-    graph = edges(tables)
+    what = seen(tables)
     found = []
     for name in label["scenario"].unique().sort():
         if name in known:
             use = Use(known[name], {p.name: p.default for p in known[name].parameters.values()}, 1)
-            found += recovered(graph, use, label)[0]["found"].to_list()
+            found += recovered(what, use, label)[0]["found"].to_list()
     return _percent(np.array(found)) if found else None
 
 

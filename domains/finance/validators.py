@@ -58,7 +58,7 @@ def posted(tables: Lazy) -> pl.DataFrame:
     sign = pl.when(pl.col("direction") == "CRDT").then(1).otherwise(-1) * pl.col("amount_minor")
     payment = tables["transaction"].filter(pl.col("cleared_at").is_not_null()).select(
         "transaction_id", "transaction_ref", "account_id", "counterparty_account_id", "balance_after_minor",
-        undone=pl.col("reversed_at").is_not_null(), due=sign,
+        undone=pl.col("reversed_at").is_not_null(), due=sign, back=pl.col("reversed_minor"),
     )  # fmt: skip
     entry = tables["ledger_entry"].filter(CUSTOMER_SIDE).select(
         "account_id", "transaction_ref", "kind", "amount_minor", "balance_minor"
@@ -77,7 +77,7 @@ def posted(tables: Lazy) -> pl.DataFrame:
         | pl.col("balance_minor").ne_missing(pl.col("balance_after_minor"))
     )
     undone = undone.join(reversal, on=keys, how="left")
-    undone = undone.filter(pl.col("amount_minor").ne_missing(-pl.col("due")))
+    undone = undone.filter(pl.col("amount_minor").ne_missing(-pl.col("due").sign() * pl.col("back")))
     payee = (
         payment.filter(pl.col("counterparty_account_id").is_not_null())
         .with_columns(account_id=pl.col("counterparty_account_id"))
@@ -99,9 +99,7 @@ def _same(payment: pl.DataFrame, booking: pl.DataFrame) -> bool:
     two sums of row hashes, which costs a fraction of a join."""
     due = payment.select("account_id", "transaction_ref", "due", "balance_after_minor")
     done = booking.select("account_id", "transaction_ref", "amount_minor", "balance_minor")
-    return due.height == done.height and all(
-        due.hash_rows(seed).to_numpy().sum() == done.hash_rows(seed).to_numpy().sum() for seed in (1, 2)
-    )
+    return due.height == done.height and due.hash_rows(1).to_numpy().sum() == done.hash_rows(1).to_numpy().sum()
 
 
 def luhn(tables: Lazy) -> pl.DataFrame:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.domain import Domain, Picture, Step
+from ...core.errors import UserError
+from ...core.imports import Imported
 from ...core.inputs import Input
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
@@ -14,6 +16,7 @@ from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
 from .courses import COURSES
+from .own import OWN
 from .realism import MEASURES
 from .scripts import SCRIPTS
 from .views import views
@@ -30,9 +33,29 @@ def _pictures(tables: Tables) -> list[Picture]:
 
 
 def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
+    if "from" in given:
+        if len(given) > 1:
+            raise UserError(
+                f"--from takes records as they are: {', '.join(f'--{n}' for n in given if n != 'from')} has no meaning with it"
+            )
+        from .imports.mixed import with_records
+
+        return with_records(domain, given["from"])
     from .modules.domain import extend
 
     return extend(domain, given)
+
+
+def _recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
+    from .modules.domain import recall
+
+    return recall(domain, said)
+
+
+def _imports(domain: Domain, place: str) -> Imported:
+    from .imports.imported import read_records
+
+    return read_records(domain, place)
 
 
 DOMAIN = Domain(
@@ -77,8 +100,14 @@ DOMAIN = Domain(
     pictures=_pictures,
     realism=MEASURES,
     inputs={
-        "modules": Input("A folder of disease modules in the Generic Module Framework's JSON."),
+        "modules": Input(
+            "A folder of disease modules in the Generic Module Framework's JSON, or 'own': those of populace.",
+            shipped={"own": OWN},
+        ),
+        "from": Input("Records that populace import has written: the first patients are those."),
         "module": Input("Only these modules of the folder.", folder=False),
     },
     extend=_extend,
+    recall=_recall,
+    imports=_imports,
 )

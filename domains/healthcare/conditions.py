@@ -89,8 +89,8 @@ def liability(block: Block, patient: Table, code: str) -> NDArray[np.float64]:
     return ndtr(-(share * z + np.sqrt(1 - share**2) * own))
 
 
-def _chronic(block: Block, patient: Table, code: str) -> Table:
-    stream = block.stream.child("condition", code)
+def courses(block: Block, patient: Table, code: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When a chronic condition begins and ends in each patient's life, in microseconds: 2^62 if never."""
     male = (patient["sex"] == "male").to_numpy()
     u = liability(block, patient, code)
     women, men = (span(prevalence(block.priors, code, sex), u) for sex in ("female", "male"))
@@ -98,6 +98,12 @@ def _chronic(block: Block, patient: Table, code: str) -> Table:
     birth = patient["birth"].to_numpy()
     onset = midnight(np.nan_to_num(birth + onset_age * YEAR, nan=2.0**62))
     abates = midnight(np.nan_to_num(birth + end_age * YEAR, nan=2.0**62, posinf=2.0**62))
+    return onset, abates
+
+
+def _chronic(block: Block, patient: Table, code: str) -> Table:
+    stream = block.stream.child("condition", code)
+    onset, abates = courses(block, patient, code)
     rows = stream.child("row").bits(patient[ROW].to_numpy())
     inside = onset >= patient["first_seen"].to_numpy()
     start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)

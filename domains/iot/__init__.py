@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from ...core.derive import number
 from ...core.domain import Block, Domain, Step
+from ...core.inputs import Input
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import population, readings, simulation, truth
-from .checks import CHECKS
+from .checks import checks
 from .pictures import pictures
-from .population import DEVICES, SCHEMA
+from .population import DEVICES, PROFILES, SCHEMA
+from .profiles import load_profiles
 from .realism import MEASURES
 from .scripts import SCRIPTS
-from .views import VIEWS
+from .views import views
 
 _EVENTS = ("device_event", "gateway_event", "anomaly")
 
@@ -23,6 +29,12 @@ def _numbered(block: Block, tables: Tables) -> Tables:
     made = {name: number(tables[name], SCHEMA[name], "started_at") for name in ("device_event", "gateway_event")}
     made["device_event"] = simulation.completed(made["device_event"])
     return {**made, "anomaly": number(truth.overlaps(tables["anomaly"]), SCHEMA["anomaly"], "started_at")}
+
+
+def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
+    """The domain with the profiles of a folder: those of its own, and others in place of those of the same name."""
+    profiles = load_profiles(given["profiles"])
+    return replace(domain, library=profiles, checks=checks(profiles), views=views(profiles), extend=None)
 
 
 DOMAIN = Domain(
@@ -37,6 +49,8 @@ DOMAIN = Domain(
     window=("2025-03-03", "2025-03-17"),
     steps=(
         Step("sites", ("site",), population.sites),
+        Step("zones", ("zone",), population.zones),
+        Step("crews", ("crew",), population.crews),
         Step("devices", ("device",), population.devices),
         Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),
@@ -55,11 +69,15 @@ DOMAIN = Domain(
         ),
     ),
     scripts=SCRIPTS,
-    checks=CHECKS,
+    checks=checks(PROFILES),
     per_unit=DEVICES,
-    block=2,
+    block=200,
+    weight=population.samples,
     showcase=("gateway-outage", "sensor-drift", "stuck-at"),
     pictures=pictures,
     realism=MEASURES,
-    views=VIEWS,
+    views=views(PROFILES),
+    library=PROFILES,
+    inputs={"profiles": Input("A folder of device profiles (TOML).")},
+    extend=_extend,
 )

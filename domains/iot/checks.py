@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.checks import violations
+from ...core.checks import ends_of_runs, violations
 from ...core.domain import Check
 from ...core.tables import Table
-from .physics import PHYSICS
-from .readings import AWAKE, COPY, FAN, sampled, spans, union
+from .labels import LABELS
+from .physics import Profiles, physics
+from .readings import AWAKE, COPY, FAN, in_order, places, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
 
@@ -24,7 +25,8 @@ NEXT = {
     "asleep": (*_RUNNING, "off", "restart", "failed", "retired"),
     "off": (*_RUNNING, "restart", "failed", "retired"),
     "restart": (*_RUNNING, "off", "failed", "restart", "retired"),
-    "failed": ("repair",),
+    "failed": ("repair", "waiting"),
+    "waiting": ("repair",),
     "repair": (*_RUNNING, "off", "restart", "failed", "retired"),
     "retired": (),
 }
@@ -50,14 +52,14 @@ def on_scale(tables: Lazy) -> Table:
 def on_grid(tables: Lazy) -> Table:
     found = [violations()]
     for channel, (key, observed) in _channels(tables, "observed_at"):
-        into = key - channel["channel_id"] * FAN
-        into -= (into >= COPY) * COPY
-        into *= -channel["interval_us"]
-        into += observed
-        into -= channel["first_sample_at"]
-        # as an unsigned number, too early is too late as well
-        off = into.view(np.uint64) > np.uint64(channel["jitter_us"])
-        if off.any():
+        late = key - channel["channel_id"] * FAN
+        if len(late) and late[-1] >= COPY:
+            late[late >= COPY] -= COPY
+        late *= -channel["interval_us"]
+        late += observed
+        first, last = channel["first_sample_at"], channel["first_sample_at"] + channel["jitter_us"]
+        if len(late) and (late.min() < first or late.max() > last):
+            off = (late < first) | (late > last)
             found.append(_rows(key, off, f"not within {channel['jitter_us']} us of its point of the grid"))
     return _reported(found)
 
@@ -69,12 +71,12 @@ def gaps_explained(tables: Lazy) -> Table:
     for channel, (key,) in _channels(tables):
         grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
         runs = sampled(up.get(channel["device_id"], ()), *grid)
-        index = key - channel["channel_id"] * FAN
-        index = index[index < COPY]
-        key = key[: len(index)]
-        expected = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in runs)])
-        if np.array_equal(index, expected):
+        first = channel["channel_id"] * FAN
+        key = key[: np.searchsorted(key, first + COPY)]
+        if _is_all(key, [(first + a, first + b) for a, b in runs]):
             continue
+        index = key - first
+        expected = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in runs)])
         found.append(_rows(key, ~np.isin(index, expected), "sampled while the device was down"))
         if missing := int((~np.isin(expected, index)).sum()):
             owner = pl.Series([channel["channel_id"]])
@@ -82,14 +84,23 @@ def gaps_explained(tables: Lazy) -> Table:
     return _reported(found)
 
 
+def _is_all(key: NDArray, runs: list[tuple[int, int]]) -> bool:
+    """Whether there is each number of each run [a, b), and no other. What rises from a to b - 1 in as many steps leaves none out."""
+    if len(key) != sum(b - a for a, b in runs) or not (key[1:] > key[:-1]).all():
+        return False
+    ends = np.cumsum([b - a for a, b in runs], dtype=np.int64)
+    return all(key[end - (b - a)] == a and key[end - 1] == b - 1 for (a, b), end in zip(runs, ends, strict=True))
+
+
 def delivered_once(tables: Lazy) -> Table:
-    again = (pl.col("reading_id") - pl.col("channel_id") * FAN) >= COPY
-    found = (
-        tables["reading"]
-        .filter(again)
-        .select(table=pl.lit("reading"), row_key="reading_id", detail=pl.lit("a sample that has been delivered before"))
-    )
-    return found.collect()
+    reading = tables["reading"].select("channel_id", "reading_id").collect()
+    owner, key = reading["channel_id"].to_numpy(), reading["reading_id"].to_numpy()
+    if reading["reading_id"].is_sorted() and reading["channel_id"].is_sorted():
+        # a channel's copies stand behind its other readings: where its last is none, there are none
+        last = ends_of_runs(owner) - 1
+        if not (key[last] - owner[last] * FAN >= COPY).any():
+            return violations().drop("check")
+    return _rows(key, key - owner * FAN >= COPY, "a sample that has been delivered before").drop("check")
 
 
 def arrivals_explained(tables: Lazy) -> Table:
@@ -101,15 +112,18 @@ def arrivals_explained(tables: Lazy) -> Table:
         for a, b in held:
             if (during := (received >= a) & (received < b)).any():
                 found.append(_rows(key, during, "arrived while its gateway was cut off"))
-        late = received - observed > channel["interval_us"]
-        late &= key - channel["channel_id"] * FAN < COPY
-        if late.any():
+        wait = received - observed
+        if not len(wait) or wait.max() <= channel["interval_us"]:
+            continue
+        late = np.flatnonzero(wait > channel["interval_us"])
+        late = late[key[late] - channel["channel_id"] * FAN < COPY]
+        if len(late):
             # the last outage that began before it arrived must have lasted until it was there to be sent
             starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
-            last = np.searchsorted(starts, received, "right") - 1
-            late &= (last < 0) | (ends[last] <= observed)
-        if late.any():
-            found.append(_rows(key, late, "arrived late, and its gateway was connected"))
+            last = np.searchsorted(starts, received[late], "right") - 1
+            late = late[(last < 0) | (ends[last] <= observed[late])]
+        if len(late):
+            found.append(violations("", "reading", pl.Series(key[late]), "arrived late, and its gateway was connected"))
     return _reported(found)
 
 
@@ -141,7 +155,7 @@ def transitions(tables: Lazy) -> Table:
     )
 
 
-CHECKS = (
+_OF_EVENTS = (
     Check(
         "on-scale",
         ("channel", "reading"),
@@ -165,21 +179,21 @@ CHECKS = (
     Check(
         "transitions", ("device_event",), "a device's states follow each other without gap and as they may", transitions
     ),
-    *PHYSICS,
 )
+
+
+def checks(profiles: Profiles) -> tuple[Check, ...]:
+    """All that must hold of a fleet of devices of these profiles."""
+    return (*_OF_EVENTS, *physics(profiles), *LABELS)
 
 
 def _channels(tables: Lazy, *columns: str) -> Iterator[tuple[dict[str, int], list[NDArray]]]:
     """Each channel with the keys and some columns of its readings, in order of key."""
-    reading = tables["reading"].select("channel_id", "reading_id", *columns).collect()
-    if not (reading["channel_id"].is_sorted() and reading["reading_id"].is_sorted()):
-        reading = reading.sort("channel_id", "reading_id")
-    arrays = [reading[c].to_physical().to_numpy() for c in ("reading_id", *columns)]
-    owner = reading["channel_id"].to_numpy()
+    reading = in_order(tables["reading"].select("reading_id", *columns).collect())
+    arrays = [column.to_physical().to_numpy() for column in reading]
     channel = tables["channel"].with_columns(pl.col("first_sample_at").to_physical()).collect()
-    numbers = channel["channel_id"].to_numpy()
-    starts, ends = np.searchsorted(owner, numbers), np.searchsorted(owner, numbers, "right")
-    for row, a, b in zip(channel.iter_rows(named=True), starts.tolist(), ends.tolist(), strict=True):
+    where = places(arrays[0], channel["channel_id"])
+    for row, (a, b) in zip(channel.iter_rows(named=True), where, strict=True):
         yield row, [array[a:b] for array in arrays]
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import F64
+from .noise import autoregression
 
 HOUR = 3_600_000_000
 DRIVERS = ("occupancy", "temperature", "wind", "pressure", "cloud")
@@ -32,6 +32,12 @@ class Climate:
     def driver(self, name: str, at: NDArray[np.int64]) -> F64:
         return np.interp(at, self.hours, self.drivers[name])
 
+    def wind_power(self, shape: float) -> F64:
+        """By the hour, of mean one: the cube of speeds of a Weibull law."""
+        from scipy.special import gamma, log_ndtr
+
+        return np.power(-log_ndtr(-self.drivers["wind"]), 3 / shape) / gamma(1 + 3 / shape)
+
     def elevation(self, at: NDArray[np.int64]) -> F64:
         """The sun's, in degrees: declination by the day of the year, hour angle by mean solar time; right to about a degree and
         a quarter of an hour, for the equation of time is left out."""
@@ -50,7 +56,7 @@ class Climate:
 
 
 def climate(block: Block, site: Mapping[str, Any]) -> Climate:
-    """The weather and the people of a site (a row of the table `site`) over the window."""
+    """The weather of a site (a row of the table `site`) over the window, and as many people as are usual."""
     from scipy.special import ndtr
 
     priors, stream = block.priors, block.stream.child("climate", site["site_id"])
@@ -58,23 +64,22 @@ def climate(block: Block, site: Mapping[str, Any]) -> Climate:
     count = -(-(block.window.end - block.window.start) // HOUR) + 1
     hours = block.window.start + HOUR * np.arange(count)
     local = (hours + offset) // HOUR
-    day = local // 24
-    kind = np.maximum((day + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
+    kind = np.maximum((local // 24 + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
     name = priors("occupancy.as")[site["kind"]]
     curve = np.array([priors(f"occupancy.{name}.{d}") for d in ("weekday", "saturday", "sunday")])
-    from_first = day - day[0]
-    varies = stream.child("attendance").generator().standard_normal(int(from_first[-1]) + 1)
-    attendance = np.exp(priors("occupancy.day_sigma") * varies[from_first])
-    drivers = {"occupancy": np.minimum(curve[kind, local % 24] * attendance, 1.0)}  # nobody comes to a full house
-    memory = {name: priors("weather.hours")[name] for name in DRIVERS[1:]}
-    for name, length in memory.items():
-        noise = stream.child(name).generator()
-        drivers[name] = _hourly(noise, count, float(np.exp(-1 / length)))
+    drivers = {"occupancy": curve[kind, local % 24]}
+    for name, length in priors("weather.hours").items():
+        drivers[name] = autoregression(stream.child(name).generator(), count, 1.0, float(np.exp(-1 / length)))
     drivers["cloud"] = ndtr(drivers["cloud"])
     return Climate(hours.astype(np.float64), drivers, offset, site["latitude"], site["longitude"])
 
 
-def _hourly(rng: np.random.Generator, count: int, phi: float) -> F64:
-    noise = rng.standard_normal(count)
-    noise[1:] *= np.sqrt(1 - phi * phi) / (1 - phi)
-    return pl.Series(noise).ewm_mean(alpha=1 - phi, adjust=False).to_numpy()
+def of_zone(block: Block, shared: Climate, site: int, zone: int) -> Climate:
+    """The same with the people of one zone: on some days more come than are usual, on others fewer."""
+    day = (shared.hours + shared.offset) // (24 * HOUR)
+    from_first = (day - day[0]).astype(np.int64)
+    rng = block.stream.child("climate", site, "attendance", zone).generator()
+    attendance = np.exp(block.priors("occupancy.day_sigma") * rng.standard_normal(int(from_first[-1]) + 1))
+    # nobody comes to a full house
+    people = np.minimum(shared.drivers["occupancy"] * attendance[from_first], 1.0)
+    return replace(shared, drivers={**shared.drivers, "occupancy": people})

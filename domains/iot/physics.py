@@ -6,6 +6,7 @@ A span that the table of anomalies names is left out, with the sample after it: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ...core.checks import violations
 from ...core.domain import Check
 from ...core.stream import F64
 from ...core.tables import Table
-from .population import PROFILES
-from .readings import COPY, FAN, I64
+from .profiles import Profile
+from .readings import COPY, FAN, I64, in_order, places
 
 Lazy = Mapping[str, pl.LazyFrame]
+Profiles = Mapping[str, Profile]
 
 
 class Trace:
@@ -29,12 +31,15 @@ class Trace:
         self, channel: Mapping[str, Any], key: I64, observed: I64, value: F64, apart: Sequence[tuple[int, int]]
     ):
         index = key - channel["channel_id"] * FAN
-        kept = (index < COPY) & np.isfinite(value)
-        grid = channel["first_sample_at"] + index * channel["interval_us"]
-        for t0, t1 in apart:
-            kept &= (grid < t0) | (grid >= t1 + channel["interval_us"])
         self.channel = channel
-        self.index, self.key, self.observed, self.value = index[kept], key[kept], observed[kept], value[kept]
+        whole = len(key) and index[-1] < COPY and np.isfinite(value.min()) and np.isfinite(value.max())
+        if not whole or apart:
+            kept = (index < COPY) & np.isfinite(value)
+            grid = channel["first_sample_at"] + index * channel["interval_us"]
+            for t0, t1 in apart:
+                kept &= (grid < t0) | (grid >= t1 + channel["interval_us"])
+            index, key, observed, value = index[kept], key[kept], observed[kept], value[kept]
+        self.index, self.key, self.observed, self.value = index, key, observed, value
 
 
 def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, dict[str, Trace]]]:
@@ -49,14 +54,12 @@ def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[s
     mine = [row for row in channel.iter_rows(named=True) if wanted(row["profile"], row["signal"])]
     if not mine:
         return
-    ids = pl.Series([row["channel_id"] for row in mine])
-    reading = tables["reading"].filter(pl.col("channel_id").is_in(ids.implode())).sort("reading_id").collect()
-    owner, key, value = (reading[c].to_numpy() for c in ("channel_id", "reading_id", "value"))
-    observed = reading["observed_at"].to_physical().to_numpy()
+    ids = [row["channel_id"] for row in mine]
+    reading = in_order(tables["reading"].select("reading_id", "observed_at", "value").collect())
+    key, observed, value = (c.to_physical().to_numpy() for c in reading)
     apart = _anomalies(tables)
     device: dict[int, tuple[str, dict[str, Trace]]] = {}
-    for row, number in zip(mine, ids, strict=True):
-        a, b = np.searchsorted(owner, [number, number + 1])
+    for row, number, (a, b) in zip(mine, ids, places(key, ids), strict=True):
         trace = Trace(row, key[a:b], observed[a:b], value[a:b], apart.get(number, ()))
         device.setdefault(row["device_id"], (row["profile"], {}))[1][row["signal"]] = trace
     yield from device.values()
@@ -71,9 +74,9 @@ def _anomalies(tables: Lazy) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-def rate_of_change(tables: Lazy) -> Table:
+def rate_of_change(profiles: Profiles, tables: Lazy) -> Table:
     found = [violations()]
-    limited = {(p.name, c.signal) for p in PROFILES.values() for c in p.channels if c.rate is not None}
+    limited = {(p.name, c.signal) for p in profiles.values() for c in p.channels if c.rate is not None}
     for _, mine in traces(tables, lambda profile, signal: (profile, signal) in limited):
         for trace in mine.values():
             most = trace.channel["rate_per_s"]
@@ -86,10 +89,10 @@ def rate_of_change(tables: Lazy) -> Table:
     return _reported(found)
 
 
-def counters(tables: Lazy) -> Table:
+def counters(profiles: Profiles, tables: Lazy) -> Table:
     """A counter only grows, but for where it starts again: from the last tenth of its range to the first."""
     found = [violations()]
-    counting = {(p.name, c.signal) for p in PROFILES.values() for c in p.channels if c.kind == "counter"}
+    counting = {(p.name, c.signal) for p in profiles.values() for c in p.channels if c.kind == "counter"}
     for _, mine in traces(tables, lambda profile, signal: (profile, signal) in counting):
         for trace in mine.values():
             before, after = trace.value[:-1], trace.value[1:]
@@ -100,19 +103,18 @@ def counters(tables: Lazy) -> Table:
     return _reported(found)
 
 
-def balances(tables: Lazy) -> Table:
+def balances(profiles: Profiles, tables: Lazy) -> Table:
     """What a profile states of its channels: one is the product of others, or the integral of another over time."""
     found = [violations()]
     named = {
         (p.name, signal)
-        for p in PROFILES.values()
+        for p in profiles.values()
         for rule in p.balance
         for signal in (rule["equals"], *([rule["of"]] if isinstance(rule["of"], str) else rule["of"]))
     }
     for profile, mine in traces(tables, lambda profile, signal: (profile, signal) in named):
-        for rule in PROFILES[profile].balance:
-            judge = _product if rule["relation"] == "product" else _integral
-            key, detail = judge(rule, mine)
+        for rule in profiles[profile].balance:
+            key, detail = RELATIONS[rule["relation"]](rule, mine)
             if len(key):
                 found.append(_rows(key, detail))
     return _reported(found)
@@ -120,38 +122,52 @@ def balances(tables: Lazy) -> Table:
 
 def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
     whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
-    shared = _together(whole, *parts)
+    shared, (at, *places_of) = _together(whole, *parts)
     expected, slack = np.full(len(shared), float(rule["factor"])), np.zeros(len(shared))
-    for part in parts:
-        value = part.value[np.isin(part.index, shared)]
+    for part, place in zip(parts, places_of, strict=True):
+        value = part.value[place]
         # each value is right to half a step
-        slack = slack * np.abs(value) + np.abs(expected) * part.channel["resolution"] / 2
-        expected = expected * value
-    at = np.isin(whole.index, shared)
+        slack = slack * np.abs(value) + np.abs(expected) * (part.channel["resolution"] / 2)
+        expected *= value
     broken = np.abs(whole.value[at] - expected) > slack * 1.01 + whole.channel["resolution"]
+    if not broken.any():
+        return whole.key[:0], ""
     # where a range ends the product is not what was measured
     limits = whole.channel["low"], whole.channel["high"]
     broken &= (whole.value[at] > limits[0]) & (whole.value[at] < limits[1])
     return whole.key[at][broken], f"is not {' times '.join(rule['of'])}"
 
 
+def _sum(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
+    whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
+    _, (at, *where) = _together(whole, *parts)
+    expected = rule["factor"] * sum(part.value[place] for part, place in zip(parts, where, strict=True))
+    # each value is right to half a step
+    slack = whole.channel["resolution"] + abs(rule["factor"]) * sum(p.channel["resolution"] for p in parts) / 2
+    broken = np.abs(whole.value[at] - expected) > slack
+    broken &= (whole.value[at] > whole.channel["low"]) & (whole.value[at] < whole.channel["high"])
+    return whole.key[at][broken], f"is not {' plus '.join(rule['of'])}"
+
+
 def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
     """Along each stretch without a gap, what a counter has gained must be the area below the other channel."""
     total, rate = mine[rule["equals"]], mine[rule["of"]]
-    shared = _together(total, rate)
-    at, seconds = np.isin(total.index, shared), total.channel["interval_us"] / 1e6
-    key, count, power = total.key[at], total.value[at], rate.value[np.isin(rate.index, shared)]
+    shared, (at, beside) = _together(total, rate)
+    if not len(shared):
+        return shared, ""
+    seconds = total.channel["interval_us"] / 1e6
+    key, count, power = total.key[at], total.value[at], rate.value[beside]
     gained = np.diff(count)
     if total.channel["rollover"]:
-        gained = np.mod(gained, total.channel["rollover"])
-    off = gained - rule["factor"] * seconds * (power[1:] + power[:-1]) / 2
-    off[np.diff(shared) > 1] = 0.0
-    start = np.concatenate([[True], np.diff(shared) > 1])
-    stretch = start.cumsum()
-    drift = np.concatenate([[0.0], off.cumsum()])
-    first = np.flatnonzero(start)
-    drift -= drift[first][stretch - 1]
-    into = np.arange(len(shared)) - first[stretch - 1]
+        gained[gained < 0] += total.channel["rollover"]
+    gained -= (power[1:] + power[:-1]) * (rule["factor"] * seconds / 2)
+    jumps = np.diff(shared) > 1
+    gained[jumps] = 0.0
+    starts = np.flatnonzero(np.concatenate([[True], jumps]))
+    lengths = np.diff(np.append(starts, len(shared)))
+    drift = np.concatenate([[0.0], gained.cumsum()])
+    drift -= np.repeat(drift[starts], lengths)
+    into = np.arange(len(shared)) - np.repeat(starts, lengths)
     slack = total.channel["resolution"] * 1.01 + rule["factor"] * seconds * rate.channel["resolution"] / 2 * into
     broken = np.abs(drift) > slack
     # the row at which it goes wrong, not all those after it
@@ -159,16 +175,18 @@ def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, 
     return key[onset], f"has not gained the integral of {rule['of']}"
 
 
-def dew_points(tables: Lazy) -> Table:
+RELATIONS: Mapping[str, Callable[..., tuple[I64, str]]] = {"product": _product, "sum": _sum, "integral": _integral}
+
+
+def dew_points(profiles: Profiles, tables: Lazy) -> Table:
     found = [violations()]
     pair = {"dew-point", "air-temperature"}
-    both = {p.name for p in PROFILES.values() if pair <= {c.signal for c in p.channels}}
+    both = {p.name for p in profiles.values() if pair <= {c.signal for c in p.channels}}
     for _, mine in traces(tables, lambda profile, signal: profile in both and signal in pair):
         dew, air = mine["dew-point"], mine["air-temperature"]
-        shared = _together(dew, air)
-        at = np.isin(dew.index, shared)
+        _, (at, beside) = _together(dew, air)
         slack = dew.channel["resolution"] + air.channel["resolution"]
-        broken = dew.value[at] > air.value[np.isin(air.index, shared)] + slack
+        broken = dew.value[at] > air.value[beside] + slack
         if broken.any():
             found.append(_rows(dew.key[at][broken], "above the air temperature"))
     return _reported(found)
@@ -202,18 +220,18 @@ def charge(tables: Lazy) -> Table:
     return pl.concat(parts).drop("check")
 
 
-def as_profiled(tables: Lazy) -> Table:
+def as_profiled(profiles: Profiles, tables: Lazy) -> Table:
     """A device has the channels of its profile, with their units and ranges. Profiles that are not known here say nothing."""
-    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in PROFILES.values() for c in p.channels]
+    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in profiles.values() for c in p.channels]
     columns = ("profile", "signal", "unit_code", "resolution", "low", "high")
     known = pl.DataFrame(of, schema=list(columns), orient="row")
     device = tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect()
     channel = tables["channel"].with_columns(pl.col("signal", "unit_code").cast(pl.String)).collect()
-    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(PROFILES)))
+    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(profiles)))
     other = mine.join(known, on=columns, how="anti")["channel_id"]
     has = mine.group_by("device_id").agg(pl.len().alias("has"))
     should = pl.DataFrame(
-        [(p.name, len(p.channels)) for p in PROFILES.values()], schema=["profile", "should"], orient="row"
+        [(p.name, len(p.channels)) for p in profiles.values()], schema=["profile", "should"], orient="row"
     )
     short = device.join(should, on="profile").join(has, on="device_id", how="left")
     short = short.filter(pl.col("has").fill_null(0) != pl.col("should"))["device_id"]
@@ -226,22 +244,39 @@ def as_profiled(tables: Lazy) -> Table:
 
 
 _READ = ("device", "channel", "reading")
-PHYSICS = (
-    Check("rate-of-change", _READ, "a value changes no faster than its channel can", rate_of_change),
-    Check("counters-grow", _READ, "a counter only grows, up to where it starts again", counters),
-    Check("balances", _READ, "power is voltage times current, energy its integral, as the profile states", balances),
-    Check("dew-point-below-temperature", _READ, "air cannot hold more water than at its dew point", dew_points),
-    Check("charge-and-wear", ("device_event",), "charge falls and wear grows, but for chargers and repairs", charge),
-    Check("as-profiled", ("device", "channel"), "a device has the channels of its profile", as_profiled),
-)
 
 
-def _together(*found: Trace) -> I64:
-    """The grid points at which all have a reading."""
+def physics(profiles: Profiles) -> tuple[Check, ...]:
+    """The checks, of devices of these profiles. Of others they say nothing."""
+
+    def check(name: str, tables: tuple[str, ...], doc: str, run: Callable[[Profiles, Lazy], Table]) -> Check:
+        return Check(name, tables, doc, partial(run, profiles))
+
+    return (
+        check("rate-of-change", _READ, "a value changes no faster than its channel can", rate_of_change),
+        check("counters-grow", _READ, "a counter only grows, up to where it starts again", counters),
+        check(
+            "balances",
+            _READ,
+            "power is voltage times current, energy its integral, a total the sum of its parts: as the profile states",
+            balances,
+        ),
+        check("dew-point-below-temperature", _READ, "air cannot hold more water than at its dew point", dew_points),
+        Check(
+            "charge-and-wear", ("device_event",), "charge falls and wear grows, but for chargers and repairs", charge
+        ),
+        check("as-profiled", ("device", "channel"), "a device has the channels of its profile", as_profiled),
+    )
+
+
+def _together(*found: Trace) -> tuple[I64, list[Any]]:
+    """The grid points at which all have a reading, and where these stand in each."""
     shared = found[0].index
+    if all(np.array_equal(shared, other.index) for other in found[1:]):
+        return shared, [slice(None)] * len(found)
     for other in found[1:]:
         shared = shared[np.isin(shared, other.index)]
-    return shared
+    return shared, [np.isin(t.index, shared) for t in found]
 
 
 def _rows(key: NDArray, detail: str) -> Table:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.domain import Block
+from ...core.domain import Block, Window
 from ...core.errors import UserError, unknown
 from ...core.priors import Priors
 from ...core.samplers.rules import choose
@@ -16,7 +18,7 @@ from ...core.tables import Table, Tables
 from .profiles import LINKS, Profile, load_profiles
 
 SCHEMA = load_schema("iot")
-GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("gateway", "device", "channel"))
+ZONES, CREWS, GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("zone", "crew", "gateway", "device", "channel"))
 DAY = 86_400_000_000
 PROFILES = load_profiles()
 
@@ -36,6 +38,20 @@ def sites(block: Block, tables: Tables) -> Tables:
     }
 
 
+def zones(block: Block, tables: Tables) -> Tables:
+    key = np.arange(block.first * ZONES, block.last * ZONES)
+    name = pl.concat_str(pl.lit("Zone "), pl.col("zone_id") % ZONES + 1)
+    return {"zone": pl.DataFrame({"zone_id": key, "site_id": key // ZONES}).with_columns(name=name)}
+
+
+def crews(block: Block, tables: Tables) -> Tables:
+    each = block.priors("repair.crews")
+    site = np.repeat(block.units.astype(np.int64), each)
+    return {
+        "crew": pl.DataFrame({"crew_id": site * CREWS + np.tile(np.arange(each), len(block.units)), "site_id": site})
+    }
+
+
 def fleet(block: Block) -> Table:
     """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews."""
     stream, priors = block.stream.child("device"), block.priors
@@ -43,14 +59,15 @@ def fleet(block: Block) -> Table:
     key = ids.astype(np.int64)
     site = key // DEVICES
     kind = np.repeat(sites(block, {})["site"]["kind"].to_numpy(), DEVICES)
-    profile = _profiles(kind, stream.child("profile").uniform(ids), priors)
-    link = pl.Series(profile).replace_strict({p.name: LINKS.index(p.link) for p in PROFILES.values()}).to_numpy()
+    profile = _profiles(kind, stream.child("profile").uniform(ids), chosen(priors, block.library))
+    link = pl.Series(profile).replace_strict({p.name: LINKS.index(p.link) for p in block.library.values()}).to_numpy()
     start = block.window.start // DAY
     age = _ages(stream.child("age").uniform(ids), priors, (block.window.end - block.window.start) // DAY)
     return pl.DataFrame(
         {
             "device_id": key,
             "site_id": site,
+            "zone_id": site * ZONES + stream.child("zone").integers(ids, ZONES),
             "gateway_id": site * GATEWAYS + link,
             "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
@@ -59,21 +76,27 @@ def fleet(block: Block) -> Table:
     )
 
 
-def chosen(priors: Priors) -> dict[str, Profile]:
-    """The profiles that devices may have: all, or those that `device.profiles` names."""
+def chosen(priors: Priors, known: Mapping[str, Profile]) -> Mapping[str, Profile]:
+    """The profiles that devices may have: all that are known, or those that `device.profiles` names."""
     text = priors("device.profiles")
     if text == "all":
-        return PROFILES
+        return known
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in PROFILES:
-            raise unknown("profile", name, PROFILES, "device.profiles")
-    return {name: PROFILES[name] for name in names}
+        if name not in known:
+            raise unknown("profile", name, known, "device.profiles")
+    return {name: known[name] for name in names}
 
 
-def _profiles(kind: NDArray[np.str_], u: F64, priors: Priors) -> NDArray[np.str_]:
+def samples(priors: Priors, window: Window, known: Mapping[str, Profile]) -> float:
+    """Readings of a site, as many as are usual: of devices that are always awake, of all profiles alike. Raises UserError for a profile
+    that there is not."""
+    rates = [len(p.channels) / interval_us(p, priors) for p in chosen(priors, known).values()]
+    return DEVICES * (window.end - window.start) * sum(rates) / len(rates)
+
+
+def _profiles(kind: NDArray[np.str_], u: F64, known: Mapping[str, Profile]) -> NDArray[np.str_]:
     """A profile for each device, all alike among those at home at its kind of site; where none is, among all that there are."""
-    known = chosen(priors)
     found = np.empty(len(kind), dtype=object)
     for name in np.unique(kind):
         here = [p.name for p in known.values() if name in p.sites] or list(known)
@@ -97,7 +120,7 @@ def gateways(block: Block, tables: Tables) -> Tables:
     the size is counted too, so that a larger fleet changes nothing."""
     key = tables["device"]["gateway_id"].unique().sort().to_numpy()
     ids = key.astype(np.uint64)
-    pace = {name: 1e6 / interval_us(p, block.priors) for name, p in PROFILES.items()}
+    pace = {name: 1e6 / interval_us(p, block.priors) for name, p in block.library.items()}
     live = fleet(block).group_by("gateway_id").agg(pl.col("profile").replace_strict(pace).sum())
     rate = dict(live.iter_rows())
     most = block.priors("gateway.messages_per_second")
@@ -115,8 +138,8 @@ def gateways(block: Block, tables: Tables) -> Tables:
 def channels(block: Block, tables: Tables) -> Tables:
     """The channels of each device. A device samples all of them at once; its grid starts at a moment of its own."""
     device, priors = tables["device"], block.priors
-    interval = {name: interval_us(p, priors) for name, p in PROFILES.items()}
-    least = min(interval[name] for name in chosen(priors))
+    interval = {name: interval_us(p, priors) for name, p in block.library.items()}
+    least = min(interval[name] for name in chosen(priors, block.library))
     most = (block.window.end - block.window.start) // least + 1
     if most > SCHEMA["reading"].fan:
         raise UserError(
@@ -132,7 +155,7 @@ def channels(block: Block, tables: Tables) -> Tables:
         pl.Series("first_sample_at", block.window.start + (u * step).astype(np.int64)),
         pl.Series("interval_us", step),
         pl.lit(priors("device.jitter_us")).alias("jitter_us"),
-    ).join(_KINDS, on="profile", maintain_order="left_right")
+    ).join(_kinds(block.library), on="profile", maintain_order="left_right")
     return {
         "channel": frame.with_columns(
             channel_id=pl.col("device_id") * CHANNELS + pl.col("k"),
@@ -142,8 +165,9 @@ def channels(block: Block, tables: Tables) -> Tables:
     }
 
 
-_KINDS = pl.DataFrame(
-    [
+def _kinds(profiles: Mapping[str, Profile]) -> Table:
+    """A row for each channel of each profile."""
+    rows = [
         {
             "profile": profile.name,
             "k": k,
@@ -157,11 +181,10 @@ _KINDS = pl.DataFrame(
             "rate_per_s": c.rate,
             "rollover": c.rollover,
         }
-        for profile in PROFILES.values()
+        for profile in profiles.values()
         for k, c in enumerate(profile.channels)
-    ],
-    infer_schema_length=None,
-)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _ages(u: F64, priors: Priors, days: int) -> NDArray[np.int64]:

@@ -17,6 +17,11 @@ fail, and for each channel its unit, range, resolution and signal model: a list 
     hours = 1510000
     shape = 1.0
     source = "…"
+    [[balance]]                 # what every set of readings meets; any number of them
+    relation = "product"        # or "sum", or "integral" (over the seconds between readings, of one channel)
+    of = ["voltage", "current"]
+    equals = "active-power"
+    factor = 1.0
     [[channels]]
     signal = "soil-moisture"
     title = "Volumetric water content of soil"
@@ -27,25 +32,37 @@ fail, and for each channel its unit, range, resolution and signal model: a list 
     accuracy = 0.03
     model = [{ term = "level", value = 0.25, spread = 0.05 }, { term = "ar", sigma = 0.01, memory = 86400.0 }]
     source = "…"
+
+A channel may be learnt from a real series instead: `{ term = "learned", model = "pump.model", column = "Current" }`, where the file beside the
+profile comes of `populace fit --model series`.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, unknown
+from ...core.schema import load_schema
+from .climate import DRIVERS
+from .profile_file import Entries, read_file
 from .terms import TERMS
 
 LINKS = ("radio", "wire", "cellular")
 """How a device reaches its site's gateway. A site has one gateway for each."""
 SUPPLIES = ("mains", "battery", "rechargeable")
-KINDS = ("gauge", "intermittent", "counter", "state", "position", "charge")
+_SCHEMA = load_schema("iot")
+SITES = _SCHEMA["site"].columns["kind"].codes
+KINDS = _SCHEMA["channel"].columns["kind"].codes
+DAYS = ("all", "weekdays", "sun-up", "sun-down")
+RELATIONS = ("product", "sum", "integral")
+MOST_FILES, MOST_BYTES = 500, 1 << 20
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
@@ -120,40 +137,45 @@ class Profile:
 def load_profiles(*folders: Traversable) -> dict[str, Profile]:
     """The profiles of the package and of further folders, by name, in order of name; a later folder's replaces one of the same name.
 
-    Raises UserError that names the file and what is wrong in it.
+    Raises UserError that names the file, the line and the key of what is wrong, with the nearest that would be right.
     """
     found: dict[str, Profile] = {}
-    for folder in (resources.files("populace") / "schemas" / "iot" / "profiles", *folders):
-        for file in sorted(folder.iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".toml"):
-                profile = read_profile(file.name.removesuffix(".toml"), file.read_text("utf-8"))
-                found[profile.name] = profile
+    own = resources.files("populace") / "schemas" / "iot" / "profiles"
+    for folder in (own, *folders):
+        files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+        if folder is not own and not files:
+            raise UserError(f"--profiles {folder}: holds no profile: a file NAME.toml each")
+        if len(files) > MOST_FILES:
+            raise UserError(f"--profiles {folder}: holds {len(files):,} profiles, at most {MOST_FILES} are read")
+        for file in files:
+            place = file.name if folder is own else str(file)
+            beside = None if folder is own else Path(str(folder))
+            profile = read_profile(file.name.removesuffix(".toml"), _text(file, place), place, beside)
+            found[profile.name] = profile
     return dict(sorted(found.items()))
 
 
-def read_profile(name: str, text: str) -> Profile:
-    """A profile from the text of its file. Raises UserError."""
-    place = f"profile {name}"
+def read_profile(name: str, text: str, place: str = "", folder: Path | None = None) -> Profile:
+    """A profile from the text of its file, which stands at `place`; its fitted models are files in `folder`. Raises UserError."""
+    place = place or f"{name}.toml"
     if not _NAME.fullmatch(name):
-        raise UserError(f"{place}: a profile's name is lower-case words joined by hyphens")
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{place}: {error}") from None
-    top = _Table(raw, place)
+        raise UserError(f"{place}: a profile's name is lower-case words joined by hyphens, not '{name}'")
+    top = read_file(place, text)
     power, reliability = top.table("power"), top.table("reliability")
     supply = power.one_of("supply", SUPPLIES)
-    duty = top.table("duty") if "duty" in raw else None
-    channels = tuple(_channel(_Table(c, f"{place}, channel {n}")) for n, c in enumerate(top.get("channels", list)))
+    duty = top.table("duty") if "duty" in top.raw else None
+    listed, rules = top.tables("channels"), top.tables("balance")
+    _load_models(listed, folder)
+    channels = tuple(_channel(c) for c in listed)
     names = [c.signal for c in channels]
     if not channels or len(channels) > 8 or len(set(names)) < len(names):
         raise UserError(
-            f"{place}: has {len(channels)} channels ({', '.join(names)}), expected 1 to 8 of different signals"
+            f"{top.where('channels')}: has {len(channels)} channels ({', '.join(names)}), expected 1 to 8 of different signals"
         )
     profile = Profile(
         name,
         top.get("title", str),
-        tuple(top.get("sites", list)),
+        top.all_of("sites", SITES),
         top.one_of("link", LINKS),
         top.number("interval_s", 0.001, 86_400),
         Power(
@@ -166,27 +188,51 @@ def read_profile(name: str, text: str) -> Profile:
         Reliability(
             reliability.number("hours", 0.01, 1e9),
             reliability.number("shape", 0.1, 50),
-            reliability.number("degraded", 0, 1) if "degraded" in reliability.raw else None,
+            reliability.perhaps("degraded", 0, 1),
             reliability.get("source", str),
         ),
-        duty
-        and Duty(
-            duty.number("start", 0, 24) if duty.raw.get("days") not in ("sun-up", "sun-down") else 0.0,
-            duty.number("end", 0, 24) if duty.raw.get("days") not in ("sun-up", "sun-down") else 0.0,
-            duty.one_of("days", ("all", "weekdays", "sun-up", "sun-down")),
-            duty.get("source", str),
-        ),
-        tuple(raw.get("balance", ())),
+        _duty(duty) if duty else None,
+        tuple(_balance(rule, names) for rule in rules),
         channels,
         top.get("source", str),
     )
-    _check_terms(profile, place)
-    for table in (top, power, reliability, *([duty] if duty else [])):
+    _check_terms(listed)
+    for table in (top, power, reliability, *([duty] if duty else []), *rules, *listed):
         table.done()
     return profile
 
 
-def _channel(t: _Table) -> Channel:
+def _text(file: Traversable, place: str) -> str:
+    try:
+        content = file.read_bytes()
+        if len(content) > MOST_BYTES:
+            raise UserError(f"{place}: is larger than {MOST_BYTES:,} bytes")
+        return content.decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{place}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: is not UTF-8 at byte {error.start}") from None
+
+
+def _duty(t: Entries) -> Duty:
+    days = t.one_of("days", DAYS)
+    by_sun = days.startswith("sun")
+    start, end = (0.0 if by_sun else t.number(key, 0, 24) for key in ("start", "end"))
+    return Duty(start, end, days, t.get("source", str))
+
+
+def _balance(t: Entries, names: list[str]) -> Mapping[str, Any]:
+    relation = t.one_of("relation", RELATIONS)
+    if relation == "integral":
+        t.one_of("of", names)
+    else:
+        t.all_of("of", names)
+    t.one_of("equals", names)
+    t.number("factor", -1e12, 1e12)
+    return t.raw
+
+
+def _channel(t: Entries) -> Channel:
     found = Channel(
         t.get("signal", str),
         t.get("title", str),
@@ -195,73 +241,84 @@ def _channel(t: _Table) -> Channel:
         t.number("low", -1e12, 1e12),
         t.number("high", -1e12, 1e12),
         t.number("resolution", 1e-9, 1e6),
-        t.number("accuracy", 0, 1e9) if "accuracy" in t.raw else None,
-        t.number("rate", 0, 1e12) if "rate" in t.raw else None,
-        t.number("rollover", 0, 1e15) if "rollover" in t.raw else None,
+        t.perhaps("accuracy", 0, 1e9),
+        t.perhaps("rate", 0, 1e12),
+        t.perhaps("rollover", 0, 1e15),
         tuple(t.get("model", list)),
         t.get("source", str),
     )
-    t.done()
     if not _NAME.fullmatch(found.signal):
-        raise UserError(f"{t.place}: signal is '{found.signal}', expected lower-case words joined by hyphens")
+        raise UserError(f"{t.where('signal')}: signal is '{found.signal}', expected lower-case words joined by hyphens")
     if not found.low < found.high:
-        raise UserError(f"{t.place}: the range {found.low} to {found.high} is empty")
+        raise UserError(f"{t.where('high')}: the range {found.low} to {found.high} is empty")
     if abs(1 / found.resolution - round(1 / found.resolution)) > 1e-6:
-        raise UserError(f"{t.place}: resolution is {found.resolution}; one over it must be a whole number")
+        raise UserError(
+            f"{t.where('resolution')}: resolution is {found.resolution}; one over it must be a whole number"
+        )
     return found
 
 
-def _check_terms(profile: Profile, place: str) -> None:
+def _check_terms(channels: list[Entries]) -> None:
     made: list[str] = []
-    for channel in profile.channels:
-        at = f"{place}, {channel.signal}"
-        for term in channel.model:
+    for channel in channels:
+        for n, term in enumerate(channel.raw["model"]):
+            at = channel.where_term(n)
+            if not isinstance(term, dict):
+                raise UserError(f"{at}: {term!r}, expected a term: {{ term = …, … }}")
             name = term.get("term")
             if name not in TERMS:
                 raise unknown("term", name, TERMS, at)
-            spec = TERMS[name].needs
-            given = set(term) - {"term"}
-            if missing := set(spec) - given:
-                raise UserError(f"{at}: the term '{name}' needs {', '.join(sorted(missing))}")
-            if extra := given - set(spec) - set(TERMS[name].may):
-                raise unknown(f"setting of the term '{name}'", extra.pop(), [*spec, *TERMS[name].may], at)
+            known = (*TERMS[name].needs, *TERMS[name].may)
+            given = [key for key in term if key not in ("term", "sampler")]
+            for key in given:
+                if key not in known:
+                    raise unknown(f"setting of the term '{name}'", key, known, at)
+            if missing := sorted(set(TERMS[name].needs) - set(given)):
+                raise UserError(f"{at}: the term '{name}' needs {', '.join(missing)}")
+            for key in () if name == "learned" else given:
+                _check_setting(f"{at}, {key}", name, key, term[key])
             of = term.get("of", [])
             for other in [of] if isinstance(of, str) else of:
                 if TERMS[name].channels and other not in made:
                     raise unknown("channel before it", other, made, at)
-        made.append(channel.signal)
+        made.append(channel.raw["signal"])
 
 
-class _Table:
-    """One table of a file: each entry is asked for once, and what nobody asked for is a mistake."""
+def _load_models(channels: list[Entries], folder: Path | None) -> None:
+    """Put the fitted series into the terms that draw from one: as `sampler`, each file read once."""
+    from ...core.models import load_model
+    from ...core.samplers.statistical.series import SeriesModel
 
-    def __init__(self, raw: Mapping[str, Any], place: str) -> None:
-        self.raw, self.place, self._known = raw, place, {"balance"}
+    known: dict[str, SeriesModel] = {}
+    for channel in channels:
+        for n, term in enumerate(channel.get("model", list)):
+            if not isinstance(term, dict) or term.get("term") != "learned" or not {"model", "column"} <= set(term):
+                continue
+            at, name = channel.where_term(n), term["model"]
+            if folder is None or not isinstance(name, str) or Path(name).name != name:
+                raise UserError(f"{at}: model is {name!r}, expected the name of a file beside the profile")
+            if name not in known:
+                model = load_model(folder / name)
+                if not isinstance(model.sampler, SeriesModel):
+                    raise UserError(f"{at}: {name} is a model of kind '{model.name}', expected one of 'series'")
+                known[name] = model.sampler
+            columns = known[name].columns[1:]
+            if term["column"] not in columns:
+                raise unknown("column", term["column"], columns, f"{at}, {name}")
+            term["sampler"] = known[name]
 
-    def get(self, name: str, kind: type) -> Any:
-        self._known.add(name)
-        if name not in self.raw:
-            raise UserError(f"{self.place}: '{name}' is missing")
-        if not isinstance(self.raw[name], kind) or (kind is str and not self.raw[name].strip()):
-            raise UserError(f"{self.place}: {name} is {self.raw[name]!r}, expected a {kind.__name__}")
-        return self.raw[name]
 
-    def number(self, name: str, low: float, high: float) -> float:
-        self._known.add(name)
-        value = self.raw.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise UserError(f"{self.place}: {name} is {value!r}, expected a number from {low:g} to {high:g}")
-        return float(value)
+_TEXTS = {("weather", "of"): DRIVERS, ("toggle", "of"): DRIVERS, ("hours", "days"): ("all", "weekdays"),
+          ("position", "axis"): ("latitude", "longitude", "speed")}  # fmt: skip
 
-    def one_of(self, name: str, choices: Sequence[str]) -> str:
-        value = self.get(name, str)
-        if value not in choices:
-            raise unknown(name, value, choices, self.place)
-        return value
 
-    def table(self, name: str) -> _Table:
-        return _Table(self.get(name, dict), f"{self.place}, [{name}]")
-
-    def done(self) -> None:
-        if extra := set(self.raw) - self._known:
-            raise unknown("entry", extra.pop(), self._known - {"balance"}, self.place)
+def _check_setting(at: str, term: str, key: str, value: Any) -> None:
+    """Raises UserError for a setting of the wrong kind: text where a number is wanted, or a word that is not one."""
+    if (term, key) in _TEXTS:
+        if value not in _TEXTS[term, key]:
+            raise unknown(key, value, _TEXTS[term, key], at)
+    elif key in ("x", "y"):
+        if not isinstance(value, list) or not all(isinstance(v, int | float) for v in value):
+            raise UserError(f"{at}: is {value!r}, expected a list of numbers")
+    elif key != "of" and (not isinstance(value, int | float) or (isinstance(value, float) and not isfinite(value))):
+        raise UserError(f"{at}: is {value!r}, expected a number")

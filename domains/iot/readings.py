@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -13,13 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.stream import F64
-from ...core.tables import Table, Tables
-from .climate import climate
-from .population import PROFILES, SCHEMA
-from .signals import channel_values, quantise
-from .terms import Setting
-from .ways import drive
+from ...core.tables import Table, Tables, room
+from .climate import climate, of_zone
+from .gauges import Gauges
+from .noise import exponential_slices, words
+from .population import SCHEMA
+from .signals import quantise, stretches
 
 I64 = NDArray[np.int64]
 Spans = Sequence[tuple[int, int]]
@@ -36,34 +35,45 @@ def readings(block: Block, tables: Tables) -> Tables:
     through a gateway that is never cut off. A device sends the samples of all its channels as one message."""
     device, channel = tables["device"], tables["channel"]
     lives = _lives(tables["device_event"])
-    shared = {row["site_id"]: climate(block, row) for row in tables["site"].iter_rows(named=True)}
-    at_site = {n: (profile, site) for n, profile, site in device.select("device_id", "profile", "site_id").iter_rows()}
+    sites = {row["site_id"]: climate(block, row) for row in tables["site"].iter_rows(named=True)}
+    shared = cache(lambda site, zone: of_zone(block, sites[site], site, zone))
+    where = device.select("device_id", "profile", "site_id", "zone_id").iter_rows()
+    at_site = {number: place for number, *place in where}
     grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")
     runs = {n: sampled(awake(lives.get(n, ())), *grid) for n, *grid in grids.unique("device_id").iter_rows()}
     size = sum(b - a for n in channel["device_id"] for a, b in runs[n])
-    key, owner, observed, received = (np.empty(size, np.int64) for _ in range(4))
-    value = np.empty(size)
+    key, owner, observed, received = (room(size, np.int64) for _ in range(4))
+    value = room(size, np.float64)
     at = 0
     of_device = groupby(channel.select(*grids.columns, "channel_id").iter_rows(), itemgetter(0, 1, 2, 3))
     for (number, first, interval, jitter), mine in of_device:
-        spans_of = runs[number]
-        count = max((b for _, b in spans_of), default=0)
-        taken, arrived = _clock(block, number, count, first, interval, jitter)
+        awake_in = runs[number]
+        count, samples = max((b for _, b in awake_in), default=0), sum(b - a for a, b in awake_in)
+        if not count:
+            continue
         keys = [row[4] for row in mine]
-        profile, site = PROFILES[at_site[number][0]], at_site[number][1]
-        setting = Setting(first, interval, count, shared[site], block.stream.generator())
-        _add_life(setting, lives.get(number, ()), block, number)
+        name, site, zone = at_site[number]
+        profile = block.library[name]
         streams = {c.signal: block.stream.child("signal", k) for c, k in zip(profile.channels, keys, strict=True)}
-        made = list(channel_values(profile, setting, streams)) if count else []
-        for k, kind, (_, values) in zip(keys, profile.channels, made, strict=False):
-            low = at
-            for a, b in spans_of:
-                to = slice(at, at + b - a)
-                key[to] = np.arange(k * FAN + a, k * FAN + b)
-                observed[to], received[to], value[to] = taken[a:b], arrived[a:b], values[a:b]
-                at = to.stop
-            owner[low:at] = k
-            quantise(value[low:at], kind.resolution, kind.low, kind.high)
+        clock = _Clock(block, number, first, interval, jitter)
+        gauges = Gauges(lives.get(number, ()), block, number)
+        done = 0
+        for start, made in stretches(profile, (first, interval, count), shared(site, zone), streams, gauges):
+            index, taken, arrived = clock.tick(start, len(made[profile.channels[0].signal]))
+            parts = [(max(a - start, 0), min(b - start, len(index))) for a, b in awake_in]
+            parts = [(a, b) for a, b in parts if a < b]
+            for n, (k, kind) in enumerate(zip(keys, profile.channels, strict=True)):
+                low = high = at + n * samples + done
+                for a, b in parts:
+                    to = slice(high, high + b - a)
+                    np.add(index[a:b], k * FAN, out=key[to])
+                    observed[to], received[to], value[to] = taken[a:b], arrived[a:b], made[kind.signal][a:b]
+                    high = to.stop
+                quantise(value[low:high], kind.resolution, kind.low, kind.high)
+            done += sum(b - a for a, b in parts)
+        for n, k in enumerate(keys):
+            owner[at + n * samples : at + (n + 1) * samples] = k
+        at += len(keys) * samples
     columns = {
         "reading_id": key,
         "channel_id": owner,
@@ -72,7 +82,7 @@ def readings(block: Block, tables: Tables) -> Tables:
         "value": value,
     }
     instants = pl.col("observed_at", "received_at").cast(SCHEMA["reading"].columns["observed_at"].dtype)
-    return {"reading": pl.DataFrame(columns).with_columns(instants)}
+    return {"reading": pl.DataFrame(columns).with_columns(instants, pl.col("reading_id", "channel_id").set_sorted())}
 
 
 def _lives(events: Table) -> dict[int, list[tuple[Any, ...]]]:
@@ -90,36 +100,34 @@ def awake(life: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:
     return union([(t0, t1) for t0, t1, state, *_ in life if state in AWAKE])
 
 
-def _add_life(setting: Setting, life: Sequence[tuple[Any, ...]], block: Block, number: int) -> None:
-    """Let a device's signals see its wear, its charge and its way, where they ask for them."""
+class _Clock:
+    """When samples are taken, and when they arrive. A delay never disturbs either order: both stay below half an interval."""
 
-    def gauge(column: int) -> F64:
-        known = [(t0, t1, s[column], s[column + 1]) for t0, t1, *s in life if s[column] is not None]
-        if not known:
-            return np.zeros(setting.count)
-        times = np.array([t for t0, t1, *_ in known for t in (t0, t1 - 1)], np.float64)
-        levels = np.array([x for _, _, *pair in known for x in pair], np.float64)
-        return np.interp(setting.at(), times, levels)
+    def __init__(self, block: Block, device: int, first: int, interval: int, jitter: int) -> None:
+        self._rng = block.stream.child("transport", device).generator()
+        self._grid = first, interval, jitter
+        least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
+        self._delays = _delays(least, tail, interval // 2)
 
-    setting.wear, setting.charge = partial(gauge, 1), partial(gauge, 3)
-    setting.track = partial(drive, setting, block.stream.child("way", number), block.priors)
+    def tick(self, start: int, count: int) -> tuple[I64, I64, I64]:
+        """The grid points of a stretch, when they were sampled, and when that arrived."""
+        first, interval, jitter = self._grid
+        drawn = words(self._rng, 2 * count)
+        index = np.arange(start, start + count)
+        taken = drawn[:count].astype(np.int64)
+        taken *= jitter + 1
+        taken >>= 16
+        taken += first
+        taken += index * interval
+        arrived = np.take(self._delays, drawn[count:])
+        arrived += taken
+        return index, taken, arrived
 
 
-def _clock(block: Block, device: int, count: int, first: int, interval: int, jitter: int) -> tuple[I64, I64]:
-    """When samples are taken, and when they arrive. A delay never disturbs either order: both stay below half
-    an interval."""
-    rng = block.stream.child("transport", device).generator()
-    least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
-    taken = rng.integers(0, 1 << 16, count, np.uint16).astype(np.int64)
-    taken *= jitter + 1
-    taken >>= 16
-    taken += first
-    taken += np.arange(0, count * interval, interval)
-    delay = rng.standard_exponential(count, np.float32)
-    delay *= tail
-    delay += least
-    np.minimum(delay, interval // 2, out=delay)
-    return taken, taken + delay.astype(np.int64)
+@lru_cache(64)
+def _delays(least: int, tail: int, most: int) -> I64:
+    """From sample to arrival, by slices of the law: an exponential tail above the least."""
+    return np.minimum(least + tail * exponential_slices(), most).astype(np.int64)
 
 
 def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
@@ -131,6 +139,17 @@ def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int
         if b > a:
             found.append((a, b))
     return found
+
+
+def in_order(reading: Table) -> Table:
+    """Readings in order of key, and so each channel's together and in order of the grid."""
+    return reading if reading["reading_id"].is_sorted() else reading.sort("reading_id")
+
+
+def places(key: I64, channels: Iterable[int]) -> list[tuple[int, int]]:
+    """Where the readings of each channel stand, among keys in order."""
+    numbers = np.array(list(channels), np.int64)
+    return np.searchsorted(key, np.column_stack([numbers, numbers + 1]) * FAN).tolist()
 
 
 def spans(events: Table, entity: str) -> dict[int, list[tuple[int, int]]]:
@@ -177,49 +196,70 @@ def delay(received: I64, outages: Spans, speed: int) -> Iterator[tuple[int, int]
 
 def arrived(received: I64, outages: Spans, speed: int) -> I64:
     """When readings arrive that would do so at these times, in any order, but for the outages of their gateway."""
+    found = received.copy()
+    for _ in _hold(found, outages, speed):
+        pass
+    return found
+
+
+def _hold(received: I64, outages: Spans, speed: int) -> Iterator[slice]:
+    """Let readings wait, in place, that would arrive while their gateway is cut off; they may be in any order. Yields where they stand."""
+    if not outages or not len(received):
+        return
+    if (received[1:] >= received[:-1]).all():
+        yield from (slice(a, b) for a, b in delay(received, outages, speed))
+        return
     order = np.argsort(received, kind="stable")
     waited = received[order]
     for _ in delay(waited, outages, speed):
         pass
-    found = np.empty_like(waited)
-    found[order] = waited
-    return found
+    received[order] = waited
+    yield slice(0, len(received))
 
 
 def silence(block: Block, tables: Tables) -> Tables:
     """Derive what is left of the readings where scenarios have taken devices down: none of the time in which they were."""
-    found = tables["reading"]
-    reading = found if found["reading_id"].is_sorted() else found.sort("reading_id")
+    reading = in_order(tables["reading"])
     key = reading["reading_id"].to_numpy()
     lives = _lives(tables["device_event"])
-    kept = np.zeros(len(key), bool)
+    kept = []
     for number, device, *grid in (
         tables["channel"].select("channel_id", "device_id", "first_sample_at", "interval_us", "jitter_us").iter_rows()
     ):
-        edges = np.array(sampled(awake(lives.get(device, ())), *grid), np.int64).reshape(-1) + number * FAN
-        edges = np.concatenate([edges, edges + COPY])
-        for a, b in np.searchsorted(key, edges).reshape(-1, 2).tolist():
-            kept[a:b] = True
-    return {"reading": reading if kept.all() else reading.filter(kept)}
+        edges = np.array(sampled(awake(lives.get(device, ())), *grid), np.int64).reshape(-1, 2) + number * FAN
+        kept += [edges, edges + COPY]
+    ranges = np.searchsorted(key, np.concatenate(kept)) if kept else np.empty((0, 2), np.int64)
+    if int((ranges[:, 1] - ranges[:, 0]).sum()) == len(key):
+        return {"reading": reading}
+    stays = np.zeros(len(key), bool)
+    for a, b in ranges.tolist():
+        stays[a:b] = True
+    return {"reading": reading.filter(stays)}
 
 
 def arrivals(block: Block, tables: Tables) -> Tables:
     """Derive when each reading arrives and what its quality is, from the outages of its gateway as they stand."""
-    reading = tables["reading"]
+    reading = in_order(tables["reading"])
     planned = reading["received_at"].to_physical().to_numpy()
-    received = planned.copy()
+    received = room(len(planned), np.int64)
+    np.copyto(received, planned)
     value = reading["value"].to_numpy()
     quality = np.zeros(reading.height, np.uint8)
     outages = spans(tables["gateway_event"], "gateway_id")
-    limits = {n: (a, b) for n, a, b in tables["channel"].select("channel_id", "low", "high").iter_rows()}
-    for number, to, gateway, speed in by_channel(tables):
-        low, high = limits[number]
-        ends = (value[to] <= low) | (value[to] >= high)
-        if ends.any():
-            quality[to][ends] = LIMITED
-        if gateway in outages:
-            received[to] = arrived(planned[to], outages[gateway], speed)
-            quality[to][received[to] != planned[to]] = LATE
+    channel = tables["channel"].select("channel_id", "device_id", "low", "high")
+    channel = channel.join(tables["device"].select("device_id", "gateway_id"), on="device_id", maintain_order="left")
+    channel = channel.join(
+        tables["gateway"].select("gateway_id", "backfill_speed"), on="gateway_id", maintain_order="left"
+    )
+    where = places(reading["reading_id"].to_numpy(), channel["channel_id"])
+    limits = channel.select("low", "high", "gateway_id", "backfill_speed").iter_rows()
+    for (a, b), (low, high, gateway, speed) in zip(where, limits, strict=True):
+        to = slice(a, b)
+        # what is no number makes the least and the greatest none
+        if b > a and not (value[to].min() > low and value[to].max() < high):
+            quality[to][(value[to] <= low) | (value[to] >= high)] = LIMITED
+        for late in _hold(received[to], outages.get(gateway, ()), speed):
+            quality[to][late][received[to][late] != planned[to][late]] = LATE
     codes = SCHEMA["reading"].columns["quality"].dtype
     return {
         "reading": reading.with_columns(
@@ -227,20 +267,3 @@ def arrivals(block: Block, tables: Tables) -> Tables:
             pl.Series("quality", quality).cat.to(codes),
         )
     }
-
-
-def by_channel(tables: Tables) -> Iterator[tuple[int, slice, int, int]]:
-    """For each channel: where its readings stand, its gateway, and how fast that sends what it stored."""
-    owner = tables["reading"]["channel_id"].to_numpy()
-    channel = (
-        tables["channel"]
-        .select("channel_id", "device_id")
-        .join(tables["device"].select("device_id", "gateway_id"), on="device_id", maintain_order="left")
-        .join(tables["gateway"].select("gateway_id", "backfill_speed"), on="gateway_id", maintain_order="left")
-    )
-    numbers = channel["channel_id"].to_numpy()
-    starts, ends = np.searchsorted(owner, numbers), np.searchsorted(owner, numbers, "right")
-    for number, a, b, gateway, speed in zip(
-        numbers.tolist(), starts.tolist(), ends.tolist(), channel["gateway_id"], channel["backfill_speed"], strict=True
-    ):
-        yield number, slice(a, b), gateway, speed

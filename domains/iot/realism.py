@@ -16,7 +16,7 @@ FEWEST = 20
 DAY_US = 86_400e6
 AT_ONCE_US = 1_000_000
 """What arrives later than this was held back by more than the network's own delay."""
-TROUBLE = ("failed", "repair")
+TROUBLE = ("failed", "waiting", "repair")
 
 Measured = tuple[float, float] | None
 

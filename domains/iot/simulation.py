@@ -1,5 +1,5 @@
-"""When: the life of a site as discrete events. Devices sleep, wear, fail, wait for the crew and are repaired; batteries run down and are
-changed or charged; firmware is rolled out; the mains and uplinks go and come back.
+"""When: the life of a site as discrete events. Devices sleep, wear, fail, wait for a crew and a spare part and are repaired; batteries run
+down and are changed or charged; firmware is rolled out; the mains and uplinks go and come back.
 
 One SimPy environment for each site gives one list of intervals, which is the ground truth. Points never pass through it.
 """
@@ -20,28 +20,20 @@ from ...core.stream import Stream, join_rows
 from ...core.tables import ROW, Table, Tables
 from .climate import HOUR, Climate, climate
 from .lives import Charge, Duty, Part
-from .population import DAY, PROFILES, fleet
+from .population import CREWS, DAY, fleet
 from .profiles import Profile
 from .rollout import Rollout, rollouts
 
 SECOND = 1_000_000
 _EPOCH = dt.date(1970, 1, 1)
 _NEVER = 1 << 62
+_UP, _WORN, _ASLEEP = ("up", "running"), ("degraded", "wear"), ("asleep", "schedule")
+_NO_BATTERY = (None, None, None, None)
 
 
-class Interval(NamedTuple):
-    """A span [t0, t1) in which a device was in one state, in microseconds since 1970. Wear is a share, charge per cent."""
-
-    entity: int
-    t0: int
-    t1: int
-    state: str
-    cause: str
-    firmware: str
-    wear_start: float
-    wear_end: float
-    charge_start: float | None
-    charge_end: float | None
+Span = tuple[Any, ...]
+"""A span [t0, t1) in which a device was in one state: device, t0, t1, state, cause, firmware, crew at work, when its part was new and will be
+spent, and the same of its battery, with when that was put on the charger and will be full. In microseconds since 1970."""
 
 
 class Outage(NamedTuple):
@@ -57,7 +49,7 @@ def events(block: Block, tables: Tables) -> Tables:
     """The states of every device, and the outages of every gateway. A site is simulated whole; devices beyond the size are
     dropped afterwards, so that those before them have the same life in a larger dataset."""
     device, gateway = fleet(block), tables["gateway"]
-    states: list[Interval] = []
+    states: list[Span] = []
     outages: list[Outage] = []
     for site in tables["site"].iter_rows(named=True):
         number = site["site_id"]
@@ -67,22 +59,23 @@ def events(block: Block, tables: Tables) -> Tables:
         )
         states += cut[0]
         outages += cut[1]
-    made = _frame(states, Interval, "device_id")
     return {
-        "device_event": made.filter(pl.col("device_id") < block.size),
-        "gateway_event": _frame(outages, Outage, "gateway_id"),
+        "device_event": _states(states).filter(pl.col("device_id") < block.size),
+        "gateway_event": _addressed(
+            pl.DataFrame(outages, schema=_OUTAGE, orient="row").rename({"entity": "gateway_id"}), "gateway_id"
+        ),
     }
 
 
 def simulate(
     block: Block, shared: Climate, number: int, devices: Table, gateways: Iterable[int]
-) -> tuple[list[Interval], list[Outage]]:
-    """One site: the intervals of its devices, tiling the window, and those in which a gateway was cut off."""
+) -> tuple[list[Span], list[Outage]]:
+    """One site: the spans of its devices, tiling the window, and those in which a gateway was cut off."""
     import simpy
 
     window, stream = block.window, block.stream.child("simulation", number)
     env = simpy.Environment(window.start)
-    site = _Site(env, simpy.Resource(env, block.priors("repair.crews")), block.priors, shared)
+    site = _Site(env, number, block.priors, shared, stream.child("store").generator())
     waves = rollouts(block)
     logs = []
     for key, profile, firmware, installed in devices.select(
@@ -90,7 +83,7 @@ def simulate(
     ).iter_rows():
         age = window.start - (installed - _EPOCH).days * DAY
         logs.append(_Log(env, key, firmware))
-        process = _device(site, PROFILES[profile], age, logs[-1], waves, stream.child("device", key))
+        process = _device(site, block.library[profile], age, logs[-1], waves, stream.child("device", key))
         logs[-1].process = env.process(process)
     cut: list[Outage] = []
     gateways = list(gateways)
@@ -98,60 +91,64 @@ def simulate(
         env.process(_uplink(site, cut, key, stream.child("gateway", key)))
     env.process(_mains(site, cut, gateways, stream.child("mains")))
     env.run(until=window.end)
-    return sorted(i for log in logs for i in log.close(window.end)), [i._replace(t1=min(i.t1, window.end)) for i in cut]
+    return [span for log in logs for span in log.close(window.end)], [i._replace(t1=min(i.t1, window.end)) for i in cut]
 
 
 class _Site:
-    """What the devices of a site share."""
+    """What the devices of a site share: its crews, the spare parts in its store, its mains and its weather."""
 
-    def __init__(self, env: Any, crew: Any, priors: Priors, shared: Climate) -> None:
-        self.env, self.crew, self.priors, self.shared = env, crew, priors, shared
+    def __init__(self, env: Any, number: int, priors: Priors, shared: Climate, rng: np.random.Generator) -> None:
+        import simpy
+
+        self.env, self.priors, self.shared, self._rng = env, priors, shared, rng
+        self.crews = simpy.Store(env)
+        self.crews.items += [number * CREWS + k for k in range(priors("repair.crews"))]
+        self.spares = simpy.Container(env, init=priors("spares.stock"))
         self.restored: Any = None
         """The event that ends a power cut, while there is one."""
         self.live: dict[int, Any] = {}
         """The processes of devices on mains that run or sleep: a cut interrupts them."""
 
+    def reorder(self) -> Generator[Any, Any, None]:
+        """One spare part for the one that was taken."""
+        yield self.env.timeout(_exponential(self._rng, self.priors("spares.lead_hours") * HOUR))
+        yield self.spares.put(1)
+
 
 class _Log:
-    """One device's transitions as intervals: entering a state ends the one before."""
+    """One device's transitions as spans: entering a state ends the one before."""
 
     def __init__(self, env: Any, entity: int, firmware: str) -> None:
         self._env, self.entity, self.firmware = env, entity, firmware
-        self._open: tuple[int, str, str] | None = None
-        self._done: list[Interval] = []
+        self._since, self._state, self._cause, self._crew = 0, "", "", None
+        self._done: list[Span] = []
         self.part: Part | None = None
         self.charge: Charge | None = None
         self.process: Any = None
 
-    def enter(self, state: str, cause: str) -> None:
+    def enter(self, state: str, cause: str, crew: int | None = None) -> None:
         """End the state that is, with the part and the battery as they are: change those afterwards."""
-        now = self._env.now
-        if self._open:
-            t0, old, why = self._open
-            if old == state and why == cause and state != "restart":
-                return
-            self._end(t0, now, old, why)
-        self._open = (now, state, cause)
+        if self._state == state and self._cause == cause and state != "restart":
+            return
+        self._end(self._env.now)
+        self._state, self._cause, self._crew = state, cause, crew
 
     def again(self) -> None:
         """Cut the state that is in two: its part, battery or firmware changes within it."""
-        if self._open:
-            t0, state, cause = self._open
-            self._end(t0, self._env.now, state, cause)
-            self._open = (self._env.now, state, cause)
+        self._end(self._env.now)
 
-    def close(self, end: int) -> list[Interval]:
-        if self._open:
-            self._end(self._open[0], end, *self._open[1:])
+    def close(self, end: int) -> list[Span]:
+        self._end(end)
         return self._done
 
-    def _end(self, t0: int, t1: int, state: str, cause: str) -> None:
-        if t1 <= t0:
-            return
-        assert self.part
-        charge = (self.charge.at(t0), self.charge.at(t1)) if self.charge else (None, None)
-        wear = self.part.wear(t0), self.part.wear(t1)
-        self._done.append(Interval(self.entity, t0, t1, state, cause, self.firmware, *wear, *charge))
+    def _end(self, now: int) -> None:
+        if self._state and now > self._since:
+            part, charge = self.part, self.charge
+            assert part
+            battery = (charge.start, charge.end, charge.plugged, charge.full) if charge else _NO_BATTERY
+            facts = (self.entity, self._since, now, self._state, self._cause, self.firmware, self._crew)
+            self._done.append((*facts, part.start, part.end, *battery))
+        self._since = now
 
 
 def _device(
@@ -160,49 +157,52 @@ def _device(
     import simpy
 
     env, priors, rng = site.env, site.priors, stream.generator()
-    born = env.now - age
-    log.part = Part.aged(profile.reliability, priors("profile.life"), born, env.now, rng)
-    log.charge = Charge.aged(profile.power, priors("profile.life"), born, env.now, rng)
+    timeout, enter, live, entity = env.timeout, log.enter, site.live, log.entity
+    hangs, starts = priors("watchdog.hours") * HOUR, priors("watchdog.seconds") * SECOND
+    born, now = env.now - age, env.now
+    log.part = Part.aged(profile.reliability, priors("profile.life"), born, now, rng)
+    log.charge = Charge.aged(profile.power, priors("profile.life"), born, now, rng)
     mains = profile.power.supply == "mains"
     if age < 0:
-        log.enter("provisioned", "delivery")
-        yield env.timeout(-age)
+        enter("provisioned", "delivery")
+        yield timeout(-age)
     duty = Duty(profile.duty, site.shared) if profile.duty else None
     wave = rng.random()
     due = {
         "hardware": log.part.end,
         "wear": _NEVER,
         "battery": log.charge.end if log.charge else _NEVER,
-        "watchdog": env.now + _exponential(rng, priors("watchdog.hours") * HOUR),
+        "watchdog": env.now + _exponential(rng, hangs),
         "age": born + priors("device.age_days") * DAY,
         "schedule": _NEVER,
     }
     updates = iter([(r.reaches(wave), r.version) for r in waves if r.reaches(wave) >= env.now] + [(_NEVER, "")])
     due["update"], version = next(updates)
     while True:
-        if env.now >= due["age"]:
-            log.enter("retired", "age")
+        now = env.now
+        if now >= due["age"]:
+            enter("retired", "age")
             return
         if mains and site.restored:
-            log.enter("off", "power")
+            enter("off", "power")
             yield site.restored
             continue
         awake = True
         if duty:
-            awake, due["schedule"] = duty.at(env.now)
+            awake, due["schedule"] = duty.at(now)
         worn_at = log.part.reaches(profile.reliability.degraded)
-        worn = worn_at <= env.now
+        worn = worn_at <= now
         due["wear"] = _NEVER if worn else worn_at
         cause = min(due, key=due.__getitem__)
-        if due[cause] > env.now:
-            log.enter(*(("asleep", "schedule") if not awake else ("degraded", "wear") if worn else ("up", "running")))
-            site.live[log.entity] = log.process if mains else None
+        if due[cause] > now:
+            enter(*(_ASLEEP if not awake else _WORN if worn else _UP))
+            live[entity] = log.process if mains else None
             try:
-                yield env.timeout(due[cause] - env.now)
+                yield timeout(due[cause] - now)
             except simpy.Interrupt:
                 continue
             finally:
-                del site.live[log.entity]
+                del live[entity]
         if cause in ("schedule", "age", "wear"):
             continue
         if cause in ("watchdog", "update"):
@@ -211,27 +211,21 @@ def _device(
                 log.firmware = version
                 due["update"], version = next(updates)
             else:
-                due[cause] = env.now + _exponential(rng, priors("watchdog.hours") * HOUR)
+                due[cause] = env.now + _exponential(rng, hangs)
             if awake:
-                log.enter("restart", cause)
-                yield env.timeout(_exponential(rng, priors("watchdog.seconds") * SECOND))
+                enter("restart", cause)
+                yield timeout(_exponential(rng, starts))
             continue
         charged = cause == "battery" and profile.power.charge_hours is not None
         if charged:
             assert log.charge
             assert profile.power.charge_hours
-            log.enter("asleep", "charging")
+            enter("asleep", "charging")
             log.charge.plug(env.now, profile.power.charge_hours)
-            yield env.timeout(max(1, round(profile.power.charge_hours * HOUR)))
+            yield timeout(max(1, round(profile.power.charge_hours * HOUR)))
         else:
-            log.enter("failed", cause)
-            with site.crew.request() as turn:
-                yield turn
-                yield env.timeout(_exponential(rng, priors("repair.response_hours") * HOUR))
-                log.enter("repair", cause)
-                work = priors("repair.work_hours") * math.exp(priors("repair.work_log_sigma") * rng.standard_normal())
-                yield env.timeout(max(1, round(work * HOUR)))
-        log.enter("up", "running")
+            yield from _repair(site, log, cause, rng)
+        enter(*_UP)
         # a crew changes all in a device that is spent
         if not charged and log.part.end <= env.now:
             log.part = Part.new(profile.reliability, priors("profile.life"), env.now, rng)
@@ -239,6 +233,27 @@ def _device(
         if log.charge and log.charge.end <= env.now:
             log.charge = Charge.new(profile.power, priors("profile.life"), env.now, rng)
             due["battery"] = log.charge.end
+
+
+def _repair(site: _Site, log: _Log, cause: str, rng: np.random.Generator) -> Generator[Any, Any, None]:
+    """A crew comes; where the store has no part, it leaves again and comes back when one has been delivered."""
+    env, priors, away = site.env, site.priors, site.priors("repair.response_hours") * HOUR
+    log.enter("failed", cause)
+    crew = yield site.crews.get()
+    yield env.timeout(_exponential(rng, away))
+    if not site.spares.level:
+        log.enter("waiting", cause)
+        yield site.crews.put(crew)
+        yield site.spares.get(1)
+        crew = yield site.crews.get()
+        yield env.timeout(_exponential(rng, away))
+    else:
+        yield site.spares.get(1)
+    env.process(site.reorder())
+    log.enter("repair", cause, crew)
+    work = priors("repair.work_hours") * math.exp(priors("repair.work_log_sigma") * rng.standard_normal())
+    yield env.timeout(max(1, round(work * HOUR)))
+    yield site.crews.put(crew)
 
 
 def completed(event: Table) -> Table:
@@ -277,10 +292,18 @@ def _uplink(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Gene
 
 
 def _mains(site: _Site, cut: list[Outage], gateways: list[int], stream: Stream) -> Generator[Any, Any, None]:
-    """The one cause that a site's devices and gateways share. A gateway goes on storing on its battery."""
+    """The one cause that a site's devices and gateways share. A gateway goes on storing on its battery. Most cuts are the weather's: their
+    rate goes with the wind's power, the cube of its speed."""
     env, priors, rng = site.env, site.priors, stream.generator()
+    hours = site.shared.hours
+    share, days = priors("power.weather_share"), priors("power.days_between_cuts")
+    rate = 1 - share + share * site.shared.wind_power(priors("weather.wind_shape"))
+    passed = np.concatenate([[0.0], ((rate[1:] + rate[:-1]) / 2).cumsum()])
     while True:
-        yield env.timeout(_exponential(rng, priors("power.days_between_cuts") * DAY))
+        reached = float(np.interp(env.now, hours, passed)) + 24 * days * rng.standard_exponential()
+        if reached >= passed[-1]:
+            return
+        yield env.timeout(max(1, round(float(np.interp(reached, passed, hours))) - env.now))
         span = _lasting(rng, priors("power.cut_minutes"), priors("power.cut_log_sigma"))
         cut += [Outage(number, env.now, env.now + span, "power") for number in gateways]
         site.restored = env.event()
@@ -300,17 +323,41 @@ def _exponential(rng: np.random.Generator, mean: float) -> int:
     return max(1, round(mean * rng.standard_exponential()))
 
 
-def _frame(found: list[Any], kind: Any, entity: str) -> Table:
-    types = {
-        "entity": pl.Int64,
-        "t0": pl.Int64,
-        "t1": pl.Int64,
-        "state": pl.String,
-        "cause": pl.String,
-        "firmware": pl.String,
-    }
-    schema = {name: types.get(name, pl.Float64) for name in kind._fields}
-    frame = pl.DataFrame(found, schema=schema, orient="row").rename(
-        {"entity": entity, "t0": "started_at", "t1": "ended_at"}
+_SPAN = {
+    "device_id": pl.Int64,
+    "started_at": pl.Int64,
+    "ended_at": pl.Int64,
+    "state": pl.String,
+    "cause": pl.String,
+    "firmware": pl.String,
+    "crew_id": pl.Int64,
+    **dict.fromkeys(("new", "spent", "full_at", "empty_at", "plugged", "charged"), pl.Int64),
+}
+_OUTAGE = {"entity": pl.Int64, "started_at": pl.Int64, "ended_at": pl.Int64, "cause": pl.String}
+
+
+def _states(found: list[Span]) -> Table:
+    """The spans, with how worn the part was at both ends (a share) and how charged the battery (per cent)."""
+    columns = zip(*found, strict=True) if found else [[]] * len(_SPAN)
+    frame = pl.DataFrame(
+        [pl.Series(name, column, kind) for (name, kind), column in zip(_SPAN.items(), columns, strict=True)]
     )
+
+    def wear(at: str) -> pl.Expr:
+        return ((pl.col(at) - pl.col("new")) / (pl.col("spent") - pl.col("new"))).clip(0.0, 1.0)
+
+    def charge(at: str) -> pl.Expr:
+        plugged = (pl.col(at) - pl.col("plugged")) / (pl.col("charged") - pl.col("plugged"))
+        left = (pl.col("empty_at") - pl.col(at)) / (pl.col("empty_at") - pl.col("full_at"))
+        return 100.0 * pl.when(pl.col(at) > pl.col("plugged")).then(plugged).otherwise(left).clip(0.0, 1.0)
+
+    ends = {"start": "started_at", "end": "ended_at"}
+    gauges = [
+        g(at).alias(f"{name}_{end}") for name, g in (("wear", wear), ("charge", charge)) for end, at in ends.items()
+    ]
+    frame = frame.with_columns(gauges).drop("new", "spent", "full_at", "empty_at", "plugged", "charged")
+    return _addressed(frame, "device_id")
+
+
+def _addressed(frame: Table, entity: str) -> Table:
     return frame.with_columns(pl.Series(ROW, join_rows(frame[entity].to_numpy(), frame["started_at"].to_numpy())))

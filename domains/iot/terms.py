@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from ...core.stream import F64
+from ...core.stream import F64, Stream
 from .climate import HOUR, Climate
+from .gauges import Gauges
+from .noise import autoregression, normals, recur
 
 I64 = NDArray[np.int64]
 Values = Mapping[str, Any]
@@ -24,21 +25,26 @@ Values = Mapping[str, Any]
 
 @dataclass
 class Setting:
-    """What a term may look at: the device's clock, its site, its life, and its channels made before this one."""
+    """What a term may look at: a stretch of the device's grid, its site, its life, and its channels made before this one. A device is
+    worked on in stretches, so that all that is at work stays in the processor's cache."""
 
     first: int
     interval: int
     count: int
-    """The grid: `first + interval * arange(count)`, in microseconds since 1970."""
+    """The stretch: `first + interval * arange(count)`, in microseconds since 1970."""
     shared: Climate
     rng: np.random.Generator
     made: dict[str, F64] = field(default_factory=dict)
-    wear: Callable[[], F64] = lambda: np.zeros(0)
-    """Share of the part's life that is spent, by grid point."""
-    charge: Callable[[], F64] = lambda: np.zeros(0)
-    """Per cent of the battery left, by grid point."""
-    track: Callable[[], tuple[F64, F64, F64]] | None = None
-    """Latitude, longitude (deg) and speed (km/h) of a device that drives, by grid point."""
+    gauges: Gauges | None = None
+    """Its wear, its charge and its way."""
+    since: int = 0
+    """The index of the stretch's first point on the grid."""
+    whole: int = 0
+    """How many points the whole grid has; none said: those of the stretch."""
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """What this very term has kept from the stretch before. It is the term's to change."""
+    known: dict[Any, Any] = field(default_factory=dict)
+    """What several channels ask of the stretch."""
 
     @property
     def seconds(self) -> float:
@@ -47,14 +53,11 @@ class Setting:
     def at(self) -> I64:
         return self.first + self.interval * np.arange(self.count)
 
-
-def autoregression(rng: np.random.Generator, count: int, sigma: float, phi: float) -> F64:
-    """A stationary AR(1) series of standard deviation `sigma`: x[i] = phi * x[i-1] + e[i]. Its first value is stationary as well."""
-    noise = rng.standard_normal(count)
-    noise[:1] *= sigma
-    noise[1:] *= sigma * np.sqrt(1 - phi * phi) / (1 - phi)
-    # the same recursion as scipy.signal.lfilter's at the same speed, without a second spent on importing that
-    return pl.Series(noise).ewm_mean(alpha=1 - phi, adjust=False).to_numpy()
+    def once(self, name: str, draw: Callable[[], float]) -> float:
+        """What is drawn once for the device, in its first stretch."""
+        if name not in self.kept:
+            self.kept[name] = draw()
+        return self.kept[name]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Term:
 
 
 def _level(s: Setting, v: Values, at: I64) -> float:
-    return v["value"] + (v["spread"] * s.rng.standard_normal() if v.get("spread") else 0.0)
+    return v["value"] + (v["spread"] * s.once("place", s.rng.standard_normal) if v.get("spread") else 0.0)
 
 
 def _day(s: Setting, v: Values, at: I64) -> F64:
@@ -91,7 +94,7 @@ def _year(s: Setting, v: Values, at: I64) -> F64:
 def _occupancy(s: Setting, v: Values, at: I64) -> F64:
     vary = v.get("vary", 0.0)
     # with a mean of one, however much places differ
-    response = math.exp(vary * s.rng.standard_normal() - vary * vary / 2) if vary else 1.0
+    response = math.exp(vary * s.once("place", s.rng.standard_normal) - vary * vary / 2) if vary else 1.0
     return v["gain"] * response * s.shared.driver("occupancy", at)
 
 
@@ -129,28 +132,41 @@ def _dark(s: Setting, v: Values, at: I64) -> F64:
 
 
 def _ar(s: Setting, v: Values, x: F64) -> F64:
-    x += autoregression(s.rng, len(x), v["sigma"], math.exp(-s.seconds / v["memory"]))
+    made = autoregression(s.rng, len(x), v["sigma"], math.exp(-s.seconds / v["memory"]), s.kept.get("last"))
+    s.kept["last"] = float(made[-1])
+    x += made
     return x
 
 
 def _white(s: Setting, v: Values, x: F64) -> F64:
-    x += v["sigma"] * s.rng.standard_normal(len(x))
+    x += normals(s.rng, len(x), v["sigma"])
     return x
 
 
 def _walk(s: Setting, v: Values, x: F64) -> F64:
     """A random walk whose spread after an hour is `sigma`."""
-    x += s.rng.standard_normal(len(x)).cumsum() * (v["sigma"] * math.sqrt(s.seconds / 3600))
+    steps = normals(s.rng, len(x), v["sigma"] * math.sqrt(s.seconds / 3600))
+    x += _summed(s, steps)
     return x
 
 
+def _summed(s: Setting, steps: F64) -> F64:
+    """The running sum, from where the stretch before has come to."""
+    steps[:1] += s.kept.get("sum", 0.0)
+    made = steps.cumsum()
+    s.kept["sum"] = float(made[-1])
+    return made
+
+
 def _wear(s: Setting, v: Values, x: F64) -> F64:
-    x += v["gain"] * np.power(s.wear(), v["exponent"])
+    assert s.gauges
+    x += v["gain"] * s.gauges.wear(s, v["exponent"])
     return x
 
 
 def _charge(s: Setting, v: Values, x: F64) -> F64:
-    x += v["gain"] * s.charge()
+    assert s.gauges
+    x += v["gain"] * s.gauges.charge(s)
     return x
 
 
@@ -182,20 +198,24 @@ def _curve(s: Setting, v: Values, x: F64) -> F64:
 def _response(s: Setting, v: Values, x: F64) -> F64:
     """First order: what follows another channel with a time constant of `seconds`."""
     alpha = -math.expm1(-s.seconds / v["seconds"])
-    x += v["gain"] * pl.Series(s.made[v["of"]]).ewm_mean(alpha=alpha, adjust=False).to_numpy()
+    asked = s.made[v["of"]]
+    made = recur(alpha * asked, 1 - alpha, s.kept.get("last", float(asked[0])))
+    s.kept["last"] = float(made[-1])
+    x += v["gain"] * made
     return x
 
 
 def _integral(s: Setting, v: Values, x: F64) -> F64:
     """The running integral of another channel over seconds, from a start of the device's own below `start`."""
-    x += s.rng.random() * v.get("start", 0.0)
+    x += s.once("start", s.rng.random) * v.get("start", 0.0)
     y = s.made[v["of"]]
     # the trapezium between samples, so that a counter and the power it counts agree
     steps = np.empty(len(y))
-    steps[:1] = 0
+    steps[0] = y[0] + s.kept["last"] if "last" in s.kept else 0.0
     np.add(y[1:], y[:-1], out=steps[1:])
+    s.kept["last"] = float(y[-1])
     steps *= v["gain"] * s.seconds / 2
-    x += steps.cumsum()
+    x += _summed(s, steps)
     return x
 
 
@@ -203,34 +223,39 @@ def _count(s: Setting, v: Values, x: F64) -> F64:
     """Events in each interval: Poisson, at the rate per second that the model has added up so far. With `total`, all since the start."""
     made = s.rng.poisson(np.maximum(x, 0.0) * s.seconds).astype(np.float64)
     if v.get("total"):
-        made = made.cumsum()
-        made += math.floor(s.rng.random() * v.get("start", 0.0))
+        made = _summed(s, made)
+        made += math.floor(s.once("start", s.rng.random) * v.get("start", 0.0))
     return made
 
 
 def _toggle(s: Setting, v: Values, x: F64) -> F64:
     """On and off by turns, for spans with exponential lengths of these means in seconds; `of` a driver, its share of one is the
     chance that a span that could start does."""
-    span = s.count * s.seconds
+    if "edges" not in s.kept:
+        s.kept["edges"] = _turns(s, v)
+    on, off = s.kept["edges"]
+    point = (s.since + np.arange(s.count)) * s.seconds
+    inside = np.searchsorted(on, point, "right") > np.searchsorted(off, point, "right")
+    x += v["gain"] * inside
+    return x
+
+
+def _turns(s: Setting, v: Values) -> tuple[F64, F64]:
+    """When it goes on and off over the whole grid, in seconds since its first point."""
+    span, start = (s.whole or s.count) * s.seconds, s.first - s.since * s.interval
     n = max(16, int(span / (v["on"] + v["off"]) * 1.5) + 16)
-    edges = np.empty(2 * n)
-    edges[0::2] = s.rng.standard_exponential(n) * v["off"]
-    edges[1::2] = s.rng.standard_exponential(n) * v["on"]
-    np.cumsum(edges, out=edges)
+    edges = np.zeros(1)
     while edges[-1] < span:
         more = np.empty(2 * n)
         more[0::2] = s.rng.standard_exponential(n) * v["off"]
         more[1::2] = s.rng.standard_exponential(n) * v["on"]
         edges = np.concatenate([edges, edges[-1] + more.cumsum()])
-    on, off = edges[0::2], edges[1::2]
+    on, off = edges[1::2], edges[2::2]
     if "of" in v:
-        chance = s.shared.driver(v["of"], s.first + (on * 1e6).astype(np.int64))
+        chance = s.shared.driver(v["of"], start + (on * 1e6).astype(np.int64))
         kept = s.rng.random(len(on)) < chance
         on, off = on[kept], off[kept]
-    point = np.arange(s.count) * s.seconds
-    inside = np.searchsorted(on, point, "right") > np.searchsorted(off, point, "right")
-    x += v["gain"] * inside
-    return x
+    return on, off
 
 
 def _while(s: Setting, v: Values, x: F64) -> F64:
@@ -252,9 +277,21 @@ def _dew_point(s: Setting, v: Values, x: F64) -> F64:
 
 
 def _position(s: Setting, v: Values, x: F64) -> F64:
-    assert s.track
-    latitude, longitude, speed = s.track()
+    assert s.gauges
+    latitude, longitude, speed = s.gauges.track(s)
     x += {"latitude": latitude, "longitude": longitude, "speed": speed}[v["axis"]]
+    return x
+
+
+def _learned(s: Setting, v: Values, x: F64) -> F64:
+    """A column of a fitted series: the device begins at a place of its own along its course. Columns of one model are drawn together."""
+    name = f"{v['model']} {v['column']}"
+    if name not in s.made:
+        sampler, stream = v["sampler"], Stream(s.rng.bytes(16))
+        first = int(s.rng.integers(2 * sampler.length))
+        drawn = sampler.draw(first + np.arange(s.count), (s.at() + s.shared.offset).astype(np.float64), stream)
+        s.made.update({f"{v['model']} {column}": values for column, values in drawn.items()})
+    x += v.get("gain", 1.0) * s.made[name]
     return x
 
 
@@ -290,5 +327,6 @@ TERMS: dict[str, Term] = {
     "clip": Term(_clip, (), ("low", "high")),
     "dew-point": Term(_dew_point, ("of",), channels=True),
     "position": Term(_position, ("axis",)),
+    "learned": Term(_learned, ("model", "column"), ("gain",)),
     "roll": Term(_roll, ("over",)),
 }

@@ -25,6 +25,9 @@ from .scaling import order_categories
 
 SWEEPS = 24
 """Gibbs sweeps where two or more given columns have atoms: with latent correlations of 0.9 the start weighs 0.9**48, under one in a hundred."""
+FURTHEST = 9.0
+LEAST = 0.01
+"""The least eigenvalue of the correlation of what is told."""
 _ROWS = 1 << 16
 _CHUNK = 1 << 12
 
@@ -120,7 +123,8 @@ class GaussianCopula:
             d = self._value[n]
             start, end = marginal.edges[piece], marginal.edges[piece + 1]
             atom = marginal.atoms[piece]
-            point = start + share * (end - start)
+            # the ends of what was seen are no infinite way off
+            point = np.clip(start + share * (end - start), 2.0**-54, 1.0 - 2.0**-53)
             low[d] = np.where(known, _ndtri(np.where(atom, start, point)), -np.inf)
             high[d] = np.where(known, _ndtri(np.where(atom, end, point)), np.inf)
             bound[d], stepped[d] = known, marginal.atoms.any()
@@ -135,7 +139,8 @@ class GaussianCopula:
         """The told latents, given the intervals they lie in: a truncated normal vector, one for each row, shape (held, rows)."""
         streams = [self._stream(d, stream).child("within") for d in held]
         z = np.empty(low.shape)
-        root = np.linalg.cholesky(self.correlation[np.ix_(held, held)])
+        told = _apart(self.correlation[np.ix_(held, held)])
+        root = np.linalg.cholesky(told)
         noise = np.empty(low.shape)
         for i in range(len(held)):
             mean = _weighted(root[i, :i], noise)
@@ -144,7 +149,7 @@ class GaussianCopula:
             noise[i] = (z[i] - mean) / root[i, i]
         if len(held) == 1 or not stepped.any():
             return z
-        precision = np.linalg.inv(self.correlation[np.ix_(held, held)])
+        precision = np.linalg.inv(told)
         moving = np.flatnonzero(stepped)
         for sweep in range(1, 2 if len(moving) == 1 else SWEEPS + 1):
             for i in moving:
@@ -161,7 +166,7 @@ class GaussianCopula:
             return
         r = self.correlation
         across = r[np.ix_(held, free)]
-        slope = np.linalg.solve(r[np.ix_(held, held)], across).T
+        slope = np.linalg.solve(_apart(r[np.ix_(held, held)]), across).T
         root = _root(r[np.ix_(free, free)] - slope @ across)
         streams = [self._stream(d, stream) for d in free]
         for start in range(0, len(address), _CHUNK):
@@ -236,7 +241,15 @@ def _truncated(mean: F64, sd: float, low: F64, high: F64, u: F64) -> F64:
     pa, pb = ndtr(a), ndtr(b)
     z = ndtri(np.clip(pa + np.where(mirror, 1.0 - u, u) * (pb - pa), 1e-300, 1.0 - 1e-16))
     z = mean + sd * np.where(mirror, -z, z)
-    return np.clip(z, low, high)
+    # no uniform lies further out; what columns that say the same contradict must not run away
+    return np.clip(np.clip(z, -FURTHEST, FURTHEST), low, high)
+
+
+def _apart(correlation: F64) -> F64:
+    """The correlation of what is told, with a little noise where columns say nearly the same: values that contradict one another must not count for
+    more than values that do not."""
+    least = np.linalg.eigvalsh(correlation)[0] if len(correlation) else 1.0
+    return correlation + np.eye(len(correlation)) * max(0.0, LEAST - least)
 
 
 def _root(spread: F64) -> F64:

@@ -25,19 +25,26 @@ HELD = 0.2
 TRIAL_TREES = 2
 _TRIAL_ROWS = 25_000
 _DRAWN = 100_000
+DEEPEST = 60
+"""Levels of a tree at most: thousands of categories in no order would make thousands of levels."""
 ROWS = 500_000
 """Rows that trees are grown from at most; the marginals see every row."""
 BOOSTED = 3
 """A column of at most so many classes, missing among them, is learnt by boosting where each class has `_BOOSTED_ROWS` rows."""
 _BOOSTED_ROWS = 30
 COPIES = 2
+TARGET_CLASSES = 10
+TARGET_COPIES = 6
 COPY_LEAF = 4
 SLOTS = 128
 """A copied leaf keeps its distribution as this many codes."""
 
 
-def fit_forest(table: Table, stream: Stream, trees: int = TREES) -> Forest:
+def fit_forest(table: Table, stream: Stream, trees: int = TREES, target: str | None = None, given: int = 0) -> Forest:
     """Learn a table with so many trees for each column. Raises UserError for an empty table or a column of a type that cannot be learnt.
+
+    With a `target`, that column is drawn last, given all others, and by boosting if it has at most `TARGET_CLASSES` classes. The first `given`
+    columns are taken to be told whenever rows are drawn: nothing is learnt about how they go together.
 
     How much each column's trees are held back is settled by the likelihood of rows held out: a column that follows from others gets
     trees that follow every detail, one that hangs on nothing gets few leaves and much shrinkage, so that no row is learnt by heart.
@@ -47,11 +54,19 @@ def fit_forest(table: Table, stream: Stream, trees: int = TREES) -> Forest:
     marginals, codes = encode(table)
     # one thread: sums of floats must not hang on how many there are
     with threadpool_limits(1):
-        return _fit(marginals, codes, stream, trees)
+        return _fit(marginals, codes, stream, trees, target, given)
 
 
-def _fit(marginals: tuple[Marginal, ...], codes: list[NDArray[np.int64]], stream: Stream, trees: int) -> Forest:
-    order = tuple(range(len(marginals)))
+def _fit(
+    marginals: tuple[Marginal, ...],
+    codes: list[NDArray[np.int64]],
+    stream: Stream,
+    trees: int,
+    wanted: str | None,
+    given: int,
+) -> Forest:
+    # a stable sort: the others keep their order
+    order = tuple(sorted(range(len(marginals)), key=lambda n: marginals[n].name == wanted))
     if len(codes[0]) > ROWS:
         kept = np.sort(np.argpartition(stream.child("rows").bits(np.arange(len(codes[0]))), ROWS)[:ROWS])
         codes = [c[kept] for c in codes]
@@ -60,14 +75,16 @@ def _fit(marginals: tuple[Marginal, ...], codes: list[NDArray[np.int64]], stream
     for k, n in enumerate(order):
         names = stream.child(marginals[n].name)
         target = Classes.of(marginals[n]).of_codes(codes[n])
-        if k == 0 or (target == target[0]).all():
+        if k == 0 or k < given or (target == target[0]).all():
             made.append(_root(codes[n]))
             continue
         before = np.ascontiguousarray(x[:, :k])
         counts = np.unique(codes[n], return_counts=True)[1]
-        if len(counts) <= BOOSTED and counts.min() >= _BOOSTED_ROWS:
-            drawn = _drawn(made, 2 * len(before), stream.child("drawn", k))
-            made.append(_distilled(before, drawn, codes[n], names.child("boost")))
+        aimed = marginals[n].name == wanted
+        if len(counts) <= (TARGET_CLASSES if aimed else BOOSTED) and counts.min() >= _BOOSTED_ROWS:
+            # columns that are told are never drawn
+            drawn = before[:0] if given else _drawn(made, 2 * len(before), stream.child("drawn", k))
+            made.append(_distilled(before, drawn, codes[n], names.child("boost"), TARGET_COPIES if aimed else COPIES))
             continue
         share, leaf, shrink = _settled(before, target, names.child("trial"))
         grown = [_grown(before, codes[n], target, names.child(t), share, leaf) for t in range(trees)]
@@ -83,7 +100,7 @@ def _drawn(conditionals: Sequence[Conditional], n: int, stream: Stream) -> F32:
     return x[:, 1:]
 
 
-def _distilled(x: F32, drawn: F32, codes: NDArray, stream: Stream) -> Conditional:
+def _distilled(x: F32, drawn: F32, codes: NDArray, stream: Stream, copies: int) -> Conditional:
     """A column of few classes: trees that copy what gradient boosting foretells, over real rows and drawn ones.
 
     Boosting knows more about a class than a forest of this size but is slow to draw from; a tree that copies its scores is not ("born-again
@@ -100,9 +117,9 @@ def _distilled(x: F32, drawn: F32, codes: NDArray, stream: Stream) -> Conditiona
     p = np.clip(boosted.predict_proba(over), 1e-9, 1.0)
     score = np.log(p[:, 1:] / p[:, :1])
     made = []
-    for t in range(COPIES):
+    for t in range(copies):
         names = stream.child(t)
-        grown = DecisionTreeRegressor(min_samples_leaf=COPY_LEAF, random_state=_seed(names))
+        grown = DecisionTreeRegressor(max_depth=DEEPEST, min_samples_leaf=COPY_LEAF, random_state=_seed(names))
         tree: Any = grown.fit(over, score).tree_
         at = tree.apply(over)
         mean = np.stack([np.bincount(at, p[:, c], tree.node_count) for c in range(p.shape[1])], axis=1)
@@ -170,7 +187,7 @@ def _tree(x: F32, target: NDArray, stream: Stream, share: float, leaf: int) -> A
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(
-        criterion="entropy", min_samples_leaf=leaf, max_features=share, random_state=_seed(stream)
+        criterion="entropy", max_depth=DEEPEST, min_samples_leaf=leaf, max_features=share, random_state=_seed(stream)
     )
     with warnings.catch_warnings():
         # of a few rows, most may be classes of their own

@@ -25,9 +25,12 @@ _CELLS = 1 << 17
 Graph = list[tuple[Parent, ...]]
 
 
-def fit_network(table: Table, stream: Stream, parents: int = PARENTS) -> Network:
+def fit_network(table: Table, stream: Stream, parents: int = PARENTS, target: str | None = None) -> Network:
     """Learn a table; no column hangs on more than `parents` others. Raises UserError for an empty table or a column of a type that cannot be
     learnt.
+
+    A `target` does not count among a column's parents, so that every column may hang on it and it is foretold by all of them, as in an augmented
+    naive Bayes classifier (Friedman, Geiger and Goldszmidt 1997, Machine Learning 29).
 
     The graph is found by adding, dropping and turning edges (Koller and Friedman 2009, Probabilistic Graphical Models, 18.4).
     """
@@ -35,7 +38,8 @@ def fit_network(table: Table, stream: Stream, parents: int = PARENTS) -> Network
     classes = [Classes.of(m) for m in marginals]
     states = [c.of_codes(x) for c, x in zip(classes, codes, strict=True)]
     kept = np.argsort(stream.child("rows").bits(np.arange(table.height)), kind="stable")[:ROWS]
-    graph = ascend(Counts(classes, [s[kept] for s in states]), parents)
+    aimed = next((n for n, m in enumerate(marginals) if m.name == target), None)
+    graph = ascend(Counts(classes, [s[kept] for s in states]), parents, aimed)
     counts = Counts(classes, states)
     families = tuple(Family(p, shrunk(counts, n, p)) for n, p in enumerate(graph))
     return Network(marginals, families)
@@ -82,9 +86,9 @@ class Counts:
         return self._scores[key]
 
 
-def ascend(counts: Counts, most: int) -> Graph:
+def ascend(counts: Counts, most: int, free: int | None = None) -> Graph:
     """The best graph that a climb passes. From a top it goes on downwards, never to a graph where it was, until `PATIENCE` steps bring nothing
-    (tabu search; Koller and Friedman 2009, 18.4.3)."""
+    (tabu search; Koller and Friedman 2009, 18.4.3). Column `free` does not count among parents."""
     graph: Graph = [() for _ in counts.size]
     own = [counts.score(n, ()) for n in range(len(graph))]
     best, top, waited = list(graph), sum(own), 0
@@ -92,7 +96,7 @@ def ascend(counts: Counts, most: int) -> Graph:
     while waited < PATIENCE:
         ranked = []
         for child in range(len(graph)):
-            for changes in _moves(graph, child, most):
+            for changes in _moves(graph, child, most, free):
                 gain = sum(counts.score(n, p) - own[n] for n, p in changes.items())
                 if np.isfinite(gain):
                     ranked.append((-gain, len(ranked), changes))
@@ -117,17 +121,23 @@ def _key(graph: Graph) -> tuple[frozenset[Parent], ...]:
     return tuple(frozenset(p) for p in graph)
 
 
-def _moves(graph: Graph, child: int, most: int) -> list[dict[int, tuple[Parent, ...]]]:
+def _moves(graph: Graph, child: int, most: int, free: int | None) -> list[dict[int, tuple[Parent, ...]]]:
     """What may change at one column: a parent more, one less, one turned into a child, or one seen more coarsely or finely."""
     made = []
     now = graph[child]
-    if len(now) < most:
-        others = set(range(len(graph))) - {child} - {p.column for p in now}
+
+    def full(parents: tuple[Parent, ...]) -> bool:
+        return sum(p.column != free for p in parents) >= most
+
+    others = set(range(len(graph))) - {child} - {p.column for p in now}
+    if full(now):
+        others &= {free} if free is not None else set()
+    if others:
         made += [{child: (*now, Parent(n, coarse))} for n in sorted(others) for coarse in (False, True)]
     for p in now:
         rest = tuple(q for q in now if q != p)
         made += [{child: rest}, {child: (*rest, Parent(p.column, not p.coarse))}]
-        if len(graph[p.column]) < most:
+        if child == free or not full(graph[p.column]):
             made += [{child: rest, p.column: (*graph[p.column], Parent(child, coarse))} for coarse in (False, True)]
     return made
 

@@ -48,8 +48,9 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "mqtt": Kind("mqtt", "paho.mqtt", "populace/{domain}/{event}/{key}", ("qos", "inflight", "client")),
-    "mqtts": Kind("mqtt", "paho.mqtt", "populace/{domain}/{event}/{key}", ("qos", "inflight", "client")),
+    "mqtt": Kind("mqtt", "paho.mqtt", "populace/{domain}/{event}/{key}", ("qos", "inflight", "client", "status")),
+    "mqtts": Kind("mqtt", "paho.mqtt", "populace/{domain}/{event}/{key}", ("qos", "inflight", "client", "status")),
+    "sparkplug": Kind("sparkplug", "paho.mqtt", "{key}", ("client",)),
     "amqp": Kind("amqp", "aio_pika", "{domain}.{event}.{key}", ("exchange", "queue")),
     "amqps": Kind("amqp", "aio_pika", "{domain}.{event}.{key}", ("exchange", "queue")),
     "nats": Kind("nats", "nats", "populace.{domain}.{event}.{key}", ("stream",)),

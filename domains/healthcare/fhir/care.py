@@ -118,18 +118,12 @@ def _allergies(schema: Schema, tables: Tables) -> Table:
 def _device(schema: Schema) -> Template:
     return {
         **opening("Device"),
-        "status": Pick(pl.col("status"), {"active": "active", "inactive": "inactive"}),
+        "status": pl.col("status"),
         "manufacturer": pl.col("manufacturer"),
         "modelNumber": pl.col("model"),
         "type": concept(schema, "device", "code"),
         "patient": reference("Patient"),
     }
-
-
-def _devices(_: Schema, tables: Tables) -> Table:
-    return tables["device"].with_columns(
-        status=pl.when(pl.col("end_at").is_null()).then(pl.lit("active")).otherwise(pl.lit("inactive"))
-    )
 
 
 def _imaging_study(schema: Schema) -> Template:
@@ -191,7 +185,7 @@ TYPES = {
     "Procedure": Shape(("procedure",), _procedure, table("procedure")),
     "CarePlan": Shape(("care_plan", "care_activity"), _care_plan, _plans),
     "AllergyIntolerance": Shape(("allergy",), _allergy, _allergies),
-    "Device": Shape(("device",), _device, _devices),
+    "Device": Shape(("device",), _device, table("device")),
     "ImagingStudy": Shape(("imaging_study",), _imaging_study, table("imaging_study")),
     "SupplyDelivery": Shape(("supply",), _supply, table("supply")),
     "MedicationAdministration": Shape(

@@ -63,14 +63,15 @@ def table(name: str) -> Callable[[Schema, Tables], Table]:
 
 
 def resource_id(kind: str) -> Text:
-    return Text(_prefix(kind), pl.col(KEYS[kind]))
+    return Text(prefix(kind), pl.col(KEYS[kind]))
 
 
 def reference(kind: str, column: str | None = None) -> Template:
-    return {"reference": Text(f"{kind}/{_prefix(kind)}", pl.col(column or KEYS[kind]))}
+    return {"reference": Text(f"{kind}/{prefix(kind)}", pl.col(column or KEYS[kind]))}
 
 
-def _prefix(kind: str) -> str:
+def prefix(kind: str) -> str:
+    """How the ids of a resource type begin."""
     return re.sub(r"(?<!^)([A-Z])", r"-\1", kind).lower() + "-"
 
 

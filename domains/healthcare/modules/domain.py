@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from ....core.domain import Block, Domain, Step
 from ....core.errors import UserError, unknown
+from ....core.schema import Schema
 from ....core.tables import Tables
 from .. import checks, conditions, derived, fhir
+from ..own import OWN
 from ..views import views
 from .join import Join
 from .library import Library, read_library
 from .live import VITALS, Lives
-from .widen import covered, widen
+from .values import Code
+from .widen import Wider, covered, widen, wider_of
 
 RECORD = (
     "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "device", "procedure",
@@ -43,13 +46,18 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         raise UserError("--module names modules of a folder: give --modules DIR too")
     library = read_library(given["modules"], given.get("module", ()))
     _known_vitals(domain, library)
-    schema = widen(domain.schema, library)
+    wider = wider_of(domain.schema, library)
+    schema = widen(domain.schema, wider)
     made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage"))
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
     steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
     people, *courses = steps.values()
-    lives = Step("modules", ("patient", *record), Lives(library, schema), ("patient",))
+    told: tuple[str, ...] = ()
+    if given["modules"] == OWN:
+        told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in covered(domain.schema, library))
+        library = library.knowing(tuple(_snomed(domain.schema, c) for c in told))
+    lives = Step("modules", ("patient", *record), Lives(library, schema, told), ("patient",))
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
     )
@@ -63,6 +71,39 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         checks=checks.checks(domain.priors, schema),
         views={**fhir.views(schema), **views(schema)},
         extend=None,
+        remembers=asdict(wider),
+    )
+
+
+def _snomed(schema: Schema, code: str) -> Code:
+    names = schema.code_lists["condition_snomed"]
+    return Code("SNOMED-CT", names.codes[code], schema.code_lists["condition"].codes[code])
+
+
+def recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
+    """The domain with the schema of a dataset that was made with modules or imported, by what its manifest says. It judges and renders, and
+    makes nothing. Raises UserError for a manifest that says something else."""
+    try:
+        codes = {name: {c: (str(s), str(d)) for c, (s, d) in codes.items()} for name, codes in said["codes"].items()}
+        measured = {c: (u if u is None else str(u), str(k)) for c, (u, k) in said["measured"].items()}
+        fans = {str(t): int(n) for t, n in said["fans"].items()}
+        wider = Wider(codes, measured, fans, bool(said["foreign"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"the manifest does not say what codes its tables hold: {type(error).__name__} {error}"
+        ) from None
+    return with_schema(domain, wider)
+
+
+def with_schema(domain: Domain, wider: Wider) -> Domain:
+    schema = widen(domain.schema, wider)
+    return replace(
+        domain,
+        schema=schema,
+        checks=checks.checks(domain.priors, schema),
+        views={**fhir.views(schema), **views(schema)},
+        extend=None,
+        remembers=asdict(wider),
     )
 
 

@@ -122,6 +122,9 @@ class _Joining:
 
     def _among(self, table: str, column: str, codes: pl.Series) -> pl.Series:
         known = self.schema[table].columns[column].codes
+        if column == "reason":  # a diagnosis that the population has without a module goes by its own code
+            own = {snomed: code for code, snomed in self.schema.code_lists["condition_snomed"].codes.items()}
+            codes = codes.replace({s: c for s, c in own.items() if s not in known})
         return codes.set(~codes.is_in(list(known)).fill_null(False), None)
 
     def _start(self, name: str, source: str, at: str, stop: str | None = None) -> tuple[Table, Table]:

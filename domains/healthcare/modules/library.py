@@ -6,16 +6,18 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ....core.errors import UserError, unknown
 from .document import Document, Problem
 from .parse import parse
-from .values import Module, State
+from .values import KNOWN, Code, Module, Option, State, Transition
 
 CONFIG = "telemedicine_config.json"
+POPULATION = "(population)"
+"""The name of the module that tells of diagnoses: no file's."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class Library:
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     care: Mapping[str, Any] = field(default_factory=dict)
     """Shares of the settings of care: the folder's telemedicine_config.json."""
+
+    def knowing(self, codes: tuple[Code, ...]) -> Library:
+        """The library with a first module that tells the others of diagnoses with these codes (`People.known`)."""
+        onward = Transition("direct", (Option("Next"),))
+        states = {
+            "Initial": State("Initial", "Initial", {}, onward),
+            "Next": State("Next", KNOWN, {"codes": codes}, onward),
+        }
+        return replace(self, modules={POPULATION: Module(POPULATION, "Population", states), **self.modules})
 
     def every(self) -> Iterator[Module]:
         yield from self.modules.values()

@@ -18,12 +18,13 @@ from ....core.stream import join_rows
 from ....core.tables import ROW, Table, Tables
 from .. import blood
 from .. import physiology as body
+from ..conditions import courses
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
 from ..population import TRAITS
 from .library import Library
 from .machine import Run
-from .people import ALIVE, People, Visits
+from .people import ALIVE, Known, People, Visits
 from .program import Program
 from .records import records
 
@@ -59,13 +60,15 @@ class Lives:
 
     library: Library
     schema: Schema
+    told: tuple[str, ...] = ()
+    """The chronic conditions, by ICD-10-CM, of which modules are told: those of the library's first module, in its order."""
 
     @cached_property
     def program(self) -> Program:
         return Program(self.library)
 
     def __reduce__(self) -> Any:
-        return Lives, (self.library, self.schema)
+        return Lives, (self.library, self.schema, self.told)
 
     def __call__(self, block: Block, tables: Tables) -> Tables:
         """The patients with the deaths that modules bring about, and the record of the modules: tables `module …`, with times in
@@ -81,6 +84,7 @@ class Lives:
         people = People(
             patient[ROW].to_numpy(), birth, np.full(len(birth), block.window.end), natural, visits,
             _known(block, patient, self.schema.code_lists["state"].codes), _Body(block, patient), seen,
+            _diagnoses(block, patient, self.told) if self.told else None,
         )  # fmt: skip
         run = Run(self.program, people, block.stream.child("module"))
         run.run()
@@ -100,6 +104,19 @@ def _dead(block: Block, patient: Table, death: NDArray, last: NDArray) -> Table:
     died = pl.Series(death).set(pl.Series(death >= block.window.end), None).cast(pl.Datetime("us", "UTC"))
     adult = adult_time(block, patient["birth"].to_numpy(), last)
     return patient.with_columns(death_at=died, last_seen=pl.Series(last), adult_days=pl.Series(adult / DAY))
+
+
+def _diagnoses(block: Block, patient: Table, codes: tuple[str, ...]) -> Known:
+    """When the population's own chronic conditions begin and end."""
+    parts = []
+    for n, code in enumerate(codes):
+        for at, begins in zip(courses(block, patient, code), (True, False), strict=True):
+            who = np.flatnonzero(at < 2**61)
+            parts.append((who, at[who], np.full(len(who), n), np.full(len(who), begins)))
+    who, at, code, begins = (np.concatenate(p) for p in zip(*parts, strict=True))
+    at = np.maximum(at, patient["birth"].to_numpy()[who])
+    order = np.lexsort((begins, at, who))
+    return Known(who[order], at[order], code[order], begins[order])
 
 
 def _activities(run: Run, plans: Table) -> Table:

@@ -106,6 +106,7 @@ class Run:
         )
         self.visit_used = np.zeros(len(visits.start), bool)
         self.visit_key = (visits.patient << 33) | ((visits.start - self.birth[visits.patient]) // 1_000_000)
+        self.next_known = np.searchsorted(people.known.patient, np.arange(n + 1)) if people.known else None
         self.log: dict[str, list[dict[str, Any]]] = {}
         self.trace: list[tuple[int, NDArray, NDArray]] | None = None
         # who waits where

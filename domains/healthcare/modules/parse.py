@@ -91,9 +91,7 @@ def parse(path: str, doc: Document) -> Module | None:
         for target in made.transition.targets if made.transition else ():
             if target not in states:
                 doc.unknown(("states", name), "state", target, states)
-    remarks = data.get("remarks") or ()
-    remarks = (remarks,) if isinstance(remarks, str) else tuple(str(r) for r in remarks)
-    return Module(path, text(doc, ("name",), data["name"]), states, remarks, data.get("specialty"))
+    return Module(path, text(doc, ("name",), data["name"]), states, _remarks(data), data.get("specialty"))
 
 
 def state(doc: Document, at: Path, node: Any) -> State:
@@ -129,7 +127,12 @@ def state(doc: Document, at: Path, node: Any) -> State:
         has["value"] = node["value"]
     _complete(doc, at, form, has)
     way = _transition(doc, at, node, form)
-    return State(name, form, has, way)
+    return State(name, form, has, way, remarks=_remarks(node))
+
+
+def _remarks(node: Mapping[str, Any]) -> tuple[str, ...]:
+    said = node.get("remarks") or ()
+    return (said,) if isinstance(said, str) else tuple(str(r) for r in said)
 
 
 def _complete(doc: Document, at: Path, form: str, has: Mapping[str, Any]) -> None:

@@ -25,6 +25,17 @@ class Visits:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Diagnoses that patients get without a module: each begin and end, sorted by patient and time. `patient` is the position in the block; `at` in
+    microseconds; `code` the position in the codes of the Known state; `begins`: whether it begins then, or ends."""
+
+    patient: NDArray[np.int64]
+    at: NDArray[np.int64]
+    code: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class People:
     """The patients of a block, one row each.
 
@@ -43,6 +54,7 @@ class People:
     attributes: Mapping[str, Sequence[Any] | NDArray]
     vital: Vital
     seen: NDArray[np.int64] | None = None
+    known: Known | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

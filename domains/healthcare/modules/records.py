@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .effects import IMAGING
+from .care import IMAGING
 from .machine import Run
 from .memory import CODE, NIL, NONE, NUMBER, TEXT, TRUTH
 from .people import ALIVE

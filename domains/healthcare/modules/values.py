@@ -23,6 +23,10 @@ UNITS: Mapping[str, float] = {
 """Microseconds in each unit of time. A year is 365.25 days, a month its twelfth."""
 
 
+KNOWN = "Known"
+"""The type of the one state that no file can have: it tells modules of the diagnoses that the population has without them."""
+
+
 @dataclass(frozen=True)
 class Code:
     system: str
@@ -100,6 +104,7 @@ class State:
     has: Mapping[str, Any]
     transition: Transition | None
     line: int = 0
+    remarks: tuple[str, ...] = ()
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.has.get(name, default)

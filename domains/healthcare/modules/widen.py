@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ....core.errors import UserError
-from ....core.schema import CodeList, Schema, TableSchema, make_schema, read_tables
+from ....core.schema import CodeList, Column, Schema, TableSchema, make_schema, read_tables
 from .library import Library
 from .values import Code, State
 
@@ -35,6 +35,16 @@ UNITS = {"pH": "[pH]"}
 CLASSES = {"HH": "home health", "VR": "virtual"}
 """HL7 v3 ActCode: the classes of encounters that only modules begin."""
 LISTS = {
+    ("patient", "sex"): "sex",
+    ("patient", "race"): "race",
+    ("patient", "ethnicity"): "ethnicity",
+    ("patient", "language"): "language",
+    ("patient", "marital_status"): "marital_status",
+    ("practitioner", "sex"): "sex",
+    ("practitioner", "specialty"): "specialty",
+    ("coverage", "kind"): "coverage_kind",
+    ("condition", "status"): "condition_status",
+    ("medication_request", "status"): "request_status",
     ("encounter", "class"): "encounter_class",
     ("encounter", "type"): "encounter_type",
     ("encounter", "reason"): "condition",
@@ -44,7 +54,7 @@ LISTS = {
     ("medication_request", "code"): "medication",
     ("immunization", "code"): "vaccine",
 }
-"""The lists of the domain's columns that modules write to."""
+"""The lists of the domain's columns that modules, and records of others, write to."""
 FURTHER = (
     "diagnostic_report", "procedure", "modality", "body_site", "care_plan", "care_activity", "allergy", "reaction", "device",
     "supply", "finding",
@@ -65,14 +75,29 @@ def system_of(code: Code, place: str) -> str:
     return found
 
 
-def widen(schema: Schema, library: Library) -> Schema:
-    """The schema with the library's codes and tables. Raises UserError for a code system that is not known, and for one code with two
-    meanings in one list."""
-    lists = dict(schema.code_lists)
+@dataclass(frozen=True)
+class Wider:
+    """What a schema takes beyond its own codes: a value that a manifest can hold, so that a dataset can be read again without what it came from."""
+
+    codes: Mapping[str, Mapping[str, tuple[str, str]]]
+    """By list and code: system and display."""
+    measured: Mapping[str, tuple[str | None, str]]
+    """By code of an observation: its usual unit, and its category."""
+    fans: Mapping[str, int] = field(default_factory=dict)
+    """Tables in which a patient may have another number of rows."""
+    foreign: bool = False
+    """Whether the rows are others': what FHIR leaves open may be null, and texts have no pattern."""
+
+
+def wider_of(schema: Schema, library: Library) -> Wider:
+    """What a library of modules can record. Raises UserError for a code system that is not known, and for one code with two meanings in one list."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
     # one code has one display, wherever it stands: the domain's, else the first that a module gives
     shown = {
-        (c.system, code): text for n, c in lists.items() if not n.endswith(OTHERWISE) for code, text in c.codes.items()
+        (c.system, code): text
+        for n, c in schema.code_lists.items()
+        if not n.endswith(OTHERWISE)
+        for code, text in c.codes.items()
     }
     for name, code, place in _codes(library):
         system = system_of(code, place)
@@ -80,17 +105,29 @@ def widen(schema: Schema, library: Library) -> Schema:
         before = found.setdefault(name, {}).setdefault(code.code, meaning)
         if before[0] != meaning[0]:
             raise UserError(f"{place}: {name} code {code.code} is of {meaning[0]}, and of {before[0]} elsewhere")
-    for name, codes in found.items():
-        lists[name] = _wider(name, lists.get(name), codes)
-    classes = lists["encounter_class"]
-    lists["encounter_class"] = replace(classes, codes={**classes.codes, **CLASSES})
-    _measured(library, lists)
+    found["encounter_class"] = {c: (schema.code_lists["encounter_class"].system or "", d) for c, d in CLASSES.items()}
+    measured: dict[str, tuple[str | None, str]] = {}
+    for _, state in _states(library):
+        for part in findings(state):
+            code, unit, kind = part.has["codes"][0].code, unit_of(part), part.get("category") or "exam"
+            before = measured.get(code, (None, kind))
+            measured[code] = (before[0] or unit, before[1])
+    return Wider(found, measured)
+
+
+def widen(schema: Schema, wider: Wider) -> Schema:
+    """The schema with further codes, and the tables that they fill."""
+    lists = dict(schema.code_lists)
+    for name, codes in wider.codes.items():
+        if codes:
+            lists[name] = _wider(name, lists.get(name), codes)
+    _measured(wider.measured, lists)
     tables = dict(schema.tables)
     for (table, column), name in LISTS.items():
         spec = tables[table]
-        wider = replace(spec.columns[column], codes=tuple(lists[name].codes))
-        tables[table] = replace(spec, columns={**spec.columns, column: wider})
-    nothing = [name for name in FURTHER if name not in lists]
+        broader = replace(spec.columns[column], codes=tuple(lists[name].codes))
+        tables[table] = replace(spec, columns={**spec.columns, column: broader})
+    nothing = [name for name in FURTHER if not lists.get(name) or not lists[name].codes]
     # an enumeration of nothing is no type in SQL: what no module names has one code, and its table is left out
     empty = {name: CodeList(name, SNOMED, "no module names any", {"none": "none"}) for name in nothing}
     for name, spec in read_tables(schema.domain, "modules.toml", {**lists, **empty}).items():
@@ -102,7 +139,28 @@ def widen(schema: Schema, library: Library) -> Schema:
         spec = tables["observation"]
         columns = {c: v for c, v in spec.columns.items() if c != "diagnostic_report_id"}
         tables["observation"] = replace(spec, columns=columns)
-    return make_schema(schema.domain, tables, lists)
+    if wider.foreign:
+        tables = {name: _foreign(spec) for name, spec in tables.items()}
+    tables = {name: replace(spec, fan=wider.fans.get(name, spec.fan)) for name, spec in tables.items()}
+    # observations have a column for findings whether or not there are any
+    found = {n: c for n, c in lists.items() if c.codes}
+    return make_schema(schema.domain, tables, {**{n: c for n, c in empty.items() if n == "finding"}, **found})
+
+
+NEEDED = ("patient_id", "code", "class", "status", "sex", "birth_date", "mrn", "kind", "at", "start_at", "onset_at")
+"""Columns without which a row says too little: US Core 6.1.0 demands them, or nothing can be put in order of time."""
+UNDATED = ("device",)
+"""FHIR R4 gives a device no time of use."""
+
+
+def _foreign(spec: TableSchema) -> TableSchema:
+    def column(c: Column) -> Column:
+        needed = c.name == spec.key or (c.name in NEEDED and not (c.name == "at" and spec.name in UNDATED))
+        if spec.reference and c.name not in (spec.key, "kind"):
+            needed = False
+        return replace(c, null=c.null or not needed, pattern=None, decimals=None, min=c.min if c.type == "id" else None)
+
+    return replace(spec, columns={n: column(c) for n, c in spec.columns.items()})
 
 
 def _joined(own: TableSchema, more: TableSchema) -> TableSchema:
@@ -110,24 +168,24 @@ def _joined(own: TableSchema, more: TableSchema) -> TableSchema:
 
 
 def _wider(name: str, own: CodeList | None, found: Mapping[str, tuple[str, str]]) -> CodeList:
-    source = "the modules of the library"
+    source = "codes beyond those of the domain"
     own = own or CodeList(name, next(iter(found.values()))[0], source, {})
     new = {c: m for c, m in sorted(found.items()) if c not in own.codes}
-    others = {c: system for c, (system, _) in new.items() if system != own.system}
+    others = {**own.others, **{c: system for c, (system, _) in new.items() if system != own.system}}
     return replace(own, codes={**own.codes, **{c: display for c, (_, display) in new.items()}}, others=others)
 
 
-def _measured(library: Library, lists: dict[str, CodeList]) -> None:
-    """The unit and the category of each observation: the first that a module gives, where the domain has none."""
+def _measured(measured: Mapping[str, tuple[str | None, str]], lists: dict[str, CodeList]) -> None:
+    """The unit and the category of each observation: the domain's, else the first that was met."""
     units, kinds = (dict(lists[f"observation_{n}"].codes) for n in ("unit", "category"))
     every: dict[str, str] = {u: u for u in sorted(set(units.values()))}
-    for _, state in _states(library):
-        for part in findings(state):
-            code = part.has["codes"][0].code
-            if unit := unit_of(part):
-                units.setdefault(code, unit)
-                every.setdefault(unit, unit)
-            kinds.setdefault(code, part.get("category") or "exam")
+    for code, (unit, category) in measured.items():
+        if unit:
+            units.setdefault(code, unit)
+            every.setdefault(unit, unit)
+        kinds.setdefault(code, category)
+    for unit in lists["unit"].codes if "unit" in lists else ():
+        every.setdefault(unit, unit)
     for name, codes in (("unit", units), ("category", kinds)):
         lists[f"observation_{name}"] = replace(lists[f"observation_{name}"], codes=codes)
     lists["unit"] = CodeList("unit", "http://unitsofmeasure.org", "UCUM, units in use", every)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ....core.stream import F64
 from ..climate import HOUR
+from ..noise import autoregression
 from ..readings import I64
-from ..terms import autoregression
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,12 @@ TABLE = pd.DataFrame(
 
 
 def learnt(name: str) -> Model:
-    return fit(TABLE, model=name, seed=1, epsilon=20.0 if MODELS[name].private else None)
+    # that a network draws sound rows does not hang on how much it learnt
+    epochs = 2 if MODELS[name].trained else None
+    return fit(TABLE, model=name, seed=1, epsilon=20.0 if MODELS[name].private else None, epochs=epochs)
 
 
-@pytest.fixture(params=[n for n, kind in MODELS.items() if not kind.events], scope="module")
+@pytest.fixture(params=[n for n, kind in MODELS.items() if not kind.events and not kind.series], scope="module")
 def model(request: pytest.FixtureRequest) -> Model:
     return learnt(request.param)
 
@@ -180,9 +182,9 @@ def test_damaged_files_are_refused(content: bytes, tmp_path: Path):
 
 def hostile(content: bytes, **changes) -> bytes:
     """The model with parts of its state replaced."""
-    from populace.core.models import _parsed
+    from populace.core.model_file import parsed
 
-    text, arrays = _parsed(content)
+    text, arrays = parsed(content)
     whole = json.loads(text)
     arrays = {**arrays, **{k: np.asarray(v) for k, v in changes.items() if "." in k or k == "correlation"}}
     plain = {k: v for k, v in changes.items() if "." not in k and k != "correlation"}

@@ -162,10 +162,10 @@ def test_hostile_rules_are_refused(change: dict, tmp_path: Path):
 
     from safetensors.numpy import save
 
-    from populace.core.models import FORMAT, _parsed
+    from populace.core.model_file import FORMAT, parsed
 
     save_model(MODEL, tmp_path / "m.model")
-    text, arrays = _parsed((tmp_path / "m.model").read_bytes())
+    text, arrays = parsed((tmp_path / "m.model").read_bytes())
     whole = json.loads(text)
     whole["rules"][6] |= change
     (tmp_path / "bad.model").write_bytes(

@@ -20,6 +20,7 @@ SETTINGS = {
     "profile.life": 0.002,
     "watchdog.hours": 20.0,
     "repair.response_hours": 4.0,
+    "spares.stock": 50,
     "gateway.days_between_outages": 1.0,
     "gateway.outage_minutes": 30.0,
     "gateway.messages_per_second": 5,

@@ -17,9 +17,11 @@ from populace.core.scenario import Edit, Role, Scenario, ScenarioRequest, Scene
 from populace.core.spec import Spec
 from populace.core.tables import ROW
 from populace.domains.iot import DOMAIN
+from populace.domains.iot.climate import HOUR, climate
+from populace.domains.iot.population import fleet as everything
 from populace.domains.iot.population import sites
 from populace.domains.iot.readings import AWAKE, delay, sampled
-from populace.domains.iot.simulation import events
+from populace.domains.iot.simulation import events, simulate
 
 from .conftest import OFFICES
 
@@ -142,7 +144,7 @@ def test_a_battery_falls_evenly_and_is_full_when_changed_or_charged():
 
 
 def test_a_worn_bearing_shakes_until_it_is_replaced():
-    settings = {"device.profiles": "pump-vibration", "profile.life": 0.001}
+    settings = {"device.profiles": "pump-vibration", "profile.life": 0.001, "spares.stock": 50}
     data = generate(make_plan(Spec("iot", size=20, end="2025-03-10", seed=3, settings=settings))).frames
     event = data["device_event"].sort("started_at")
     assert (event.filter(state="degraded")["wear_start"] >= 0.68).all()
@@ -182,12 +184,69 @@ def test_states_tile_the_window(plain: Dataset):
 
 
 def test_a_crew_is_at_one_place_at_a_time(plain: Dataset):
-    """One crew for each site: no two of its repairs overlap."""
-    repairs = micros(plain.frames["device_event"].filter(state="repair")).with_columns(site=pl.col("device_id") // 10)
+    """One crew for each site: no two of its repairs overlap. It is at work in repairs alone, and at its own site."""
+    event = micros(plain.frames["device_event"]).join(
+        plain.frames["device"].select("device_id", "site_id"), on="device_id"
+    )
+    assert (event["crew_id"].is_not_null() == (event["state"] == "repair")).all()
+    repairs = event.filter(state="repair").join(plain.frames["crew"], on="crew_id", suffix="_of_crew")
     assert repairs.height > 3
-    for _, mine in repairs.group_by("site"):
+    assert (repairs["site_id"] == repairs["site_id_of_crew"]).all()
+    for _, mine in repairs.group_by("crew_id"):
         mine = mine.sort("started_at")
         assert (mine["started_at"][1:] >= mine["ended_at"][:-1]).all()
+
+
+def test_who_finds_no_spare_part_waits_for_one():
+    """Of ten devices that fail often and one part in the store: never are more taken than there are, delivered ones among them; with
+    many in the store nobody waits."""
+
+    def log(stock: int) -> pl.DataFrame:
+        settings = {
+            "device.profiles": "room-climate",
+            "profile.life": 0.002,
+            "repair.crews": 20,
+            "repair.response_hours": 0.5,
+            "spares.stock": stock,
+            "spares.lead_hours": 24.0,
+        }
+        data = generate(make_plan(Spec("iot", size=10, end="2025-04-02", seed=1, settings=settings)))
+        return micros(data.frames["device_event"]).sort("device_id", "started_at")
+
+    scarce, plenty = log(1), log(1000)
+    assert "waiting" not in plenty["state"].to_list()
+    waits = scarce.filter(state="waiting")
+    assert waits.height > 5
+    # a day for each part: thirty deliveries in thirty days, beside the one that was there
+    repairs = scarce.filter(state="repair").height
+    assert repairs == pytest.approx(31, abs=4 * np.sqrt(30))
+    assert repairs < plenty.filter(state="repair").height / 2
+    followed = scarce.with_columns(pl.col("state").shift(-1).over("device_id").alias("next")).filter(state="waiting")
+    assert set(followed["next"].drop_nulls().cast(pl.String)) == {"repair"}
+
+
+def test_the_weather_cuts_the_mains():
+    """Cuts come at the mean rate that is asked for, and in strong wind."""
+    from scipy.stats import norm, weibull_min
+
+    plan = make_plan(Spec("iot", size=1000, end="2025-06-01", seed=2, settings={"power.days_between_cuts": 10.0}))
+    block = replace(plan.block(0), first=0, last=100)
+    site = sites(block, {})["site"]
+    winds, count, mean = [], 0, []
+    for row in site.iter_rows(named=True):
+        shared = climate(block, row)
+        _, cut = simulate(block, shared, row["site_id"], everything(block).clear(), [4 * row["site_id"]])
+        at = np.array([c.t0 for c in cut if c.cause == "power"], np.int64)
+        count += len(at)
+        winds += shared.driver("wind", at).tolist()
+        mean.append(sum(c.t1 - c.t0 for c in cut if c.cause == "power"))
+    up = 100 * 90 * 24 * HOUR - sum(mean)
+    assert count / (up / (24 * HOUR)) == pytest.approx(1 / 10.0, abs=4 * np.sqrt(900) / 9000)
+    # by the law of wind speeds, in standard deviations of what drives it; 0.17 of the cuts come in any weather
+    z = np.linspace(-8, 8, 20_001)
+    power = weibull_min(1.7).ppf(norm.cdf(z)) ** 3
+    expected = 0.83 * (norm.pdf(z) * power * z).sum() / (norm.pdf(z) * power).sum()
+    assert np.mean(winds) == pytest.approx(expected, abs=4 / np.sqrt(count))
 
 
 def test_arrivals_follow_from_outages(make: Callable[..., Dataset]):

@@ -118,9 +118,13 @@ def test_an_outage_is_followed_by_a_burst_that_is_late_and_out_of_order(plain: D
         assert outage["cause"] == "uplink"
         mine = data["label"].filter(table="reading", instance=instance)["row_key"]
         late = data["reading"].filter(pl.col("reading_id").is_in(mine.implode()))
-        length = outage["ended_at"] - outage["started_at"]
+        end = outage["ended_at"]
+        for row in (
+            data["gateway_event"].filter(gateway_id=outage["gateway_id"]).sort("started_at").iter_rows(named=True)
+        ):
+            end = max(end, row["ended_at"]) if row["started_at"] <= end else end  # cut off again before it is back
         speed = data["gateway"].filter(gateway_id=outage["gateway_id"])["backfill_speed"][0]
-        burst = late.filter(pl.col("received_at").is_between(outage["ended_at"], outage["ended_at"] + length / speed))
+        burst = late.filter(pl.col("received_at").is_between(end, end + (end - outage["started_at"]) / speed))
         assert burst.height > 0.9 * late.height, "but for what a neighbouring outage holds back"
         device = data["device"].filter(gateway_id=outage["gateway_id"])["device_id"]
         channel = data["channel"].filter(pl.col("device_id").is_in(device.implode()))["channel_id"]

@@ -11,9 +11,10 @@ from populace.core.spec import Spec
 from populace.core.stream import Stream
 from populace.domains.iot import DOMAIN
 from populace.domains.iot.climate import HOUR, Climate, climate
+from populace.domains.iot.noise import autoregression
 from populace.domains.iot.profiles import Channel
 from populace.domains.iot.signals import _series, quantise
-from populace.domains.iot.terms import Setting, autoregression
+from populace.domains.iot.terms import Setting
 
 MINUTE = 60_000_000
 SITE = {"site_id": 0, "kind": "office", "utc_offset_minutes": 60, "latitude": 50.0, "longitude": 10.0}

@@ -12,7 +12,7 @@ import pytest
 from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
-from populace.domains.iot.views import VIEWS
+from populace.domains.iot import DOMAIN
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -24,7 +24,7 @@ def data() -> Dataset:
 
 def lines(data: Dataset, view: str, name: str) -> list[str]:
     tables = {k: v for k, v in data.frames.items() if k != "label"}
-    return VIEWS[view].render(tables, {})[name]["text"].to_list()
+    return DOMAIN.views[view].render(tables, {})[name]["text"].to_list()
 
 
 def readings(data: Dataset) -> pl.DataFrame:
@@ -83,7 +83,7 @@ def test_cloudevents(data: Dataset):
 
 def test_thing_descriptions(data: Dataset):
     tables = {k: v for k, v in data.frames.items() if k != "label"}
-    made = VIEWS["wot"].render(tables, {})["thing"]
+    made = DOMAIN.views["wot"].render(tables, {})["thing"]
     assert made["name"].n_unique() == data.frames["device"].height
     channels = data.frames["channel"]
     for text in made["text"]:

@@ -17,8 +17,10 @@ from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.sinks import open_target
 from populace.core.spec import Spec
+from populace.core.validate import validate
 from populace.domains.healthcare import DOMAIN
 from populace.domains.healthcare.fhir import judge
+from populace.domains.healthcare.imports.imported import read_records
 
 VIEWS = ("fhir+ndjson", "fhir+bundle", "fhir+everything", "omop", "synthea", "hl7v2", "flat")
 
@@ -256,3 +258,14 @@ def test_all_public_modules_give_a_valid_record(real_data: Path, tmp_path: Path)
 def test_the_domain_itself_is_as_it_was():
     assert "procedure" not in DOMAIN.schema.tables
     assert DOMAIN.schema["observation"].columns["value"].null is False
+
+
+def test_export_import_export_gives_the_same_resources(made: Dataset, tmp_path: Path):
+    made.write(f"fhir+ndjson:{tmp_path / 'out'}", str(tmp_path / "tables"))
+    found = read_records(DOMAIN, str(tmp_path / "out"))
+    again = found.domain.views["fhir+ndjson"].render(found.tables, {})
+    for file in (tmp_path / "out").glob("*.ndjson"):
+        assert again[file.stem]["text"].to_list() == file.read_text("utf-8").splitlines(), file.stem
+    assert found.violations().is_empty()
+    # what a dataset's manifest says is enough to judge it, without the modules
+    assert validate(DOMAIN, str(tmp_path / "tables")).valid

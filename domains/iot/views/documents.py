@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
-from ...core.domain import View
-from ...core.render_json import Pick, Raw, Text, render
-from ...core.tables import Table, Tables
-from .population import CHANNELS, PROFILES
-from .readings import FAN
+from ....core.render_json import Pick, Raw, Text, render
+from ....core.tables import Table, Tables
+from ..population import CHANNELS
+from ..profiles import Profile
+from ..readings import FAN
+
+Profiles = Mapping[str, Profile]
+_SLICE = 1 << 15
+"""Readings at a time: their texts stay in the cache."""
 
 SENML_UNITS = {
     "Cel": "Cel",
@@ -33,32 +38,47 @@ SENML_UNITS = {
 _SYMBOLS = {"Cel": "°C", "[ppm]": "ppm", "kW.h": "kWh", "m3/m3": "m³/m³", "W/m2": "W/m²", "1": "1"}
 
 
-def influx(tables: Tables, reference: Tables) -> Mapping[str, Table]:
-    """One line for each reading: the profile as measurement, site and device as tags, the signal as field, nanoseconds."""
-    names = _named(tables).select(
+def influx(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
+    """One line for each reading: the profile as measurement, site and device as tags, the signal as field, nanoseconds. The protocol has no
+    NaN, infinity or null: such readings have no line."""
+    names = named(profiles, tables).select(
         "channel_id",
-        # profiles and signals are lower-case words, so nothing in them needs an escape
         head=pl.concat_str(
-            "profile", pl.lit(",site="), "site_id", pl.lit(",device="), "device_id", pl.lit(" "), "signal", pl.lit("=")
+            _escaped("profile"),
+            pl.lit(",site="),
+            "site_id",
+            pl.lit(",device="),
+            "device_id",
+            pl.lit(" "),
+            _escaped("signal"),
+            pl.lit("="),
         ),
     )
-    line = (
-        tables["reading"]
-        .select("channel_id", "value", pl.col("observed_at").to_physical())
-        .join(names, on="channel_id", maintain_order="left")
-        .select(text=pl.concat_str("head", "value", pl.lit(" "), "observed_at", pl.lit("000")))
-    )
-    return {"reading": line}
+    numbers, heads = names["channel_id"].to_numpy(), names["head"]
+    reading = tables["reading"].select("channel_id", "value", pl.col("observed_at").to_physical())
+    parts = []
+    for part in reading.iter_slices(_SLICE) if reading.height else [reading]:
+        if not part["value"].is_finite().fill_null(False).all():
+            part = part.filter(pl.col("value").is_finite())
+        head = heads.gather(np.searchsorted(numbers, part["channel_id"].to_numpy()))
+        parts.append(part.select(text=pl.concat_str(head, "value", pl.lit(" "), "observed_at", pl.lit("000"))))
+    return {"reading": pl.concat(parts)}
 
 
-def senml(tables: Tables, reference: Tables) -> Mapping[str, Table]:
+def _escaped(column: str) -> pl.Expr:
+    """A measurement or field key: a comma, an equals sign and a space are escaped, a line's end is none; without a name, `unnamed`."""
+    text = pl.col(column).cast(pl.String).str.replace_all(r"[\r\n]", " ").str.replace_all(r"([,= ])", r"\$1")
+    return pl.when(text.str.len_bytes() > 0).then(text).otherwise(pl.lit("unnamed"))
+
+
+def senml(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
     """One pack (a JSON array) a line for each message: what a device sampled at a time."""
-    return {"reading": _packs(tables).select("text")}
+    return {"reading": packs(profiles, tables).select("text")}
 
 
-def cloudevents(tables: Tables, reference: Tables) -> Mapping[str, Table]:
+def cloudevents(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
     """One event a line for each message, with its SenML pack as data; in order of arrival."""
-    pack = _packs(tables).sort("received_at", "message")
+    pack = packs(profiles, tables).sort("received_at", "message")
     text = render(
         pack,
         {
@@ -74,9 +94,9 @@ def cloudevents(tables: Tables, reference: Tables) -> Mapping[str, Table]:
     return {"message": text.alias("text").to_frame()}
 
 
-def things(tables: Tables, reference: Tables) -> Mapping[str, Table]:
+def things(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
     """One W3C WoT Thing Description (1.1) for each device."""
-    channel = _named(tables)
+    channel = named(profiles, tables)
     about = render(
         channel,
         {
@@ -106,7 +126,7 @@ def things(tables: Tables, reference: Tables) -> Mapping[str, Table]:
             "@context": ["https://www.w3.org/2022/wot/td/v1.1"],
             "id": pl.col("urn"),
             "title": pl.col("urn"),
-            "description": Pick(pl.col("profile"), {p.name: p.title for p in PROFILES.values()}),
+            "description": Pick(pl.col("profile"), {p.name: p.title for p in profiles.values()}),
             "version": {"instance": pl.col("firmware")},
             "securityDefinitions": {"nosec_sc": {"scheme": "nosec"}},
             "security": "nosec_sc",
@@ -116,10 +136,10 @@ def things(tables: Tables, reference: Tables) -> Mapping[str, Table]:
     return {"thing": device.select(name=pl.concat_str(pl.lit("device-"), "device_id"), text=text)}
 
 
-def sensorthings(tables: Tables, reference: Tables) -> Mapping[str, Table]:
+def sensorthings(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
     """OGC SensorThings entities, one a line: Things with their Locations, Datastreams with Sensor and ObservedProperty, Observations."""
     device = tables["device"].join(tables["site"], on="site_id", maintain_order="left")
-    title = Pick(pl.col("profile"), {p.name: p.title for p in PROFILES.values()})
+    title = Pick(pl.col("profile"), {p.name: p.title for p in profiles.values()})
     thing = {
         "@iot.id": pl.col("device_id"),
         "name": pl.col("urn"),
@@ -168,36 +188,24 @@ def sensorthings(tables: Tables, reference: Tables) -> Mapping[str, Table]:
     }
     return {
         "Things": render(device, thing).alias("text").to_frame(),
-        "Datastreams": render(_named(tables), datastream).alias("text").to_frame(),
+        "Datastreams": render(named(profiles, tables), datastream).alias("text").to_frame(),
         "Observations": render(tables["reading"], observation).alias("text").to_frame(),
     }
 
 
-VIEWS = {
-    view.name: view
-    for view in (
-        View("influx", "InfluxDB line protocol: one field a line, in nanoseconds.", influx, "lp"),
-        View("senml", "SenML packs (RFC 8428), one message a line.", senml, "ndjson"),
-        View("cloudevents", "CloudEvents 1.0 in JSON, one message a line, in order of arrival.", cloudevents, "ndjson"),
-        View("wot", "W3C WoT Thing Descriptions 1.1, one file a device.", things, "json"),
-        View("sensorthings", "OGC SensorThings 1.1 entities, one a line.", sensorthings, "ndjson"),
-    )
-}
-
-
-def _named(tables: Tables) -> Table:
+def named(profiles: Profiles, tables: Tables) -> Table:
     """The channels with what is said of their devices, and their titles."""
     device = tables["device"].select("device_id", "site_id", "profile", pl.col("urn").alias("device_urn"))
-    titles = [(p.name, c.signal, c.title) for p in PROFILES.values() for c in p.channels]
+    titles = [(p.name, c.signal, c.title) for p in profiles.values() for c in p.channels]
     known = pl.DataFrame(titles, schema=["profile", "signal", "title"], orient="row")
     channel = tables["channel"].sort("channel_id").join(device, on="device_id", maintain_order="left")
     channel = channel.join(known, on=["profile", "signal"], how="left", maintain_order="left")
     return channel.with_columns(pl.col("title").fill_null(pl.col("signal")))
 
 
-def _packs(tables: Tables) -> Table:
+def packs(profiles: Profiles, tables: Tables) -> Table:
     """For each message, in order of device and grid: `message`, `device_urn`, `observed_at`, `received_at` and its pack as `text`."""
-    names = _named(tables).select(
+    names = named(profiles, tables).select(
         "channel_id", "device_urn", "unit_code", component=pl.col("urn").str.strip_prefix(pl.col("device_urn"))
     )
     # a device's channels are sampled at once, on the same points of the grid; a message is a device and a point

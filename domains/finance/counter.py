@@ -1,0 +1,206 @@
+"""Payments beside cards and transfers: cash over the counter, cheques, wallets, wages that companies pay, instalments of loans."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.stream import F64, U64, join_rows
+from .calendar import DAY, HOUR, curve, instants
+from .draws import choose, keep, poisson, siblings
+from .flows import (
+    CASHED,
+    CHEQUE,
+    DRAWN,
+    LOAN_INTEREST,
+    LOAN_PAYMENT,
+    PAID_IN,
+    PAYROLL,
+    WALLET_USE,
+    Flows,
+)  # fmt: skip
+from .loans import due_days, interest
+from .parties import ACCOUNTS, CARDS, LOAN, WALLET, YEAR
+from .payments import MONTH, device_used
+from .reference import cells
+
+OPEN = [0.0] * 9 + [1.0] * 8 + [0.0] * 7
+"""Hours of a branch: nine to five."""
+WEEK = [1.0] * 5 + [0.0] * 2
+
+
+def _events(
+    flows: Flows, kind: int, name: str, per_month: F64, hours: list[float], weekdays: list[float]
+) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
+    """Events of each customer at a mean rate: who, the row's address, when."""
+    block, units = flows.block, flows.units
+    n = poisson(flows.stream.child(name, "count").uniform(units), per_month * block.window.days / MONTH)
+    who, k = siblings(n)
+    rows = join_rows(join_rows(units, kind)[who], k)
+    clock = curve(block.window, hours, weekdays)
+    return who, rows, instants(clock, flows.zone[who], flows.stream.child(name, "at").uniform(rows))
+
+
+def _log_normal(flows: Flows, name: str, rows: U64, mean: F64 | float, sigma: float) -> F64:
+    return np.exp(mean + sigma * flows.stream.child(name, "amount").normal(rows)) * 100
+
+
+def over_the_counter(flows: Flows) -> list[pl.DataFrame]:
+    """Businesses pay their cash in; some customers draw larger sums at a branch, in notes of ten."""
+    p = flows.block.priors
+    rate = np.where(flows.business, p("cash.deposits_per_month"), 0.0)
+    who, rows, at = _events(flows, PAID_IN, "deposit", rate, OPEN, WEEK)
+    takings = np.log(np.maximum(flows.income[who], 1) / 100 * p("cash.share"))
+    amount = _log_normal(flows, "deposit", rows, takings + p("cash.deposit_log_mean"), p("cash.deposit_log_sigma"))
+    paid_in = flows.frame(
+        who, rows, at, at + 60_000_000, np.maximum(np.round(amount / 500) * 500, 500),
+        channel="cash", type="CNTR/CDPT", direction="CRDT",
+    )  # fmt: skip
+    who, rows, at = _events(
+        flows, DRAWN, "drawn", np.full(len(flows.units), p("cash.withdrawals_per_month")), OPEN, WEEK
+    )
+    amount = _log_normal(flows, "drawn", rows, p("purchase.log_mean")["cash"], p("purchase.log_sigma")["cash"])
+    drawn = flows.frame(
+        who, rows, at, at + 60_000_000, np.maximum(np.round(amount / 1000) * 1000, 1000),
+        channel="cash", type="CNTR/CWDL", direction="DBIT",
+    )  # fmt: skip
+    return [paid_in, drawn]
+
+
+def cheques(flows: Flows) -> list[pl.DataFrame]:
+    """British customers write cheques, and pay in as many."""
+    p = flows.block.priors
+    rate = np.where(flows.zone == 0, p("cheque.per_month"), 0.0)
+    parts = []
+    for kind, name, type_, direction in (
+        (CHEQUE, "written", "ICHQ/CCHQ", "DBIT"),
+        (CASHED, "paid-in", "RCHQ/CCHQ", "CRDT"),
+    ):
+        who, rows, at = _events(flows, kind, name, rate, OPEN, WEEK)
+        amount = _log_normal(flows, name, rows, p("cheque.log_mean"), p("cheque.log_sigma"))
+        even = flows.stream.child(name, "even").uniform(rows) < p("transfer.round_share")
+        amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
+        cleared = (at // DAY + p("cheque.days")) * DAY + 6 * HOUR
+        parts.append(
+            flows.frame(
+                who, rows, at, np.maximum(cleared, at), amount, channel="cheque", type=type_, direction=direction
+            )
+        )
+    return parts
+
+
+def payroll(flows: Flows) -> pl.DataFrame:
+    """A company pays its staff on one day of the month: the first people on its list."""
+    p, stream = flows.block.priors, flows.stream.child("payroll")
+    days = p("salary.day")
+    day = np.array([int(d) for d in days])[choose(stream.child("day").uniform(flows.units), days.values())]
+    who, rows, at = flows.monthly(PAYROLL, day)
+    nth, k = siblings(flows.staff[who])
+    who, rows, at = who[nth], join_rows(rows[nth], k), at[nth]
+    at = at + 7 * HOUR + stream.child("at").integers(rows, 1_800) * 1_000_000
+    staff = join_rows(join_rows(flows.units[who], PAYROLL), k)
+    wage = flows.wage() * np.exp(p("payroll.staff_log_sigma") * stream.child("wage").normal(staff))
+    first = np.cumsum(flows.people.count) - flows.people.count
+    party = first[who] + k
+    known = flows.people.added[party] <= at
+    frame = flows.frame(
+        who, rows, at, at + 30_000_000, np.round(wage),
+        counterparty_row=flows.people.rows[party],
+        channel="transfer", type="ICDT/SALA", direction="DBIT",
+    )  # fmt: skip
+    return frame.filter(pl.Series(known))
+
+
+def loan_payments(flows: Flows) -> list[pl.DataFrame]:
+    """On the 1st a loan is charged its interest, and the instalment is paid from the current account."""
+    terms, units = flows.terms, flows.units.astype(np.int64)
+    owed = np.where(flows.has[LOAN], terms.owed, 0)
+    who, charges, pays, at = [], [], [], []
+    for n, day in enumerate(due_days(flows.block)):
+        number = terms.paid + n + 1
+        charge = interest(owed, terms.monthly_rate)
+        pay = np.where(number == terms.months, owed + charge, np.minimum(terms.instalment, owed + charge))
+        there = np.flatnonzero((number <= terms.months) & (owed > 0))
+        owed = np.where((number <= terms.months) & (owed > 0), owed + charge - pay, owed)
+        who.append(there)
+        charges.append(charge[there])
+        pays.append(pay[there])
+        at.append(np.full(len(there), day * DAY))
+    if not who:
+        return []
+    who, charges, pays, at = (np.concatenate(x) for x in (who, charges, pays, at))
+    month = (at // DAY).astype(np.uint64)
+    interests = flows.frame(
+        who, join_rows(join_rows(flows.units[who], LOAN_INTEREST), month), at + HOUR, at + HOUR, charges,
+        channel="interest", type="MDOP/INTR", direction="DBIT",
+    ).with_columns(account_id=pl.Series(units[who] * ACCOUNTS + LOAN)).filter(pl.Series(charges > 0))  # fmt: skip
+    rows = join_rows(join_rows(flows.units[who], LOAN_PAYMENT), month)
+    paid = flows.frame(
+        who, rows, at + 5 * HOUR, at + 5 * HOUR + 30_000_000, pays,
+        counterparty_account_id=units[who] * ACCOUNTS + LOAN,
+        channel="loan", type="CSLN/PPAY", direction="DBIT",
+    )  # fmt: skip
+    return [interests, paid]
+
+
+def wallet(flows: Flows) -> list[pl.DataFrame]:
+    """E-money by PaySim's five types: cash in and out at agents, payments to merchants, transfers to people, debits to the own current account.
+    What is paid in is on average what goes out."""
+    p, block, units = flows.block.priors, flows.block, flows.units
+    stream = flows.stream.child("wallet")
+    rate = np.where(flows.has[WALLET], p("wallet.per_month"), 0.0)
+    who, rows, at = _events(flows, WALLET_USE, "wallet", rate, p("purchase.hour"), p("purchase.weekday"))
+    shares = p("wallet.type")
+    names = list(shares)
+    kind = choose(stream.child("type").uniform(rows), shares.values())
+    sigma, half = p("wallet.log_sigma"), p("wallet.log_sigma") ** 2 / 2
+    usual = {
+        "CASH_OUT": p("purchase.log_mean")["cash"], "DEBIT": p("purchase.log_mean")["cash"],
+        "PAYMENT": p("purchase.log_mean")["general"], "TRANSFER": p("transfer.log_mean"),
+    }  # fmt: skip
+    out = sum(shares[n] * np.exp(usual[n] + half) for n in usual)
+    usual["CASH_IN"] = float(np.log(out / max(shares["CASH_IN"], 1e-9)) - half)
+    mean = np.array([usual[n] for n in names])[kind]
+    amount = _log_normal(flows, "wallet", rows, mean, sigma)
+    is_ = {n: kind == names.index(n) for n in names}
+    cash = is_["CASH_IN"] | is_["CASH_OUT"]
+    amount = np.where(cash, np.maximum(np.round(amount / 500) * 500, 500), np.maximum(np.floor(amount), 1))
+
+    laid, merchant = cells(block), block.reference["merchant"]
+    category = np.where(
+        cash,
+        laid.categories.index("cash") if "cash" in laid.categories else 0,
+        laid.categories.index("general") if "general" in laid.categories else 0,
+    )
+    start = laid.start[flows.zone[who], category]
+    share = np.cumsum(merchant["popularity"].to_numpy()[: laid.size[0]])
+    shop = start + np.minimum(np.searchsorted(share, stream.child("shop").uniform(rows)), laid.size[0] - 1)
+    at_shop = cash | is_["PAYMENT"]
+    party = flows.people.pick(who, at, stream.child("party").uniform(rows) ** p("transfer.favourite"))
+    own = units.astype(np.int64)[who] * ACCOUNTS
+    cards = flows.tables["card"].filter(pl.col("card_id") % CARDS == 0).select("account_id", "issued_on")
+    issued = np.zeros(len(units), np.int64)
+    held = cards.filter(pl.col("account_id") % ACCOUNTS == WALLET)
+    issued[held["account_id"].to_numpy() // ACCOUNTS - block.first] = held["issued_on"].to_physical().to_numpy()
+    valid = int(p("card.validity_years") * YEAR)
+    card = (own + WALLET) * CARDS + (at // DAY - issued[who]) // valid
+    types = pl.Series([f"WLLT/{n}" for n in names]).gather(kind)
+    device = device_used(block, flows.tables, who, at, stream.child("device").integers(rows, 1 << 16).astype(np.uint16))
+    return [
+        flows.frame(
+            who, rows, at, at + 1_000_000, amount,
+            counterparty_row=keep(flows.people.rows[party], is_["TRANSFER"]),
+            counterparty_account_id=keep(own, is_["DEBIT"]),
+            merchant_id=keep(shop, at_shop),
+            mcc=keep(merchant["mcc"].gather(shop), at_shop),
+            country=keep(merchant["country"].gather(shop), at_shop),
+            card_id=keep(card, is_["PAYMENT"]),
+            device_row=keep(device, is_["TRANSFER"] | is_["DEBIT"]),
+        ).with_columns(
+            account_id=pl.Series(own + WALLET),
+            channel=pl.lit("wallet"),
+            type=types,
+            direction=pl.Series(np.where(is_["CASH_IN"], "CRDT", "DBIT")),
+        )
+    ]  # fmt: skip

@@ -1,0 +1,353 @@
+"""What follows from a payment, whoever made it: terminal, 3-D Secure, disputes, the other currency, scheme and references. Because it is derived after all
+scenarios have played, nothing here tells a scenario's rows from others."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.schema import Schema
+from ...core.stream import U64
+from ...core.tables import ROW, Tables
+from .calendar import DAY, HOUR
+from .draws import below, choose, enum, keep, lane
+from .parties import ACCOUNTS, addresses
+from .payments import part_refunded
+from .reference import TERMINALS, fx_table
+
+IPS = 4
+COUNTRIES = ("GB", "DE", "NL")
+"""Where those who are paid bank."""
+BANKS = {"GB": "TESTGB20", "DE": "TESTDE20", "NL": "TESTNL20"}
+HOME_BANKS = {"GB": "POPUGB20", "DE": "POPUDE20"}
+"""Banks by country: the eighth character of a test BIC is 0."""
+
+
+def _bits(block: Block, rows: U64) -> U64:
+    return block.stream.child("transaction", "detail").bits(rows)
+
+
+def lifecycle(schema: Schema):
+    """The step that adds each card payment's terminal and 3-D Secure outcome, and what becomes of payments that are reversed or disputed."""
+    spec = schema["transaction"].columns
+    channels, codes = (list(spec[c].codes) for c in ("channel", "response_code"))
+    reversals, outcomes = (list(spec[c].codes) for c in ("reversal", "three_ds"))
+    present, remote, atm = (channels.index(c) for c in ("card-present", "card-not-present", "atm"))
+
+    def run(block: Block, tables: Tables) -> Tables:
+        payment, p = tables["transaction"], block.priors
+        rows = payment[ROW].to_numpy()
+        bits = _bits(block, rows)
+        channel = payment["channel"].to_physical().to_numpy()
+        merchant = block.reference["merchant"]
+        # a payment without merchant is at none of its terminals
+        shop = payment["merchant_id"].fill_null(len(merchant)).to_numpy()
+        tills = merchant["terminals"].to_numpy()
+        at_till = (channel == present) | (channel == atm)
+        many = tills[np.minimum(shop, len(tills) - 1)].astype(np.int64)
+        terminal = shop * TERMINALS + ((lane(bits, 0) * many) >> 16)
+
+        online = np.flatnonzero(channel == remote)
+        seen = payment["device_row"].gather(online).is_not_null().to_numpy()
+        answer = payment["response_code"].gather(online).to_physical().fill_null(0).to_numpy()
+        smooth = lane(bits[online], 1) < below(p("three_ds.frictionless"))
+        asked = np.where(answer == codes.index("05"), outcomes.index("failed"), np.where(smooth, 0, 1))
+        asked = np.where(seen, asked, outcomes.index("none"))
+        three_ds = np.zeros(len(rows), np.uint8)
+        three_ds[online] = asked
+
+        cleared = payment["cleared_at"].is_not_null().to_numpy()
+        undone = payment["reversed_at"].is_not_null().to_numpy()
+        carded = payment["card_id"].is_not_null().to_numpy()
+        lost = np.flatnonzero(_disputed(block, bits) & cleared & ~undone & carded)
+        lost = lost[_holder_wins(block, rows[lost])]
+        made = [
+            keep(terminal, at_till & (many > 0) & (shop < len(tills))).alias("terminal_id"),
+            enum(three_ds, outcomes, channel == remote).alias("three_ds"),
+        ]
+        if undone.any() or len(lost):
+            made += _undone(block, payment, np.flatnonzero(undone), lost, reversals, cleared, carded)
+        return {"transaction": payment.with_columns(made)}
+
+    return run
+
+
+def _undone(
+    block: Block,
+    payment: pl.DataFrame,
+    undone: NDArray,
+    lost: NDArray,
+    reversals: list[str],
+    cleared: NDArray,
+    carded: NDArray,
+) -> list[pl.Series]:
+    """Reason and amount of every reversal that has none yet, and the chargebacks of disputes that the holder wins."""
+    amount, rows = payment["amount_minor"].to_numpy(), payment[ROW].to_numpy()
+    why = payment["reversal"].to_physical().cast(pl.Int64)
+    how_much, when = payment["reversed_minor"], payment["reversed_at"]
+    bare = undone[why.gather(undone).is_null().to_numpy()]
+    if len(bare):
+        kind = np.where(~cleared[bare], reversals.index("void"), reversals.index("refund"))
+        kind = np.where(cleared[bare] & ~carded[bare], reversals.index("recall"), kind)
+        why = why.scatter(bare, kind)
+    none = undone[how_much.gather(undone).is_null().to_numpy()]
+    if len(none):
+        refund = why.gather(none).to_numpy() == reversals.index("refund")
+        how_much = how_much.scatter(
+            none, np.where(refund, part_refunded(block, rows[none], amount[none]), amount[none])
+        )
+    if len(lost):
+        _, charged = _dispute_times(block, rows[lost], payment["cleared_at"].gather(lost).to_numpy())
+        why = why.scatter(lost, np.full(len(lost), reversals.index("chargeback")))
+        how_much, when = how_much.scatter(lost, amount[lost]), when.scatter(lost, charged)
+    where = why.is_not_null().to_numpy()
+    return [enum(why.fill_null(0).to_numpy(), reversals, where).alias("reversal"), how_much, when]
+
+
+def _disputed(block: Block, bits: U64) -> NDArray[np.bool_]:
+    # 32 bits: the rate is a few in ten thousand
+    return (bits >> np.uint64(32)) < np.uint64(block.priors("dispute.rate") * 2**32)
+
+
+def _holder_wins(block: Block, rows: U64) -> NDArray[np.bool_]:
+    return block.stream.child("dispute", "wins").uniform(rows) < block.priors("dispute.holder_wins")
+
+
+def _dispute_times(block: Block, rows: U64, cleared: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When a payment is disputed, within 120 days, and charged back, some days later."""
+    stream, days = block.stream.child("dispute"), block.priors("dispute.days")
+    wait = np.minimum(-np.log(stream.child("wait").uniform(rows)) * days, 120.0)
+    opened = cleared + HOUR + np.floor(wait * 86_400).astype(np.int64) * 1_000_000
+    return opened, opened + DAY + stream.child("charged").integers(rows, 5 * 86_400) * 1_000_000
+
+
+def details(schema: Schema):
+    """The step that makes what hangs on single transactions: addresses, other currencies, partial reversals, disputes, payment orders, mandates, standing orders."""
+
+    def run(block: Block, tables: Tables) -> Tables:
+        payment, device = tables["transaction"], tables["device"]
+        bits = _bits(block, payment[ROW].to_numpy())
+        held = device["device_id"].to_numpy()
+        mobile = (device["type"] == "phone").to_numpy()
+        used = payment["device_id"].fill_null(0).to_numpy()
+        # a phone is on the mobile network as often as at home
+        roams = (
+            np.isin(used, held[mobile], kind=None) & (lane(bits, 2) % 2 == 1)
+            if len(held)
+            else np.zeros(len(used), bool)
+        )
+        known = payment["device_id"].is_not_null().to_numpy()
+        payment = every = payment.with_columns(keep(used * IPS + roams, known).alias("ip_address_id"))
+        unit = payment["account_id"].to_numpy() // ACCOUNTS
+        mine = (unit >= block.first) & (unit < block.last)
+        if not mine.all():
+            # payments that merely concern the block hang on another
+            payment, bits = payment.filter(pl.Series(mine)), bits[mine]
+        return {
+            "transaction": every,
+            "ip_address": _addresses(block, device, held, mobile),
+            "exchange": _exchanges(schema, block, payment),
+            "adjustment": _adjustments(block, payment),
+            "dispute": _disputes(schema, block, payment, bits),
+            "credit_transfer": _orders(schema, block, tables, payment),
+            "mandate": _mandates(payment),
+            "standing_order": _standing(payment),
+        }
+
+    return run
+
+
+def _addresses(block: Block, device: pl.DataFrame, held: NDArray, mobile: NDArray) -> pl.DataFrame:
+    """The fixed line that a device was seen on, and for phones an address of the mobile network."""
+    away = addresses(block.stream.child("device", "mobile"), device[ROW].to_numpy())
+    parts = [(held, device["ip"], 0), (held[mobile], away.filter(pl.Series(mobile)), 1)]
+    return pl.concat(
+        pl.DataFrame(
+            {
+                "ip_address_id": ids * IPS + n,
+                "device_id": ids,
+                "network": enum(np.full(len(ids), n), ["fixed", "mobile"]),
+                "ip": ip,
+            }
+        )
+        for ids, ip, n in parts
+    ).sort("ip_address_id")
+
+
+def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+    """Card payments in countries of another currency than the account's, and transfers from sterling accounts to banks in the Netherlands."""
+    p, lists = block.priors, schema.code_lists
+    spoken, exponents = lists["country_currency"].codes, lists["currency_exponent"].codes
+    currencies, countries = list(lists["currency"].codes), list(lists["country"].codes)
+    of_country = np.array([currencies.index(spoken[c]) for c in countries])
+    country = payment["country"].to_physical().fill_null(0).to_numpy()
+    own = payment["currency"].to_physical().to_numpy()
+    there = of_country[country]
+    card = payment["card_id"].is_not_null().to_numpy() & payment["country"].is_not_null().to_numpy()
+    at = np.flatnonzero(card & (there != own))
+    level = list(p("fx.per_euro"))
+    place = np.array([level.index(c) if c in level else 0 for c in currencies])
+    digits = np.array([int(exponents[c]) for c in currencies])
+    rates = fx_table(block)
+    day = np.clip(payment["authorised_at"].gather(at).to_numpy() // DAY - block.window.start // DAY, 0, len(rates) - 1)
+    rate = np.round(rates[day, place[there[at]]] / rates[day, place[own[at]]], 9)
+    amount = payment["amount_minor"].gather(at).to_numpy()
+    fee = np.floor(amount * p("exchange.fee") / (1 + p("exchange.fee"))).astype(np.int64)
+    scale = 10.0 ** (digits[there[at]] - digits[own[at]])
+    key = payment["transaction_id"].gather(at)
+    return pl.DataFrame(
+        {
+            "exchange_id": key,
+            "transaction_id": key,
+            "currency": enum(there[at], currencies),
+            "amount_minor": np.rint((amount - fee) * rate * scale).astype(np.int64),
+            "rate": rate,
+            "fee_minor": fee,
+        }
+    )
+
+
+def _adjustments(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+    """Automatic pumps authorise a fixed sum before fuel flows and release what was not used."""
+    pump = block.priors("adjustment.pump_minor")
+    paid = payment.filter(
+        (pl.col("mcc") == "5542") & pl.col("cleared_at").is_not_null() & (pl.col("amount_minor") <= pump)
+    )
+    return paid.select(
+        adjustment_id="transaction_id",
+        transaction_id="transaction_id",
+        authorised_minor=pl.lit(pump, pl.Int64),
+        cleared_minor="amount_minor",
+        released_minor=pump - pl.col("amount_minor"),
+    )
+
+
+def _disputes(schema: Schema, block: Block, payment: pl.DataFrame, bits: U64) -> pl.DataFrame:
+    p, stream = block.priors, block.stream.child("dispute")
+    charged = (payment["reversal"] == "chargeback").fill_null(False).to_numpy()
+    eligible = payment["cleared_at"].is_not_null() & payment["card_id"].is_not_null() & payment["reversal"].is_null()
+    kept = _disputed(block, bits) & eligible.to_numpy()
+    disputed = payment.filter(pl.Series(charged | kept))
+    rows, cleared = disputed[ROW].to_numpy(), disputed["cleared_at"].to_numpy()
+    opened, back = _dispute_times(block, rows, cleared)
+    won = (disputed["reversal"] == "chargeback").fill_null(False).to_numpy()
+    # a scenario says itself when its payments are charged back
+    stated = disputed["reversed_at"].fill_null(0).to_numpy()
+    back = np.where(won, stated, back)
+    opened = np.maximum(np.where(opened > back, back - DAY, opened), cleared)
+    opened = np.minimum(opened, back)
+    reasons = list(p("dispute.reason"))
+    reason = choose(stream.child("reason").uniform(rows), p("dispute.reason").values())
+    codes = list(schema["dispute"].columns["reason"].codes)
+    again = back + 5 * DAY + stream.child("again").integers(rows, 25 * 86_400) * 1_000_000
+    return pl.DataFrame(
+        {
+            "dispute_id": disputed["transaction_id"],
+            "transaction_id": disputed["transaction_id"],
+            "reason": enum(np.array([codes.index(r) for r in reasons])[reason], codes),
+            "amount_minor": disputed["amount_minor"],
+            "opened_at": opened,
+            "charged_back_at": back,
+            "represented_at": keep(again, ~won),
+            "outcome": enum(~won, ["holder", "merchant"]),
+        }
+    )
+
+
+def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame) -> pl.DataFrame:
+    """Transfers and pay as payment orders: scheme by currency, counterpart and speed."""
+    p = block.priors
+    columns = (
+        ROW,
+        "transaction_id",
+        "account_id",
+        "type",
+        "direction",
+        "currency",
+        "authorised_at",
+        "cleared_at",
+        "amount_minor",
+        "counterparty_id",
+        "counterparty_account_id",
+    )
+    paid = payment.filter(pl.col("channel").is_in(["transfer", "salary"])).select(columns)
+    party = tables["counterparty"].select(
+        "counterparty_id", other=pl.col("iban").str.slice(0, 2).cast(pl.Enum(COUNTRIES), strict=False)
+    )
+    paid = paid.join(party, on="counterparty_id", how="left", maintain_order="left")
+    rows = paid[ROW].to_numpy()
+    # places in COUNTRIES: the bank's own country by currency, the other side's by its IBAN
+    home = (paid["currency"] == "EUR").to_numpy().astype(np.int64)
+    other = paid["other"].to_physical().fill_null(len(COUNTRIES)).to_numpy()
+    other = np.where(other < len(COUNTRIES), other, home)
+    inside = paid["counterparty_account_id"].is_not_null().to_numpy()
+    fast = block.stream.child("transfer", "instant").uniform(rows) < p("transfer.instant_sepa")
+    kind = paid["type"].cast(pl.String).to_numpy()
+    batch = np.isin(kind, ["RCDT/SALA", "ICDT/SALA"])
+    large = (paid["amount_minor"] > 100_000_000).to_numpy()
+    schemes = list(schema.code_lists["transfer_scheme"].codes)
+    scheme = np.select(
+        [inside, (home == 0) != (other == 0), (home == 0) & batch, (home == 0) & large, home == 0, fast],
+        [schemes.index(s) for s in ("BOOK", "SWIFT", "BACS", "CHAPS", "FPS", "SCT-INST")],
+        schemes.index("SCT"),
+    )
+    purposes = list(schema.code_lists["payment_purpose"].codes)
+    purpose = np.select(
+        [batch, kind == "ICDT/STDO"], [purposes.index("SALA"), purposes.index("SAVG")], purposes.index("OTHR")
+    )
+    debit = (paid["direction"] == "DBIT").to_numpy()
+    ours = len(COUNTRIES) + home
+    theirs = np.where(inside, ours, other)
+    bics = pl.Series([*(BANKS[c] for c in COUNTRIES), *HOME_BANKS.values()])
+    key = paid["transaction_id"]
+    return pl.DataFrame(
+        {
+            "credit_transfer_id": key,
+            "transaction_id": key,
+            "scheme": enum(scheme, schemes),
+            "purpose": enum(purpose, purposes),
+            "debtor_bic": bics.gather(np.where(debit, ours, theirs)),
+            "creditor_bic": bics.gather(np.where(debit, theirs, ours)),
+            "charges_borne_by": enum(np.where(scheme == schemes.index("SWIFT"), 1, 2), ["DEBT", "SHAR", "SLEV"]),
+            "remittance": creditor_reference(
+                block.stream.child("transfer", "remittance").bits(rows) % np.uint64(10**12)
+            ),
+        }
+    )
+
+
+def creditor_reference(value: NDArray[np.uint64]) -> pl.Series:
+    """ISO 11649 references of twelve digits: RF, two check digits by ISO 7064 modulo 97, then the number."""
+    # RF00 at the end as digits: R is 27, F is 15
+    rest = (value % np.uint64(97) * np.uint64(10**6 % 97) + np.uint64(271500)) % np.uint64(97)
+    check = np.uint64(98) - rest
+    digits = pl.Series(value).cast(pl.String).str.zfill(12)
+    return "RF" + pl.Series(check).cast(pl.String).str.zfill(2) + digits
+
+
+def _mandates(payment: pl.DataFrame) -> pl.DataFrame:
+    found = payment.filter(pl.col("type") == "RDDT/ESDD", pl.col("merchant_id").is_not_null()).sort("authorised_at")
+    made = found.group_by("account_id", "merchant_id", maintain_order=True).agg(
+        first_at=pl.col("authorised_at").first(),
+        collections=pl.len().cast(pl.Int32),
+        amount_minor=pl.col("amount_minor").last(),
+        scheme=pl.when(pl.col("currency").first() == "EUR").then(pl.lit("SDD-CORE")).otherwise(pl.lit("BACS")),
+    )
+    return _numbered(made, "mandate_id", "merchant_id")
+
+
+def _standing(payment: pl.DataFrame) -> pl.DataFrame:
+    found = payment.filter(pl.col("type") == "ICDT/STDO", pl.col("counterparty_id").is_not_null()).sort("authorised_at")
+    made = found.group_by("account_id", "counterparty_id", maintain_order=True).agg(
+        first_at=pl.col("authorised_at").first(),
+        payments=pl.len().cast(pl.Int32),
+        amount_minor=pl.col("amount_minor").last(),
+    )
+    return _numbered(made, "standing_order_id", "counterparty_id")
+
+
+def _numbered(made: pl.DataFrame, key: str, tie: str) -> pl.DataFrame:
+    made = made.sort("account_id", "first_at", tie)
+    return made.with_columns((pl.col("account_id") * 64 + pl.int_range(pl.len()).over("account_id")).alias(key))

@@ -1,0 +1,139 @@
+"""A customer's month: whom they pay, what they live on, and how payments from account to account are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.stream import F64, U64, join_rows
+from ...core.tables import ROW, Tables
+from .calendar import DAY, micros, months
+from .circles import contacts
+from .draws import poisson
+from .loans import loan_terms
+from .parties import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
+from .payments import purchase_rate
+from .reference import bill_categories
+
+SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
+INSIDE, CHEQUE, CASHED, PAID_IN, DRAWN, WALLET_USE, LOAN_PAYMENT, LOAN_INTEREST, PAYROLL = range(64, 73)
+"""The kinds of flow; one for each category of bill from BILL on."""
+OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
+"""A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
+
+
+@dataclass(frozen=True)
+class _List:
+    """Who can be paid: laid out customer by customer, the one paid most first, each customer's first one known before the window."""
+
+    count: NDArray[np.int64]
+    rows: U64
+    added: NDArray[np.int64]
+
+    def pick(self, who: NDArray, at: NDArray, u: F64) -> NDArray[np.int64]:
+        """The position of someone on each customer's list by then."""
+        first = (np.cumsum(self.count) - self.count)[who]
+        place = first + np.floor(u * self.count[who]).astype(np.int64)
+        return np.where(self.added[place] <= at, place, first)
+
+
+class Flows:
+    """What a customer's month looks like on average: the amounts that pay, repayments and savings must balance."""
+
+    def __init__(self, block: Block, tables: Tables, types: Mapping[str, pl.DataType]) -> None:
+        p, units, stream = block.priors, block.units, block.stream.child("transfer")
+        self.block, self.tables, self.units, self.stream, self.types = block, tables, units, stream, types
+        customer = tables["customer"]
+        self.currency = customer["currency"]
+        self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
+        self.business = customer["segment"].to_physical().to_numpy() > 0
+        self.income = customer["income_minor"].to_numpy()
+        self.paid_here = self.business | (stream.child("paid").uniform(units) < p("salary.share"))
+        sigma = p("transfer.rate_log_sigma")
+        spread = np.exp(sigma * stream.child("rate").normal(units) - sigma**2 / 2)
+        # what one customer sends another receives: on the whole as many and as much
+        self.rate = spread * p("transfer.per_month")
+        people = tables["counterparty"].filter(pl.col("place") >= PEOPLE)
+        elsewhere = np.bincount(people["customer_id"].to_numpy() - block.first, minlength=len(units))
+        self.people = _List(elsewhere, people[ROW].to_numpy(), people["added_at"].to_numpy())
+        known = contacts(block)
+        here = np.bincount(known.who, minlength=len(units))
+        self.contacts, self.contact = _List(here, known.rows, known.added), known.other
+        # payments go to either in proportion to how many of each a customer knows
+        self.inside = here / (here + elsewhere)
+        self.has = {
+            place: np.isin(units.astype(np.int64), tables["account"].filter(type=name)["customer_id"].to_numpy())
+            for place, name in ((SAVINGS, "savings"), (CREDIT, "credit"), (LOAN, "loan"), (WALLET, "wallet"))
+        }
+        mean = np.exp(
+            np.array(list(p("purchase.log_mean").values())) + np.array(list(p("purchase.log_sigma").values())) ** 2 / 2
+        )
+        share = np.array(list(p("purchase.share").values()))
+        spent = purchase_rate(block) * float(mean @ share / share.sum()) * 100
+        self.on_credit = np.where(self.has[CREDIT], spent * p("purchase.credit_share"), 0.0)
+        self.bills = np.stack([self.bill(n, name) for n, name in enumerate(bill_categories(block))], axis=1)
+        self.terms = loan_terms(block, units, self.income)
+        owes = np.where(self.has[LOAN] & (self.terms.owed > 0), self.terms.instalment, 0)
+        company = customer["segment"].to_physical().to_numpy() == 2
+        self.staff = np.where(
+            company,
+            np.minimum(
+                elsewhere,
+                1
+                + poisson(
+                    stream.child("staff").uniform(units), np.full(len(units), max(p("customer.company_staff") - 1, 0.0))
+                ),
+            ),
+            0,
+        )
+        wages = self.staff * self.wage() * float(np.exp(p("payroll.staff_log_sigma") ** 2 / 2))
+        self.left = np.where(self.paid_here, self.income, 0) - spent - self.bills.sum(axis=1) - owes - wages
+
+    def wage(self) -> float:
+        """The median wage in minor units a month."""
+        return float(np.exp(self.block.priors("customer.income_log_mean"))) * 100
+
+    def bill(self, n: int, category: str) -> F64:
+        """The monthly amount of a kind of bill, 0 for customers without it."""
+        p, stream = self.block.priors, self.stream.child("bill", category)
+        amount = (
+            np.exp(p("bill.log_mean")[category] + p("bill.log_sigma") * stream.child("amount").normal(self.units)) * 100
+        )
+        return np.where(stream.child("has").uniform(self.units) < p("bill.count")[category], np.round(amount), 0.0)
+
+    def monthly(self, kind: int, days: NDArray | None = None) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
+        """For each customer and month of the window: who, the row's address, midnight of the day (1 to 28) it falls on.
+        What would fall on a weekend is moved to the Friday before."""
+        first = np.array([micros(m) for m in months(self.block.window)])
+        number = np.array([m.year * 12 + m.month for m in months(self.block.window)], np.uint64)
+        who = np.repeat(np.arange(len(self.units)), len(first))
+        rows = join_rows(join_rows(self.units, kind)[:, None], number).ravel()
+        day = (
+            first[None, :] + (np.ones(len(self.units), np.int64) if days is None else days)[:, None] * DAY - DAY
+        ).ravel()
+        weekday = (day // DAY + 3) % 7
+        day = day - np.maximum(weekday - 4, 0) * DAY
+        within = (day >= self.block.window.start) & (day < self.block.window.end)
+        return who[within], rows[within], day[within]
+
+    def frame(
+        self, who: NDArray, rows: U64, at: NDArray, cleared: NDArray, amount: NDArray, **columns: Any
+    ) -> pl.DataFrame:
+        """Transactions on the customers' current accounts; texts stand for a whole column."""
+        same = {k: pl.lit(v, self.types[k]) for k, v in columns.items() if isinstance(v, str)}
+        own = {k: v for k, v in columns.items() if not isinstance(v, str)}
+        base = {
+            ROW: rows,
+            "account_id": self.units.astype(np.int64)[who] * ACCOUNTS,
+            "amount_minor": np.maximum(amount, 1).astype(np.int64),
+            "currency": self.currency.gather(who),
+            "authorised_at": at,
+            "cleared_at": cleared,
+        }
+        return pl.DataFrame({**base, **own}).with_columns(**same)

@@ -1,0 +1,51 @@
+"""Documents and tables that other systems read: ISO 20022, ISO 8583, ledger, graph, features, and the shapes of known data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ....core.domain import View
+from ....core.schema import Schema
+from ....core.tables import Table, Tables
+from . import cards, features, graph, iso20022, shapes
+
+__all__ = ["views"]
+
+
+def views(schema: Schema) -> dict[str, View]:
+    """The views by name."""
+    tables: dict[str, tuple[str, Callable[[Tables, bool], Mapping[str, Table]]]] = {
+        "iso8583": (
+            "Card messages in ISO 8583 fields: authorisations, clearings, reversals, chargebacks, as CSV.",
+            lambda t, _: {"iso8583": cards.iso8583(schema, t)},
+        ),
+        "ledger": ("The ledger as one plain CSV journal.", lambda t, _: {"ledger": cards.journal(t)}),
+        "graph": (
+            "The payment graph as CSV: nodes and edges with features and labels, and the labelled groups; for NetworkX and PyTorch Geometric.",
+            lambda t, first: {"nodes": graph.nodes(t, first), "edges": graph.edges(t), "groups": graph.groups(t)},
+        ),
+        "amlworld": (
+            "CSV in the shape of AMLworld (IBM): Trans.csv and Patterns.csv.",
+            lambda t, first: {"Trans": shapes.amlworld(t, first), "Patterns": shapes.patterns(t)},
+        ),
+        "paysim": ("One CSV file in PaySim's columns.", lambda t, _: {"paysim": shapes.paysim(t)}),
+        "sparkov": (
+            "One CSV file in Sparkov's columns (Kaggle's fraudTrain.csv).",
+            lambda t, _: {"sparkov": shapes.sparkov(t)},
+        ),
+        "features": (
+            "One row for each payment asked for, with aggregates of what was known before it, as CSV: for detectors.",
+            lambda t, _: {"features": features.features(t)},
+        ),
+    }
+    made = [*iso20022.views(schema), *(_table_view(name, doc, make) for name, (doc, make) in tables.items())]
+    return {v.name: v for v in made}
+
+
+def _table_view(name: str, doc: str, make: Callable[[Tables, bool], Mapping[str, Table]]) -> View:
+    """Reference tables stand among the tables once, with the first block; every block may look things up in them."""
+
+    def render(tables: Tables, reference: Tables) -> Mapping[str, Table]:
+        return make({**reference, **tables}, "merchant" in tables)
+
+    return View(name, doc, render, "csv")

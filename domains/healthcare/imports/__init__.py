@@ -1,0 +1,1 @@
+"""Importing FHIR R4 records of others into the domain's tables."""

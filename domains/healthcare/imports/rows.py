@@ -1,0 +1,420 @@
+"""Rows from FHIR resources: for each type, what its table takes of a frame of them.
+
+A frame made here has `id`, the resource's, and in columns that refer to other rows the ids of theirs; `keys` turns both into numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import polars as pl
+
+from ....core.tables import Table
+from ..physiology import DIASTOLIC, SYSTOLIC
+from .codings import Codes
+
+Rows: TypeAlias = dict[str, Table]
+US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
+RELATIONS = {"MTH": "mother", "NMTH": "mother", "SPS": "spouse", "HUSB": "spouse", "WIFE": "spouse"}
+"""HL7 v3 RoleCode: the relatives that a record has a place for."""
+NPI = "http://hl7.org/fhir/sid/us-npi"
+DERIVED_REPORT = "11502-2"
+"""LOINC: the laboratory report that the view makes of the results of one moment."""
+
+
+def instant(text: pl.Expr, last: bool = False) -> pl.Expr:
+    """FHIR date or dateTime as an instant in UTC; of a partial one the first moment."""
+    whole = pl.when(text.str.len_chars() == 4).then(text + "-01-01").when(text.str.len_chars() == 7).then(text + "-01")
+    whole = whole.otherwise(text)
+    whole = pl.when(whole.str.len_chars() == 10).then(whole + "T00:00:00+00:00").otherwise(whole)
+    return whole.str.replace("Z$", "+00:00").str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
+    )
+
+
+def date(text: pl.Expr) -> pl.Expr:
+    return instant(text).dt.date()
+
+
+def target(reference: pl.Expr) -> pl.Expr:
+    """The id that a reference names: of `Patient/7`, `urn:uuid:7`, `https://host/base/Patient/7/_history/2`; of `Patient?identifier=s|v` the `v`."""
+    text = reference.struct.field("reference").str.replace(r"/_history/[^/]*$", "")
+    return pl.coalesce(text.str.extract(r"\?.*\|(.+)$"), text.str.extract(r"([^/:#|]+)$"))
+
+
+def first(column: str) -> pl.Expr:
+    """The first of an array, null where it is empty."""
+    return pl.col(column).list.get(0, null_on_oob=True)
+
+
+def _field(column: str, *path: str) -> pl.Expr:
+    at = pl.col(column)
+    for name in path:
+        at = at.struct.field(name)
+    return at
+
+
+def _identifier(kind: str) -> pl.Expr:
+    """The value of the identifier of a type (HL7 v2 table 0203), else of the first."""
+    of_kind = (
+        pl.element().struct.field("type").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
+    )
+    values = pl.col("identifier").list.eval(pl.element().filter(of_kind == kind).struct.field("value"))
+    return pl.coalesce(values.list.get(0, null_on_oob=True), first("identifier").struct.field("value"))
+
+
+def _of_system(system: str) -> pl.Expr:
+    here = pl.element().struct.field("system") == system
+    return pl.col("identifier").list.eval(pl.element().filter(here).struct.field("value")).list.get(0, null_on_oob=True)
+
+
+def _phone() -> pl.Expr:
+    phone = pl.element().filter(pl.element().struct.field("system") == "phone").struct.field("value")
+    return pl.col("telecom").list.eval(phone).list.get(0, null_on_oob=True)
+
+
+def _address() -> dict[str, pl.Expr]:
+    at = first("address")
+    return {
+        "line": at.struct.field("line").list.join(", "),
+        "city": at.struct.field("city"),
+        "state": at.struct.field("state"),
+        "postal_code": at.struct.field("postalCode"),
+    }
+
+
+def _name() -> dict[str, pl.Expr]:
+    given = first("name").struct.field("given")
+    return {
+        "given_name": given.list.get(0, null_on_oob=True),
+        "middle_name": pl.when(given.list.len() > 1).then(given.list.slice(1).list.join(" ")),
+        "family_name": first("name").struct.field("family"),
+    }
+
+
+def _organization(frame: Table, codes: Codes) -> Rows:
+    kinds = {display: code for code, display in codes.schema.code_lists["organization_kind"].codes.items()}
+    said = first("type").struct.field("text").replace_strict(kinds, default=None, return_dtype=pl.String)
+    insurer = (
+        first("type").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code").is_in(["ins", "pay"])
+    )
+    kind = pl.coalesce(said, pl.when(insurer).then(pl.lit("private")).otherwise(pl.lit("clinic")))
+    made = frame.select("id", "name", kind=kind, **_address(), phone=_phone())
+    return {"organization": made}
+
+
+def _practitioner(frame: Table, codes: Codes) -> Rows:
+    skill = first("qualification")
+    made = frame.select(
+        "id", npi=pl.coalesce(_of_system(NPI), _identifier("NPI")), organization_id=target(skill.struct.field("issuer")), sex=pl.col("gender"),
+        **{k: v for k, v in _name().items() if k != "middle_name"},
+    )  # fmt: skip
+    return {"practitioner": made.with_columns(specialty=codes.concept(frame, skill.struct.field("code"), "specialty"))}
+
+
+def _role(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id",
+        practitioner_id=target(pl.col("practitioner")),
+        organization_id=target(pl.col("organization")),
+        specialty=codes.first(frame, pl.col("specialty"), "specialty"),
+    )
+    return {"role": made}
+
+
+def _patient(frame: Table, codes: Codes) -> Rows:
+    def extension(name: str) -> pl.Series:
+        here = pl.element().filter(pl.element().struct.field("url") == f"{US_CORE}{name}").struct.field("extension")
+        parts = frame.select(pl.col("extension").list.eval(here.explode()).alias("e"))
+        omb = pl.element().filter(pl.element().struct.field("url") == "ombCategory").struct.field("valueCoding")
+        code = codes.of(parts, pl.col("e").list.eval(omb), name)
+        said = pl.element().filter(pl.element().struct.field("url") == "text").struct.field("valueString")
+        text = parts.select(pl.col("e").list.eval(said).list.get(0, null_on_oob=True).alias("t"))["t"]
+        shown = {display: code for code, display in codes.schema.code_lists[name].codes.items()}
+        return code.fill_null(text.replace_strict(shown, default=None, return_dtype=pl.String))
+
+    spoken = pl.col("communication").list.eval(pl.element().struct.field("language"))
+    made = frame.select(
+        "id", mrn=_identifier("MR"), **_name(), sex=pl.col("gender"), birth_date=date(pl.col("birthDate")),
+        death_at=instant(pl.col("deceasedDateTime")), **_address(), phone=_phone(),
+        organization_id=target(pl.col("managingOrganization")), practitioner_id=target(first("generalPractitioner")),
+    )  # fmt: skip
+    return {
+        "patient": made.with_columns(
+            sex=codes.plain(made["sex"], "sex"),
+            race=extension("race"),
+            ethnicity=extension("ethnicity"),
+            language=codes.first(frame, spoken, "language"),
+            marital_status=codes.concept(frame, pl.col("maritalStatus"), "marital_status"),
+        )
+    }
+
+
+def _related_person(frame: Table, codes: Codes) -> Rows:
+    said = first("relationship").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
+    relation = said.replace_strict(RELATIONS, default=None, return_dtype=pl.String)
+    return {
+        "relative": frame.select("id", patient_id=target(pl.col("patient")), mrn=_identifier("MR"), relation=relation)
+    }
+
+
+def _coverage(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("beneficiary")), organization_id=target(first("payor")),
+        member_number=pl.col("subscriberId"), start_at=instant(_field("period", "start")), end_at=instant(_field("period", "end")),
+    )  # fmt: skip
+    return {"coverage": made.with_columns(kind=codes.concept(frame, pl.col("type"), "coverage_kind"))}
+
+
+def _encounter(frame: Table, codes: Codes) -> Rows:
+    start = instant(_field("period", "start"))
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), start_at=start, end_at=pl.coalesce(instant(_field("period", "end")), start),
+        organization_id=target(pl.col("serviceProvider")),
+        practitioner_id=target(first("participant").struct.field("individual")),
+    )  # fmt: skip
+    kinds = {
+        "class": codes.coding(frame, pl.col("class"), "encounter_class"),
+        "type": codes.first(frame, pl.col("type"), "encounter_type"),
+        "reason": codes.first(frame, pl.col("reasonCode"), "condition"),
+        "disposition": codes.concept(frame, _field("hospitalization", "dischargeDisposition"), "disposition"),
+    }
+    return {"encounter": made.with_columns(**kinds)}
+
+
+def _condition(frame: Table, codes: Codes) -> Rows:
+    onset = pl.coalesce("onsetDateTime", _field("onsetPeriod", "start"), "recordedDate")
+    abated = pl.coalesce("abatementDateTime", _field("onsetPeriod", "end"))
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), onset_at=instant(onset),
+        abatement_at=instant(abated),
+    )  # fmt: skip
+    return {
+        "condition": made.with_columns(
+            code=codes.concept(frame, pl.col("code"), "condition"),
+            status=codes.concept(frame, pl.col("clinicalStatus"), "condition_status"),
+        )
+    }
+
+
+def _observation(frame: Table, codes: Codes) -> Rows:
+    """Components become rows of their own: a blood pressure's two become the pair that the view joins again."""
+    at = pl.coalesce("effectiveDateTime", _field("effectivePeriod", "start"), "effectiveInstant")
+    category = first("category").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
+    kept = ("valueQuantity", "valueCodeableConcept", "valueString", "valueInteger", "valueBoolean")
+    whole = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=instant(at), category=category,
+        concept="code", part=pl.lit(0, pl.Int64), **{k: pl.col(k) for k in kept},
+        parts=pl.col("component").list.len().fill_null(0), component="component",
+    )  # fmt: skip
+    parts = whole.filter(pl.col("parts") > 0).drop("concept", *kept, "part").explode("component").unnest("component")
+    parts = parts.rename({"code": "concept"}).with_columns(part=pl.int_range(1, pl.len() + 1).over("id").cast(pl.Int64))
+    code = parts["concept"].struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
+    # the systolic pressure has the panel's id, as the view gives it
+    parts = parts.with_columns(part=pl.when(code == SYSTOLIC).then(0).otherwise("part")).drop("parts")
+    alone = whole.filter(
+        (pl.col("parts") == 0) | pl.any_horizontal(pl.col(k).is_not_null() for k in kept)
+    ).drop("parts", "component")  # fmt: skip
+    every = pl.concat([alone, parts.select(alone.columns)])
+    found = codes.concept(every, pl.col("valueCodeableConcept"), "finding")
+    quantity = pl.col("valueQuantity").struct
+    text = pl.coalesce("valueString", pl.col("valueBoolean").cast(pl.String), _field("valueCodeableConcept", "text"))
+    made = every.with_columns(
+        code=codes.concept(every, pl.col("concept"), "observation"),
+        value=pl.coalesce(quantity.field("value"), pl.col("valueInteger").cast(pl.Float64)),
+        unit=pl.coalesce(quantity.field("code"), quantity.field("unit")),
+        value_code=found,
+    ).with_columns(
+        value_text=pl.when(pl.col("value").is_null() & pl.col("value_code").is_null()).then(text),
+        id=pl.when(pl.col("part") == 0).then("id").otherwise(pl.format("{}/{}", "id", "part")),
+    )  # fmt: skip
+    codes.measure(made)
+    made = made.with_columns(low=(pl.col("code") == DIASTOLIC) & (pl.col("part") > 0))
+    names = ("id", "patient_id", "encounter_id", "at", "code", "value", "unit", "value_text", "value_code", "low")
+    return {"observation": made.select(names)}
+
+
+def _report(frame: Table, codes: Codes) -> Rows:
+    """Those that the view makes of laboratory results are not kept: it makes them again."""
+    code = codes.concept(frame, pl.col("code"), "diagnostic_report")
+    frame = frame.with_columns(kind=code)
+    ours = pl.col("id").str.starts_with("diagnostic-report-") & (pl.col("kind") == DERIVED_REPORT)
+    frame = frame.filter(~ours)
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), code="kind",
+        at=instant(pl.coalesce("effectiveDateTime", "issued")),
+    )  # fmt: skip
+    listed = frame.select("result", diagnostic_report_id="id").explode("result").filter(pl.col("result").is_not_null())
+    codes.found.get("diagnostic_report", {}).pop(DERIVED_REPORT, None) if not made.height else None
+    return {"diagnostic_report": made, "result": listed.select("diagnostic_report_id", id=target(pl.col("result")))}
+
+
+def _drug(frame: Table, codes: Codes) -> dict[str, pl.Series]:
+    return {
+        "code": codes.concept(frame, pl.col("medicationCodeableConcept"), "medication"),
+        "medication": frame.select(target(pl.col("medicationReference")).alias("m"))["m"],
+    }
+
+
+def _medication(frame: Table, codes: Codes) -> Rows:
+    return {"drug": frame.select("id").with_columns(code=codes.concept(frame, pl.col("code"), "medication"))}
+
+
+def _medication_request(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
+        condition_id=target(first("reasonReference")), at=instant(pl.col("authoredOn")),
+        days=_field("dispenseRequest", "expectedSupplyDuration", "value").round().cast(pl.Int32, strict=False), status="status",
+    )  # fmt: skip
+    made = made.with_columns(status=codes.plain(made["status"], "request_status"), **_drug(frame, codes))
+    return {"medication_request": made}
+
+
+def _administration(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("context")),
+        at=instant(pl.coalesce("effectiveDateTime", _field("effectivePeriod", "start"))),
+    )  # fmt: skip
+    return {"medication_administration": made.with_columns(**_drug(frame, codes))}
+
+
+def _immunization(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("patient")), encounter_id=target(pl.col("encounter")),
+        at=instant(pl.col("occurrenceDateTime")),
+        dose=first("protocolApplied").struct.field("doseNumberPositiveInt").cast(pl.Int32, strict=False),
+    )  # fmt: skip
+    return {"immunization": made.with_columns(code=codes.concept(frame, pl.col("vaccineCode"), "vaccine"))}
+
+
+def _procedure(frame: Table, codes: Codes) -> Rows:
+    start = instant(pl.coalesce(_field("performedPeriod", "start"), "performedDateTime"))
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
+        condition_id=target(first("reasonReference")), at=start,
+        end_at=pl.coalesce(instant(_field("performedPeriod", "end")), start),
+    )  # fmt: skip
+    return {"procedure": made.with_columns(code=codes.concept(frame, pl.col("code"), "procedure"))}
+
+
+def _care_plan(frame: Table, codes: Codes) -> Rows:
+    """The kind of plan is a coding of its categories beside US Core's."""
+    other = pl.element().struct.field("coding").list.get(0, null_on_oob=True).struct.field("code") != "assess-plan"
+    kinds = pl.col("category").list.eval(pl.element().filter(other))
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
+        condition_id=target(first("addresses")), at=instant(_field("period", "start")), end_at=instant(_field("period", "end")),
+    )  # fmt: skip
+    made = made.with_columns(code=codes.first(frame, kinds, "care_plan"))
+    each = made.select("id", "patient_id", "at").with_columns(activity=frame["activity"])
+    each = each.explode("activity").filter(pl.col("activity").is_not_null())
+    asked = codes.concept(each, _field("activity", "detail", "code"), "care_activity")
+    parts = each.select("patient_id", "at", care_plan_id="id").with_columns(code=asked)
+    return {"care_plan": made, "care_activity": _numbered(parts, "care_plan_id").filter(pl.col("code").is_not_null())}
+
+
+def _allergy(frame: Table, codes: Codes) -> Rows:
+    over = (
+        _field("clinicalStatus", "coding")
+        .list.get(0, null_on_oob=True)
+        .struct.field("code")
+        .is_in(["resolved", "inactive"])
+    )
+    at = instant(pl.coalesce("onsetDateTime", "recordedDate"))
+    made = frame.select(
+        "id", patient_id=target(pl.col("patient")), encounter_id=target(pl.col("encounter")), kind=pl.col("type"),
+        category=first("category"), at=at, end_at=pl.when(over).then(pl.coalesce(instant(pl.col("lastOccurrence")), at)),
+    )  # fmt: skip
+    made = made.with_columns(code=codes.concept(frame, pl.col("code"), "allergy"))
+    each = made.select("id", "patient_id", "at").with_columns(reaction=frame["reaction"])
+    each = each.explode("reaction").filter(pl.col("reaction").is_not_null())
+    shows = codes.first(each, _field("reaction", "manifestation"), "reaction")
+    parts = each.select("patient_id", "at", allergy_id="id", severity=_field("reaction", "severity"))
+    parts = _numbered(parts.with_columns(code=shows), "allergy_id").filter(pl.col("code").is_not_null())
+    return {"allergy": made, "allergy_reaction": parts}
+
+
+def _numbered(parts: Table, owner: str) -> Table:
+    return parts.with_columns(id=pl.format("{}/{}", owner, pl.int_range(pl.len()).over(owner)))
+
+
+def _device(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("patient")), manufacturer="manufacturer", model="modelNumber", status="status",
+        at=pl.lit(None, pl.Datetime("us", "UTC")),
+    )  # fmt: skip
+    return {"device": made.with_columns(code=codes.concept(frame, pl.col("type"), "device"))}
+
+
+def _imaging_study(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=instant(pl.col("started")),
+        series=pl.coalesce("numberOfSeries", pl.col("series").list.len()).cast(pl.Int32),
+        instances=pl.col("numberOfInstances").cast(pl.Int32),
+    )  # fmt: skip
+    one = first("series").struct
+    kind = codes.coding(frame, pl.coalesce(first("modality"), one.field("modality")), "modality")
+    return {
+        "imaging_study": made.with_columns(
+            code=codes.first(frame, pl.col("procedureCode"), "procedure"),
+            modality=kind,
+            body_site=codes.coding(frame, one.field("bodySite"), "body_site"),
+        )
+    }
+
+
+def _supply(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("patient")), at=instant(pl.col("occurrenceDateTime")),
+        quantity=_field("suppliedItem", "quantity", "value").round().cast(pl.Int32, strict=False),
+    )  # fmt: skip
+    thing = codes.concept(frame, _field("suppliedItem", "itemCodeableConcept"), "supply")
+    return {"supply": made.with_columns(code=thing)}
+
+
+def _claim(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("patient")), at=instant(pl.col("created")),
+        coverage_id=target(first("insurance").struct.field("coverage")),
+        encounter_id=target(first("item").struct.field("encounter").list.get(0, null_on_oob=True)),
+        total=_field("total", "value"),
+    )  # fmt: skip
+    return {"claim": made}
+
+
+def _explanation(frame: Table, codes: Codes) -> Rows:
+    kind = (
+        pl.element().struct.field("category").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
+    )
+    benefit = pl.element().filter(kind == "benefit").struct.field("amount").struct.field("value")
+    paid = pl.coalesce(
+        pl.col("total").list.eval(benefit).list.get(0, null_on_oob=True), _field("payment", "amount", "value")
+    )
+    return {"paid": frame.select(claim_id=target(pl.col("claim")), paid=paid)}
+
+
+READERS: dict[str, Callable[[Table, Codes], Rows]] = {
+    "Organization": _organization,
+    "Practitioner": _practitioner,
+    "PractitionerRole": _role,
+    "Patient": _patient,
+    "RelatedPerson": _related_person,
+    "Coverage": _coverage,
+    "Encounter": _encounter,
+    "Condition": _condition,
+    "Observation": _observation,
+    "DiagnosticReport": _report,
+    "Medication": _medication,
+    "MedicationRequest": _medication_request,
+    "MedicationAdministration": _administration,
+    "Immunization": _immunization,
+    "Procedure": _procedure,
+    "CarePlan": _care_plan,
+    "AllergyIntolerance": _allergy,
+    "Device": _device,
+    "ImagingStudy": _imaging_study,
+    "SupplyDelivery": _supply,
+    "Claim": _claim,
+    "ExplanationOfBenefit": _explanation,
+}

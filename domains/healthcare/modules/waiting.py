@@ -1,0 +1,77 @@
+"""States in which patients wait: delays, guards, and all that takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .draws import duration, fixed, sample
+from .machine import UNSET
+from .predicates import changes, holds
+from .values import Amount, State
+
+if TYPE_CHECKING:
+    from .machine import Run
+    from .program import Op, Program
+
+
+def wait(run: Run, s: int, p: NDArray, begin: Callable[[NDArray], NDArray]) -> NDArray:
+    """Those whose time has come. `begin` is called for those who arrive, and gives the end of their wait."""
+    slot = run.slot[p]
+    end = run.expiry[slot]
+    new = end == UNSET
+    if new.all():
+        end = begin(p)
+    elif new.any():
+        end[new] = begin(p[new])
+    ok = run.reach(p, end)
+    if ok.all():
+        run.expiry[slot] = UNSET
+        return p
+    late = ~ok
+    run.expiry[slot] = np.where(ok, UNSET, end)
+    run.sleep(s, p[late], end[late])
+    return p[ok]
+
+
+def length(amount: Amount | None, run: Run, p: NDArray) -> NDArray[np.int64]:
+    if amount is None:
+        return np.zeros(len(p), np.int64)
+    return duration(amount, np.zeros(len(p)) if fixed(amount) else run.uniform(p))
+
+
+def drawn(amount: Amount, run: Run, p: NDArray) -> NDArray[np.float64]:
+    return sample(amount, np.zeros(len(p)) if fixed(amount) else run.uniform(p))
+
+
+def delay(program: Program, s: int, state: State) -> Op:
+    amount = state.has["amount"]
+    return lambda run, s, p: wait(run, s, p, lambda q: run.clock[q] + length(amount, run, q))
+
+
+def guard(program: Program, s: int, state: State) -> Op:
+    file = program.files[s]
+    test, next_change = holds(state.has["allow"], file), changes(state.has["allow"], file)
+
+    def op(run: Run, s: int, p: NDArray) -> NDArray:
+        passed = []
+        while len(p):
+            at = run.clock[p]
+            true = test(run, p, at)
+            passed.append(p[true])
+            p, at = p[~true], at[~true]
+            level = run.next_level(p)
+            again = level > at
+            wait = p[~again]
+            if len(wait):
+                run.guarded[run.slot[wait]] = True
+                run.sleep(s, wait, next_change(run, wait, at[~again]))
+            p = p[again]
+            if len(p):
+                p = p[run.reach(p, level[again])]
+        return np.concatenate(passed) if passed else p
+
+    return op

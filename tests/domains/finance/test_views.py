@@ -1,0 +1,221 @@
+"""Views are what they say: judged by the official schemas, by the libraries that read them, and by plain recomputation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from pathlib import Path
+
+import networkx as nx
+import polars as pl
+import pytest
+import xmlschema
+from lxml import etree
+from stdnum import iso11649
+
+from populace.core.dataset import Dataset
+from populace.core.plan import make_plan
+from populace.core.run import run
+from populace.core.sinks import open_target
+from populace.core.spec import Spec
+from populace.domains.finance import DOMAIN
+from populace.domains.finance.views import iso20022
+from populace.domains.finance.views.features import features
+
+REFERENCE = ("merchant", "terminal", "employer", "fx_rate", "internal_account")
+XSD = {"pacs.008": "pacs.008.001.08", "pain.001": "pain.001.001.09", "camt.053": "camt.053.001.08"}
+
+
+def rendered(data: Dataset, view: str) -> dict[str, pl.DataFrame]:
+    return dict(DOMAIN.views[view].render(data.frames, {n: data.frames[n] for n in REFERENCE}))
+
+
+@pytest.fixture(scope="module")
+def xsd(public_data: Path) -> dict[str, etree.XMLSchema]:
+    return {n: etree.XMLSchema(etree.parse(str(public_data / f"finance/xsd/{f}.xsd"))) for n, f in XSD.items()}
+
+
+@pytest.mark.parametrize("view", XSD)
+def test_every_message_is_valid_against_the_official_schema(bank: Dataset, xsd: dict, view: str):
+    texts = rendered(bank, view)[view]
+    assert texts["name"].is_unique().all()
+    assert texts.height > 100
+    for name, text in texts.iter_rows():
+        assert xsd[view].validate(etree.fromstring(text.encode())), (name, xsd[view].error_log)
+
+
+def test_a_second_judge_agrees(bank: Dataset, public_data: Path):
+    for view, file in XSD.items():
+        judge = xmlschema.XMLSchema(public_data / f"finance/xsd/{file}.xsd")
+        judge.validate(rendered(bank, view)[view]["text"][3])
+
+
+def test_a_message_of_each_transfer_is_valid_and_its_references_have_check_digits(bank: Dataset, xsd: dict):
+    paid = iso20022.credit_transfers(DOMAIN.schema, bank.frames)
+    texts = iso20022.messages(DOMAIN.schema, paid)
+    assert len(texts) == paid.height > 1_000
+    for text in texts[::25]:
+        root = etree.fromstring(text.encode())
+        assert xsd["pacs.008"].validate(root), xsd["pacs.008"].error_log
+        assert iso11649.is_valid(root.findtext(".//{*}CdtrRefInf/{*}Ref"))
+
+
+def test_names_with_markup_and_any_script_are_escaped(bank: Dataset, xsd: dict):
+    odd = 'Ó "<&> Ltd \u0007 漢字 ' + "x" * 200
+    paid = iso20022.credit_transfers(DOMAIN.schema, bank.frames).head(3)
+    paid = paid.with_columns(creditor=pl.lit(odd))
+    root = etree.fromstring(iso20022.messages(DOMAIN.schema, paid)[0].encode())
+    assert xsd["pacs.008"].validate(root)
+    assert root.findtext(".//{*}Cdtr/{*}Nm") == odd.replace("\u0007", " ")[:140]
+
+
+def test_statements_add_up(bank: Dataset):
+    """Opening balance and entries make the closing balance, which is the next statement's opening balance."""
+    for text in rendered(bank, "camt.053")["camt.053"]["text"].head(60):
+        before = None
+        for statement in etree.fromstring(text.encode()).iterfind(".//{*}Stmt"):
+            money = {}
+            for balance in statement.iterfind("{*}Bal"):
+                sign = 1 if balance.findtext("{*}CdtDbtInd") == "CRDT" else -1
+                money[balance.findtext("{*}Tp/{*}CdOrPrtry/{*}Cd")] = sign * _cents(balance.findtext("{*}Amt"))
+            moved = sum(
+                (1 if e.findtext("{*}CdtDbtInd") == "CRDT" else -1) * _cents(e.findtext("{*}Amt"))
+                for e in statement.iterfind("{*}Ntry")
+            )
+            assert money["OPBD"] + moved == money["CLBD"]
+            assert before in (None, money["OPBD"])
+            before = money["CLBD"]
+
+
+def _cents(text: str) -> int:
+    whole, _, part = text.partition(".")
+    return int(whole) * 100 + int(part)
+
+
+def test_amounts_have_their_currencys_digits(bank: Dataset):
+    exchange = bank.frames["exchange"].with_columns(pl.col("currency").cast(pl.String))
+    frame = pl.DataFrame({"m": [123456, 5, 0], "c": ["JPY", "KWD", "EUR"]})
+    from populace.domains.finance.views.xml import decimal_of
+
+    got = frame.select(x=decimal_of(pl.col("m"), pl.col("c"), {"JPY": 0, "KWD": 3, "EUR": 2}))["x"].to_list()
+    assert got == ["123456", "0.005", "0.00"]
+    assert set(exchange["currency"]) >= {"EUR", "USD"}
+
+
+def test_card_messages_follow_the_life_of_each_payment(bank: Dataset):
+    rows = rendered(bank, "iso8583")["iso8583"]
+    kinds = defaultdict(list)
+    for mti, key, amount in rows.select("mti", "transaction_id", "de4").iter_rows():
+        kinds[key].append((mti, int(amount)))
+    paid = bank.frames["transaction"].filter(pl.col("response_code").is_not_null() & pl.col("card_id").is_not_null())
+    assert set(kinds) == set(paid["transaction_id"])
+    for row in paid.head(3_000).iter_rows(named=True):
+        messages = kinds[row["transaction_id"]]
+        assert messages[0][0] == "0110"
+        assert (messages.count(("0220", row["amount_minor"])) >= 1) == (row["cleared_at"] is not None)
+        if row["reversal"] == "void":
+            assert messages[-1] == ("0420", row["reversed_minor"])
+    assert rows["de4"].str.len_chars().eq(12).all()
+    assert rows["at"].is_sorted()
+
+
+def test_the_journal_balances_and_is_plain(bank: Dataset):
+    text = rendered(bank, "ledger")["ledger"].write_csv()
+    sums: dict[str, int] = defaultdict(int)
+    for row in csv.DictReader(io.StringIO(text)):
+        sums[row["currency"]] += round(100 * (float(row["credit"] or 0) - float(row["debit"] or 0)))
+    assert set(sums) == {"GBP", "EUR"}
+    assert not any(sums.values())
+
+
+def test_the_graph_loads_into_networkx_with_its_features_and_groups(bank: Dataset):
+    made = rendered(bank, "graph")
+    nodes, edges = made["nodes"], made["edges"]
+    assert nodes["node"].is_unique().all()
+    known = set(nodes["node"])
+    outside = {n for n in {*edges["source"], *edges["target"]} if n not in known}
+    assert all(n.startswith("bank:") for n in outside)
+    graph = nx.from_pandas_edgelist(edges.to_pandas(), "source", "target", edge_attr=True, create_using=nx.MultiDiGraph)
+    nx.set_node_attributes(graph, nodes.to_pandas().set_index("node").to_dict("index"))
+    ring = edges.filter(pl.col("scenario") == "mule-ring", pl.col("instance") == 0).to_pandas()
+    cycle = nx.from_pandas_edgelist(ring, "source", "target", create_using=nx.DiGraph)
+    assert nx.is_strongly_connected(cycle)
+    members = made["groups"].filter(pl.col("scenario") == "mule-ring", pl.col("instance") == 0)["node"]
+    assert set(members) == set(cycle)
+    assert all(graph.nodes[n]["illicit"] == 1 for n in cycle)
+
+
+def test_the_graph_loads_into_torch_as_edge_index(bank: Dataset):
+    torch = pytest.importorskip("torch")
+    edges = rendered(bank, "graph")["edges"]
+    names = pl.concat([edges["source"], edges["target"]]).unique(maintain_order=True)
+    number = dict(zip(names, range(len(names)), strict=True))
+    index = torch.tensor([[number[n] for n in edges[c]] for c in ("source", "target")])
+    assert index.shape == (2, edges.height)
+    assert int(index.max()) == len(names) - 1
+
+
+def test_known_shapes_have_their_headings_and_mark_what_is_illicit(bank: Dataset):
+    lines = rendered(bank, "amlworld")["Trans"]["text"]
+    heading = lines[0].split(",")
+    assert heading.count("Account") == 2
+    assert (heading[0], heading[-1]) == ("Timestamp", "Is Laundering")
+    assert {len(line.split(",")) for line in lines} == {11}
+    illicit = bank.frames["label"].filter(pl.col("table") == "transaction")["row_key"].drop_nulls().unique()
+    booked = bank.frames["transaction"].filter(pl.col("cleared_at").is_not_null())
+    wanted = booked["transaction_id"].is_in(illicit.implode()).sum()
+    assert sum(line.endswith(",1") for line in lines) == wanted
+    paysim = rendered(bank, "paysim")["paysim"]
+    assert paysim.columns[:3] == ["step", "type", "amount"]
+    assert set(paysim["type"]) == {"CASH_IN", "CASH_OUT", "DEBIT", "PAYMENT", "TRANSFER"}
+    assert paysim["isFraud"].sum() == wanted
+    moved = (paysim["newbalanceOrig"] - paysim["oldbalanceOrg"]).abs()
+    assert ((moved - paysim["amount"]).abs() < 0.005).all()
+    sparkov = rendered(bank, "sparkov")["sparkov"]
+    assert (sparkov.columns[0], sparkov.columns[-1]) == ("", "is_fraud")
+    assert sparkov["lat"].is_between(45, 60).all()
+
+
+def test_features_do_not_change_when_all_later_rows_are_removed(bank: Dataset):
+    whole = features(bank.frames)
+    for cut in (whole["at"].quantile(0.3), whole["at"].quantile(0.7)):
+        upto = {
+            "transaction": pl.col("authorised_at") < cut,
+            "ledger_entry": pl.col("booked_at") < cut,
+            "device": pl.col("first_seen_at") < cut,
+            "counterparty": pl.col("added_at") < cut,
+        }
+        past = {n: t.filter(upto[n]) if n in upto else t for n, t in bank.frames.items()}
+        changed = pl.col("contact_changed_at")
+        past["customer"] = past["customer"].with_columns(pl.when(changed < cut).then(changed))
+        assert features(past).equals(whole.filter(pl.col("at") < cut))
+
+
+def test_features_are_what_counting_by_hand_gives(bank: Dataset):
+    made = features(bank.frames)
+    some = made.filter(pl.col("n_30d") > 3).gather_every(997)
+    rows = made.select("account_id", "at", "amount", "channel", "response_code").rows()
+    assert some.height > 10
+    for row in some.iter_rows(named=True):
+        before = [r for r in rows if r[0] == row["account_id"] and r[1] < row["at"]]
+        day = [r for r in before if (row["at"] - r[1]).total_seconds() <= 86_400]
+        assert row["n_24h"] == len(day)
+        assert row["sum_24h"] == pytest.approx(sum(r[2] for r in day))
+        assert row["declined_24h"] == sum(r[4] not in ("00", None) for r in day)
+        assert row["since"] == min((row["at"] - r[1]).total_seconds() for r in before)
+
+
+def test_views_are_written_whole_over_several_blocks(tmp_path: Path):
+    from dataclasses import replace
+
+    domain = replace(DOMAIN, block=20)
+    plan = make_plan(Spec("finance", size=60, seed=2, end="2025-02-01"), domain)
+    targets = {n: tmp_path / n for n in ("amlworld", "graph", "paysim", "pain.001")}
+    run(plan, [open_target(f"{n}:{path}", domain) for n, path in targets.items()], quiet=True)
+    lines = (targets["amlworld"] / "Trans.csv").read_text().splitlines()
+    assert sum(line.startswith("Timestamp") for line in lines) == 1
+    nodes = pl.read_csv(targets["graph"] / "nodes.csv", infer_schema_length=None)
+    assert nodes["node"].is_unique().all()
+    assert pl.read_csv(targets["paysim"] / "paysim.csv")["step"].max() <= 31 * 24 + 1
+    assert len(list((targets["pain.001"] / "pain.001").iterdir())) > 40

@@ -1,0 +1,129 @@
+"""The modules that come with populace: each number has its source, each rate comes out as its source says, and they know of the population's diagnoses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from patients import YEAR, make_people
+
+import populace
+from populace.app.cli import run_command
+from populace.core.stream import Stream
+from populace.core.validate import validate
+from populace.domains.healthcare import DOMAIN
+from populace.domains.healthcare.modules.library import check_library, read_library
+from populace.domains.healthcare.modules.machine import Run
+from populace.domains.healthcare.modules.people import ALIVE, Known, People, Visits
+from populace.domains.healthcare.modules.program import Program
+from populace.domains.healthcare.modules.records import records
+from populace.domains.healthcare.modules.sources import unsourced
+from populace.domains.healthcare.modules.values import Code
+from populace.domains.healthcare.own import OWN
+
+PEOPLE = 3_000
+DIABETES = Code("SNOMED-CT", "44054006", "Diabetes mellitus type 2 (disorder)")
+ASTHMA = Code("SNOMED-CT", "195967001", "Asthma (disorder)")
+DIAGNOSED = 40
+"""Years: the age at which everyone of the test falls ill."""
+
+
+def test_each_module_is_sound_and_each_of_its_numbers_has_a_source():
+    library, problems = check_library(OWN)
+    assert not problems
+    assert list(unsourced(library)) == []
+    assert {m.path for m in library.every()} == {f.stem for f in OWN.glob("*.json")}
+
+
+def test_a_number_without_a_source_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    module = json.loads((OWN / "appendicitis.json").read_text("utf-8"))
+    del module["states"]["Man"]["remarks"]
+    (tmp_path / "appendicitis.json").write_text(json.dumps(module))
+    assert run_command(["modules", "check", str(tmp_path), "--sources"]) == 1
+    assert "module appendicitis, state 'Man': shares 0.086, 0.914" in capsys.readouterr().out
+    assert run_command(["modules", "check", str(tmp_path)]) == 0
+
+
+def old_people() -> People:
+    """People who all live to 100 within the record, and of whom each gets diabetes and asthma at one age."""
+    people = make_people(PEOPLE, seed=4)
+    birth = np.full(PEOPLE, int(-45 * YEAR))
+    patient = np.repeat(np.arange(PEOPLE), 100)
+    start = birth[patient] + (np.tile(np.arange(100), PEOPLE) * YEAR + YEAR / 3).astype(np.int64)
+    visits = Visits(patient, start, start + int(YEAR / 17_532))
+    everyone = np.arange(PEOPLE)
+    at = birth + int(DIAGNOSED * YEAR)
+    who, code = np.repeat(everyone, 2), np.tile([0, 1], PEOPLE)
+    known = Known(who, at[who], code, np.ones(2 * PEOPLE, bool))
+    never = np.full(PEOPLE, ALIVE)
+    return replace(people, birth=birth, death=never, end=birth + int(100 * YEAR), visits=visits, known=known)
+
+
+@pytest.fixture(scope="module")
+def lives() -> tuple[People, dict[str, pl.DataFrame]]:
+    people = old_people()
+    run = Run(Program(read_library(OWN).knowing((DIABETES, ASTHMA))), people, Stream.root(5))
+    run.run()
+    return people, records(run)
+
+
+RISKS = [
+    # appendicitis: lifetime risks of Addiss 1990
+    ("74400008", "M", 100, 0.086),
+    ("74400008", "F", 100, 0.067),
+    # of diabetics within fifteen years, by the yearly rates of their sources
+    ("1551000119108", None, DIAGNOSED + 15, 1 - np.exp(-0.0243 * 15)),
+    ("90781000119102", None, DIAGNOSED + 15, 0.38),
+    # of those who live so long, by 85: five years each at the rates of the Rotterdam study and those between them
+    ("49436004", None, 85, 1 - np.exp(-5 * (1.1 + 1.98 + 3.56 + 6.4 + 11.5 + 20.7) / 1000)),
+]
+
+
+@pytest.mark.parametrize(("code", "sex", "age", "risk"), RISKS)
+def test_rates_come_out_as_the_sources_say(
+    lives: tuple[People, dict[str, pl.DataFrame]], code: str, sex: str | None, age: int, risk: float
+):
+    people, made = lives
+    who = np.ones(PEOPLE, bool) if sex is None else np.asarray(people.attributes["gender"]) == sex
+    found = made["condition"].filter(pl.col("code") == code)
+    at = (found["start"].to_numpy() - people.birth[found["patient"].to_numpy()]) / YEAR
+    # those whom a check-up finds are found up to a year later
+    ill = found["patient"].to_numpy()[at < age + 0.5 * (sex is None)]
+    share = np.isin(np.flatnonzero(who), ill).mean()
+    assert abs(share - risk) < 4 * np.sqrt(risk * (1 - risk) / who.sum()) + 0.006
+
+
+def test_as_many_have_an_attack_in_a_year_as_the_source_says(lives: tuple[People, dict[str, pl.DataFrame]]):
+    people, made = lives
+    found = made["condition"].filter(pl.col("code") == "708038006")
+    years = len(people) * (100 - DIAGNOSED)
+    # one year in which an attack may be follows the other, and each attack takes a week of its own
+    share = found.height / (years - found.height * 7 / 365.25)
+    assert abs(share - 0.404) < 0.01
+
+
+def test_nobody_has_a_complication_before_the_disease(lives: tuple[People, dict[str, pl.DataFrame]]):
+    people, made = lives
+    found = made["condition"].filter(pl.col("code").is_in(["1551000119108", "90781000119102"]))
+    age = (found["start"].to_numpy() - people.birth[found["patient"].to_numpy()]) / YEAR
+    assert age.min() > DIAGNOSED + 0.99
+    # what modules are told of, they do not record
+    assert not (made["condition"]["code"] == DIABETES.code).any()
+
+
+def test_a_dataset_with_them_is_valid_and_says_so_itself(tmp_path: Path):
+    data = populace.generate("healthcare", size=70, seed=2, start="2021-01-01", modules="own")
+    assert data.validate().is_empty()
+    plain = populace.generate("healthcare", size=70, seed=2, start="2021-01-01")
+    same = ["patient_id", "birth_date", "mrn", "family_name"]
+    assert data.frames["patient"].select(same).equals(plain.frames["patient"].select(same))
+    ours = data.frames["condition"].filter(pl.col("code").cast(pl.String) == "90781000119102")
+    diabetics = plain.frames["condition"].filter(pl.col("code").cast(pl.String) == "E11.9")
+    assert set(ours["patient_id"]) <= set(diabetics["patient_id"])
+    data.write(str(tmp_path / "out"), f"fhir+ndjson:{tmp_path / 'fhir'}")
+    assert validate(DOMAIN, str(tmp_path / "out")).valid
+    assert validate(DOMAIN, str(tmp_path / "fhir")).valid
