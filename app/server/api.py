@@ -24,10 +24,11 @@ from ...core.schema import LABEL
 from ...core.schema_text import FORMS
 from .guard import guard
 from .jobs import Full, Job, Jobs
-from .request import Asked, JobAsked, OfJob, RowAsked
+from .request import Asked, JobAsked, OfJob, RowAsked, StreamAsked, Told
+from .streams import stream_of, tell
 
 JobId = Annotated[str, InPath(pattern=r"^[0-9a-f]{16}$")]
-_PAGE = {"": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+_PAGE = {"": "text/html", "page.js": "text/javascript", "streams.js": "text/javascript", "page.css": "text/css"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": said, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for code, said in {
@@ -232,8 +233,54 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
             draft.replace(made)
         return FileResponse(made, media_type=_KINDS[form])
 
+    @app.post("/api/streams", status_code=202, summary="Stream a dataset's events, to a broker or to be read here")
+    def stream(asked: StreamAsked) -> dict[str, Any]:
+        checked(asked, limits.size)
+        if asked.to is not None and not _lets(allowed, asked.to):
+            raise UserError("this server writes to no such target; its owner names them with --allow")
+        stream_of(asked)
+        return jobs.submit("stream", asked).as_dict()
+
+    @app.get("/api/streams", summary="All streams, the newest first")
+    def streams() -> list[dict[str, Any]]:
+        found = [j for j in list(jobs.known.values()) if j.kind == "stream"]
+        return [j.as_dict() for j in sorted(found, key=lambda j: -j.created)]
+
+    def stream_job(identifier: str) -> Job:
+        if (job := job_of(identifier)).kind != "stream":
+            raise HTTPException(404, "there is no such stream")
+        return job
+
+    @app.get("/api/streams/{job}", summary="A stream: what was sent and confirmed, its pace, what was changed")
+    def playing(job: JobId) -> dict[str, Any]:
+        found = stream_job(job)
+        status = tell(found, "status", None) if found.state == "running" else None
+        return {**found.as_dict(), **({"status": status} if status else {})}
+
+    @app.post(
+        "/api/streams/{job}/control",
+        summary="Pause, resume or stop a stream, change its pace, start a scenario, shift a prior",
+    )
+    def control(job: JobId, told: Told) -> dict[str, Any]:
+        status = tell(stream_job(job), told.action, told.body())
+        if status is None:
+            raise HTTPException(409, "the stream does not play")
+        return status
+
+    @app.get(
+        "/api/streams/{job}/events",
+        summary="What a stream without a target has sent so far",
+        responses=_as(_KINDS["ndjson"]),
+    )
+    def events(job: JobId) -> FileResponse:
+        sent = stream_job(job).folder / "events.ndjson"
+        if not sent.exists():
+            raise HTTPException(409, "nothing has been sent yet")
+        return FileResponse(sent, media_type=_KINDS["ndjson"])
+
     @app.get("/", include_in_schema=False)
     @app.get("/page.js", include_in_schema=False)
+    @app.get("/streams.js", include_in_schema=False)
     @app.get("/page.css", include_in_schema=False)
     def page(request: Request) -> Response:
         name = request.url.path.removeprefix("/")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...core.address import redact
 from .request import Asked
 
 SUFFIX = ".populace"
@@ -67,7 +68,7 @@ class Job:
             "state": self.state,
             "progress": round(self.progress, 3),
             "created": self.created,
-            "asked": self.asked.model_dump(exclude_none=True),
+            "asked": {k: redact(v) if k == "to" else v for k, v in self.asked.model_dump(exclude_none=True).items()},
             **({"result": self.answer} if self.state == "done" else {}),
             **({"error": self.answer.get("error", "it was ended")} if self.state == "failed" else {}),
         }

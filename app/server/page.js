@@ -3,7 +3,8 @@
 const at = (id) => document.getElementById(id);
 const form = at("asked");
 let domains = [];
-let targets = []; // databases that the server lets us fill
+let targets = []; // databases and brokers that the server lets us fill
+const isDatabase = (target) => /^(duckdb|sqlite|postgres|postgresql|mysql|mariadb):/.test(target);
 let chosen = null; // the domain
 let cast = []; // scenarios as asked for: { scenario, parameters }
 
@@ -44,7 +45,9 @@ function choose(name) {
   form.elements.size.max = chosen.most;
   form.elements.start.value = chosen.start;
   form.elements.end.value = chosen.end;
-  const forms = [["parquet", "Parquet"], ["csv", "CSV"], ["ndjson", "NDJSON"], ...Object.keys(chosen.views).map((v) => [v, v]), ...targets.map((t) => [t, `into ${t}`])];
+  const forms = [["parquet", "Parquet"], ["csv", "CSV"], ["ndjson", "NDJSON"], ...Object.keys(chosen.views).map((v) => [v, v]), ...targets.filter(isDatabase).map((t) => [t, `into ${t}`])];
+  const brokers = [["", "here, to be read"], ...targets.filter((t) => !isDatabase(t)).map((t) => [t, t])];
+  form.elements.broker.replaceChildren(...brokers.map(([value, text]) => make("option", { value }, text)));
   form.elements.form.replaceChildren(...forms.map(([value, text]) => make("option", { value }, text)));
   showScenarios();
   showCast();
@@ -271,7 +274,8 @@ form.addEventListener("submit", async (event) => {
   buttons.forEach((b) => (b.disabled = true));
   say("");
   try {
-    await (event.submitter && event.submitter.value === "make" ? start() : preview());
+    const acts = { make: start, stream: startStream };
+    await (acts[event.submitter && event.submitter.value] || preview)();
   } catch (error) {
     say(error.message);
   } finally {
@@ -299,6 +303,7 @@ document.querySelectorAll("[data-copies]").forEach((button) => {
     );
     choose(domains[0].name);
     await follow();
+    await followStreams();
   } catch (error) {
     say(error.message);
   }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,6 +74,43 @@ class JobAsked(Asked):
     format: Annotated[str, Field(max_length=20)] = "parquet"
     view: Name | None = None
     to: Annotated[str, Field(max_length=500)] | None = None
+
+
+class StreamAsked(Asked):
+    """A stream of a dataset's events: to a broker that the server lets clients write to, or, without `to`, kept here to be read."""
+
+    to: Annotated[str, Field(max_length=500)] | None = None
+    speed: Annotated[str, Field(max_length=20)] | None = None
+    rate: Annotated[str, Field(max_length=20)] | None = None
+    events: list[Name] = Field(default_factory=list, max_length=50)
+    topic: Annotated[str, Field(max_length=500)] | None = None
+    body: Annotated[str, Field(max_length=20_000, pattern=r"^[^@]")] = "cloudevents"
+    """No file of this machine's: a template stands here itself."""
+
+    def command(self) -> str:
+        words = ["populace", "stream", *shlex.split(super().command())[2:]]
+        for flag, value in (("--to", self.to), ("--speed", self.speed), ("--rate", self.rate), ("--topic", self.topic)):
+            words += [flag, value] if value is not None else []
+        words += [w for event in self.events for w in ("--event", event)]
+        words += ["--body", self.body] if self.body != "cloudevents" else []
+        return shlex.join(words)
+
+
+class Told(BaseModel):
+    """What is to become of a stream that plays: `pace` takes a speed or a rate, `change` scenarios that start now and priors that shift."""
+
+    model_config = ConfigDict(extra="forbid")
+    action: Literal["pause", "resume", "stop", "pace", "change"]
+    speed: Annotated[str, Field(max_length=20)] | None = None
+    rate: Annotated[str, Field(max_length=20)] | None = None
+    scenario: list[Annotated[str, Field(max_length=500)]] = Field(default_factory=list, max_length=20)
+    set: dict[Name, Any] = Field(default_factory=dict, max_length=50)
+
+    def body(self) -> dict[str, Any]:
+        """What the stream's own controls are told."""
+        if self.action == "pace":
+            return {k: v for k, v in (("speed", self.speed), ("rate", self.rate)) if v is not None}
+        return {"scenario": self.scenario, "set": self.set} if self.action == "change" else {}
 
 
 class OfJob(JobAsked):

@@ -23,7 +23,8 @@ from ...core.run import run
 from ...core.sinks import open_targets
 from ...core.validate import validate
 from ..report import render_report
-from .request import Asked, JobAsked, OfJob, RowAsked
+from .request import Asked, JobAsked, OfJob, RowAsked, StreamAsked
+from .streams import stream_of
 
 PREVIEW_ROWS = 50
 """Rows of each table that a preview shows."""
@@ -78,11 +79,29 @@ def judge(asked: OfJob, folder: Path) -> dict[str, Any]:
     return found.plain()
 
 
+def play(asked: StreamAsked, folder: Path) -> dict[str, Any]:
+    """The events, in order of time, at their pace; what is to change on the way is told to a port of this machine, which is written down."""
+    from contextlib import redirect_stdout
+
+    from ...core.streams.control import controlled
+
+    session = stream_of(asked)
+    with (
+        open(folder / "events.ndjson", "w", encoding="utf-8") as events,
+        redirect_stdout(events),
+        controlled(session, 0) as port,
+    ):
+        write_atomic(folder / "control", str(port).encode())
+        account = session.run()
+    return {"account": account.as_dict(), "changes": session.changes, "command": asked.command()}
+
+
 KINDS: dict[str, tuple[type[Asked], Callable[[Any, Path], dict[str, Any]]]] = {
     "preview": (Asked, preview),
     "make": (JobAsked, make),
     "explain": (RowAsked, why),
     "evaluate": (OfJob, judge),
+    "stream": (StreamAsked, play),
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
+import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +58,69 @@ def test_a_row_is_explained_as_the_command_explains_it(server: Server):
         answer = server.client.post("/api/explain", json={**SMALL, "table": "account", "key": key, **wrong})
         assert answer.status_code == 400
         assert said in answer.json()["error"]
+
+
+def test_a_stream_is_played_changed_and_read(server: Server):
+    asked = {
+        **SMALL,
+        "speed": "36000x",
+        "events": ["transaction-authorised"],
+        "body": '{"n": "{row}", "at": "{authorised_at}"}',
+    }
+    made = server.client.post("/api/streams", json=asked)
+    assert made.status_code == 202
+    job = made.json()["id"]
+    for _ in range(600):
+        now = server.client.get(f"/api/streams/{job}").json()
+        if now.get("status", {}).get("confirmed"):
+            break
+        time.sleep(0.1)
+    told = server.client.post(
+        f"/api/streams/{job}/control", json={"action": "change", "scenario": ["card-testing:cards=3"]}
+    )
+    assert told.status_code == 200, told.text
+    for wrong, said in (
+        ({"action": "change", "scenario": ["card-testin"]}, "Did you mean 'card-testing'"),
+        ({"action": "pace", "speed": "fast"}, "fast"),
+    ):
+        answer = server.client.post(f"/api/streams/{job}/control", json=wrong)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+    server.client.post(f"/api/streams/{job}/control", json={"action": "pace", "speed": "max"})
+    result = server.ended(job)["result"]
+    assert result["account"]["lost"] == 0
+    (change,) = result["changes"]
+    assert change["scenario"] == ["card-testing:cards=3"]
+    sent = server.client.get(f"/api/streams/{job}/events").text.splitlines()
+    assert len(sent) == result["account"]["confirmed"]
+    whole = populace.generate(
+        "finance", size=20, end="2025-01-20", scenarios=[{"name": "card-testing", "cards": 3, "from": change["from"]}]
+    )
+    labelled = whole.frames["label"].filter(table="transaction")["row_key"]
+    rows = whole.frames["transaction"].filter(pl.col("transaction_id").is_in(labelled.implode()))
+    assert rows["authorised_at"].min() >= dt.datetime.fromisoformat(change["from"])  # type: ignore[operator]
+    known = {json.loads(line)["n"] for line in sent}
+    assert set(rows["transaction_id"]) <= known, "all of what was started is in the stream"
+    assert server.client.post(f"/api/streams/{job}/control", json={"action": "pause"}).status_code == 409
+    assert server.client.delete(f"/api/jobs/{job}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"to": "mqtt://10.0.0.1/"}, "this server writes to no such target"),
+        ({"to": "http://169.254.169.254/latest"}, "this server writes to no such target"),
+        ({"body": "@/etc/passwd"}, None),
+        ({"body": "rwo"}, "Did you mean 'row'"),
+        ({"events": ["nothing"]}, "unknown event"),
+        ({"speed": "x"}, "x"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_refused(server: Server, wrong: dict[str, Any], said: str | None):
+    answer = server.client.post("/api/streams", json={**SMALL, **wrong})
+    assert answer.status_code == (400 if said else 422)
+    assert said is None or said in answer.json()["error"]
+    assert not server.client.get("/api/streams").json()
 
 
 def test_what_a_job_made_is_validated_and_evaluated(server: Server):

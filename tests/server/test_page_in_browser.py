@@ -161,3 +161,41 @@ def test_every_control_has_a_name_and_the_page_fits_a_phone_in_light_and_dark(br
         assert abs(ink - paper) > 450
         assert (ink < paper) == (scheme == "light")
         context.close()
+
+
+def test_a_stream_is_watched_and_changed_on_the_page(page: Any, tmp_path: Path):
+    """It plays slowly, is paused, gets a scenario that starts now and another speed, and every message is there in the end."""
+    page.check("input[value=finance]")
+    fill(page, size="30", start="2025-01-01", end="2025-02-01", speed="3600x")
+    page.get_by_role("button", name="Stream it").click()
+    item = page.locator("#streamlist li")
+    item.get_by_text(re.compile("plays, .* confirmed")).wait_for(timeout=60_000)
+    item.get_by_role("button", name="Pause").click()
+    item.get_by_text(re.compile("paused, ")).wait_for()
+    item.get_by_role("textbox", name="Prior", exact=True).fill("purchase.viod=0.1")
+    item.get_by_role("button", name="Shift").click()
+    item.get_by_role("alert").filter(has_text="Did you mean 'purchase.void'").wait_for()
+    item.get_by_label("Scenario").select_option("card-testing")
+    item.get_by_role("button", name="Start now").click()
+    item.get_by_role("button", name="Resume").click()
+    item.get_by_text("1 changed on the way").wait_for(timeout=60_000)
+    item.get_by_role("textbox", name="Speed", exact=True).fill("max")
+    item.get_by_role("button", name="Set speed").click()
+    item.get_by_text(re.compile("^done, ")).wait_for(timeout=60_000)
+    with page.expect_download() as download:
+        item.get_by_role("link", name="Download the events").click()
+    download.value.save_as(tmp_path / "events.ndjson")
+    told = item.inner_text()
+    count = re.search(r"([\d,]+) of ([\d,]+) confirmed", told)
+    assert count
+    assert count[1] == count[2]
+    assert len((tmp_path / "events.ndjson").read_text("utf-8").splitlines()) == int(count[1].replace(",", ""))
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('#streams input, #streams select, #streams button')].filter(e =>
+            !(e.labels?.length || e.getAttribute('aria-label'))).length"""
+    )
+    assert nameless == 0
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    item.get_by_role("button", name="Delete").click()
+    page.wait_for_selector("#streams", state="hidden")

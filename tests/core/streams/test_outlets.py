@@ -280,7 +280,7 @@ def server(command: Callable[[int], list[str]]) -> Iterator[tuple[int, Callable[
     def start() -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         running.append(subprocess.Popen(command(port), start_new_session=True, **quiet))
-        for _ in range(1_200):
+        for _ in range(2_400):
             with socket.socket() as s:
                 if s.connect_ex(("127.0.0.1", port)) == 0:
                     return
@@ -308,12 +308,21 @@ def killed_on_the_way(made: Session, restart: Callable[[], None], monkeypatch: p
     """Play the session while the server is killed twice in the middle of a batch."""
     monkeypatch.setattr(playing, "BATCH", 40)
     made.controls.pace = playing.Pace(rate=300)
-    blows = [threading.Timer(0.6, restart), threading.Timer(1.8, restart)]
-    for blow in blows:
-        blow.start()
-    account = made.run()
-    for blow in blows:
-        blow.join()
+    ended = threading.Event()
+
+    def strike() -> None:
+        for confirmed in (100, 350):
+            while made.account.confirmed < confirmed and not ended.is_set():
+                time.sleep(0.01)
+            restart()
+
+    blows = threading.Thread(target=strike)
+    blows.start()
+    try:
+        account = made.run()
+    finally:
+        ended.set()
+        blows.join()
     assert account.lost == 0
     assert account.reconnected >= 1
     assert account.sent == account.confirmed + account.retried
