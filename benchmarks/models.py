@@ -1,7 +1,8 @@
 """`python -m benchmarks.models FOLDER [WORD ...]`: every model on real tables, scored by one script, on one core. Prints one markdown table.
 
 FOLDER has a folder for each table with `train.csv.gz` and `meta.json` (target, categorical columns). A fifth of the rows is held out; no model
-sees them. WORDs choose tables and models. Peers run beside populace's models where they are installed.
+sees them. WORDs choose tables and models. Peers run in the same run, each in an environment of its own: `POPULACE_SDV`, `POPULACE_MOSTLYAI`,
+`POPULACE_ARFPY` and `POPULACE_MBI` name the interpreters that have them; those that are not named are skipped, and it says so.
 
 quality: SDMetrics' report, the mean of column shapes and pair trends (where sdmetrics is installed). TSTR: area under the ROC curve, on rows held
 out, of a LightGBM that learnt from synthetic rows; TRTR: from real ones. C2ST: that of a LightGBM that tells real from synthetic rows; 0.5 is
@@ -16,6 +17,8 @@ os.environ.update(POLARS_MAX_THREADS="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THRE
 
 import argparse
 import json
+import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -27,47 +30,82 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from populace.core.errors import UserError
 from populace.core.model_kinds import MODELS
 from populace.core.models import fit
 
-Run = Callable[[pl.DataFrame, dict[str, Any]], tuple[float, Callable[[int], pl.DataFrame]]]
-"""Learns a table; returns CPU-seconds and how to draw rows."""
+Draw = Callable[[int], tuple[pl.DataFrame, float]]
+"""Rows, and the CPU-seconds that they took."""
+Run = Callable[[pl.DataFrame, dict[str, Any]], tuple[float, Draw]]
+"""Learns a table; returns CPU-seconds and how to draw rows. Raises LookupError, with the reason, where that cannot be."""
+PEERS = {
+    "POPULACE_SDV": ("sdv-gaussian-copula", "sdv-tvae", "sdv-ctgan"),
+    "POPULACE_MOSTLYAI": ("mostlyai",),
+    "POPULACE_ARFPY": ("arfpy",),
+    "POPULACE_MBI": ("mbi-mst", "mbi-aim"),
+}
+"""Which variable names the interpreter of an environment that has a peer."""
+PATIENCE = 3 * 3_600
 NEAREST = 8_000
 SAMPLED = 200_000
 
 
 def ours(name: str, **settings: Any) -> Run:
-    def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Callable[[int], pl.DataFrame]]:
+    def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Draw]:
         began = time.process_time()
         model = fit(train, name, **settings)
-        return time.process_time() - began, lambda n: model.sample_frame(n, seed=1)
+        seconds = time.process_time() - began
+
+        def draw(n: int) -> tuple[pl.DataFrame, float]:
+            began = time.process_time()
+            return model.sample_frame(n, seed=1), time.process_time() - began
+
+        return seconds, draw
 
     return run
 
 
-def sdv(name: str) -> Run:
-    def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Callable[[int], pl.DataFrame]]:
-        import sdv.single_table  # pyright: ignore[reportMissingImports]
-        from sdv.metadata import Metadata  # pyright: ignore[reportMissingImports]
+def peer(name: str, variable: str) -> Run:
+    """A peer, in the interpreter that has it."""
 
-        frame = train.to_pandas()
-        began = time.process_time()
-        model = getattr(sdv.single_table, name)(Metadata.detect_from_dataframe(frame))
-        model.fit(frame)
-        return time.process_time() - began, lambda n: pl.from_pandas(model.sample(n))
+    def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Draw]:
+        python = os.environ.get(variable)
+        if not python:
+            raise LookupError(f"{variable} names no interpreter")
+        folder = Path(tempfile.mkdtemp())
+        train.write_csv(folder / "train.csv")
+        (folder / "meta.json").write_text(json.dumps(meta))
+        files = [str(folder / f) for f in ("train.csv", "meta.json")]
+        script = str(Path(__file__).with_name("model_peers.py"))
+        try:
+            done = subprocess.run(
+                [python, script, name, *files, str(SAMPLED), str(folder / "out.csv")],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        except subprocess.CalledProcessError as error:
+            raise LookupError((error.stderr.strip().splitlines() or ["it failed"])[-1]) from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LookupError(str(error)) from None
+        seconds = json.loads(done.stdout.splitlines()[-1])
+        made = pl.read_csv(folder / "out.csv", infer_schema_length=None).select(train.columns)
+        return seconds["fit"], lambda n: (made.head(n), seconds["draw"] * n / made.height)
 
     return run
 
 
 def runs() -> dict[str, Run]:
-    found = {name: ours(name) for name, kind in MODELS.items() if not kind.private and not kind.events}
+    found = {name: ours(name) for name, kind in MODELS.items() if not kind.private and kind.shape == "one table"}
     found |= {
-        f"{name} ε={e:g}": ours(name, epsilon=e) for name, kind in MODELS.items() if kind.private for e in (1, 10)
+        f"{name} ε={e:g}": ours(name, epsilon=e)
+        for name, kind in MODELS.items()
+        if kind.private or kind.learn_private
+        for e in (1, 10)
     }
     found |= {f"auto --time {s}s": ours("auto", seconds=s) for s in (10, 60)}
-    if find_spec("sdv"):
-        found |= {f"SDV {n}": sdv(f"{n}Synthesizer") for n in ("GaussianCopula", "TVAE", "CTGAN")}
-    return found
+    return found | {name: peer(name, variable) for variable, names in PEERS.items() for name in names}
 
 
 def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
@@ -186,11 +224,12 @@ def main() -> None:
     for name in chosen:
         train, held, meta = read(asked.folder / name)
         for model, run in models.items():
-            seconds, draw = run(train, meta)
-            made = draw(train.height)
-            began = time.process_time()
-            draw(SAMPLED)
-            speed = SAMPLED / (time.process_time() - began)
+            try:
+                seconds, draw = run(train, meta)
+            except (LookupError, UserError) as reason:
+                print(f"| {name} | {model} | skipped: {reason} | | | | | | | |", flush=True)
+                continue
+            made, speed = draw(train.height)[0], SAMPLED / max(draw(SAMPLED)[1], 1e-9)
             s = score(train, held, made, meta)
             print(
                 f"| {name} | {model} | {seconds:.1f} | {s['quality']:.4f} | {s['TSTR']:.4f} | {s['TRTR']:.4f} | {s['C2ST']:.3f} "

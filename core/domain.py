@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,8 +13,9 @@ import polars as pl
 
 from .errors import unknown
 from .inputs import Input
+from .mix import Mix
 from .priors import Priors
-from .scenario import Edit, Scenario, Scene
+from .scenario import Edit, Scenario, Scene, Use
 from .schema import Schema
 from .stream import U64, Stream
 from .tables import Table, Tables
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from .imports import Imported
     from .samplers import Sampler
     from .streams.events import Event
+
+
+ROWS = 2_000_000
+"""Rows of a block, where the domain says how many a unit makes: few enough for the memory of one worker, many enough that what is done once a
+block does not count."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +144,21 @@ class Domain:
     derive: tuple[Step, ...]
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
+    """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
+    patterns: Callable[[Tables, Table, Sequence[Use]], Table] | None = None
+    """Judges the labels of a whole dataset: tables, labels and the scenarios as they were played; gives violations, where a labelled group does not show
+    what its scenario says."""
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
     per_unit: int = 1
     """Root entities in a full unit."""
     block: int = 1_000
-    """Units in a block: what one worker holds in memory at a time."""
+    """Units in a block, at most: what one worker holds in memory at a time."""
+    weight: Callable[[Priors, Window, Any], float] | None = None
+    """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
+    make some `ROWS`."""
     circle: int = 1
     """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
     incomplete, and gains rows when the size grows."""

@@ -249,7 +249,7 @@ def _antithetic(draw: _Draws, by: Marginal | None) -> Step:
         nonlocal held
         held = np.append(held, draw.batch(n, mirrored)[0])
         pairs = held.reshape(-1, 2).mean(axis=1)
-        return _Found(float(pairs.mean()), _error(pairs), len(held), _ratio(held.var() / 2, pairs.var()))
+        return _Found(float(pairs.mean()), _error(pairs), len(held), _ratio(float(held.var()) / 2, float(pairs.var())))
 
     return step
 
@@ -277,7 +277,7 @@ def _controlled(draw: _Draws, by: Marginal | None) -> Step:
                 f"--by {by.name}: is drawn here with a mean of {c.mean():.6g}, and the model knows one of {known:.6g}: it is no control"
             )
         left = x - float(np.cov(x, c)[0, 1]) / max(float(c.var(ddof=1)), 1e-300) * (c - known)
-        return _Found(float(left.mean()), _error(left), len(x), _ratio(x.var(), left.var()))
+        return _Found(float(left.mean()), _error(left), len(x), _ratio(float(x.var()), float(left.var())))
 
     return step
 
@@ -299,7 +299,7 @@ def _stratified(draw: _Draws, by: Marginal | None) -> Step:
         variances = np.array([x.var(ddof=1) for x in seen])
         value, total = float(share @ means), int(sizes.sum())
         error = float(np.sqrt((share**2 * variances / sizes).sum()))
-        return _Found(value, error, total, _ratio(share @ (variances + (means - value) ** 2) / total, error**2))
+        return _Found(value, error, total, _ratio(float(share @ (variances + (means - value) ** 2)) / total, error**2))
 
     return step
 
@@ -322,7 +322,7 @@ def _important(draw: _Draws, by: Marginal | None) -> Step:
         held = np.concatenate((held, np.stack((x, ratio[by.locate(rows[by.name])[0]]), axis=1)))
         x, w = held.T
         value = float((x * w).mean())
-        return _Found(value, _error(x * w), len(x), _ratio((w * (x - value) ** 2).mean(), (x * w).var()))
+        return _Found(value, _error(x * w), len(x), _ratio(float((w * (x - value) ** 2).mean()), float((x * w).var())))
 
     return step
 

@@ -154,6 +154,13 @@ class Model:
     def describe(self) -> str:
         """What it is and was learnt from, a line each; and its graph, where it has one."""
         card = self.card
+        if self.several:
+            tables = [f"{n}: {t['rows']:,} rows, {card['models'][n]}" for n, t in card["tables"].items()]
+            unit = f"-n counts rows of '{card['unit']['table']}', which had {card['unit']['rows']:,}"
+            found = (
+                f"{self.name} of {card['rows']:,} rows in {len(tables)} tables, from {card.get('source') or 'frames'}"
+            )
+            return "\n".join([found, *tables, *card["relations"], unit])
         lines = [
             f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
         ]

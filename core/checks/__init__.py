@@ -97,7 +97,10 @@ def declared_and_not(found: Table, label: Table, uses: Sequence[Use]) -> tuple[T
         schema={"scenario": pl.String, "check": pl.String},
         orient="row",
     ).unique()
-    excused = label.select("scenario", "table", "row_key").unique().join(breaks, on="scenario")
+    known = label.select("scenario", "table", "row_key")
+    known = known.filter(pl.col("scenario").is_in(breaks["scenario"].unique().implode()))
+    known = known.join(found.select("table", "row_key").unique(), on=["table", "row_key"], how="semi")
+    excused = known.unique().join(breaks, on="scenario")
     keys = ["check", "table", "row_key"]
     return found.join(excused, on=keys, how="anti"), found.join(excused, on=keys, how="inner")
 

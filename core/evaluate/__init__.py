@@ -122,10 +122,9 @@ def _audited(given: Any) -> Audited:
     from ..models import Model, fit, load_model
 
     model = given if isinstance(given, Model) else load_model(given)
-    if MODELS[model.name].events or MODELS[model.name].series:
-        raise UserError(
-            f"--model: '{model.name}' makes {MODELS[model.name].shape}, and only models of single rows can be audited"
-        )
+    made = "several tables" if model.several else MODELS[model.name].shape
+    if made != "one table":
+        raise UserError(f"--model: '{model.name}' makes {made}, and only models of single rows can be audited")
     paid = model.card.get("privacy")
 
     def refit(rows: Table, n: int, seed: int) -> Table:

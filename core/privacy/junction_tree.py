@@ -194,7 +194,7 @@ def _calibrated(tree: Tree, weights: Sequence[F64], measured: Sequence[Measured]
     log = [np.zeros(tree.shape(n)) for n in range(len(tree.cliques))]
     for w, m, n in zip(weights, measured, places, strict=True):
         log[n] += _spread(w[m.cell].reshape([tree.sizes[c] for c in m.columns]), m.columns, tree.cliques[n])
-    sent: list[F64 | None] = [None] * len(log)
+    sent: list[F64] = [np.empty(0)] * len(log)
     for n in range(len(log) - 1, 0, -1):
         common = tree.shared(n)
         sent[n] = _log_summed(log[n], tree.cliques[n], common)
@@ -221,7 +221,9 @@ def _loss(
     """Half the weighted squared error, its slope for each count, and the shares of the counts' cells."""
     total, slope, seen = 0.0, [], []
     for m, n, w, s in zip(measured, places, wanted, share, strict=True):
-        p = np.bincount(m.cell, _summed(beliefs[n], tree.cliques[n], m.columns).ravel(), len(m.counts))
+        p = _summed(beliefs[n], tree.cliques[n], m.columns).ravel()
+        if len(p) > len(m.counts):
+            p = np.bincount(m.cell, p, len(m.counts))
         off = p - w
         total += 0.5 * float((s * off * off).sum())
         slope.append(s * off)
@@ -230,7 +232,8 @@ def _loss(
 
 
 def _summed(table: F64, axes: Sequence[int], kept: Sequence[int]) -> F64:
-    return table.sum(axis=tuple(k for k, c in enumerate(axes) if c not in kept))
+    gone = tuple(k for k, c in enumerate(axes) if c not in kept)
+    return table.sum(axis=gone) if gone else table
 
 
 def _log_summed(table: F64, axes: Clique, kept: Clique) -> F64:

@@ -134,7 +134,8 @@ def _check(made: list[Learnt]) -> None:
     if not made or all(t.shape.owner for t in made):
         raise ValueError("it has no table to begin with")
     for t in made:
-        for link, late in [(t.shape.owner, False)] * bool(t.shape.owner) + [(r.link, r.late or r.itself) for r in t.shape.references]:  # fmt: skip
+        owner = [(t.shape.owner, False)] if t.shape.owner else []
+        for link, late in [*owner, *((r.link, r.late or r.itself) for r in t.shape.references)]:
             if link.child != t.shape.name or link.parent not in (known if late else seen):
                 raise ValueError(f"{link}: its tables are not there")
             if len(link.columns) != len(link.keys) or not set(link.keys) <= set(known[link.parent].shape.columns):

@@ -75,6 +75,7 @@ class _Work:
 
     def learn(self, table: Table, given: int, stream: Stream, target: str | None) -> tuple[str, Any]:
         share = None if self.seconds is None else max(self.seconds * table.height * table.width / self.size, 0.05)
+        settings: dict[str, Any] = {}
         if self.model == "auto":
             choice = choose(table, share)
             name, settings = choice.name, dict(choice.settings)
@@ -82,7 +83,7 @@ class _Work:
                 # trees draw quickly whatever is told, a copula does not
                 name, settings = "forest", {"trees": FEW_TREES}
         else:
-            name, settings = self.model, {}
+            name = self.model
         kind = MODELS[name]
         if kind.given:
             settings["given"] = given

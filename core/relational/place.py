@@ -48,7 +48,7 @@ def _rank(ranked: F64, x: F64) -> F64:
 
 def match(wanted: F64, offered: F64, room: I64, strict: bool, stream: Stream) -> I64:
     """For each wanted point the place of an offered one, near to it; takes from `room`. Beyond the room, points share the nearest; if `strict`, they get -1."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     found = np.full(len(wanted), -1)
     if not len(wanted) or not len(offered):
@@ -56,7 +56,7 @@ def match(wanted: F64, offered: F64, room: I64, strict: bool, stream: Stream) ->
     open_ = np.flatnonzero(room > 0)
     if len(open_):
         near = min(NEAREST, len(open_))
-        distance, index = cKDTree(offered[open_]).query(wanted, near)
+        distance, index = KDTree(offered[open_]).query(wanted, near)
         distance, index = distance.reshape(len(wanted), near), open_[index.reshape(len(wanted), near)]
         waiting = np.arange(len(wanted))
         for k in range(near):
@@ -77,7 +77,7 @@ def match(wanted: F64, offered: F64, room: I64, strict: bool, stream: Stream) ->
             np.subtract.at(room, left, 1)
     rest = np.flatnonzero(found < 0)
     if len(rest) and not strict:
-        found[rest] = cKDTree(offered).query(wanted[rest])[1]
+        found[rest] = KDTree(offered).query(wanted[rest])[1]
     return found
 
 

@@ -21,7 +21,7 @@ from ...stream import F64, Stream
 from ...tables import Table, rows
 from .empirical import marginal_state, rebuild_marginals
 from .forest import Classes, code_of
-from .grow import encode
+from .grow import DEEPEST, encode
 from .marginal import Marginal
 
 I32 = NDArray[np.int32]
@@ -185,7 +185,7 @@ def _forest(codes: I32, copies: I32, stream: Stream, trees: int) -> tuple[tuple[
     y = np.repeat([0, 1], len(codes))
     seed = int(stream.bits(np.zeros(1, np.uint64))[0] % np.uint64(2**31))
     forest = RandomForestClassifier(
-        trees, min_samples_leaf=LEAF, oob_score=len(codes) >= 50, n_jobs=1, random_state=seed
+        trees, max_depth=DEEPEST, min_samples_leaf=LEAF, oob_score=len(codes) >= 50, n_jobs=1, random_state=seed
     )
     with warnings.catch_warnings():
         # of many rows, a few are in every tree

@@ -25,6 +25,8 @@ HELD = 0.2
 TRIAL_TREES = 2
 _TRIAL_ROWS = 25_000
 _DRAWN = 100_000
+DEEPEST = 60
+"""Levels of a tree at most: thousands of categories in no order would make thousands of levels."""
 ROWS = 500_000
 """Rows that trees are grown from at most; the marginals see every row."""
 BOOSTED = 3
@@ -117,7 +119,7 @@ def _distilled(x: F32, drawn: F32, codes: NDArray, stream: Stream, copies: int) 
     made = []
     for t in range(copies):
         names = stream.child(t)
-        grown = DecisionTreeRegressor(min_samples_leaf=COPY_LEAF, random_state=_seed(names))
+        grown = DecisionTreeRegressor(max_depth=DEEPEST, min_samples_leaf=COPY_LEAF, random_state=_seed(names))
         tree: Any = grown.fit(over, score).tree_
         at = tree.apply(over)
         mean = np.stack([np.bincount(at, p[:, c], tree.node_count) for c in range(p.shape[1])], axis=1)
@@ -185,7 +187,7 @@ def _tree(x: F32, target: NDArray, stream: Stream, share: float, leaf: int) -> A
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(
-        criterion="entropy", min_samples_leaf=leaf, max_features=share, random_state=_seed(stream)
+        criterion="entropy", max_depth=DEEPEST, min_samples_leaf=leaf, max_features=share, random_state=_seed(stream)
     )
     with warnings.catch_warnings():
         # of a few rows, most may be classes of their own

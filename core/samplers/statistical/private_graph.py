@@ -173,7 +173,7 @@ def _count(bought: Bought, clique: Clique, coarse: Coarse, rho: float) -> Measur
 def _seen(bought: Bought, fitted: Fitted, clique: Clique, coarse: Coarse) -> F64:
     """What the model says of a combination, as shares."""
     p = fitted.pair(*clique) if len(clique) == 2 else fitted.marginal(clique)
-    return np.bincount(_place(bought, clique, coarse), p.ravel(), _cells(bought, clique, coarse))
+    return np.bincount(_place(bought, clique, coarse), p.ravel(), _cells(bought, clique, coarse)).astype(np.float64)
 
 
 def _open(

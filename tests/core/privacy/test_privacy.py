@@ -18,9 +18,11 @@ from scipy.stats import beta, chi2, ks_2samp
 from populace.core.errors import UserError
 from populace.core.privacy.budget import Budget, delta_of, rho_of
 from populace.core.privacy.private_table import PrivateTable, discrete_gaussian, sigma, tail
-from populace.core.samplers.statistical.private_graph import fit_mst
+from populace.core.samplers.statistical import private_graph, private_records
+from populace.core.samplers.statistical.private_graph import fit_aim, fit_mst
 from populace.core.samplers.statistical.private_marginals import Extent, as_extents, norm_sub
 from populace.core.samplers.statistical.private_network import dependence, fit_privbayes
+from populace.core.samplers.statistical.private_records import fit_privsyn
 from populace.core.stream import Stream
 
 RELEASES = 30
@@ -103,6 +105,15 @@ def test_each_release_has_the_noise_that_it_pays_for():
     assert deviation == pytest.approx(5.0, rel=0.03)
 
 
+def test_scores_have_the_noise_that_they_pay_for():
+    made = private(pl.DataFrame({"x": [0]}), Budget(300.0), 5)
+    made.budget.rho, n, rho = 400.0, 2_000, 0.02
+    errors = [made.scores("s", lambda _: np.arange(4.0), 1.5, rho) - np.arange(4.0) for _ in range(n)]
+    # four scores of sensitivity 1.5: a vector that one row moves by 3, so sigma = 3 / sqrt(2 rho) = 15
+    assert np.std(errors) == pytest.approx(15.0, rel=0.04)
+    assert made.budget.left == pytest.approx(400.0 - n * rho)
+
+
 def test_a_choice_follows_the_exponential_mechanism():
     scores, rho, sensitivity = np.array([0.0, 2.0, 3.0]), 0.125, 2.0
     made = private(pl.DataFrame({"x": [0]}), Budget(300.0), 4)
@@ -178,14 +189,26 @@ def shown(learn: Callable[..., Any], epsilon: float, fits: int = 400) -> float:
     return float(np.log(max((least_hits - delta) / most_alarms, 1e-9)))
 
 
-@pytest.mark.parametrize("learn", [fit_mst, fit_privbayes])
-def test_canaries_do_not_show_more_than_epsilon(learn: Callable[..., Any]):
+@pytest.mark.parametrize(
+    "learn",
+    [
+        fit_mst,
+        fit_privbayes,
+        pytest.param(fit_aim, marks=pytest.mark.slow),
+        pytest.param(fit_privsyn, marks=pytest.mark.slow),
+    ],
+)
+def test_canaries_do_not_show_more_than_epsilon(learn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    # what comes after the noise reads nothing private, and takes nearly all the time
+    monkeypatch.setattr(private_graph, "LAST_STEPS", 1)
+    monkeypatch.setattr(private_graph, "ROUND_STEPS", 1)
+    monkeypatch.setattr(private_records, "UPDATES", 1)
     assert shown(learn, 1.0) <= 1.0
     # the attack can see: with a hundredth of the noise it shows more than that
     assert shown(learn, 1_000.0) > 1.0
 
 
-@pytest.mark.parametrize("learn", [fit_mst, fit_privbayes])
+@pytest.mark.parametrize("learn", [fit_mst, fit_aim, fit_privsyn, fit_privbayes])
 def test_truth_is_recovered_where_there_is_budget(learn):
     rows = table(20_000)
     budget = Budget(5.0, 1e-6)
