@@ -47,7 +47,11 @@ def mqtt() -> str:
     if not url:
         return "MQTT: skipped, POPULACE_TEST_MQTT names no broker"
     whole = pl.DataFrame(
-        {"topic": [f"populace/iot/reading/{k % 40}" for k in range(MESSAGES)], "body": [BODY] * MESSAGES}
+        {
+            "topic": [f"populace/iot/reading/{k % 40}" for k in range(MESSAGES)],
+            "body": [BODY] * MESSAGES,
+            "headers": ["{}"] * MESSAGES,
+        }
     )
     batches = [whole.slice(k, BATCH) for k in range(0, MESSAGES, BATCH)]
     ratios, rates = [], []
@@ -65,7 +69,7 @@ def _raw(url: str, batches: list[pl.DataFrame]) -> float:
     with socket.create_connection((address.host, address.port or 1883)) as wire:
         wire.sendall(b"\x10" + bytes([len(hello)]) + hello)
         wire.recv(1_000)
-        pieces = [b"".join(packet(*row) for row in batch.iter_rows()) for batch in batches]
+        pieces = [b"".join(packet(*row) for row in batch.select("topic", "body").iter_rows()) for batch in batches]
         began = time.perf_counter()
         for piece in pieces:
             wire.sendall(piece)
