@@ -115,8 +115,10 @@ def messages(
 
 
 def _views(domain: Domain) -> dict[str, View]:
-    """The views that may be bodies: those that say their own messages, and those whose documents are lines, of which each row may have one."""
-    return {v.name: v for v in domain.views.values() if v.told or v.suffix == "ndjson"}
+    """The views that may be bodies: those that say their own messages, and those whose documents are lines, of which each row may have one. A body that
+    every domain has is that, whatever a view is called."""
+    may = (v for v in domain.views.values() if v.told or v.suffix == "ndjson")
+    return {v.name: v for v in may if v.name not in BODIES}
 
 
 def _bodies(

@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from interpreters import interpreter_with
 
+from populace.app.cli import run_command
 from populace.core.address import parse_address
 from populace.core.dataset import generate
 from populace.core.errors import UserError
@@ -133,3 +134,35 @@ def test_sparkplug_goes_to_mqtt_alone():
         open_session(plan(4), "-", body="sparkplug", quiet=True)
     with pytest.raises(UserError, match="--body row: does not go to sparkplug"):
         open_session(plan(4), "sparkplug://127.0.0.1", body="row", quiet=True)
+
+
+def test_what_a_subscriber_stored_is_validated_and_nothing_is_lost(broker: str, tmp_path: Path):
+    """The rows as they came, stored in place of the readings of the dataset that was streamed: the manifest and the log of events vouch for each."""
+    asked = [
+        "iot",
+        "--workers",
+        "1",
+        "--size",
+        "6",
+        "--seed",
+        "3",
+        "--end",
+        "2025-03-05",
+        "--set",
+        "profile.interval=30",
+        "--quiet",
+    ]
+    kept, name = tmp_path / "kept", uuid.uuid4().hex
+    assert run_command(["generate", *asked, "--format", "ndjson", "--to", str(kept)]) == 0
+    (part,) = (kept / "reading").glob("*.ndjson")
+    count = len(part.read_text().splitlines())
+    with listening(broker, f"{name}/#") as got:
+        target = ["--to", f"{broker}?qos=1", "--event", "reading", "--body", "row", "--topic", name + "/{key}"]
+        assert run_command(["stream", *asked, *target]) == 0
+        settled(got, count)
+    stored = [body.decode() for _, body, _ in got]
+    assert len(stored) == count
+    part.write_text("\n".join(stored) + "\n")
+    assert run_command(["validate", "iot", str(kept)]) == 0
+    part.write_text("\n".join(stored[:100] + stored[101:]) + "\n")
+    assert run_command(["validate", "iot", str(kept)]) == 1
