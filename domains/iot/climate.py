@@ -14,7 +14,7 @@ from ...core.stream import F64
 from .noise import autoregression
 
 HOUR = 3_600_000_000
-DRIVERS = ("occupancy", "temperature", "wind", "pressure", "cloud")
+DRIVERS = ("occupancy", "temperature", "wind", "pressure", "cloud", "moisture")
 
 
 @dataclass(frozen=True)

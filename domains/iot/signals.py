@@ -35,11 +35,14 @@ def stretches(
     every = _every(interval)
     length = STRETCH // every * every
     kept: dict[Any, Any] = {}
+    lasting: dict[Any, Any] = {}
     drawn = {signal: stream.generator() for signal, stream in streams.items()}
     for start in range(0, count, length):
         n = min(length, count - start)
         at = first + interval * start
-        s = Setting(at, interval, n, shared, drawn[profile.channels[0].signal], {}, gauges, start, count)
+        s = Setting(
+            at, interval, n, shared, drawn[profile.channels[0].signal], {}, gauges, start, count, lasting=lasting
+        )
         for channel in profile.channels:
             s.rng = drawn[channel.signal]
             s.made[channel.signal] = _series(channel, s, kept)

@@ -45,6 +45,8 @@ class Setting:
     """What this very term has kept from the stretch before. It is the term's to change."""
     known: dict[Any, Any] = field(default_factory=dict)
     """What several channels ask of the stretch."""
+    lasting: dict[Any, Any] = field(default_factory=dict)
+    """What terms of several channels share from one stretch to the next."""
 
     @property
     def seconds(self) -> float:
@@ -287,9 +289,12 @@ def _learned(s: Setting, v: Values, x: F64) -> F64:
     """A column of a fitted series: the device begins at a place of its own along its course. Columns of one model are drawn together."""
     name = f"{v['model']} {v['column']}"
     if name not in s.made:
-        sampler, stream = v["sampler"], Stream(s.rng.bytes(16))
-        first = int(s.rng.integers(2 * sampler.length))
-        drawn = sampler.draw(first + np.arange(s.count), (s.at() + s.shared.offset).astype(np.float64), stream)
+        sampler = v["sampler"]
+        if v["model"] not in s.lasting:
+            s.lasting[v["model"]] = Stream(s.rng.bytes(16)), int(s.rng.integers(2 * sampler.length))
+        stream, first = s.lasting[v["model"]]
+        at = first + s.since + np.arange(s.count)
+        drawn = sampler.draw(at, (s.at() + s.shared.offset).astype(np.float64), stream)
         s.made.update({f"{v['model']} {column}": values for column, values in drawn.items()})
     x += v.get("gain", 1.0) * s.made[name]
     return x

@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import hypothesis.strategies as st
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -90,3 +91,19 @@ def test_empty_frames_have_the_empty_digest():
 
 def test_negative_zero_is_zero():
     assert digest(pl.DataFrame({"f": [0.0]})) == digest(pl.DataFrame({"f": [-0.0]}))
+
+
+def test_texts_that_repeat_are_digested_like_any_other():
+    """Few different texts are looked up, many are not: a row's part of the digest is the same either way."""
+    words = ["", "a", "good", "ä\u0000b", "late"]
+    texts = pl.Series("s", [words[n % 5] for n in range(9_000)] + [None])
+    each = [digest(pl.DataFrame({"s": texts.slice(at, 1_000)})) for at in range(0, 9_001, 1_000)]
+    assert digest(pl.DataFrame({"s": texts})) == sum(each[1:], each[0])
+    assert digest(pl.DataFrame({"s": texts.cast(pl.Categorical)})) == sum(each[1:], each[0])
+
+
+def test_columns_that_hardly_change_are_digested_like_any_other():
+    many = pl.DataFrame({"k": [7] * 70_000, "x": np.arange(70_000) % 9, "f": [0.0] * 69_999 + [-0.0]})
+    each = [digest(many.slice(at, 1)) for at in (0, 1, 69_999)]
+    assert digest(many) == sum((digest(many.slice(at, 10)) for at in range(0, 70_000, 10)), Digest())
+    assert len({str(d) for d in each}) == 3

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 from numpy.typing import NDArray
 
 from populace.core.plan import make_plan
 from populace.core.spec import Spec
 from populace.core.stream import Stream
-from populace.domains.iot import DOMAIN
-from populace.domains.iot.climate import HOUR, Climate, climate
-from populace.domains.iot.noise import autoregression
+from populace.domains.iot import DOMAIN, signals
+from populace.domains.iot.climate import HOUR, Climate, climate, of_zone
+from populace.domains.iot.gauges import Gauges
+from populace.domains.iot.noise import autoregression, normals, recur
 from populace.domains.iot.profiles import Channel
-from populace.domains.iot.signals import _series, quantise
+from populace.domains.iot.signals import _series, quantise, stretches
 from populace.domains.iot.terms import Setting
 
 MINUTE = 60_000_000
@@ -62,6 +67,73 @@ def test_noise_is_stationary_from_its_first_value():
     assert abs(first.var() - 1) < 4 * np.sqrt(2 / 3000)
     assert abs(second.var() - 1) < 4 * np.sqrt(2 / 3000)
     assert abs(np.corrcoef(first, second)[0, 1] - 0.9) < 0.02
+
+
+@given(
+    x=st.lists(st.floats(-1e3, 1e3), max_size=1500),
+    phi=st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 1e-11, 0.5, 0.99, 1 - 1e-9])),
+    before=st.floats(-1e3, 1e3),
+)
+def test_a_recursion_is_the_linear_filter_that_it_says(x: list[float], phi: float, before: float):
+    from scipy.signal import lfilter
+
+    expected = lfilter([1.0], [1.0, -phi], x, zi=[phi * before])[0] if x else []
+    assert recur(np.array(x), phi, before) == pytest.approx(np.array(expected), rel=1e-9, abs=1e-6)
+
+
+def test_noise_is_normal():
+    from scipy.stats import kstest, kurtosis
+
+    x = normals(Stream.root(4).generator(), 400_000, 2.0) / 2
+    assert kstest(x, "norm").pvalue > 0.01
+    assert abs(x.std() - 1) < 4 / np.sqrt(800_000)
+    assert abs(kurtosis(x)) < 4 * np.sqrt(24 / 400_000)
+
+
+def test_a_device_is_the_same_in_one_stretch_or_many(monkeypatch: pytest.MonkeyPatch):
+    """What a term draws once, adds up or remembers goes on from one stretch to the next. Only how noise falls differs: so without it."""
+    plan = make_plan(Spec("iot", size=10, end="2025-03-10"), DOMAIN)
+    block, place = plan.block(0), climate(plan.block(0), SITE)
+    model = {
+        "asked": (
+            {"term": "level", "value": 3.0, "spread": 1.0},
+            {"term": "toggle", "on": 900.0, "off": 2000.0, "gain": 5.0},
+        ),
+        "slow": ({"term": "response", "of": "asked", "seconds": 3000.0, "gain": 1.0},),
+        "total": ({"term": "integral", "of": "slow", "gain": 0.01, "start": 100.0}, {"term": "roll", "over": 500.0}),
+        "people": ({"term": "occupancy", "gain": 2.0, "vary": 0.5}, {"term": "day", "amplitude": 1.0, "peak": 15.0}),
+    }
+    channels = tuple(
+        Channel(name, "", "1", "gauge", 0, 1, 1, None, None, None, terms, "") for name, terms in model.items()
+    )
+    profile = replace(block.library["room-climate"], channels=channels)
+    streams = {name: Stream.root(8).child(name) for name in model}
+
+    def whole(stretch: int) -> dict[str, NDArray]:
+        monkeypatch.setattr(signals, "STRETCH", stretch)
+        parts = [
+            made
+            for _, made in stretches(
+                profile, (int(place.hours[0]), MINUTE, 9_000), place, streams, Gauges((), block, 0)
+            )
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in model}
+
+    one, many = whole(1 << 14), whole(500)
+    for name in model:
+        assert many[name] == pytest.approx(one[name], rel=1e-9, abs=1e-6), name
+    assert np.ptp(one["slow"]) > 1
+
+
+def test_people_of_a_zone_come_and_stay_away_together():
+    plan = make_plan(Spec("iot", size=10, start="2025-01-01", end="2025-12-31"), DOMAIN)
+    shared = climate(plan.block(0), SITE)
+    noon = slice(9, None, 24)
+    days = [of_zone(plan.block(0), shared, 0, zone).drivers["occupancy"][noon] for zone in (0, 0, 1)]
+    usual = shared.drivers["occupancy"][noon] > 0.5
+    same, other = (np.corrcoef(days[0][usual], days[k][usual])[0, 1] for k in (1, 2))
+    assert same == pytest.approx(1.0)
+    assert abs(other) < 4 / np.sqrt(usual.sum())
 
 
 def test_smooth_terms_add_up(shared: Climate):

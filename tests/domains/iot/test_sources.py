@@ -94,6 +94,11 @@ def test_rooms_are_fitted_on_the_first_stretch_of_the_office(office: pl.DataFram
     assert found[1:] == pytest.approx([part(ROOM, name, "day")["amplitude"], people["gain"]], rel=0.02)
     made = noise["sigma"] * math.sqrt(2 * -math.expm1(-60 / noise["memory"]))
     assert made == pytest.approx(np.diff(x).std(), rel=0.02)
+    if name == "relative-humidity":
+        left = x - columns @ found
+        assert part(ROOM, name, "weather", of="moisture")["gain"] == pytest.approx(left.std(), rel=0.01)
+        after = np.corrcoef(left[360:], left[:-360])[0, 1]
+        assert math.exp(-6 / PRIORS("weather.hours")["moisture"]) == pytest.approx(after, abs=0.005)
 
 
 def test_presence_light_and_cooling_are_fitted_on_it_too(office: pl.DataFrame):
@@ -154,7 +159,9 @@ def test_the_house_gives_weather_rooms_and_power(house: pl.DataFrame):
     rooms = [f"T{k}" for k in (1, 2, 3, 4, 5, 7, 8, 9)]
     dry = [f"RH_{k}" for k in (1, 2, 3, 4, 7, 8, 9)]
     for names, signal in ((rooms, "air-temperature"), (dry, "relative-humidity")):
-        assert np.mean([slope(n) for n in names]) == pytest.approx(part(ROOM, signal, "weather")["gain"], rel=0.02)
+        assert np.mean([slope(n) for n in names]) == pytest.approx(
+            part(ROOM, signal, "weather", of="temperature")["gain"], rel=0.02
+        )
         spread = part(ROOM, signal, "level")["spread"]
         assert np.std([house[n].mean() for n in names], ddof=1) == pytest.approx(spread, rel=0.02)
     assert slope("power") == pytest.approx(part(METER, "active-power", "weather")["gain"], abs=0.5)
