@@ -99,7 +99,10 @@ def peer(name: str, variable: str) -> Run:
 def runs() -> dict[str, Run]:
     found = {name: ours(name) for name, kind in MODELS.items() if not kind.private and kind.shape == "one table"}
     found |= {
-        f"{name} ε={e:g}": ours(name, epsilon=e) for name, kind in MODELS.items() if kind.private for e in (1, 10)
+        f"{name} ε={e:g}": ours(name, epsilon=e)
+        for name, kind in MODELS.items()
+        if kind.private or kind.learn_private
+        for e in (1, 10)
     }
     found |= {f"auto --time {s}s": ours("auto", seconds=s) for s in (10, 60)}
     return found | {name: peer(name, variable) for variable, names in PEERS.items() for name in names}

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from .errors import UserError
+from .samplers.deep.cells import CLASSES
+from .samplers.deep.learn_autoregressive import BATCHES, EPOCHS, HIDDEN, NARROW
+from .samplers.deep.training import OVERHEAD, RATE, SHARE
 from .samplers.statistical.grow import ROWS, TREES
+from .samplers.statistical.learn_events import Roles
 from .samplers.statistical.learn_network import ROWS as GRAPH_ROWS
 from .tables import Table
 
+EVENTS, VALUED = "semi-markov", "sequence-transformer"
 FEW_ROWS = 200
+NETWORK_ROWS, FEWEST_PASSES = 5_000, 12
+"""Of fewer rows, or with fewer passes over them, the forest is better (`benchmarks/models.py`)."""
 _FEWEST_TREES = 2
 _TRIALS = 5
 """What settling a column's settings costs, in trees."""
@@ -29,10 +37,11 @@ class Choice:
     why: str
 
 
-def choose(table: Table, seconds: float | None = None) -> Choice:
-    """The model for a table, within about so many CPU-seconds. Raises UserError for a time that is none."""
-    if seconds is not None and not (np.isfinite(seconds) and seconds > 0):
-        raise UserError(f"the time is {seconds}, expected seconds above 0")
+def choose(table: Table, seconds: float | None = None, networks: bool = False) -> Choice:
+    """The model for a table, within about so many CPU-seconds; with `networks`, one that torch learns where torch is installed. Raises UserError for a time
+    that is none."""
+    if seconds is not None:
+        check_seconds(seconds)
     n, width = table.height, table.width
     shape = f"{n:,} rows of {width} columns"
     if width < 2:
@@ -41,6 +50,15 @@ def choose(table: Table, seconds: float | None = None) -> Choice:
         return Choice(
             "gaussian-copula", {}, f"{shape}: too few for trees; a copula has one number for each pair of columns"
         )
+    if networks and n >= NETWORK_ROWS and find_spec("torch"):
+        passes, one_pass = network_passes(n, width, seconds)
+        if passes >= FEWEST_PASSES:
+            cost = passes * one_pass
+            return Choice(
+                "autoregressive",
+                {},
+                f"{shape}: one network for all columns, the best quality, in about {cost:.0f} CPU-seconds at most",
+            )
     one = min(n, ROWS) * width * (width - 1) / 2 * SECONDS
     # tables of more than a few thousand rows need a tree's whole depth; a quarter of the time is left for what is not trees
     afford = TREES if seconds is None else int(0.75 * seconds / one) - _TRIALS
@@ -56,6 +74,27 @@ def choose(table: Table, seconds: float | None = None) -> Choice:
         {"trees": trees},
         f"{shape}: {trees} trees a column, the best quality, in about {(trees + _TRIALS) * one:.0f} CPU-seconds",
     )
+
+
+def network_passes(rows: int, columns: int, seconds: float | None) -> tuple[int, float]:
+    """How many passes of the autoregressive network there is time for, and the CPU-seconds of one; as `training.py` plans them, for columns of as many classes as most."""
+    batch = float(np.clip(rows // 40, *BATCHES))
+    work = columns * columns * HIDDEN + columns * HIDDEN * NARROW + columns * CLASSES * NARROW
+    one = rows / batch * (OVERHEAD + 3 * work * batch / RATE)
+    return (EPOCHS if seconds is None else min(EPOCHS, int(SHARE * seconds / one))), one
+
+
+def events_or_series(table: Table, roles: Roles) -> str:
+    """What `auto` stands for with a time: a chain where there is one kind of event at each time of an entity, the transformer where there are values."""
+    others = [c for c in table.columns if c not in (roles.entity, roles.time)]
+    kinds = len(others) == 1 and not table.schema[others[0]].is_numeric()
+    return EVENTS if roles.entity and (roles.event or kinds) else VALUED
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises UserError for a time that is none."""
+    if not (np.isfinite(seconds) and seconds > 0):
+        raise UserError(f"the time is {seconds}, expected seconds above 0")
 
 
 def parse_seconds(text: str, flag: str) -> float:

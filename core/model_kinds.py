@@ -11,9 +11,21 @@ from numpy.typing import NDArray
 from .samplers import Sampler
 from .samplers.deep.autoregressive import rebuild_autoregressive
 from .samplers.deep.decoder import rebuild_decoder
-from .samplers.deep.learn_adversarial import fit_ctgan, fit_wgan
-from .samplers.deep.learn_autoregressive import fit_autoregressive
-from .samplers.deep.learn_variational import fit_tvae
+from .samplers.deep.diffusion import rebuild_diffusion
+from .samplers.deep.learn_adversarial import fit_adsgan, fit_ctgan, fit_private_ctgan, fit_private_wgan, fit_wgan
+from .samplers.deep.learn_autoregressive import fit_autoregressive, fit_private_autoregressive
+from .samplers.deep.learn_diffusion import fit_diffusion, fit_private_diffusion
+from .samplers.deep.learn_doppelganger import fit_doppelganger
+from .samplers.deep.learn_pategan import fit_pategan
+from .samplers.deep.learn_sequence import fit_sequence
+from .samplers.deep.learn_series_diffusion import fit_series_diffusion
+from .samplers.deep.learn_timegan import fit_timegan
+from .samplers.deep.learn_timevae import fit_timevae
+from .samplers.deep.learn_transformer import fit_private_transformer, fit_transformer
+from .samplers.deep.learn_variational import fit_private_tvae, fit_private_vae, fit_tvae, fit_vae
+from .samplers.deep.sequence import rebuild_sequence
+from .samplers.deep.series import rebuild_windows
+from .samplers.deep.transformer import rebuild_transformer
 from .samplers.statistical.adversarial_forest import fit_adversarial_forest, rebuild_adversarial_forest
 from .samplers.statistical.copula import fit_copula, rebuild_copula
 from .samplers.statistical.empirical import fit_empirical, rebuild_empirical
@@ -51,6 +63,10 @@ class ModelKind:
     rebuild: Callable[[Mapping[str, Any], Mapping[str, NDArray]], Sampler]
     events: bool = False
     """Whether it learns the events of entities."""
+    trained: bool = False
+    """Whether it is a network: `learn` takes an `Effort` last, a time to keep to and a model to start from."""
+    learn_private: Callable[..., Any] | None = None
+    """`learn(table, secret stream, budget, extents)` of a model that can also be learnt with differential privacy."""
     target: bool = False
     """Whether `learn` takes a `target`, the column that the others are to foretell."""
     given: bool = False
@@ -134,6 +150,20 @@ MODELS: Mapping[str, ModelKind] = {
             "one network for the columns in any order, which conditions on any of them at once; needs populace[deep]",
             fit_autoregressive,
             rebuild_autoregressive,
+            trained=True,
+            learn_private=fit_private_autoregressive,
+        ),
+        ModelKind(
+            "transformer",
+            "transformer",
+            "one table",
+            False,
+            "Vaswani et al. 2017, arXiv:1706.03762; Hoogeboom et al. 2022, arXiv:2110.02037",
+            "columns that ask what those before them say, in any order; needs populace[deep]",
+            fit_transformer,
+            rebuild_transformer,
+            trained=True,
+            learn_private=fit_private_transformer,
         ),
         ModelKind(
             "tvae",
@@ -144,6 +174,20 @@ MODELS: Mapping[str, ModelKind] = {
             "a latent vector for each row, from which all columns follow; needs populace[deep]",
             fit_tvae,
             rebuild_decoder,
+            trained=True,
+            learn_private=fit_private_tvae,
+        ),
+        ModelKind(
+            "vae",
+            "VAE",
+            "one table",
+            False,
+            "Kingma and Welling 2014, ICLR, arXiv:1312.6114",
+            "the plain variational autoencoder, numbers by their normal scores; needs populace[deep]",
+            fit_vae,
+            rebuild_decoder,
+            trained=True,
+            learn_private=fit_private_vae,
         ),
         ModelKind(
             "ctgan",
@@ -154,6 +198,8 @@ MODELS: Mapping[str, ModelKind] = {
             "a generator against a critic, rare classes asked for more often; needs populace[deep]",
             fit_ctgan,
             rebuild_decoder,
+            trained=True,
+            learn_private=fit_private_ctgan,
         ),
         ModelKind(
             "wgan-gp",
@@ -164,6 +210,31 @@ MODELS: Mapping[str, ModelKind] = {
             "a generator against a critic, the baseline of its family; needs populace[deep]",
             fit_wgan,
             rebuild_decoder,
+            trained=True,
+            learn_private=fit_private_wgan,
+        ),
+        ModelKind(
+            "ads-gan",
+            "GAN",
+            "one table",
+            False,
+            "Yoon, Drumright and van der Schaar 2020, IEEE J. Biomedical and Health Informatics 24(8)",
+            "a generator that is held to few rows by which a real one could be identified; needs populace[deep]",
+            fit_adsgan,
+            rebuild_decoder,
+            trained=True,
+        ),
+        ModelKind(
+            "tabddpm",
+            "diffusion",
+            "one table",
+            False,
+            "Kotelnikov et al. 2023, TabDDPM, ICML, arXiv:2209.15421",
+            "rows from noise in many small steps: smooth relations between numbers, drawn slowly; needs populace[deep]",
+            fit_diffusion,
+            rebuild_diffusion,
+            trained=True,
+            learn_private=fit_private_diffusion,
         ),
         ModelKind(
             "mst",
@@ -209,6 +280,16 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_network,
         ),
         ModelKind(
+            "pate-gan",
+            "GAN",
+            "one table",
+            True,
+            "Jordon, Yoon and van der Schaar 2019, PATE-GAN, ICLR",
+            "a generator against the noisy votes of many teachers, under --epsilon and --delta; needs populace[deep]",
+            fit_pategan,
+            rebuild_decoder,
+        ),
+        ModelKind(
             "markov",
             "Markov",
             "events of entities",
@@ -240,6 +321,66 @@ MODELS: Mapping[str, ModelKind] = {
             fit_hidden,
             rebuild_chain,
             events=True,
+        ),
+        ModelKind(
+            "sequence-transformer",
+            "transformer",
+            "series of entities",
+            False,
+            "Vaswani et al. 2017, arXiv:1706.03762; Padhi et al. 2021, ICASSP, arXiv:2011.01843",
+            "series and events of any length, regular or not, step after step; needs populace[deep]",
+            fit_sequence,
+            rebuild_sequence,
+            events=True,
+            trained=True,
+        ),
+        ModelKind(
+            "timevae",
+            "VAE",
+            "series of entities",
+            False,
+            "Desai, Freeman, Wang and Beaver 2021, arXiv:2111.08095",
+            "a window of a series from one latent vector: level, trend, seasons and the rest; needs populace[deep]",
+            fit_timevae,
+            rebuild_windows,
+            events=True,
+            trained=True,
+        ),
+        ModelKind(
+            "timegan",
+            "GAN",
+            "series of entities",
+            False,
+            "Yoon, Jarrett and van der Schaar 2019, NeurIPS",
+            "windows drawn in a hidden space in which steps follow one another as real ones do; needs populace[deep]",
+            fit_timegan,
+            rebuild_windows,
+            events=True,
+            trained=True,
+        ),
+        ModelKind(
+            "doppelganger",
+            "GAN",
+            "series of entities",
+            False,
+            "Lin, Jain, Wang, Fanti and Sekar 2020, IMC, arXiv:1909.13403",
+            "whole series with what holds for all of it, of any length; needs populace[deep]",
+            fit_doppelganger,
+            rebuild_windows,
+            events=True,
+            trained=True,
+        ),
+        ModelKind(
+            "series-diffusion",
+            "diffusion",
+            "series of entities",
+            False,
+            "Ho, Jain and Abbeel 2020, arXiv:2006.11239; Kong et al. 2021, DiffWave, arXiv:2009.09761",
+            "windows of series from noise, all steps at once, by dilated convolutions; needs populace[deep]",
+            fit_series_diffusion,
+            rebuild_windows,
+            events=True,
+            trained=True,
         ),
         ModelKind(
             "series",

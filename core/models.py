@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import relational
 from .address import redact
-from .choose_model import Choice, choose
+from .choose_model import Choice, choose, events_or_series
 from .digest import digest
 from .errors import UserError, unknown
 from .evaluate.links import parse_links, split_name
 from .evaluate.read import declared_links
 from .model import Model
+from .model_effort import check_effort, course_of, effort_of, load_start
 from .model_file import FORMAT, load_model, save_model
 from .model_kinds import MODELS
 from .privacy.budget import DELTA, Budget
@@ -35,11 +36,9 @@ from .user_table import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AUTO", "EVENTS", "FORMAT", "MODELS", "PRIVATE", "Model", "fit", "load_model", "save_model"]
+__all__ = ["AUTO", "FORMAT", "MODELS", "PRIVATE", "Model", "fit", "load_model", "save_model"]
 
 AUTO = "auto"
-EVENTS = "semi-markov"
-"""What `auto` stands for with an entity and a time."""
 SERIES = "series"
 """What `auto` stands for with a time alone."""
 PRIVATE = "aim"
@@ -57,6 +56,8 @@ def fit(
     delta: float | None = None,
     domain: Mapping[str, Extent] | None = None,
     roles: Roles | None = None,
+    start: Model | str | os.PathLike[str] | None = None,
+    epochs: int | None = None,
     target: str | None = None,
     relations: Sequence[str] = (),
     times: Sequence[str] = (),
@@ -74,6 +75,8 @@ def fit(
     With `roles`, the table holds events of entities, and the model makes entities with their events. With one of `times`, a single table is one
     series in the order of that column, and the model makes series.
 
+    `start`, of a network: a model to go on from, or its file. On the rows that it was learnt from, learning that was broken off is taken up where it was; on
+    others, it begins with what the model knows. `epochs`: passes over the rows at most.
     `target`: the column that the others are to foretell gets the care that the model can give it.
 
     Of several tables, columns are called `TABLE.COLUMN`; `relations` (`"order.customer=customer.id"`) say what refers to what where neither the
@@ -89,12 +92,18 @@ def fit(
     elif several is not None:
         if epsilon is not None or delta is not None or domain or roles is not None:
             raise UserError("several tables are learnt without privacy, and not as events of entities: fit one table")
+        if start is not None or epochs is not None:
+            raise UserError("several tables are learnt from nothing, each in its own time: leave out start and epochs")
         return _fit_several(data, several, model, seed or 0, seconds, keep, drop, target, relations, times)
     if relations or len(times) > 1:
         raise UserError("relations and the columns that order children need several tables: a folder or a database")
+    began = None if start is None else load_start(start, model)
+    model = began.name if began is not None else model
+    check_effort(model, seconds, epochs)
     time = times[0] if times else None
-    if seconds is not None and model != AUTO:
-        raise UserError(f"a time is for the model '{AUTO}', which chooses by it; '{model}' takes what it takes")
+    if time is not None and roles is None and model in MODELS and MODELS[model].events and MODELS[model].trained:
+        # one series, to a network that learns those of entities
+        roles, time = Roles("", time), None
     serial = model in MODELS and MODELS[model].series
     if serial or time is not None:
         if time is None or roles is not None or not (serial or model == AUTO):
@@ -112,19 +121,16 @@ def fit(
             f"'{model}' learns events: say which column is the entity and which the time (--entity, --time-column)"
         )
     if roles is not None:
-        if epsilon is not None or seconds is not None or keep or not (eventful or model == AUTO):
-            raise UserError(
-                "events of entities take a model of events and a seed, and neither epsilon, a time nor columns to keep"
-            )
-        return _fit_events(data, EVENTS if model == AUTO else model, seed or 0, drop, roles)
+        if epsilon is not None or keep or not (eventful or model == AUTO):
+            raise UserError("events of entities take a model of events, and neither epsilon nor columns to keep")
+        return _fit_events(data, model, seed or 0, drop, roles, seconds, epochs, began)
     if target is not None and model != AUTO and not MODELS[model].target:
         takes = ", ".join(n for n, k in MODELS.items() if k.target)
         raise UserError(f"'{model}' gives no column more care than another; with a target, fit one of {takes}")
     if epsilon is not None:
-        if seconds is not None or keep:
+        if seconds is not None or epochs is not None or start is not None or keep:
             raise UserError(
-                "a private model takes no time and keeps nothing; leave out the "
-                + ("time" if seconds else "columns to keep")
+                "a private model takes no time, passes or start, and keeps nothing: its steps are what its epsilon pays for"
             )
         return _fit_private(
             data,
@@ -154,17 +160,19 @@ def fit(
             )
         if target is not None and target not in table.columns:
             raise unknown("column", target, table.columns, "target")
-        choice = choose(table, seconds) if model == AUTO else Choice(model, {}, "")
+        # no network gives one column more care
+        choice = choose(table, seconds, networks=target is None) if model == AUTO else Choice(model, {}, "")
         aimed = {"target": target} if target is not None and MODELS[choice.name].target else {}
         progress.step()
+        fingerprint = str(digest(whole))
+        effort = effort_of(choice.name, seconds, epochs, began, fingerprint, seed)
         sampler = MODELS[choice.name].learn(
-            table, Stream.root(seed).child("fit", choice.name), **choice.settings, **aimed
+            table, Stream.root(seed).child("fit", choice.name), *effort, **choice.settings, **aimed
         )
+        course = course_of(sampler, began)
         if found:
             sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
-        progress.step()
-        fingerprint = str(digest(whole))
-        progress.step()
+        progress.step(2)
     card = {
         "model": choice.name,
         "populace": version("populace"),
@@ -176,6 +184,7 @@ def fit(
         "digest": fingerprint,
         **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
         **aimed,
+        **course,
     }
     return Model(choice.name, sampler, card)
 
@@ -227,8 +236,9 @@ def _fit_private(
     target: str | None,
 ) -> Model:
     """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
-    if not MODELS[model].private:
-        names = ", ".join(n for n, k in MODELS.items() if k.private)
+    learn = MODELS[model].learn if MODELS[model].private else MODELS[model].learn_private
+    if learn is None:
+        names = ", ".join(n for n, k in MODELS.items() if k.private or k.learn_private)
         raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
     table = read_table(data)
     for column in drop:
@@ -238,7 +248,7 @@ def _fit_private(
         raise unknown("column", target, table.columns, "target")
     aimed = {"target": target} if target is not None and MODELS[model].target else {}
     noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
-    sampler, rows = MODELS[model].learn(table.drop(drop), noise, budget, domain, **aimed)
+    sampler, rows = learn(table.drop(drop), noise, budget, domain, **aimed)
     card = {
         "model": model,
         "populace": version("populace"),
@@ -251,25 +261,41 @@ def _fit_private(
     return Model(model, sampler, card)
 
 
-def _fit_events(data: Any, model: str, seed: int, drop: Sequence[str], roles: Roles) -> Model:
-    """A model of events: of the entity, the time and the kind alone."""
+def _fit_events(
+    data: Any,
+    model: str,
+    seed: int,
+    drop: Sequence[str],
+    roles: Roles,
+    seconds: float | None,
+    epochs: int | None,
+    began: Model | None,
+) -> Model:
+    """A model of events or series of entities."""
     table = read_table(data)
     for column in drop:
         if column not in table.columns:
             raise unknown("column", column, table.columns, "drop")
     table = table.drop(drop)
-    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), roles)
+    if model == AUTO:
+        model = events_or_series(table, roles)
+    if not roles.entity and not MODELS[model].trained:
+        raise UserError(f"'{model}' learns events of entities: say which column is the entity (--entity)")
+    fingerprint = str(digest(table))
+    effort = effort_of(model, seconds, epochs, began, fingerprint, seed)
+    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), roles, *effort)
     rule = sampler.entity
     card = {
         "model": model,
         "populace": version("populace"),
         "seed": seed,
         "rows": table.height,
-        "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
+        "columns": {c: dtype_text(table.schema[c]) if c in table.columns else rule.dtype for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
         "regenerated": {rule.column: "the entity's key"},
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
-        "digest": str(digest(table)),
+        "digest": fingerprint,
+        **course_of(sampler, began),
     }
     return Model(model, sampler, card)
 

@@ -24,6 +24,9 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self, steps: int = 1) -> None:
+    def step(self, steps: int = 1, note: str = "") -> None:
+        """Count on; the bar shows the note behind its time."""
         if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(steps)

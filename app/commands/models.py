@@ -41,17 +41,27 @@ Examples:
   populace fit customers.csv
   populace fit customers.csv --time 10s --out customers.model
   populace fit patients.csv --epsilon 1 --domain known.toml
+  populace fit customers.csv --model autoregressive --time 60s
+  populace fit clinic.csv --start pretrained.model --out clinic.model
   populace fit visits.csv --entity patient_id --time-column at --event kind
   populace fit bank/ --time 60s --out bank.model
   populace fit sqlite:///shop.db --relation line.product=product.code --out shop.model
   populace fit machine_temperature.csv --time-column timestamp
-  populace fit readings.parquet --model empirical --seed 3"""
+  populace fit readings.parquet --entity sensor --time-column at --model timevae"""
 )
 @click.argument("table", metavar="TABLE|FOLDER|DB-URL")
 @click.option(
     "--model", default="auto", metavar="NAME", help="What to fit; `populace models` lists them.  [default: auto]"
 )
-@click.option("--time", "time_", metavar="60s", help="For auto: about how many CPU-seconds fitting may take.")
+@click.option(
+    "--time", "time_", metavar="60s", help="For auto and for networks: about how many CPU-seconds fitting may take."
+)
+@click.option("--epochs", type=int, metavar="N", help="For networks: passes over the rows at most.")
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="A network to go on from: on its own rows if it was interrupted, else with what it knows on these.",
+)
 @click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
 @click.option(
     "--seed",
@@ -66,12 +76,12 @@ Examples:
     metavar="A.C=B.K",
     help="Of several tables: what refers to what, where names do not tell.",
 )
-@click.option("--entity", metavar="COLUMN", help="The table holds events: whose.")
+@click.option("--entity", metavar="COLUMN", help="The table holds events or series: whose.")
 @click.option(
     "--time-column",
     multiple=True,
     metavar="COLUMN",
-    help="With --entity: when. Alone: the table is one series in this order. Of several tables, TABLE.COLUMN: what orders the rows of a parent.",
+    help="Of events or series: when; without --entity the table is one series. Of several tables, TABLE.COLUMN: what orders the rows of a parent.",
 )
 @click.option("--event", metavar="COLUMN", help="With --entity: of what kind.  [default: the only other column]")
 @click.option("--epsilon", type=float, metavar="E", help="Learn with differential privacy.")
@@ -92,6 +102,8 @@ def fit(
     table: str,
     model: str,
     time_: str | None,
+    epochs: int | None,
+    start: str | None,
     out: str | None,
     seed: int | None,
     target: str | None,
@@ -118,9 +130,9 @@ def fit(
     from ...core.samplers.statistical.private_marginals import read_extents
     from ...core.sinks.database import is_database
 
+    url = is_database(table)
     if (entity is not None and len(time_column) != 1) or (event and not entity):
         raise UserError("events need --entity and --time-column, and may have --event")
-    url = is_database(table)
     path = (
         Path(out)
         if out
@@ -135,6 +147,8 @@ def fit(
         model=model,
         seed=seed,
         seconds=seconds,
+        epochs=epochs,
+        start=None if start is None else Path(start),
         keep=keep,
         drop=drop,
         epsilon=epsilon,
@@ -154,6 +168,10 @@ def fit(
         click.echo(f"-n counts rows of '{unit['table']}', which had {unit['rows']:,}; the other tables go with them")
     if why := fitted.card.get("why"):
         click.echo(f"auto: {fitted.name}. {why}")
+    if course := fitted.card.get("learning"):
+        click.echo(f"learnt in {course['epochs']} of {course['of']} passes; ended by: {course['stopped']}")
+        if course["stopped"] == "interrupted":
+            click.echo(f"the best so far is kept; go on with: populace fit {table} --start {path} --out ANOTHER")
     if others := fitted.card.get("left out"):
         click.echo(f"not modelled: {', '.join(others)}")
     if "privacy" in fitted.card:

@@ -1,4 +1,5 @@
-"""One accountant for differential privacy: zero-concentrated (zCDP), which adds up; and what an ε and a δ buy in it.
+"""One accountant for differential privacy: zero-concentrated (zCDP), which adds up; and what an ε and a δ buy in it. Steps of learning, which cost a Rényi divergence at each
+order that is no multiple of it, are added up order by order beside it.
 
 Bun and Steinke 2016, "Concentrated differential privacy", TCC: mechanisms that are ρ₁- and ρ₂-zCDP are (ρ₁ + ρ₂)-zCDP together.
 Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", NeurIPS, arXiv:2004.00010: what ρ means as (ε, δ).
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..stream import F64
+from .sampled_gaussian import ORDERS, curve
 
 DELTA = 1e-6
 _SLACK = 1e-9
@@ -39,8 +42,22 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """The ρ that is left."""
-        return self.rho - sum(entry["rho"] for entry in self.ledger)
+        """The ρ that is left: after steps of learning, the most whose divergence fits beside theirs at some order."""
+        spent = sum(entry["rho"] for entry in self.ledger)
+        if not any("steps" in entry for entry in self.ledger):
+            return self.rho - spent
+        return max(float(np.max(self._room() / ORDERS)), 0.0)
+
+    def _room(self) -> F64:
+        """The divergence that is left at each of `ORDERS`: Canonne, Kamath and Steinke 2020, proposition 12, solved for it."""
+        most = self.epsilon + (np.log(self.delta / 2) - ORDERS * np.log1p(-1 / ORDERS) + np.log(ORDERS - 1)) / (
+            ORDERS - 1
+        )
+        spent = sum(entry["rho"] for entry in self.ledger) * ORDERS
+        for entry in self.ledger:
+            if "steps" in entry:
+                spent = spent + curve(entry["noise"], entry["share"], entry["steps"])
+        return most - spent
 
     @property
     def failures_left(self) -> float:
@@ -57,6 +74,37 @@ class Budget:
                 f"{self.failures_left:.3g} left of epsilon {self.epsilon:g}, delta {self.delta:g}"
             )
         self.ledger.append({"what": what, "rho": float(rho), "delta": float(delta)})
+
+    def spend_steps(self, what: str, noise: float, share: float, steps: int) -> None:
+        """Take steps of learning from the budget, for good: sums over rows that each take part with probability `share`, with noise of so many times what one
+        row adds at most. Raises UserError, and takes nothing, where they are not there."""
+        room = self._room()
+        if not (room - curve(noise, share, steps) >= -_SLACK).any():
+            raise UserError(
+                f"{what}: {steps:,} steps with noise {noise:.3g} cost more than is left of epsilon {self.epsilon:g}, delta {self.delta:g}"
+            )
+        self.ledger.append(
+            {"what": what, "rho": 0.0, "delta": 0.0, "noise": float(noise), "share": float(share), "steps": int(steps)}
+        )
+
+    def noise_for(self, share: float, steps: int) -> float:
+        """The least noise with which so many steps fit into what is left, to within a thousandth. Raises UserError if none does."""
+        room = self._room()
+
+        def fits(noise: float) -> bool:
+            return bool((room - curve(noise, share, steps) >= 0).any())
+
+        low, high = 0.0, 1.0
+        while not fits(high):
+            low, high = high, high * 2
+            if high > 1e6:
+                raise UserError(
+                    f"nothing is left of epsilon {self.epsilon:g}, delta {self.delta:g} for {steps:,} steps"
+                )
+        while high - low > 1e-3 * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        return high
 
     def record(self) -> dict[str, Any]:
         """What was promised and spent, for the model's card."""

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from populace.core import choose_model
 from populace.core.choose_model import choose, parse_seconds
 from populace.core.errors import UserError
 from populace.core.models import fit
@@ -34,6 +35,19 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
     assert why in choice.why
 
 
+@pytest.mark.parametrize(
+    ("rows", "seconds", "name"),
+    [(40_000, None, "autoregressive"), (40_000, 60, "autoregressive"), (40_000, 10, "forest"), (2_000, 60, "forest")],
+)
+def test_where_torch_is_a_network_is_chosen_that_has_time_enough(rows: int, seconds: float | None, name: str):
+    assert choose(table(rows, 15), seconds, networks=True).name == name
+
+
+def test_without_torch_no_network_is_chosen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(choose_model, "find_spec", lambda name: None)
+    assert choose(table(40_000, 15), 60, networks=True).name == "forest"
+
+
 def test_more_time_never_means_fewer_trees():
     trees = [choose(table(20_000, 20), s).settings.get("trees", 0) for s in range(1, 200, 5)]
     assert trees == sorted(trees)
@@ -56,5 +70,5 @@ def test_a_time_that_is_none_is_refused():
         parse_seconds("soon", "--time")
     with pytest.raises(UserError, match="expected seconds above 0"):
         choose(table(1_000, 3), -1.0)
-    with pytest.raises(UserError, match="a time is for the model 'auto'"):
+    with pytest.raises(UserError, match="a time is for 'auto'"):
         fit(table(60, 3), "empirical", seconds=3.0)

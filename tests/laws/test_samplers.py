@@ -18,7 +18,12 @@ from populace.core.samplers import Sampler, text
 from populace.core.samplers.compose import chain, constrain, mix, switch
 from populace.core.samplers.deep.learn_adversarial import fit_ctgan
 from populace.core.samplers.deep.learn_autoregressive import fit_autoregressive
+from populace.core.samplers.deep.learn_diffusion import fit_diffusion
+from populace.core.samplers.deep.learn_sequence import fit_sequence
+from populace.core.samplers.deep.learn_timevae import fit_timevae
+from populace.core.samplers.deep.learn_transformer import fit_transformer
 from populace.core.samplers.deep.learn_variational import fit_tvae
+from populace.core.samplers.deep.learnt import Effort
 from populace.core.samplers.keys import Iban, Luhn, Sequence, Uuid
 from populace.core.samplers.rules import Calendar, Choice, ChoiceBy, Constant, Draw, Lookup, Zipf
 from populace.core.samplers.statistical.adversarial_forest import fit_adversarial_forest
@@ -120,9 +125,13 @@ EXAMPLES: dict[str, Sampler] = {
     "adversarial forest": fit_adversarial_forest(table(500), Stream.root(1), trees=3),
     "vine": fit_vine(table(300), Stream.root(1)),
     "forest": fit_forest(table(500), Stream.root(1), trees=4),
-    "autoregressive": fit_autoregressive(table(500), Stream.root(1), epochs=2),
-    "decoder": fit_tvae(table(500), Stream.root(1), epochs=2),
-    "asked decoder": fit_ctgan(table(300), Stream.root(1), epochs=1, least=5),
+    "autoregressive": fit_autoregressive(table(500), Stream.root(1), Effort(epochs=2)),
+    "transformer": fit_transformer(table(300), Stream.root(1), Effort(epochs=1)),
+    "diffusion": fit_diffusion(table(300), Stream.root(1), Effort(epochs=1)),
+    "windows": fit_timevae(visits(200), Stream.root(1), Roles("who", "at"), Effort(epochs=1)),
+    "step by step": fit_sequence(visits(200), Stream.root(1), Roles("who", "at"), Effort(epochs=1)),
+    "decoder": fit_tvae(table(500), Stream.root(1), Effort(epochs=2)),
+    "asked decoder": fit_ctgan(table(300), Stream.root(1), Effort(epochs=1)),
     "network": fit_network(table(500), Stream.root(1)),
     "private network": fit_privbayes(table(500), Stream.root(1), Budget(5.0), {})[0],
     "events": fit_semi_markov(visits(200), Stream.root(1), Roles("who", "at")),

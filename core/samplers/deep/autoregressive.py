@@ -2,15 +2,15 @@
 
 Tiwald, Krchova, Sidorenko, Vieyra, Scriminaci and Platzer 2025, "TabularARGN: A Flexible and Efficient Auto-Regressive Framework for Generating
 High-Fidelity Synthetic Data", arXiv:2501.12012; orders as in Hoogeboom et al. 2022, "Autoregressive Diffusion Models", ICLR, arXiv:2110.02037.
-A column's values are put into classes; the network gives the classes' chances, given those of any other columns, and a class's values follow
-the column's own distribution. `learn_autoregressive.py` learns it, with torch; drawing needs none.
+A column's values are put into classes, and those of a column of many values into cells of their class; the network gives the classes' chances,
+given those of any other columns, then the cells', given the class as well. A cell's values follow the column's own distribution.
+`learn_autoregressive.py` learns it, with torch; drawing needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,46 +20,40 @@ from numpy.typing import NDArray
 from ...stream import F64, Stream
 from ...tables import Table, rows
 from ..statistical.empirical import marginal_state, rebuild_marginals
-from ..statistical.forest import Classes, code_of
 from ..statistical.marginal import Marginal
+from .cells import Cells
+from .draw import BLOCK, choose_class, padded
+from .heads import Heads, check_array, drawing_order, rebuild_heads
+from .learnt import Learnt, rebuild_learnt
 
 F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
 
-CLASSES = 128
-"""Into how many classes of like size a column with more values is cut."""
-UNSEEN = np.float32(-1e9)
-"""The score of a class that no row had."""
-_CHUNK = 2_048
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """The network's numbers, for D columns of C classes in all, H hidden units and W units for each column.
-
-    A row's first layer is the sum of `known[class]` over the columns that are known: a column that is not adds nothing.
-    """
-
-    known: F32
-    """(C, H)"""
-    first: F32
-    """(H,)"""
-    second: F32
-    """(D, H, W)"""
-    shift: F32
-    """(D, W)"""
-    out: F32
-    """(C, W)"""
-    score: F32
-    """(C,)"""
+_CHUNK = 1 << 15
+_FEW = 0.5
+"""Rows that have told the same so far are worked out once, while they are at most this share of all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Autoregressive:
     """p(columns) as a product of conditionals, in an order that begins with what is given. Given columns pass through; what was never seen
-    counts as missing."""
+    counts as missing.
 
-    marginals: tuple[Marginal, ...]
-    weights: Weights
+    A row's hidden vector is `first` and the sum of what is known of it; column `n`'s units are rectified hidden units times `second[n]`, and `shift[n]`.
+    """
+
+    heads: Heads
+    first: F32
+    """(H,)"""
+    second: F32
+    """(columns, H, W)"""
+    shift: F32
+    """(columns, W)"""
+    learnt: Learnt
+
+    @property
+    def marginals(self) -> tuple[Marginal, ...]:
+        return tuple(c.marginal for c in self.heads.cells)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -75,73 +69,98 @@ class Autoregressive:
         return pl.concat(parts, rechunk=False)
 
     def _part(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> Table:
-        w, count = self.weights, len(address)
-        # always as many rows: a product's last bits must not hang on how many are asked for
-        hidden = np.repeat(w.first[None, :], _CHUNK, axis=0)
+        count, heads = len(address), self.heads
+        seen = _Seen(self, count)
         made: dict[str, pl.Series] = dict(told)
         for n, marginal in enumerate(self.marginals):
             if marginal.name in told:
-                state = self.classes[n].of_codes(code_of(marginal, told[marginal.name]))
-                hidden[:count] += w.known[self.offsets[n] + state]
-        for n, marginal in enumerate(self.marginals):
-            if marginal.name in told:
-                continue
-            state, share = self._drawn(n, hidden, stream.child(marginal.name).uniform(address))
-            made[marginal.name] = self.classes[n].values(marginal, state, share)
-            hidden[:count] += w.known[self.offsets[n] + state]
+                seen.add(n, *heads.cells[n].of_values(told[marginal.name]))
+        names = {n: stream.child(m.name) for n, m in enumerate(self.marginals)}
+        left = [n for n in drawing_order(heads.cells) if self.marginals[n].name not in told]
+        drawn = {n: (np.zeros(count, np.int64), np.zeros(count, np.int64)) for n in left}
+        u = {n: names[n].uniform(address) for n in left}
+        v = {n: names[n].child("cell").uniform(address) for n in left if n in heads.fine}
+        while left and seen.which is not None and left[0] not in heads.fine:
+            n = left.pop(0)
+            drawn[n] = seen.drawn(n, u[n]), drawn[n][1]
+            seen.add(n, *drawn[n])
+        # block by block: what is known of a block's rows stays near the processor from column to column
+        for start in range(0, count, BLOCK):
+            some = slice(start, min(start + BLOCK, count))
+            hidden = seen.of_rows(some)
+            for n in left:
+                state, cell = heads.drawn(n, self.units(n, hidden), u[n][some], v[n][some] if n in v else None)
+                drawn[n][0][some], drawn[n][1][some] = state, cell
+                if n != left[-1]:
+                    hidden[: len(state)] += heads.meaning(n, state, cell)
+        for n, (state, cell) in drawn.items():
+            listed = heads.cells[n].listed is not None
+            share = np.empty(0) if listed else names[n].child("within").uniform(address)
+            made[self.marginals[n].name] = heads.cells[n].values(state, cell, share)
         return pl.DataFrame([made[name] for name in self.columns])
 
-    def _drawn(self, n: int, hidden: F32, u: F64) -> tuple[NDArray[np.int64], F64]:
-        """A class for each row, and what is left of its uniform."""
-        chance = np.cumsum(self.chances(n, hidden)[: len(u)], axis=1, dtype=np.float64)
-        at = u * chance[:, -1]
-        state = np.minimum((chance <= at[:, None]).sum(axis=1), chance.shape[1] - 1)
-        row = np.arange(len(u))
-        low = np.where(state > 0, chance[row, state - 1], 0.0)
-        width = chance[row, state] - low
-        share = np.divide(at - low, width, out=np.full(len(u), 0.5), where=width > 0)
-        return state, np.clip(share, 0.0, 1.0)
-
-    def chances(self, n: int, hidden: F32) -> F32:
-        """Of each class of column `n`, not scaled to sum to 1; shape (rows, classes)."""
-        w, part = self.weights, slice(self.offsets[n], self.offsets[n + 1])
-        narrow = np.maximum(np.maximum(hidden, 0) @ w.second[n] + w.shift[n], 0)
-        scores = narrow @ w.out[part].T + w.score[part]
-        return np.exp(scores - scores.max(axis=1, keepdims=True))
-
-    @cached_property
-    def classes(self) -> tuple[Classes, ...]:
-        return tuple(Classes.of(m, CLASSES) for m in self.marginals)
-
-    @cached_property
-    def offsets(self) -> NDArray[np.int64]:
-        """Where each column's classes begin among all, and where the last one's end; shape (D + 1,)."""
-        return np.concatenate(([0], np.cumsum([len(c.last) for c in self.classes])))
+    def units(self, n: int, hidden: F32) -> F32:
+        """What column `n` hangs on, before it is rectified, shape (rows, W)."""
+        return np.maximum(hidden, 0) @ self.second[n] + self.shift[n]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.marginals)
-        return plain, arrays | {f"net.{name}": getattr(self.weights, name) for name in _SHAPES}
+        more, held = self.learnt.state()
+        trunk = {f"net.{name}": getattr(self, name) for name in ("first", "second", "shift")}
+        return plain | more, arrays | held | self.heads.state() | trunk
 
 
-_SHAPES = {"known": 2, "first": 1, "second": 3, "shift": 2, "out": 2, "score": 1}
+class _Seen:
+    """What has been told of rows so far: those that were told the same share a hidden vector, until most differ."""
+
+    def __init__(self, model: Autoregressive, count: int) -> None:
+        self.model, self.count = model, count
+        self.which: I64 | None = np.zeros(count, np.int64)
+        self.hidden = padded(model.first[None, :])
+
+    def add(self, n: int, state: I64, cell: I64) -> None:
+        """Column `n` is known."""
+        heads = self.model.heads
+        if self.which is not None and n not in heads.fine:
+            size = heads.cells[n].count
+            some, which = _distinct(self.which * size + state, len(self.hidden) * size)
+            if len(some) <= _FEW * self.count:
+                known = heads.meaning(n, some % size, np.zeros(len(some), np.int64))
+                self.hidden, self.which = padded(self.hidden[some // size] + known), which
+                return
+        if self.which is not None:
+            self.hidden, self.which = padded(self.hidden[self.which]), None
+        self.hidden[: self.count] += heads.meaning(n, state, cell)
+
+    def drawn(self, n: int, u: F64) -> I64:
+        """A class of column `n` for each row, by uniforms, while rows share vectors."""
+        parts = [self.hidden[s : s + BLOCK] for s in range(0, len(self.hidden), BLOCK)]
+        scores = [self.model.heads.scores(n, self.model.units(n, part)) for part in parts]
+        return choose_class(np.concatenate(scores, axis=1)[:, self.which], u)
+
+    def of_rows(self, some: slice) -> F32:
+        """The vectors of a block of rows, for the caller to change."""
+        return padded(self.hidden[some] if self.which is None else self.hidden[self.which[some]])[:BLOCK].copy()
+
+
+def _distinct(keys: I64, most: int) -> tuple[I64, I64]:
+    """The distinct keys in order, all below `most`, and the place of each key among them."""
+    there = np.zeros(most, bool)
+    there[keys] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
 
 
 def rebuild_autoregressive(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Autoregressive:
     """The inverse of `Autoregressive.state`. Raises ValueError for arrays that are no such network."""
-    marginals = rebuild_marginals(plain, arrays)
-    w = Weights(**{name: np.array(arrays[f"net.{name}"]) for name in _SHAPES})
-    made = Autoregressive(marginals, w)
-    sizes = {"D": len(marginals), "C": int(made.offsets[-1])}
-    if any(getattr(w, n).ndim != d or getattr(w, n).dtype != np.float32 for n, d in _SHAPES.items()):
+    cells = [Cells.of(m) for m in rebuild_marginals(plain, arrays)]
+    first, second, shift = (np.array(arrays[f"net.{name}"]) for name in ("first", "second", "shift"))
+    if first.ndim != 1 or shift.ndim != 2:
         raise ValueError("its network is damaged")
-    hidden, narrow = len(w.first), w.shift.shape[1]
-    wanted = {
-        "known": (sizes["C"], hidden),
-        "second": (sizes["D"], hidden, narrow),
-        "shift": (sizes["D"], narrow),
-        "out": (sizes["C"], narrow),
-        "score": (sizes["C"],),
-    }
-    if any(getattr(w, n).shape != shape or not np.isfinite(getattr(w, n)).all() for n, shape in wanted.items()):
-        raise ValueError("its network does not fit its columns")
-    return made
+    for a, shape in (
+        (first, first.shape),
+        (second, (len(cells), len(first), shift.shape[1])),
+        (shift, (len(cells), shift.shape[1])),
+    ):
+        check_array(a, shape)
+    heads = rebuild_heads(cells, arrays, len(first), shift.shape[1])
+    return Autoregressive(heads, first, second, shift, rebuild_learnt(plain, arrays))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ...stream import F64, Stream, join_rows
 from ...tables import Table, rows
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
+from .draw import BLOCK, choose_class, latent, padded
+from .learnt import Learnt, rebuild_learnt
 from .modes import Layout, rebuild_layout
 
 F32 = NDArray[np.float32]
@@ -23,7 +26,7 @@ F32 = NDArray[np.float32]
 CANDIDATES = 64
 """Latent vectors drawn for a row of which columns are given; one is kept in proportion to how well it explains them."""
 LEAST_SPREAD = 0.05
-_CHUNK = 2_048
+_CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,18 +37,13 @@ class Layer:
     shift: F32
     joined: bool
 
-    def __call__(self, x: F32) -> F32:
-        made = np.maximum(x @ self.weight + self.shift, 0)
-        return np.concatenate([made, x], axis=1) if self.joined else made
-
 
 @dataclass(frozen=True, eq=False)
 class Decoder:
     """p(columns) = ∫ p(z) ∏ p(column | z) dz with z standard normal. Columns that are given pass through, and the others are drawn from latent vectors
     that explain them (sampling-importance-resampling, Rubin 1987). What was never seen counts as missing.
 
-    `last` maps to the layout's width: scores of classes, then places within modes before the hyperbolic tangent. `spread` are the standard deviations of
-    places.
+    `last` maps to the layout's width: scores of classes, then places before the hyperbolic tangent. `spread` are the standard deviations of places.
     """
 
     layout: Layout
@@ -53,8 +51,11 @@ class Decoder:
     layers: tuple[Layer, ...]
     last: Layer
     spread: F32
+    learnt: Learnt
     asked: F64 = field(default_factory=lambda: np.empty(0))
     """How likely each cell of the input after the noise is 1, the others being 0; of no length where there are none."""
+    cells: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The class, among those of all columns, that each cell asks for."""
 
     @property
     def marginals(self) -> tuple[Marginal, ...]:
@@ -67,59 +68,78 @@ class Decoder:
     def sample(self, given: Table, stream: Stream) -> Table:
         address = rows(given)
         told = {m.name: given[m.name] for m in self.marginals if m.name in given.columns}
-        chunk = _CHUNK // CANDIDATES if told else _CHUNK
         parts = []
-        for start in range(0, max(len(address), 1), chunk):
-            some = {name: values.slice(start, chunk) for name, values in told.items()}
-            parts.append(self._part(some, address[start : start + chunk], stream))
+        for start in range(0, max(len(address), 1), _CHUNK):
+            some = {name: values.slice(start, _CHUNK) for name, values in told.items()}
+            parts.append(self._part(some, address[start : start + _CHUNK], stream))
         return pl.concat(parts, rechunk=False)
 
     def _part(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> Table:
-        count = len(address)
-        each = join_rows(address[:, None], np.arange(CANDIDATES)[None, :]).ravel() if told else address
-        out = self._decoded(each, stream)
-        if told:
-            weight = sum(
-                (self._explains(n, told[m.name], out) for n, m in enumerate(self.marginals) if m.name in told),
-                np.zeros(len(each)),
-            )
-            # the largest of weight + Gumbel noise falls on each candidate in proportion to its weight
-            gumbel = -np.log(-np.log(stream.child("candidate", *self.columns).uniform(each)))
-            best = np.argmax((weight + gumbel).reshape(count, CANDIDATES), axis=1) if count else np.empty(0, np.int64)
-            out = out[np.arange(count) * CANDIDATES + best]
+        count, free = len(address), [n for n, m in enumerate(self.marginals) if m.name not in told]
+        states = {n: np.zeros(count, np.int64) for n in free}
+        places = {n: np.zeros(count) for n in free}
+        u = {n: stream.child(self.marginals[n].name).uniform(address) for n in free}
+        step = BLOCK // CANDIDATES if told else BLOCK
+        for start in range(0, count, step):
+            some = slice(start, min(start + step, count))
+            out = self._fitting({name: v[some] for name, v in told.items()}, address[some], stream)
+            for n in free:
+                scores = np.ascontiguousarray(out[:, self.layout.offsets[n] : self.layout.offsets[n + 1]].T)
+                if not self.marginals[n].missing:
+                    scores[0] = -np.inf
+                states[n][some] = choose_class(scores, u[n][some])
+                if n in self._scaled:
+                    places[n][some] = np.tanh(out[:, int(self.layout.offsets[-1]) + self._scaled[n]])
         made = []
         for n, marginal in enumerate(self.marginals):
             if marginal.name in told:
                 made.append(told[marginal.name])
                 continue
             names = stream.child(marginal.name)
-            chance = np.exp(self._log_chances(n, out))
-            if not marginal.missing:
-                chance[:, 0] = 0.0
-            chance = np.cumsum(chance, axis=1)
-            at = names.uniform(address) * chance[:, -1]
-            state = np.minimum((chance <= at[:, None]).sum(axis=1), chance.shape[1] - 1)
-            place = np.zeros(count)
-            if n in self.layout.scaled:
-                k = self.layout.scaled.index(n)
-                middle = np.tanh(out[:, int(self.layout.offsets[-1]) + k].astype(float))
-                place = np.clip(middle + self.spread[k] * names.child("place").normal(address), -1.0, 1.0)
-            made.append(self.layout.decode(n, state, place, names.child("within").uniform(address)))
+            if n in self._scaled and (spread := self.spread[self._scaled[n]]):
+                places[n] = np.clip(places[n] + spread * latent(names.child("place"), address, 1)[:, 0], -1.0, 1.0)
+            share = names.child("within").uniform(address) if self.layout.needs_share(n) else np.empty(0)
+            made.append(self.layout.decode(n, states[n], places[n], share))
         return pl.DataFrame(made)
 
+    @cached_property
+    def _scaled(self) -> dict[int, int]:
+        return {n: k for k, n in enumerate(self.layout.scaled)}
+
+    def _fitting(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> F32:
+        """The network's answer for each row, of a latent vector that explains what is told."""
+        if not told:
+            return self._decoded(address, stream)
+        count = len(address)
+        each = join_rows(address[:, None], np.arange(CANDIDATES)[None, :]).ravel()
+        out = self._decoded(each, stream)
+        weight = sum(
+            (self._explains(n, told[m.name], out) for n, m in enumerate(self.marginals) if m.name in told),
+            np.zeros(len(each)),
+        )
+        # the largest of weight + Gumbel noise falls on each candidate in proportion to its weight
+        gumbel = -np.log(-np.log(stream.child("candidate", *self.columns).uniform(each)))
+        best = np.argmax((weight + gumbel).reshape(count, CANDIDATES), axis=1) if count else np.empty(0, np.int64)
+        return out[np.arange(count) * CANDIDATES + best]
+
     def _decoded(self, each: NDArray, stream: Stream) -> F32:
-        """The network's answer for each address's latent vector. Always as many rows: a product's last bits must not hang on how many are asked
-        for."""
-        z = np.zeros((_CHUNK, self.noise + len(self.asked)), np.float32)
-        for k in range(self.noise):
-            z[: len(each), k] = stream.child("latent", k).normal(each)
+        """The network's answer for each address's latent vector."""
+        x = padded(latent(stream, each, self.noise))
+        cell = np.zeros(len(x), np.int64)
         if len(self.asked):
             ends = np.cumsum(self.asked)
-            cell = np.searchsorted(ends, stream.child("asked").uniform(each) * ends[-1], side="right")
-            z[np.arange(len(each)), self.noise + np.minimum(cell, len(ends) - 1)] = 1.0
+            found = np.searchsorted(ends, stream.child("asked").uniform(each) * ends[-1], side="right")
+            cell[: len(each)] = np.minimum(found, len(ends) - 1)
         for layer in self.layers:
-            z = layer(z)
-        return (z @ self.last.weight + self.last.shift)[: len(each)]
+            made = np.maximum(self._through(layer, x, cell), 0)
+            x = np.concatenate([made, x], axis=1) if layer.joined else made
+        return self._through(self.last, x, cell)[: len(each)]
+
+    def _through(self, layer: Layer, x: F32, cell: NDArray[np.int64]) -> F32:
+        # the cells are the input's last, all 0 but one: a product with them is a look-up
+        dense = x.shape[1]
+        out = x @ layer.weight[:dense] + layer.shift
+        return out + layer.weight[dense:][cell] if len(layer.weight) > dense else out
 
     def _log_chances(self, n: int, out: F32) -> F64:
         scores = out[:, self.layout.offsets[n] : self.layout.offsets[n + 1]].astype(float)
@@ -135,13 +155,20 @@ class Decoder:
             k = self.layout.scaled.index(n)
             middle = np.tanh(out[:, int(self.layout.offsets[-1]) + k].astype(float))
             spread = max(float(self.spread[k]), LEAST_SPREAD)
-            found = found - np.where(state > 0, 0.5 * ((place - middle) / spread) ** 2, 0.0)
+            found = found - np.where(self.layout.placed(n, state), 0.5 * ((place - middle) / spread) ** 2, 0.0)
         return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.marginals)
-        plain |= {"noise": self.noise, "joined": [layer.joined for layer in self.layers]}
-        arrays |= self.layout.state() | {"net.spread": self.spread, "net.asked": self.asked}
+        more, held = self.learnt.state()
+        plain |= more | {
+            "noise": self.noise,
+            "joined": [layer.joined for layer in self.layers],
+            "scale": self.layout.scale,
+        }
+        arrays |= (
+            held | self.layout.state() | {"net.spread": self.spread, "net.asked": self.asked, "net.cells": self.cells}
+        )
         for k, layer in enumerate((*self.layers, self.last)):
             arrays |= {f"net.{k}.weight": layer.weight, f"net.{k}.shift": layer.shift}
         return plain, arrays
@@ -149,7 +176,7 @@ class Decoder:
 
 def rebuild_decoder(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Decoder:
     """The inverse of `Decoder.state`. Raises ValueError for arrays that are no such network."""
-    layout = rebuild_layout(rebuild_marginals(plain, arrays), arrays)
+    layout = rebuild_layout(rebuild_marginals(plain, arrays), plain["scale"], arrays)
     joined = [*map(bool, plain["joined"]), False]
     layers = [
         Layer(np.array(arrays[f"net.{k}.weight"]), np.array(arrays[f"net.{k}.shift"]), j) for k, j in enumerate(joined)
@@ -161,6 +188,9 @@ def rebuild_decoder(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> 
         raise ValueError("what it is asked for is damaged")
     if len(asked) and not asked.sum():
         raise ValueError("it is asked for nothing")
+    cells = np.array(arrays["net.cells"])
+    if cells.shape != asked.shape or cells.dtype != np.int64 or ((cells < 0) | (cells >= layout.offsets[-1])).any():
+        raise ValueError("what it is asked for is no class")
     width = noise + len(asked)
     for layer in layers:
         fits = layer.weight.ndim == 2 and layer.weight.shape[0] == width and layer.shift.shape == layer.weight.shape[1:]
@@ -173,4 +203,4 @@ def rebuild_decoder(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> 
         raise ValueError("its network does not fit its columns")
     if not np.isfinite(spread).all() or (spread < 0).any():
         raise ValueError("its spreads are damaged")
-    return Decoder(layout, noise, tuple(layers[:-1]), layers[-1], spread, asked)
+    return Decoder(layout, noise, tuple(layers[:-1]), layers[-1], spread, rebuild_learnt(plain, arrays), asked, cells)

@@ -10,7 +10,7 @@ import numpy as np
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.empirical import fit_marginals
-from .modes import Layout, fit_layout
+from .modes import Layout, ScaleName, fit_layout, ranked_layout
 
 ROWS = 500_000
 """Rows that are learnt from at most; the marginals see every row."""
@@ -32,10 +32,10 @@ class Encoded:
     def rows(self) -> int:
         return len(self.classes)
 
-    def vectors(self, torch: Any, at: Any) -> Any:
+    def vectors(self, torch: Any, classes: Any, places: Any) -> Any:
         """Rows as the network sees them, shape (rows, width): 1 in each class that holds, then places."""
-        hot = torch.zeros(len(at), int(self.layout.offsets[-1])).scatter_(1, self.classes[at], 1.0)
-        return torch.cat([hot, self.places[at]], dim=1)
+        hot = torch.zeros(len(classes), int(self.layout.offsets[-1]))
+        return torch.cat([hot.scatter(1, classes, 1.0), places], dim=1)
 
     def log_chances(self, torch: Any, scores: Any) -> Any:
         """The log of each class's chance within its segment."""
@@ -46,11 +46,17 @@ class Encoded:
         return shifted - total @ self.segment.T
 
 
-def encode_table(torch: Any, table: Table, stream: Stream) -> Encoded:
-    """Raises UserError for an empty table or a column of a type that cannot be learnt."""
-    layout = fit_layout(table, fit_marginals(table), stream.child("modes"))
-    if table.height > ROWS:
-        table = table[np.sort(np.argpartition(stream.child("rows").bits(np.arange(table.height)), ROWS)[:ROWS])]
+def encode_table(torch: Any, table: Table, stream: Stream, scale: ScaleName = "modes") -> Encoded:
+    """A table with its numbers on a scale of their own. Raises UserError for an empty table or a column of a type that cannot be learnt."""
+    marginals = fit_marginals(table)
+    layout = ranked_layout(marginals) if scale == "ranks" else fit_layout(table, marginals, stream.child("modes"))
+    return encode_rows(torch, table, layout, stream)
+
+
+def encode_rows(torch: Any, table: Table, layout: Layout, stream: Stream, most: int | None = ROWS) -> Encoded:
+    """A table, or so many of its rows, in a layout that is known."""
+    if most is not None and table.height > most:
+        table = table[np.sort(np.argpartition(stream.child("rows").bits(np.arange(table.height)), most)[:most])]
     address = np.arange(table.height)
     told = [
         layout.encode(n, table[m.name], stream.child("mode", m.name).uniform(address))
@@ -58,7 +64,9 @@ def encode_table(torch: Any, table: Table, stream: Stream) -> Encoded:
     ]
     classes = np.stack([state for state, _ in told], axis=1)
     places = np.stack([told[n][1] for n in layout.scaled], axis=1) if layout.scaled else np.zeros((len(address), 0))
-    there = classes[:, layout.scaled] > 0
+    there = np.zeros(places.shape)
+    for k, n in enumerate(layout.scaled):
+        there[:, k] = layout.placed(n, classes[:, n])
     segment = np.repeat(np.eye(len(layout.sizes), dtype=np.float32), layout.sizes, axis=0)
     return Encoded(
         layout,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,9 +32,16 @@ def deterministic(torch: Any, stream: Stream) -> Iterator[Any]:
         torch.set_num_threads(threads)
 
 
-def linear(torch: Any, generator: Any, inputs: int, outputs: int) -> tuple[Any, Any]:
-    """A weight of shape (inputs, outputs) and a shift, begun uniformly within 1 / √inputs, as torch's own layers are."""
-    bound = inputs**-0.5
-    weight = (torch.rand(inputs, outputs, generator=generator) * 2 - 1) * bound
-    shift = (torch.rand(outputs, generator=generator) * 2 - 1) * bound
-    return weight.requires_grad_(), shift.requires_grad_()
+def begin_layers(torch: Any, generator: Any, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """`NAME.weight` and `NAME.shift` of layers with so many inputs and outputs, begun uniformly within 1 / √inputs, as torch's own layers are."""
+    parts: dict[str, Any] = {}
+    for name, (inputs, outputs) in shapes.items():
+        bound = max(inputs, 1) ** -0.5
+        parts[f"{name}.weight"] = (torch.rand(inputs, outputs, generator=generator) * 2 - 1) * bound
+        parts[f"{name}.shift"] = (torch.rand(outputs, generator=generator) * 2 - 1) * bound
+    return parts
+
+
+def apply_layer(p: Mapping[str, Any], name: str, x: Any) -> Any:
+    """x · weight + shift of the layer `name`."""
+    return x @ p[f"{name}.weight"] + p[f"{name}.shift"]

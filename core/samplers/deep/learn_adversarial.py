@@ -1,201 +1,344 @@
-"""CTGAN and the plain WGAN-GP: a generator and a critic that learn from one another, over classes and places. Needs torch, `populace[deep]`.
+"""CTGAN, the plain WGAN-GP and ADS-GAN: a generator and a critic that learn from one another, over classes and places. Needs torch, `populace[deep]`.
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", NeurIPS, arXiv:1406.2661; with the Wasserstein distance and a gradient penalty, Gulrajani et al. 2017,
 arXiv:1704.00028. For tables Xu et al. 2019, "Modeling Tabular Data using Conditional GAN", NeurIPS, arXiv:1907.00503: a class of one column is asked for, rare classes more often
-than they occur, and the critic judges ten rows at a time (Lin et al. 2018, PacGAN, arXiv:1712.04086). Sizes and rates are that paper's.
+than they occur, and the critic judges ten rows at a time (Lin et al. 2018, PacGAN, arXiv:1712.04086). Rates are that paper's.
+
+ADS-GAN: Yoon, Drumright and van der Schaar 2020, "Anonymization Through Data Synthesis Using Generative Adversarial Networks", IEEE J. Biomedical and Health Informatics 24(8): a real
+row counts as identifiable if a made row is nearer to it than its nearest real neighbour, in columns weighted by how rarely they agree, and the generator is held to few of them.
+Here it makes rows from noise alone, so that drawing needs no real row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
+from .asked import Asked
 from .decoder import Decoder, Layer
-from .encoded import Encoded, encode_table
-from .engine import deterministic, linear, torch_or_error
+from .encoded import Encoded, encode_rows, encode_table
+from .engine import apply_layer, begin_layers, deterministic, torch_or_error
+from .identifiable import Constraint
+from .learnt import FREELY, Effort, Learnt
+from .modes import ranked_layout
+from .private_fit import RATE as PRIVATE_RATE
+from .private_fit import Extents, NoisySteps, buy
+from .training import OVERHEAD, train
+from .training import RATE as WORK_RATE
+from .transfer import Maps, continued, layout_before
 
-LATENT, HIDDEN = 128, 256
-BATCH, PACK = 500, 10
+LATENT, HIDDEN = 64, 128
+BATCH = 500
 RATE, DECAY, MOMENTS = 2e-4, 1e-6, (0.5, 0.9)
 PENALTY = 10.0
 TEMPERATURE = 0.2
 LEAK, DROPPED = 0.2, 0.5
-EPOCHS = 300
 LEAST_STEPS = 300
 SETTLED = 20
 """Batches whose means and variances the finished network is normalised by."""
-
-
-def fit_ctgan(table: Table, stream: Stream, epochs: int = EPOCHS, least: int = LEAST_STEPS) -> Decoder:
-    """Learn a table in so many passes over it, of `least` steps in all. Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt."""
-    return _fit("ctgan", table, stream, epochs, least, PACK)
-
-
-def fit_wgan(table: Table, stream: Stream, epochs: int = EPOCHS, least: int = LEAST_STEPS) -> Decoder:
-    """As `fit_ctgan`, with nothing asked for and each row judged alone."""
-    return _fit("wgan-gp", table, stream, epochs, least, 1)
-
-
-def _fit(name: str, table: Table, stream: Stream, epochs: int, least: int, pack: int) -> Decoder:
-    torch = torch_or_error(name)
-    with deterministic(torch, stream.child("network")) as generator:
-        data = encode_table(torch, table, stream)
-        asked = _Asked.of(torch, data) if name == "ctgan" else None
-        size = max(pack, min(BATCH, data.rows) // pack * pack)
-        steps = max(least, epochs * max(1, data.rows // size))
-        return _trained(torch, generator, data, asked, steps, size, pack)
+JUDGED = 5
+"""Under differential privacy, steps of the critic for one of the generator (Gulrajani et al. 2017): the generator's cost nothing."""
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The classes that can be asked for: those of columns of classes, as places among all classes."""
+class Settings:
+    name: str
+    pack: int = 1
+    """Rows that the critic judges together."""
+    asked: bool = False
+    """Whether a class is asked for."""
+    constraint: float = 0.0
+    """What a real row that may be identified counts for."""
+    epochs: int = 300
 
-    columns: NDArray[np.int64]
-    places: NDArray[np.int64]
-    """Of each class that can be asked for, its place among all classes."""
-    often: Any
-    """How likely each is asked for while learning: a column evenly, then a class by the log of its count."""
-    real: NDArray[np.float64]
-    """How likely each is asked for while drawing: a column evenly, then a class as it occurs."""
-    rows: Any
-    """The rows of each class, one after another, and where each class's begin; for training by sampling."""
-    begins: Any
-    counts: Any
 
-    @classmethod
-    def of(cls, torch: Any, data: Encoded) -> _Asked | None:
-        layout = data.layout
-        columns = np.array([n for n, m in enumerate(layout.modes) if m is None and layout.sizes[n] > 1], np.int64)
-        if not len(columns):
-            return None
-        classes = data.classes.numpy()
-        places = np.concatenate([np.arange(int(layout.offsets[n]), int(layout.offsets[n + 1])) for n in columns])
-        counts = np.bincount(classes[:, columns].ravel(), minlength=int(layout.offsets[-1]))[places]
-        owner = np.repeat(np.arange(len(columns)), [layout.sizes[n] for n in columns])
+CTGAN = Settings("ctgan", pack=10, asked=True)
+WGAN = Settings("wgan-gp")
+ADSGAN = Settings("ads-gan", constraint=5.0)
 
-        def shared(weight: NDArray) -> NDArray:
-            return weight / np.bincount(owner, weight)[owner] / len(columns)
 
-        rows = np.concatenate([np.argsort(classes[:, n], kind="stable") for n in columns])
-        begins = np.concatenate(([0], np.cumsum(counts)[:-1]))
-        often = torch.tensor(shared(np.log1p(counts)).astype(np.float32))
-        return cls(
-            columns,
-            places,
-            often,
-            shared(counts.astype(float)),
-            torch.tensor(rows),
-            torch.tensor(begins),
-            torch.tensor(counts),
+def fit_ctgan(table: Table, stream: Stream, effort: Effort = FREELY) -> Decoder:
+    """Learn a table. Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt."""
+    return _fit(CTGAN, table, stream, effort)
+
+
+def fit_wgan(table: Table, stream: Stream, effort: Effort = FREELY) -> Decoder:
+    """As `fit_ctgan`, with nothing asked for and each row judged alone."""
+    return _fit(WGAN, table, stream, effort)
+
+
+def fit_adsgan(table: Table, stream: Stream, effort: Effort = FREELY, constraint: float = ADSGAN.constraint) -> Decoder:
+    """As `fit_wgan`, held to few identifiable rows; the more, the higher `constraint`."""
+    return _fit(Settings("ads-gan", constraint=constraint), table, stream, effort)
+
+
+def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder:
+    torch = torch_or_error(how.name)
+    with deterministic(torch, stream.child("network")) as generator:
+        data = encode_table(torch, table, stream)
+        asked = Asked.of(torch, data) if how.asked else None
+        constraint = Constraint.of(torch, generator, data, how.constraint) if how.constraint else None
+        pair = _Pair(torch, generator, data, how, asked, constraint, effort)
+        learnt = train(torch, generator, pair, effort, how.name)
+        return pair.decoder(learnt)
+
+
+def fit_private_wgan(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    """WGAN-GP whose critic learns by noisy steps: the generator sees rows through it alone (Xie et al. 2018, arXiv:1802.06739). Returns it and about how
+    many rows there were."""
+    return _fit_private(WGAN, table, noise, budget, extents)
+
+
+def fit_private_ctgan(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    """CTGAN under differential privacy: classes are asked for as often as the bought distributions say, and the critic judges rows one by one, without what was
+    asked, since rows chosen by a class would not be rows chosen by chance."""
+    return _fit_private(Settings("ctgan", asked=True), table, noise, budget, extents)
+
+
+def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    torch = torch_or_error(how.name)
+    bought = buy(how.name, table, noise, budget, extents)
+    with deterministic(torch, noise.child("network")) as generator:
+        data = encode_rows(torch, table, ranked_layout(bought.marginals), noise.child("places"), None)
+        asked = Asked.of_marginals(torch, data.layout) if how.asked else None
+        pair = _Pair(torch, generator, data, how, asked, None, FREELY, told_critic=False)
+        critic = {k: t for k, t in pair.parameters.items() if k.startswith("judge.")}
+        noisy = NoisySteps(
+            torch, bought.secret, critic, pair.criticism, (data.classes, data.places), pair.criticism_noise,
+            bought.share, bought.multiplier, bought.share * bought.rows,
+        )  # fmt: skip
+        pair.optimisers[1].param_groups[0]["lr"] = PRIVATE_RATE
+        for k in range(bought.steps):
+            noisy.step()
+            pair.optimisers[1].step()
+            if k % JUDGED == JUDGED - 1:
+                pair.make_better()
+        learnt = Learnt(
+            {k: t.detach().numpy() for k, t in pair.parameters.items()},
+            {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all steps that were paid for"},
         )
-
-    def draw(self, torch: Any, generator: Any, size: int, weight: Any) -> tuple[Any, Any]:
-        """Which classes are asked for, and the same as 0/1 rows."""
-        which = torch.multinomial(weight, size, replacement=True, generator=generator)
-        return which, torch.zeros(size, len(self.places)).scatter_(1, which[:, None], 1.0)
-
-    def rows_of(self, torch: Any, generator: Any, which: Any) -> Any:
-        """For each class a row that has it."""
-        place = torch.rand(len(which), generator=generator) * self.counts[which]
-        return self.rows[self.begins[which] + place.long().clamp(max=self.counts[which] - 1)]
+        return pair.decoder(learnt), bought.rows
 
 
-def _trained(
-    torch: Any, generator: Any, data: Encoded, asked: _Asked | None, steps: int, size: int, pack: int
-) -> Decoder:
-    layout, cells = data.layout, 0 if asked is None else len(asked.places)
-    classes = int(layout.offsets[-1])
-    inputs = LATENT + cells
-    wide = [inputs, inputs + HIDDEN, inputs + 2 * HIDDEN]
-    maker = [linear(torch, generator, wide[0], HIDDEN), linear(torch, generator, wide[1], HIDDEN)]
-    last = linear(torch, generator, wide[2], layout.width)
-    norms = [(torch.ones(HIDDEN, requires_grad=True), torch.zeros(HIDDEN, requires_grad=True)) for _ in maker]
-    judged = (layout.width + cells) * pack
-    judge = [linear(torch, generator, a, b) for a, b in ((judged, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1))]
-    made_by = [*(t for pair in (*maker, last, *norms) for t in pair)]
-    for_maker = torch.optim.Adam(made_by, RATE, MOMENTS, weight_decay=DECAY, fused=True)
-    for_judge = torch.optim.Adam([t for pair in judge for t in pair], RATE, MOMENTS, weight_decay=DECAY, fused=True)
+class _Pair:
+    """A generator (`make.*`) and a critic (`judge.*`)."""
 
-    def scores(x: Any, seen: list[Any] | None = None) -> Any:
-        for (weight, shift), (scale, offset) in zip(maker, norms, strict=True):
-            y = x @ weight + shift
+    patience: int | None = None
+    epochs: int
+
+    def __init__(
+        self, torch: Any, generator: Any, data: Encoded, how: Settings, asked: Asked | None, constraint: Constraint | None,
+        effort: Effort, told_critic: bool = True,
+    ) -> None:  # fmt: skip
+        self.torch, self.generator, self.data, self.how, self.asked, self.constraint = (
+            torch,
+            generator,
+            data,
+            how,
+            asked,
+            constraint,
+        )
+        self.cells = 0 if asked is None else len(asked.places)
+        self.told_critic = told_critic and asked is not None
+        self.epochs = how.epochs
+        layout, inputs = data.layout, LATENT + self.cells
+        self.judged_width = layout.width + (self.cells if self.told_critic else 0)
+        shapes = {
+            "make.0": (inputs, HIDDEN),
+            "make.1": (HIDDEN + inputs, HIDDEN),
+            "make.2": (2 * HIDDEN + inputs, layout.width),
+            "judge.0": (self.judged_width * how.pack, HIDDEN),
+            "judge.1": (HIDDEN, HIDDEN),
+            "judge.2": (HIDDEN, 1),
+        }
+        parts = begin_layers(torch, generator, shapes)
+        for k in (0, 1):
+            parts |= {f"make.{k}.scale": torch.ones(HIDDEN), f"make.{k}.offset": torch.zeros(HIDDEN)}
+        self.parameters = continued(torch, parts, effort, self.maps)
+        self.averages: dict[str, Any] = {}
+        for t in self.parameters.values():
+            t.requires_grad_()
+        self.optimisers = [
+            torch.optim.Adam(
+                [t for k, t in self.parameters.items() if k.startswith(part)],
+                RATE,
+                MOMENTS,
+                weight_decay=DECAY,
+                fused=True,
+            )
+            for part in ("make.", "judge.")
+        ]
+        self.size = max(how.pack, min(BATCH, data.rows) // how.pack * how.pack)
+        self.steps = max(1, data.rows // self.size, -(-LEAST_STEPS // self.epochs))
+
+    def maps(self, old: Decoder) -> Maps:
+        whole, _ = layout_before(old.layout, self.data.layout)
+        latent, cells = np.arange(LATENT), np.empty(0, np.int64)
+        if self.asked is not None:
+            former = {int(p): k for k, p in enumerate(old.cells)}
+            cells = np.array([former.get(int(whole[p]), -LATENT - 1) for p in self.asked.places], np.int64) + LATENT
+        inputs = np.concatenate((latent, cells))
+
+        def after(hidden: int) -> Any:
+            return np.concatenate((np.arange(hidden), np.where(inputs >= 0, inputs + hidden, -1)))
+
+        width, before = old.layout.width, old.layout.width + (len(old.cells) if self.told_critic else 0)
+        seen = (
+            np.concatenate((whole, np.where(cells >= LATENT, cells - LATENT + width, -1)))
+            if self.told_critic
+            else whole
+        )
+        packed = np.concatenate([np.where(seen >= 0, seen + k * before, -1) for k in range(self.how.pack)])
+        return {
+            "make.0.weight": (inputs, None),
+            "make.1.weight": (after(HIDDEN), None),
+            "make.2.weight": (after(2 * HIDDEN), whole),
+            "make.2.shift": (whole,),
+            "judge.0.weight": (packed, None),
+        }
+
+    def epoch(self, share: float, length: float) -> Iterator[float]:
+        for _ in range(self.steps):
+            loss = self.judge_better()
+            self.make_better()
+            yield loss
+
+    def judged(self) -> float:
+        return float("nan")
+
+    def seconds(self) -> float:
+        width, wide = self.data.layout.width, self.judged_width
+        make = HIDDEN * (LATENT + HIDDEN + LATENT) + (2 * HIDDEN + LATENT) * width
+        work = 5 * make + 12 * (wide * HIDDEN + HIDDEN * HIDDEN)
+        return self.steps * (3 * OVERHEAD + work * self.size / WORK_RATE)
+
+    def made(self, x: Any, seen: list[Any] | None = None) -> Any:
+        """The generator's scores and places, before they are drawn."""
+        torch, p = self.torch, self.parameters
+        for k in (0, 1):
+            y = apply_layer(p, f"make.{k}", x)
             mean, variance = y.mean(0), y.var(0, unbiased=False)
             if seen is not None:
                 seen.append((mean, variance))
-            x = torch.cat([torch.relu((y - mean) / torch.sqrt(variance + 1e-5) * scale + offset), x], dim=1)
-        return x @ last[0] + last[1]
+            y = (y - mean) / torch.sqrt(variance + 1e-5) * p[f"make.{k}.scale"] + p[f"make.{k}.offset"]
+            x = torch.cat([torch.relu(y), x], dim=1)
+        return apply_layer(p, "make.2", x)
 
-    def rows(out: Any) -> Any:
+    def drawn(self, out: Any) -> Any:
         """Rows as the critic sees them: classes drawn by the Gumbel-softmax (Jang et al. 2017), places within -1 and 1."""
-        u = torch.rand(len(out), classes, generator=generator).clamp(1e-9, 1 - 1e-7)
-        hot = torch.exp(data.log_chances(torch, (out[:, :classes] - torch.log(-torch.log(u))) / TEMPERATURE))
-        return torch.cat([hot, torch.tanh(out[:, classes:])], dim=1)
+        torch, end = self.torch, int(self.data.layout.offsets[-1])
+        u = torch.rand(len(out), end, generator=self.generator).clamp(1e-9, 1 - 1e-7)
+        hot = torch.exp(self.data.log_chances(torch, (out[:, :end] - torch.log(-torch.log(u))) / TEMPERATURE))
+        return torch.cat([hot, torch.tanh(out[:, end:])], dim=1)
 
-    def judgement(x: Any) -> Any:
-        x = x.reshape(len(x) // pack, -1)
-        for weight, shift in judge[:-1]:
-            x = torch.nn.functional.leaky_relu(x @ weight + shift, LEAK)
-            x = x * (torch.rand(x.shape, generator=generator) >= DROPPED) / (1 - DROPPED)
-        return x @ judge[-1][0] + judge[-1][1]
-
-    def asking(weight: Any = None) -> tuple[Any, Any, Any]:
-        noise = torch.randn(size, LATENT, generator=generator)
-        if asked is None:
+    def asking(self, as_real: bool = False) -> tuple[Any, Any, Any]:
+        """The generator's input, which classes are asked for, and the same as 0/1 rows."""
+        noise = self.torch.randn(self.size, LATENT, generator=self.generator)
+        if self.asked is None:
             return noise, None, None
-        which, told = asked.draw(torch, generator, size, asked.often if weight is None else weight)
-        return torch.cat([noise, told], dim=1), which, told
+        which, told = self.asked.draw(self.torch, self.generator, self.size, as_real or not self.told_critic)
+        return self.torch.cat([noise, told], dim=1), which, told
 
-    def beside(x: Any, told: Any) -> Any:
-        return x if told is None else torch.cat([x, told], dim=1)
+    def beside(self, x: Any, told: Any) -> Any:
+        return self.torch.cat([x, told], dim=1) if self.told_critic else x
 
-    for _ in range(steps):
-        x, which, told = asking()
+    def judgement(self, p: dict[str, Any], x: Any, kept: tuple[Any, Any]) -> Any:
+        """What the critic says of packs of rows; `kept`: the units of each layer that are not left out."""
+        for k in (0, 1):
+            x = self.torch.nn.functional.leaky_relu(apply_layer(p, f"judge.{k}", x), LEAK) * kept[k]
+        return apply_layer(p, "judge.2", x)
+
+    def kept(self, packs: int) -> tuple[Any, Any]:
+        torch = self.torch
+        draw = [torch.rand(packs, HIDDEN, generator=self.generator) >= DROPPED for _ in (0, 1)]
+        return draw[0] / (1 - DROPPED), draw[1] / (1 - DROPPED)
+
+    def judge_better(self) -> float:
+        torch, pack = self.torch, self.how.pack
+        x, which, told = self.asking()
         with torch.no_grad():
-            fake = beside(rows(scores(x)), told)
-        if asked is None:
-            at = torch.randint(data.rows, (size,), generator=generator)
+            fake = self.beside(self.drawn(self.made(x)), told)
+        if self.asked is None:
+            at = torch.randint(self.data.rows, (self.size,), generator=self.generator)
         else:
-            at = asked.rows_of(torch, generator, which)
-        real = beside(data.vectors(torch, at), told)
-        share = torch.rand(size // pack, 1, generator=generator).repeat_interleave(pack, 0)
+            at = self.asked.rows_of(torch, self.generator, which)
+        real = self.beside(self.data.vectors(torch, self.data.classes[at], self.data.places[at]), told)
+        packs = self.size // pack
+        fake, real = fake.reshape(packs, -1), real.reshape(packs, -1)
+        share = torch.rand(packs, 1, generator=self.generator)
         between = (share * real + (1 - share) * fake).requires_grad_()
-        slope = torch.autograd.grad(judgement(between).sum(), between, create_graph=True)[0]
-        steep = ((slope.reshape(size // pack, -1).norm(dim=1) - 1) ** 2).mean()
-        loss = judgement(fake).mean() - judgement(real).mean() + PENALTY * steep
-        for_judge.zero_grad()
+        slope = torch.autograd.grad(
+            self.judgement(self.parameters, between, self.kept(packs)).sum(), between, create_graph=True
+        )[0]
+        apart = (
+            self.judgement(self.parameters, fake, self.kept(packs)).mean()
+            - self.judgement(self.parameters, real, self.kept(packs)).mean()
+        )
+        loss = apart + PENALTY * ((slope.norm(dim=1) - 1) ** 2).mean()
+        self.optimisers[1].zero_grad()
         loss.backward()
-        for_judge.step()
+        self.optimisers[1].step()
+        return loss.item()
 
-        x, which, told = asking()
-        out = scores(x)
-        loss = -judgement(beside(rows(out), told)).mean()
-        if asked is not None:
-            wanted = torch.tensor(asked.places)[which]
-            loss = loss - data.log_chances(torch, out[:, :classes]).gather(1, wanted[:, None]).mean()
-        for_maker.zero_grad()
+    def make_better(self) -> None:
+        torch = self.torch
+        x, which, told = self.asking()
+        out = self.made(x)
+        rows = self.drawn(out)
+        packs = self.size // self.how.pack
+        loss = -self.judgement(self.parameters, self.beside(rows, told).reshape(packs, -1), self.kept(packs)).mean()
+        if self.asked is not None:
+            wanted = torch.tensor(self.asked.places)[which]
+            end = int(self.data.layout.offsets[-1])
+            loss = loss - self.data.log_chances(torch, out[:, :end]).gather(1, wanted[:, None]).mean()
+        if self.constraint is not None:
+            loss = loss + self.constraint.loss(torch, self.generator, self.data, rows)
+        self.optimisers[0].zero_grad()
         loss.backward()
-        for_maker.step()
+        self.optimisers[0].step()
 
-    with torch.no_grad():
+    def criticism_noise(self, count: int, learning: bool) -> tuple[Any, ...]:
+        """For each real row of a noisy step a made one, how far between the two the slope is taken, and the units that are kept."""
+        torch = self.torch
+        with torch.no_grad():
+            fake = self.drawn(self.made(self.asking()[0]))[:count]
+        return (fake, torch.rand(count, generator=self.generator), *self.kept(count))
+
+    def criticism(self, p: dict[str, Any], row: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
+        """The critic's loss of one real row and one made row, with its gradient penalty."""
+        torch, (fake, share, *kept) = self.torch, noise
+        real = self.data.vectors(torch, *row)
+        judge = lambda x: self.judgement(p, x, (kept[0], kept[1])).sum()  # noqa: E731
+        slope = torch.func.grad(judge)(share[:, None] * real + (1 - share[:, None]) * fake)
+        steep = (torch.sqrt((slope**2).sum() + 1e-12) - 1) ** 2
+        return judge(fake) - judge(real) + PENALTY * steep
+
+    def decoder(self, learnt: Learnt) -> Decoder:
+        torch = self.torch
+        self.parameters = {k: torch.tensor(v) for k, v in learnt.parameters.items()}
         seen: list[Any] = []
-        for _ in range(SETTLED):
-            scores(asking(None if asked is None else torch.tensor(asked.real))[0], seen)
-        layers = [
-            _folded(maker[k], norms[k], *(torch.stack([s[m] for s in seen[k :: len(maker)]]).mean(0) for m in (0, 1)))
-            for k in range(len(maker))
-        ]
-    final = Layer(last[0].detach().numpy(), last[1].detach().numpy(), False)
-    spread = np.zeros(len(layout.scaled), np.float32)
-    return Decoder(layout, LATENT, tuple(layers), final, spread, np.empty(0) if asked is None else asked.real)
+        with torch.no_grad():
+            for _ in range(SETTLED):
+                self.made(self.asking(as_real=True)[0], seen)
+            layers = [
+                folded(self.parameters, f"make.{k}", *(torch.stack([s[m] for s in seen[k::2]]).mean(0) for m in (0, 1)))
+                for k in (0, 1)
+            ]
+        p, layout = learnt.parameters, self.data.layout
+        final = Layer(p["make.2.weight"], p["make.2.shift"], False)
+        spread = np.zeros(len(layout.scaled), np.float32)
+        asked = (np.empty(0), np.empty(0, np.int64)) if self.asked is None else (self.asked.real, self.asked.places)
+        return Decoder(layout, LATENT, tuple(layers), final, spread, learnt, *asked)
 
 
-def _folded(layer: Any, norm: Any, mean: Any, variance: Any) -> Layer:
+def folded(p: Mapping[str, Any], name: str, mean: Any, variance: Any) -> Layer:
     """A layer and its normalisation as one layer."""
-    scale = norm[0] / (variance + 1e-5).sqrt()
-    weight, shift = layer[0] * scale, (layer[1] - mean) * scale + norm[1]
+    scale = p[f"{name}.scale"] / (variance + 1e-5).sqrt()
+    weight, shift = p[f"{name}.weight"] * scale, (p[f"{name}.shift"] - mean) * scale + p[f"{name}.offset"]
     return Layer(weight.numpy().astype(np.float32), shift.numpy().astype(np.float32), True)

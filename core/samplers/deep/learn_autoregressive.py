@@ -1,172 +1,141 @@
-"""How the autoregressive network is learnt: from rows of which some columns are hidden, it foretells those. Needs torch, `populace[deep]`."""
+"""How the autoregressive network is learnt: each column of a row is foretold from those before it, in the order of drawing or in any. Needs torch,
+`populace[deep]`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
-from ..statistical.forest import Classes
 from ..statistical.grow import encode
-from .autoregressive import CLASSES, UNSEEN, Autoregressive, Weights
+from .autoregressive import Autoregressive
+from .cells import Cells
 from .engine import deterministic, torch_or_error
+from .learn_heads import LearntHeads
+from .learnt import FREELY, Effort, Learnt
+from .private_fit import Extents, buy, descend
+from .training import Descent, train
+from .transfer import carried
 
-HIDDEN, NARROW = 256, 64
+HIDDEN, NARROW = 128, 32
 BATCHES = (256, 512)
 """Rows of a step, at least and at most; between, so many that a pass has about 40 steps."""
-RATE = 2e-3
-EPOCHS = 100
-COARSE = (4, 16)
-"""So many neighbouring classes of a number share numbers of the network as well, so that what one teaches holds for those beside it."""
+RATE = 4e-3
+EPOCHS = 25
 ROWS = 500_000
 """Rows that are learnt from at most; the marginals see every row."""
 HELD = 0.1
 """The share of rows that say when to stop."""
 DROPPED, SMALL = 0.25, 10_000
 """The share of hidden units that a step leaves out where rows are fewer than so many (Srivastava et al. 2014, JMLR 15): more rows need no such
-help, and are learnt better and sooner without (support2 0.892 against 0.916 by C2ST, credit_default 0.789 against 0.733)."""
-PATIENCE = 10
+help, and are learnt better and sooner without."""
+PATIENCE = 8
 FEWEST_STEPS = 40
-"""Steps of a pass over the rows at least: a small table is passed over more than once."""
 IN_ORDER = 0.5
 """The share of rows that practise the order in which whole rows are drawn; the others practise any."""
 
 
-def fit_autoregressive(table: Table, stream: Stream, epochs: int = EPOCHS) -> Autoregressive:
+def fit_autoregressive(table: Table, stream: Stream, effort: Effort = FREELY) -> Autoregressive:
     """Learn a table in at most so many passes over it; fewer, where rows held out are no longer foretold better.
 
     Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt.
     """
     torch = torch_or_error("autoregressive")
     marginals, codes = encode(table)
-    classes = [Classes.of(m, CLASSES) for m in marginals]
-    states = np.stack([c.of_codes(x) for c, x in zip(classes, codes, strict=True)], axis=1)
+    cells = [Cells.of(m) for m in marginals]
+    told = [c.of_codes(x) for c, x in zip(cells, codes, strict=True)]
+    states, places = (np.stack([t[k] for t in told], axis=1) for k in (0, 1))
     order = np.argsort(stream.child("rows").bits(np.arange(len(states))), kind="stable")[:ROWS]
     held = int(len(order) * HELD)
     with deterministic(torch, stream.child("network")) as generator:
-        layout = _Layout.of(torch, classes, [m.categories is None for m in marginals], states)
-        weights = _trained(torch, generator, states[order[held:]], states[order[:held]], layout, epochs)
-    return Autoregressive(marginals, weights)
+        net = _Network(LearntHeads.of(torch, generator, cells, HIDDEN, NARROW, states))
+        rows = tuple(torch.tensor(x[order]) for x in (states, places))
+        learner = Descent(
+            torch,
+            generator,
+            net.begun(effort),
+            net.loss,
+            net.noise(dropping=len(order) - held < SMALL),
+            rows=tuple(t[held:] for t in rows),
+            held=tuple(t[:held] for t in rows),
+            batch=int(np.clip((len(order) - held) // 40, *BATCHES)),
+            rate=RATE,
+            epochs=EPOCHS,
+            work=net.work(),
+            steps=FEWEST_STEPS,
+            patience=PATIENCE,
+        )
+        return net.sampler(train(torch, generator, learner, effort, "autoregressive"))
+
+
+def fit_private_autoregressive(
+    table: Table, noise: Stream, budget: Budget, extents: Extents
+) -> tuple[Autoregressive, float]:
+    """The same under differential privacy, by noisy steps. Returns it and about how many rows there were."""
+    torch = torch_or_error("autoregressive")
+    bought = buy("autoregressive", table, noise, budget, extents)
+    cells = [Cells.of(m) for m in bought.marginals]
+    with deterministic(torch, noise.child("network")) as generator:
+        net = _Network(LearntHeads.of(torch, generator, cells, HIDDEN, NARROW, None))
+        told = [c.of_values(table[c.marginal.name]) for c in cells]
+        rows = tuple(torch.tensor(np.stack([t[k] for t in told], axis=1)) for k in (0, 1))
+        learner = Descent(
+            torch, generator, net.begun(FREELY), net.loss, net.noise(dropping=False), rows, None, BATCHES[0], RATE, 1, net.work()
+        )  # fmt: skip
+        return net.sampler(descend(torch, "autoregressive", learner, bought)), bought.rows
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Where columns' classes stand among all."""
+class _Network:
+    heads: LearntHeads
 
-    sizes: list[int]
-    offsets: Any
-    seen: NDArray[np.bool_]
-    groups: list[Any]
-    """For each width in `COARSE`, the group of each class; a category is a group of its own."""
+    def begun(self, effort: Effort) -> dict[str, Any]:
+        """The parameters to begin with: new ones, or with what the network to start from knows."""
+        torch, width = self.heads.torch, len(self.heads.cells)
+        second = torch.randn(width, HIDDEN, NARROW, generator=self.heads.generator) * (2.0 / HIDDEN) ** 0.5
+        trunk = {"first": torch.zeros(HIDDEN), "second": second, "shift": torch.zeros(width, NARROW)}
+        begun = self.heads.begun()
+        if effort.start is None or effort.resume:
+            return begun | trunk
+        begun, columns = self.heads.continued(begun, effort.start.heads)
+        maps = {"first": (None,), "second": (columns, None, None), "shift": (columns, None)}
+        return begun | {
+            k: torch.tensor(carried(k, getattr(effort.start, k), t.numpy(), maps[k])) for k, t in trunk.items()
+        }
 
-    @staticmethod
-    def of(torch: Any, classes: Sequence[Classes], ordered: Sequence[bool], states: NDArray) -> _Layout:
-        sizes = [len(c.last) for c in classes]
-        seen = np.concatenate([np.bincount(s, minlength=k) > 0 for s, k in zip(states.T, sizes, strict=True)])
-        groups = []
-        for width in COARSE:
-            # class 0 is what is missing, and no neighbour of the least value
-            own = [
-                np.where(np.arange(k) > 0, 1 + (np.arange(k) - 1) // (width if o else 1), 0)
-                for k, o in zip(sizes, ordered, strict=True)
-            ]
-            start = np.cumsum([0, *(int(g.max()) + 1 for g in own[:-1])])
-            groups.append(torch.tensor(np.concatenate([g + s for g, s in zip(own, start, strict=True)])))
-        return _Layout(sizes, torch.tensor(np.concatenate(([0], np.cumsum(sizes)[:-1]))), seen, groups)
+    def noise(self, dropping: bool) -> Any:
+        """For each row its columns' places in an order, and the hidden units that are left out."""
+        torch, g = self.heads.torch, self.heads.generator
 
+        def draw(count: int, learning: bool) -> tuple[Any, ...]:
+            order = self.heads.orders(count, IN_ORDER)
+            if not (dropping and learning):
+                return (order,)
+            return order, (torch.rand(count, HIDDEN, generator=g) >= DROPPED) / (1 - DROPPED)
 
-def _trained(torch: Any, generator: Any, train: NDArray, held: NDArray, layout: _Layout, epochs: int) -> Weights:
-    p = _begun(torch, generator, layout)
-    optimiser = torch.optim.Adam([t.requires_grad_() for t in p.values()], RATE)
-    slower = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=2)
-    rows, judged = torch.tensor(train), torch.tensor(held if len(held) else train)
-    hide = _hidden(torch, len(judged), len(layout.sizes), generator)
-    size = int(np.clip(len(rows) // 40, *BATCHES))
-    passes = max(1, FEWEST_STEPS * size // len(rows))
-    dropping = generator if len(rows) < SMALL else None
-    best, kept, waited = np.inf, _whole(p, layout), 0
-    for _ in range(epochs):
-        shuffled = torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(passes)])
-        for start in range(0, len(shuffled), size):
-            batch = rows[shuffled[start : start + size]]
-            hidden = _hidden(torch, len(batch), len(layout.sizes), generator)
-            optimiser.zero_grad()
-            _loss(torch, _whole(p, layout), batch, hidden, layout, dropping).backward()
-            optimiser.step()
-        with torch.no_grad():
-            now = _whole(p, layout)
-            parts = [
-                _loss(torch, now, judged[s : s + 4096], hide[s : s + 4096], layout).item() * len(judged[s : s + 4096])
-                for s in range(0, len(judged), 4096)
-            ]
-        loss = sum(parts) / len(judged)
-        slower.step(loss)
-        waited += 1
-        if loss < best - 1e-4:
-            best, kept, waited = loss, {k: t.detach().clone() for k, t in now.items()}, 0
-        if waited == PATIENCE:
-            break
-    arrays = {k: t.detach().numpy().astype(np.float32) for k, t in kept.items()}
-    arrays["score"] = np.where(layout.seen, arrays["score"], UNSEEN)
-    return Weights(**arrays)
+        return draw
 
+    def loss(self, p: dict[str, Any], rows: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
+        """For each row the sum over columns of minus the log of the chance of what is there, the columns before it being known."""
+        torch, (states, places) = self.heads.torch, rows
+        w = self.heads.whole(p)
+        order = noise[0]
+        before = (order[:, None, :] < order[:, :, None]).float()
+        hidden = torch.relu(before @ self.heads.meaning(w, states, places) + p["first"])
+        if len(noise) > 1:
+            hidden = hidden * noise[1][:, None, :]
+        units = torch.einsum("bch,chw->cbw", hidden, p["second"]) + p["shift"][:, None, :]
+        return self.heads.loss(w, units, states, places)
 
-def _begun(torch: Any, generator: Any, layout: _Layout) -> dict[str, Any]:
-    width, total = len(layout.sizes), sum(layout.sizes)
+    def sampler(self, learnt: Learnt) -> Autoregressive:
+        p = learnt.parameters
+        return Autoregressive(self.heads.heads(dict(p)), p["first"], p["second"], p["shift"], learnt)
 
-    def normal(*shape: int, scale: float) -> Any:
-        return torch.randn(*shape, generator=generator) * scale
-
-    parts = {
-        "known": normal(total, HIDDEN, scale=width**-0.5),
-        "first": torch.zeros(HIDDEN),
-        "second": normal(width, HIDDEN, NARROW, scale=(2.0 / HIDDEN) ** 0.5),
-        "shift": torch.zeros(width, NARROW),
-        "out": normal(total, NARROW, scale=NARROW**-0.5),
-        "score": torch.where(torch.tensor(layout.seen), 0.0, float(UNSEEN)),
-    }
-    for n, group in enumerate(layout.groups):
-        count = int(group.max()) + 1
-        parts[f"known.{n}"] = normal(count, HIDDEN, scale=width**-0.5)
-        parts[f"out.{n}"] = normal(count, NARROW, scale=NARROW**-0.5)
-    return parts
-
-
-def _whole(p: dict[str, Any], layout: _Layout) -> dict[str, Any]:
-    """The weights with what groups share added to each class."""
-    made = {k: t for k, t in p.items() if "." not in k}
-    for n, group in enumerate(layout.groups):
-        made["known"] = made["known"] + p[f"known.{n}"][group]
-        made["out"] = made["out"] + p[f"out.{n}"][group]
-    return made
-
-
-def _hidden(torch: Any, count: int, width: int, generator: Any) -> Any:
-    """Which columns of each row are to be foretold: those after a place anywhere in an order, the columns' own or any. At least one."""
-    place = torch.rand(count, width, generator=generator).argsort(dim=1)
-    own = torch.rand(count, 1, generator=generator) < IN_ORDER
-    place = torch.where(own, torch.arange(width), place)
-    return place >= torch.randint(0, width, (count, 1), generator=generator)
-
-
-def _loss(torch: Any, p: dict[str, Any], rows: Any, hide: Any, layout: _Layout, generator: Any = None) -> Any:
-    """The mean over rows of the mean over hidden columns of minus the log of the chance that the network gave to what is there; with a
-    generator, of a network some of whose units are left out."""
-    functional = torch.nn.functional
-    inside = functional.embedding_bag(rows + layout.offsets, p["known"], mode="sum", per_sample_weights=(~hide).float())
-    hidden = torch.relu(inside + p["first"])
-    if generator is not None:
-        hidden = hidden * (torch.rand(hidden.shape, generator=generator) >= DROPPED) / (1 - DROPPED)
-    narrow = torch.relu(torch.einsum("bh,chw->cbw", hidden, p["second"]) + p["shift"][:, None, :])
-    share = hide.float() / hide.sum(dim=1, keepdim=True)
-    loss, start = 0.0, 0
-    for n, size in enumerate(layout.sizes):
-        scores = narrow[n] @ p["out"][start : start + size].T + p["score"][start : start + size]
-        loss = loss + (functional.cross_entropy(scores, rows[:, n], reduction="none") * share[:, n]).sum()
-        start += size
-    return loss / len(rows)
+    def work(self) -> float:
+        width = len(self.heads.cells)
+        return width * width * HIDDEN + width * HIDDEN * NARROW + self.heads.work()

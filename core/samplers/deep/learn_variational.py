@@ -1,85 +1,158 @@
-"""TVAE: a variational autoencoder over classes and places.
+"""TVAE and the plain variational autoencoder: an encoder gives each row a place in a latent space, a decoder gives back the row.
 
-Kingma and Welling 2014, "Auto-Encoding Variational Bayes", ICLR, arXiv:1312.6114; for tables Xu et al. 2019, arXiv:1907.00503, section 4.5, whose sizes and
-rates are kept. Needs torch, `populace[deep]`.
+Kingma and Welling 2014, "Auto-Encoding Variational Bayes", ICLR, arXiv:1312.6114: Gaussian for numbers, by their normal scores, categorical for classes.
+TVAE: Xu et al. 2019, arXiv:1907.00503, section 4.5, with modes for numbers, whose sizes and rates are kept. Needs torch, `populace[deep]`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_table
-from .engine import deterministic, linear, torch_or_error
+from .engine import apply_layer, begin_layers, deterministic, torch_or_error
+from .learnt import FREELY, Effort
+from .modes import ScaleName
+from .private_fit import Extents, fit_privately
+from .training import Descent, train
+from .transfer import Maps, continued, layout_before
 
-LATENT, HIDDEN = 128, 128
 BATCH = 500
 RATE, DECAY = 1e-3, 1e-5
-EPOCHS = 300
-WEIGHT = 2.0
-"""What a nat of the reconstruction counts for, against one of the latent vector's divergence."""
-SPREADS = (0.01, 1.0)
 LEAST_STEPS = 500
+SPREADS = (0.01, 1.0)
 
 
-def fit_tvae(table: Table, stream: Stream, epochs: int = EPOCHS) -> Decoder:
-    """Learn a table in so many passes over it. Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt."""
-    torch = torch_or_error("tvae")
+@dataclass(frozen=True)
+class Settings:
+    name: str
+    scale: ScaleName
+    latent: int
+    hidden: int
+    weight: float
+    """What a nat of the reconstruction counts for, against one of the latent vector's divergence."""
+    epochs: int
+
+
+TVAE = Settings("tvae", "modes", 128, 128, 2.0, 300)
+VAE = Settings("vae", "ranks", 32, 128, 1.0, 200)
+
+
+def fit_tvae(table: Table, stream: Stream, effort: Effort = FREELY) -> Decoder:
+    """Learn a table. Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt."""
+    return _fit(TVAE, table, stream, effort)
+
+
+def fit_vae(table: Table, stream: Stream, effort: Effort = FREELY) -> Decoder:
+    """As `fit_tvae`, by Kingma and Welling's own likelihood, with numbers by their normal scores."""
+    return _fit(VAE, table, stream, effort)
+
+
+def fit_private_tvae(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    """TVAE under differential privacy, with numbers by their ranks: modes would have to be paid for. Returns it and about how many rows there were."""
+    return _fit_private(TVAE, table, noise, budget, extents)
+
+
+def fit_private_vae(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    """The plain autoencoder under differential privacy, and about how many rows there were."""
+    return _fit_private(VAE, table, noise, budget, extents)
+
+
+def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder:
+    torch = torch_or_error(how.name)
     with deterministic(torch, stream.child("network")) as generator:
-        return _trained(torch, generator, encode_table(torch, table, stream), epochs)
+        net = _Network(torch, generator, how, encode_table(torch, table, stream, how.scale))
+        parameters = continued(torch, net.begun(), effort, net.maps)
+        steps = -(-LEAST_STEPS // how.epochs)
+        learner = net.learner(parameters, steps)
+        learnt = train(torch, generator, learner, effort, how.name)
+        return net.decoder(learnt)
 
 
-def _trained(torch: Any, generator: Any, data: Encoded, epochs: int) -> Decoder:
-    width, scaled = data.layout.width, len(data.layout.scaled)
-    shapes = {
-        "in": (width, HIDDEN),
-        "inner": (HIDDEN, HIDDEN),
-        "middle": (HIDDEN, LATENT),
-        "spread": (HIDDEN, LATENT),
-        "out": (LATENT, HIDDEN),
-        "outer": (HIDDEN, HIDDEN),
-        "last": (HIDDEN, width),
-    }
-    p = {name: linear(torch, generator, *shape) for name, shape in shapes.items()}
-    sigma = torch.full((scaled,), 0.1, requires_grad=True)
-    optimiser = torch.optim.Adam(
-        [*(t for pair in p.values() for t in pair), sigma], RATE, weight_decay=DECAY, fused=True
-    )
+def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    torch = torch_or_error(how.name)
 
-    def through(name: str, x: Any) -> Any:
-        weight, shift = p[name]
-        return x @ weight + shift
+    def begin(generator: Any, data: Encoded) -> tuple[Descent, Any]:
+        net = _Network(torch, generator, how, data)
+        return net.learner(net.begun(), 1), net.decoder
 
-    size = min(BATCH, data.rows)
-    steps = max(1, data.rows // size)
-    for _ in range(max(epochs, -(-LEAST_STEPS // steps))):
-        shuffled = torch.randperm(data.rows, generator=generator)
-        for k in range(steps):
-            at = shuffled[k * size : (k + 1) * size]
-            inner = torch.relu(through("inner", torch.relu(through("in", data.vectors(torch, at)))))
-            mean, log_spread = through("middle", inner), through("spread", inner)
-            z = mean + torch.exp(log_spread / 2) * torch.randn(mean.shape, generator=generator)
-            out = through("last", torch.relu(through("outer", torch.relu(through("out", z)))))
-            divergence = -0.5 * (1 + log_spread - mean**2 - torch.exp(log_spread)).sum()
-            loss = (WEIGHT * _rebuilt(torch, data, at, out, sigma) + divergence) / size
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            with torch.no_grad():
-                sigma.clamp_(*SPREADS)
-    made = {k: [t.detach().numpy().astype(np.float32) for t in pair] for k, pair in p.items()}
-    layers = [Layer(made[name][0], made[name][1], False) for name in ("out", "outer", "last")]
-    spread = sigma.detach().numpy().astype(np.float32)
-    return Decoder(data.layout, LATENT, tuple(layers[:-1]), layers[-1], spread)
+    return fit_privately(torch, how.name, table, noise, budget, extents, begin)
 
 
-def _rebuilt(torch: Any, data: Encoded, at: Any, out: Any, sigma: Any) -> Any:
-    """Minus the log likelihood of rows, summed."""
-    end = int(data.layout.offsets[-1])
-    classes = -data.log_chances(torch, out[:, :end]).gather(1, data.classes[at]).sum()
-    apart = (data.places[at] - torch.tanh(out[:, end:])) ** 2 / (2 * sigma**2) + torch.log(sigma)
-    return classes + (apart * data.there[at]).sum()
+@dataclass(frozen=True)
+class _Network:
+    torch: Any
+    generator: Any
+    how: Settings
+    data: Encoded
+
+    def begun(self) -> dict[str, Any]:
+        width, hidden, latent = self.data.layout.width, self.how.hidden, self.how.latent
+        shapes = {
+            "in": (width, hidden),
+            "inner": (hidden, hidden),
+            "middle": (hidden, latent),
+            "spread": (hidden, latent),
+            "out": (latent, hidden),
+            "outer": (hidden, hidden),
+            "last": (hidden, width),
+        }
+        parts = begin_layers(self.torch, self.generator, shapes)
+        return parts | {"sigma": self.torch.full((len(self.data.layout.scaled),), -2.3)}
+
+    def maps(self, old: Decoder) -> Maps:
+        whole, scaled = layout_before(old.layout, self.data.layout)
+        return {"in.weight": (whole, None), "last.weight": (None, whole), "last.shift": (whole,), "sigma": (scaled,)}
+
+    def learner(self, parameters: dict[str, Any], steps: int) -> Descent:
+        width, hidden, latent = self.data.layout.width, self.how.hidden, self.how.latent
+        return Descent(
+            self.torch,
+            self.generator,
+            parameters,
+            self.loss,
+            self.noise,
+            rows=(self.data.classes, self.data.places, self.data.there),
+            held=None,
+            batch=BATCH,
+            rate=RATE,
+            epochs=self.how.epochs,
+            work=2.0 * width * hidden + 2 * hidden * hidden + 3 * hidden * latent,
+            steps=steps,
+            decay=DECAY,
+            falling=False,
+        )
+
+    def noise(self, count: int, learning: bool) -> tuple[Any, ...]:
+        return (self.torch.randn(count, self.how.latent, generator=self.generator),)
+
+    def loss(self, p: dict[str, Any], rows: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
+        """For each row minus the evidence lower bound, its likelihood weighted."""
+        torch, (classes, places, there) = self.torch, rows
+        inner = torch.relu(
+            apply_layer(p, "inner", torch.relu(apply_layer(p, "in", self.data.vectors(torch, classes, places))))
+        )
+        mean, log_spread = apply_layer(p, "middle", inner), apply_layer(p, "spread", inner)
+        z = mean + torch.exp(log_spread / 2) * noise[0]
+        out = apply_layer(p, "last", torch.relu(apply_layer(p, "outer", torch.relu(apply_layer(p, "out", z)))))
+        divergence = -0.5 * (1 + log_spread - mean**2 - torch.exp(log_spread)).sum(dim=1)
+        end = int(self.data.layout.offsets[-1])
+        found = -self.data.log_chances(torch, out[:, :end]).gather(1, classes).sum(dim=1)
+        sigma = self.sigma(p)
+        apart = (places - torch.tanh(out[:, end:])) ** 2 / (2 * sigma**2) + torch.log(sigma)
+        return self.how.weight * (found + (apart * there).sum(dim=1)) + divergence
+
+    def sigma(self, p: dict[str, Any]) -> Any:
+        return SPREADS[0] + (SPREADS[1] - SPREADS[0]) * self.torch.sigmoid(p["sigma"])
+
+    def decoder(self, learnt: Any) -> Decoder:
+        p = learnt.parameters
+        layers = [Layer(p[f"{k}.weight"], p[f"{k}.shift"], False) for k in ("out", "outer", "last")]
+        spread = self.sigma({"sigma": self.torch.tensor(p["sigma"])}).numpy().astype(np.float32)
+        return Decoder(self.data.layout, self.how.latent, tuple(layers[:-1]), layers[-1], spread, learnt)

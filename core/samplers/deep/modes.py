@@ -1,8 +1,9 @@
-"""Columns as a network sees them: classes, and for numbers that rarely repeat a mode and a place in it.
+"""Columns as a network sees them: classes, and for numbers that rarely repeat a place on a scale.
 
-Mode-specific normalisation, Xu, Skoularidou, Cuesta-Infante and Veeramachaneni 2019, "Modeling Tabular Data using Conditional GAN", NeurIPS,
-arXiv:1907.00503, section 4.2: a number belongs to one of the Gaussians of a mixture that a variational fit found for its column, and is told by which one and by how
-many quarters of it lie between.
+Two scales: mode-specific normalisation, Xu, Skoularidou, Cuesta-Infante and Veeramachaneni 2019, "Modeling Tabular Data using Conditional GAN", NeurIPS,
+arXiv:1907.00503, section 4.2, in which a number belongs to one of the Gaussians of a mixture that a variational fit found for its column, and is told by which one and by
+how many quarters of it lie between; and normal scores, the quantile of the standard normal at the number's rank, as Kotelnikov, Baranchuk, Rubachev and Babenko 2023,
+"TabDDPM", ICML, arXiv:2209.15421 take them, with the values that many rows share as classes beside.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ...stream import F64, Stream
 from ..statistical.forest import Classes, code_of
 from ..statistical.marginal import Marginal, numbers
+from .cells import Cells
 
 CLASSES = 256
 LISTED = 20
@@ -26,85 +28,188 @@ LISTED = 20
 MODES = 10
 LEAST_WEIGHT = 0.005
 SPAN = 4.0
-"""Standard deviations of a mode that 1 stands for."""
+"""Standard deviations that a place of 1 stands for."""
+SPIKE = 0.02
+"""On the scale of ranks, a value that more than this share of rows has is a class of its own."""
 _ROWS = 10_000
+
+I64 = NDArray[np.int64]
+ScaleName = Literal["modes", "ranks"]
+
+
+class Scale(Protocol):
+    """How a column's numbers become a class from 1 and a place from -1 to 1."""
+
+    @property
+    def size(self) -> int:
+        """Classes, without the one for what is missing."""
+        ...
+
+    def encode(self, marginal: Marginal, values: pl.Series, u: F64) -> tuple[I64, F64, NDArray[np.bool_]]:
+        """The class of each value from 0, its place, and whether there is one. `u` settles what is not certain."""
+        ...
+
+    def decode(self, marginal: Marginal, state: I64, place: F64, present: NDArray[np.bool_]) -> pl.Series: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Means and standard deviations, shape (2, modes)."""
+
+    found: F64
+
+    @property
+    def size(self) -> int:
+        return self.found.shape[1]
+
+    def encode(self, marginal: Marginal, values: pl.Series, u: F64) -> tuple[I64, F64, NDArray[np.bool_]]:
+        x, known = numbers(values, marginal.dtype)
+        x = np.where(np.isfinite(x), x, 0.0).astype(float)
+        chance = np.cumsum(_posterior(x, self.found), axis=1)
+        mode = np.minimum((chance < u[:, None] * chance[:, -1:]).sum(axis=1), self.size - 1)
+        return mode, np.clip((x - self.found[0][mode]) / (SPAN * self.found[1][mode]), -0.99, 0.99), known
+
+    def decode(self, marginal: Marginal, state: I64, place: F64, present: NDArray[np.bool_]) -> pl.Series:
+        return marginal.nearest(self.found[0][state] + SPAN * self.found[1][state] * place, present)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Class 0 are ordinary numbers, each at its normal score; the others are spikes, pieces of the marginal."""
+
+    spikes: I64
+    free: I64
+    """The pieces of ordinary numbers."""
+    edges: F64
+    """Their distribution function, shape (free + 1,)."""
+
+    @staticmethod
+    def of(marginal: Marginal) -> Ranks:
+        weight = np.diff(marginal.edges)
+        spike = marginal.atoms & (weight > SPIKE)
+        free = np.flatnonzero(~spike)
+        edges = np.concatenate(([0.0], np.cumsum(weight[free])))
+        return Ranks(np.flatnonzero(spike), free, edges / max(edges[-1], 1e-300))
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self.spikes)
+
+    def encode(self, marginal: Marginal, values: pl.Series, u: F64) -> tuple[I64, F64, NDArray[np.bool_]]:
+        from scipy.special import ndtri
+
+        piece, share, known = marginal.locate(values)
+        share = np.where(marginal.atoms[piece], u, share)
+        spike = np.isin(piece, self.spikes)
+        at = np.searchsorted(self.free, piece)
+        at = np.minimum(at, len(self.free) - 1)
+        rank = self.edges[at] + share * (self.edges[at + 1] - self.edges[at])
+        place = np.clip(ndtri(np.clip(rank, 1e-6, 1 - 1e-6)) / SPAN, -0.99, 0.99)
+        return np.where(spike, 1 + np.searchsorted(self.spikes, piece), 0), np.where(spike, 0.0, place), known
+
+    def decode(self, marginal: Marginal, state: I64, place: F64, present: NDArray[np.bool_]) -> pl.Series:
+        from scipy.special import ndtr
+
+        rank = ndtr(SPAN * place)
+        at = np.clip(np.searchsorted(self.edges, rank, side="right") - 1, 0, len(self.free) - 1)
+        width = self.edges[at + 1] - self.edges[at]
+        share = np.divide(rank - self.edges[at], width, out=np.full(len(rank), 0.5), where=width > 0)
+        spiked = np.append(self.free[:1], self.spikes)[state]
+        return marginal.values(np.where(state > 0, spiked, self.free[at]), share, present)
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """How columns lie in a vector: for each, a segment of classes, class 0 for what is missing; then a place within its mode for each number.
-
-    `modes[n]` is None for a column of classes, or the means and standard deviations of its modes, shape (2, modes).
-    """
+    """How columns lie in a vector: for each, a segment of classes, class 0 for what is missing; then a place for each number that has a scale."""
 
     marginals: tuple[Marginal, ...]
-    modes: tuple[F64 | None, ...]
+    scale: ScaleName
+    scales: tuple[Scale | None, ...]
+    """None for a column of classes."""
+
+    @cached_property
+    def cells(self) -> tuple[Cells | None, ...]:
+        """Those of columns of classes, each a cell."""
+        found: list[Cells | None] = []
+        for marginal, scale in zip(self.marginals, self.scales, strict=True):
+            classes = Classes.of(marginal, CLASSES)
+            found.append(Cells(marginal, classes, classes, np.arange(len(classes.last))) if scale is None else None)
+        return tuple(found)
 
     @cached_property
     def classes(self) -> tuple[Classes | None, ...]:
-        return tuple(
-            Classes.of(m, CLASSES) if found is None else None
-            for m, found in zip(self.marginals, self.modes, strict=True)
-        )
+        return tuple(None if c is None else c.classes for c in self.cells)
 
     @cached_property
     def sizes(self) -> list[int]:
         return [
-            len(c.last) if c is not None else 1 + m.shape[1]  # type: ignore[union-attr]
-            for c, m in zip(self.classes, self.modes, strict=True)
+            len(c.last) if c is not None else 1 + s.size  # type: ignore[union-attr]
+            for c, s in zip(self.classes, self.scales, strict=True)
         ]
 
     @cached_property
-    def offsets(self) -> NDArray[np.int64]:
+    def offsets(self) -> I64:
         """Where each column's segment begins, and where the last ends; shape (columns + 1,)."""
         return np.concatenate(([0], np.cumsum(self.sizes)))
 
     @cached_property
     def scaled(self) -> list[int]:
-        """The columns that have a place within a mode, in order."""
-        return [n for n, m in enumerate(self.modes) if m is not None]
+        """The columns that have a place on a scale, in order."""
+        return [n for n, s in enumerate(self.scales) if s is not None]
 
     @property
     def width(self) -> int:
         return int(self.offsets[-1]) + len(self.scaled)
 
-    def encode(self, n: int, values: pl.Series, u: F64) -> tuple[NDArray[np.int64], F64]:
-        """The class of each value and its place within the mode, -1 to 1 (0 for a column of classes and for what is missing). `u` chooses among the modes that
-        a number may belong to, by how likely each is."""
-        marginal, modes = self.marginals[n], self.modes[n]
-        if modes is None:
-            classes = self.classes[n]
-            assert classes is not None
-            return classes.of_codes(code_of(marginal, values)), np.zeros(len(values))
-        x, known = numbers(values, marginal.dtype)
-        x = np.where(np.isfinite(x), x, 0.0).astype(float)
-        chance = np.cumsum(_posterior(x, modes), axis=1)
-        mode = np.minimum((chance < u[:, None] * chance[:, -1:]).sum(axis=1), modes.shape[1] - 1)
-        place = np.clip((x - modes[0][mode]) / (SPAN * modes[1][mode]), -0.99, 0.99)
-        return np.where(known, mode + 1, 0), np.where(known, place, 0.0)
+    def placed(self, n: int, state: NDArray) -> NDArray[np.bool_]:
+        """Whether a value of column `n` with this class has a place: not what is missing, and no spike."""
+        return (state == 1) if isinstance(self.scales[n], Ranks) else (state > 0)
 
-    def decode(self, n: int, state: NDArray[np.int64], place: F64, share: F64) -> pl.Series:
-        """Values of column `n`. `share`: how far into its class a value of a class of several lies."""
-        marginal, modes = self.marginals[n], self.modes[n]
-        if modes is None:
-            classes = self.classes[n]
-            assert classes is not None
-            return classes.values(marginal, state, share)
-        mode = np.maximum(state - 1, 0)
-        return marginal.nearest(modes[0][mode] + SPAN * modes[1][mode] * place, state > 0)
+    def encode(self, n: int, values: pl.Series, u: F64) -> tuple[I64, F64]:
+        """The class of each value and its place, -1 to 1 (0 for a column of classes and for what is missing). `u` settles what is not certain: among the
+        modes that a number may belong to, or where in a step of its distribution it lies."""
+        marginal, scale, classes = self.marginals[n], self.scales[n], self.classes[n]
+        if classes is not None:
+            return classes.of_codes(code_of(marginal, values)), np.zeros(len(values))
+        assert scale is not None
+        state, place, known = scale.encode(marginal, values, u)
+        return np.where(known, state + 1, 0), np.where(known, place, 0.0)
+
+    def decode(self, n: int, state: I64, place: F64, share: F64) -> pl.Series:
+        """Values of column `n`. `share`: how far into its class a value of a class of several lies; see `needs_share`."""
+        marginal, scale, cells = self.marginals[n], self.scales[n], self.cells[n]
+        if cells is not None:
+            return cells.values(state, np.zeros(1, np.int64), share)
+        assert scale is not None
+        return scale.decode(marginal, np.maximum(state - 1, 0), place, state > 0)
+
+    def needs_share(self, n: int) -> bool:
+        """Whether a class of column `n` can have several values."""
+        cells = self.cells[n]
+        return cells is not None and cells.listed is None
 
     def state(self) -> dict[str, NDArray]:
-        return {f"modes.{n}": m for n, m in enumerate(self.modes) if m is not None}
+        return {f"modes.{n}": s.found for n, s in enumerate(self.scales) if isinstance(s, Modes)}
 
 
 def fit_layout(table: pl.DataFrame, marginals: Sequence[Marginal], stream: Stream) -> Layout:
     """Find the modes of each column's numbers."""
-    return Layout(tuple(marginals), tuple(_modes(table[m.name], m, stream.child(m.name)) for m in marginals))
+    found = [_modes(table[m.name], m, stream.child(m.name)) for m in marginals]
+    return Layout(tuple(marginals), "modes", tuple(None if f is None else Modes(f) for f in found))
 
 
-def rebuild_layout(marginals: tuple[Marginal, ...], arrays: Mapping[str, NDArray]) -> Layout:
+def ranked_layout(marginals: Sequence[Marginal]) -> Layout:
+    """Numbers by their normal scores: no more is learnt than the marginals."""
+    return Layout(tuple(marginals), "ranks", tuple(Ranks.of(m) if _many(m) else None for m in marginals))
+
+
+def rebuild_layout(marginals: tuple[Marginal, ...], scale: str, arrays: Mapping[str, NDArray]) -> Layout:
     """The inverse of `Layout.state`. Raises ValueError for modes that are none."""
-    found: list[F64 | None] = []
+    if scale == "ranks":
+        return ranked_layout(marginals)
+    if scale != "modes":
+        raise ValueError("its scale is not known")
+    found: list[Scale | None] = []
     for n, marginal in enumerate(marginals):
         if f"modes.{n}" not in arrays:
             found.append(None)
@@ -113,12 +218,22 @@ def rebuild_layout(marginals: tuple[Marginal, ...], arrays: Mapping[str, NDArray
         sound = modes.ndim == 2 and modes.shape[0] == 2 and modes.shape[1] and modes.dtype == np.float64
         if not sound or not np.isfinite(modes).all() or not (modes[1] > 0).all() or marginal.categories is not None:
             raise ValueError(f"the modes of column '{marginal.name}' are damaged")
-        found.append(modes)
-    return Layout(marginals, tuple(found))
+        found.append(Modes(modes))
+    return Layout(marginals, "modes", tuple(found))
+
+
+def _many(marginal: Marginal) -> bool:
+    """Whether a column holds numbers that deserve a scale."""
+    return (
+        marginal.categories is None
+        and bool(marginal.pieces)
+        and not (marginal.atoms.all() and marginal.pieces <= LISTED)
+        and bool(np.isfinite(marginal.left).all() and np.isfinite(marginal.right).all())
+    )
 
 
 def _modes(values: pl.Series, marginal: Marginal, stream: Stream) -> F64 | None:
-    if marginal.categories is not None or not marginal.pieces or (marginal.atoms.all() and marginal.pieces <= LISTED):
+    if not _many(marginal):
         return None
     x, known = numbers(values, marginal.dtype)
     x = x[known].astype(float)

@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from populace.core.samplers.deep.asked import Asked
 from populace.core.samplers.deep.decoder import Decoder
-from populace.core.samplers.deep.learn_adversarial import _Asked, _folded, fit_ctgan, fit_wgan
+from populace.core.samplers.deep.learn_adversarial import fit_adsgan, fit_ctgan, fit_wgan, folded
+from populace.core.samplers.deep.learnt import Effort
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -31,10 +33,9 @@ def test_normalisation_is_folded_into_its_layer():
     y = x @ weight + shift
     mean, variance = y.mean(0), y.var(0, unbiased=False)
     expected = torch.relu((y - mean) / torch.sqrt(variance + 1e-5) * scale + offset)
-    layer = _folded((weight, shift), (scale, offset), mean, variance)
-    made = layer(x.numpy())
-    assert made.shape == (100, 12), "the input follows the result"
-    assert np.allclose(made[:, :5], expected.numpy(), atol=1e-5)
+    layer = folded({"a.weight": weight, "a.shift": shift, "a.scale": scale, "a.offset": offset}, "a", mean, variance)
+    made = np.maximum(x.numpy() @ layer.weight + layer.shift, 0)
+    assert np.allclose(made, expected.numpy(), atol=1e-5)
 
 
 def test_rare_classes_are_asked_for_more_often_than_they_occur_and_rows_fit_what_is_asked():
@@ -43,7 +44,7 @@ def test_rare_classes_are_asked_for_more_often_than_they_occur_and_rows_fit_what
     from populace.core.samplers.deep.encoded import encode_table
 
     data = encode_table(torch, TABLE, Stream.root(1))
-    asked = _Asked.of(torch, data)
+    asked = Asked.of(torch, data)
     assert asked is not None
     known = data.layout.marginals[0].categories
     assert known is not None
@@ -53,16 +54,16 @@ def test_rare_classes_are_asked_for_more_often_than_they_occur_and_rows_fit_what
     logs = np.log1p([0, *((k == KIND).sum() for k in share)])
     assert asked.often.numpy() == pytest.approx(logs / logs.sum(), rel=1e-5)
     generator = torch.Generator().manual_seed(1)
-    which, told = asked.draw(torch, generator, 500, asked.often)
+    which, told = asked.draw(torch, generator, 500, as_real=False)
     assert (told.sum(dim=1) == 1).all()
     rows = asked.rows_of(torch, generator, which)
     assert (data.classes[rows, 0].numpy() == asked.places[which.numpy()]).all()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learn", [fit_ctgan, fit_wgan])
+@pytest.mark.parametrize("learn", [fit_ctgan, fit_wgan, fit_adsgan])
 def test_a_mixture_is_learnt(learn):
-    made = drawn(learn(TABLE, Stream.root(1), least=2_500))
+    made = drawn(learn(TABLE, Stream.root(1), Effort(epochs=625)))
     shares = dict(made["kind"].value_counts(normalize=True).iter_rows())
     for kind in ("low", "mid", "high"):
         assert shares.get(kind, 0.0) == pytest.approx((kind == KIND).mean(), abs=0.1)
@@ -70,3 +71,22 @@ def test_a_mixture_is_learnt(learn):
     assert near.mean() > 0.85
     agree = (made["kind"] == "low") == (made["x"] < -25)
     assert agree.mean() > 0.9
+
+
+def test_the_constraint_keeps_made_rows_out_of_real_ones_neighbourhoods():
+    import torch
+
+    from populace.core.samplers.deep.encoded import encode_table
+    from populace.core.samplers.deep.identifiable import EXACT, Constraint
+
+    data = encode_table(torch, TABLE.head(300), Stream.root(1))
+    generator = torch.Generator().manual_seed(1)
+    constraint = Constraint.of(torch, generator, data, 5.0)
+    rows = data.vectors(torch, data.classes[constraint.pool], data.places[constraint.pool]) * constraint.weight
+    apart = torch.cdist(rows, rows, compute_mode=EXACT).fill_diagonal_(float("inf"))
+    assert torch.allclose(constraint.reach, apart.min(dim=1).values, atol=1e-5)
+    copied = constraint.loss(torch, generator, data, data.vectors(torch, data.classes, data.places))
+    # a copy fills the whole neighbourhood of each row that has one
+    assert float(copied) == pytest.approx(5.0 * float((constraint.reach > 0).float().mean()), abs=0.1)
+    far = data.vectors(torch, data.classes, data.places) + 100.0
+    assert float(constraint.loss(torch, generator, data, far)) == 0.0

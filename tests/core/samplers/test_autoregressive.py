@@ -18,6 +18,7 @@ from populace.core.errors import UserError
 from populace.core.models import FORMAT, fit, load_model, save_model
 from populace.core.samplers.deep.autoregressive import Autoregressive
 from populace.core.samplers.deep.learn_autoregressive import fit_autoregressive
+from populace.core.samplers.deep.learnt import Effort
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -97,12 +98,12 @@ def test_a_missing_value_can_be_given(network: Autoregressive):
 
 def test_the_same_seed_learns_the_same_and_leaves_torch_as_it_was():
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    one, two = (fit_autoregressive(TABLE.head(600), Stream.root(5), epochs=2).state()[1] for _ in range(2))
+    one, two = (fit_autoregressive(TABLE.head(600), Stream.root(5), Effort(epochs=2)).state()[1] for _ in range(2))
     assert all(np.array_equal(one[k], two[k]) for k in one)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.get_num_threads() == threads
-    other = fit_autoregressive(TABLE.head(600), Stream.root(6), epochs=2).state()[1]
-    assert not np.array_equal(one["net.known"], other["net.known"])
+    other = fit_autoregressive(TABLE.head(600), Stream.root(6), Effort(epochs=2)).state()[1]
+    assert not np.array_equal(one["head.known"], other["head.known"])
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ def test_without_torch_learning_says_what_to_install(tmp_path: Path):
 def test_a_damaged_network_is_refused(harm: str, file: Path, tmp_path: Path):
     arrays = {k: v.copy() for k, v in load_file(file).items()}
     if harm == "shape":
-        arrays["net.out"] = arrays["net.out"][:-1]
+        arrays["head.out"] = arrays["head.out"][:-1]
     elif harm == "kind":
         arrays["net.first"] = arrays["net.first"].astype(np.float64)
     elif harm == "nan":

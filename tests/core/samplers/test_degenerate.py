@@ -55,13 +55,15 @@ EDGED = [
     if k.shape == "one table" and k.learn.__module__.rpartition(".")[0].endswith("statistical")
 ]
 """Models without torch."""
+NETWORKS = [n for n, k in MODELS.items() if k.trained and not k.events]
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("model", EDGED)
+@pytest.mark.parametrize("model", [*EDGED, *(pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS)])
 def test_a_table_at_the_edge_is_learnt(model: str, name: str, tmp_path: Path):
     table = TABLES[name]
-    fitted = fit(table, model, seed=1, epsilon=5.0 if MODELS[model].private else None)
+    epochs = 1 if MODELS[model].trained else None
+    fitted = fit(table, model, seed=1, epsilon=5.0 if MODELS[model].private else None, epochs=epochs)
     made = fitted.sample_frame(50, 1)
     assert made.schema == table.schema
     save_model(fitted, tmp_path / "m.model")

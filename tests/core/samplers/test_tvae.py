@@ -17,7 +17,8 @@ from populace.core.model_file import parsed
 from populace.core.models import FORMAT, fit, load_model, save_model
 from populace.core.samplers.deep.decoder import Decoder
 from populace.core.samplers.deep.learn_variational import fit_tvae
-from populace.core.samplers.deep.modes import fit_layout
+from populace.core.samplers.deep.learnt import Effort
+from populace.core.samplers.deep.modes import Modes, fit_layout
 from populace.core.samplers.statistical.empirical import fit_marginals
 from populace.core.stream import Stream
 from populace.core.tables import ROW
@@ -39,7 +40,7 @@ TABLE = pl.DataFrame(
 
 @pytest.fixture(scope="module")
 def network() -> Decoder:
-    return fit_tvae(TABLE, Stream.root(1), epochs=150)
+    return fit_tvae(TABLE, Stream.root(1), Effort(epochs=150))
 
 
 def drawn(network: Decoder, given_: pl.DataFrame | None = None, n: int = N) -> pl.DataFrame:
@@ -48,8 +49,9 @@ def drawn(network: Decoder, given_: pl.DataFrame | None = None, n: int = N) -> p
 
 
 def test_the_modes_of_a_mixture_are_found(network: Decoder):
-    modes = network.layout.modes[1]
-    assert modes is not None
+    scale = network.layout.scales[1]
+    assert isinstance(scale, Modes)
+    modes = scale.found
     centres = np.array([-50.0, 0.0, 80.0])
     apart = np.abs(modes[0][:, None] - centres)
     # each mode describes one of the three, and each of the three has one
@@ -98,8 +100,8 @@ def test_a_number_comes_back_from_its_mode(data: st.DataObject):
     state, place = layout.encode(0, series, draw.random(len(values)))
     back = layout.decode(0, state, place, np.full(len(values), 0.5))
     assert back.is_null().equals(series.is_null())
-    modes = layout.modes[0]
-    assert modes is not None
+    scale = layout.scales[0]
+    assert isinstance(scale, Modes)
     # only what lies four deviations and more from its mode is cut
     inside = np.abs(place) < 0.99
     assert np.allclose(back.to_numpy()[inside & series.is_not_null().to_numpy()], values[inside & series.is_not_null().to_numpy()], atol=0.011)  # fmt: skip

@@ -1,0 +1,78 @@
+"""How the diffusion model for series is learnt: windows are noised to a time that chance names, and the network says what they were. Needs torch, `populace[deep]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...stream import Stream
+from ...tables import Table
+from ..statistical.learn_events import Roles
+from .diffusion import CLOCK
+from .engine import begin_layers, deterministic, torch_or_error
+from .learnt import FREELY, Effort
+from .modes import SPAN
+from .ops import torch_ops
+from .series import SeriesSampler, cut
+from .series_diffusion import APART, origin
+from .training import Descent, train
+from .transfer import Maps, continued, layout_before
+from .windows import Segments, tensors
+
+HIDDEN = 64
+BATCH, RATE, EPOCHS, LEAST_STEPS = 128, 2e-3, 200, 3_000
+
+
+def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
+    """Learn series of entities in windows. Raises UserError without torch, or for a table that holds no series."""
+    torch = torch_or_error("series-diffusion")
+    windows = cut(table, roles, stream)
+    steps, width = windows.steps, windows.layout.width
+    ops, segments = torch_ops(torch), Segments.of(torch, windows.layout)
+    with deterministic(torch, stream.child("network")) as generator:
+        shapes = {
+            "in": (width, HIDDEN),
+            "clock": (2 * CLOCK, HIDDEN),
+            "place": (2 * CLOCK, HIDDEN),
+            "out": (HIDDEN, width),
+        }
+        for k in range(len(APART)):
+            shapes |= {f"block.{k}": (3 * HIDDEN, HIDDEN), f"back.{k}": (HIDDEN, HIDDEN)}
+
+        def maps(old: SeriesSampler) -> Maps:
+            moved, _ = layout_before(old.layout, windows.layout)
+            return {"in.weight": (moved, None), "out.weight": (None, moved), "out.shift": (moved,)}
+
+        def noise(count: int, learning: bool) -> tuple[Any, ...]:
+            return torch.rand(count, generator=generator), torch.randn(count, steps, width, generator=generator)
+
+        def loss(p: dict[str, Any], rows: tuple[Any, ...], drawn: tuple[Any, ...]) -> Any:
+            classes, places = rows
+            whole = segments.vectors(torch, classes, places)
+            target = torch.cat([2 * whole[..., : segments.end] - 1, SPAN * whole[..., segments.end :]], dim=2)
+            time, fresh = drawn
+            own = torch.cos((time + 0.008) / 1.008 * np.pi / 2)[:, None, None].square().clamp(1e-5, 1.0)
+            angle = time[:, None] * np.pi * 2.0 ** torch.arange(CLOCK)
+            clock = torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+            made = origin(ops, p, own.sqrt() * target + (1 - own).sqrt() * fresh, clock)
+            # the weight of the simple loss on the noise, held down where hardly any noise is left (Hang et al. 2023, arXiv:2303.09556)
+            weight = (own / (1 - own)).clamp(max=5.0)[:, 0, 0]
+            return weight * ((made - target) ** 2).mean((1, 2))
+
+        learner = Descent(
+            torch,
+            generator,
+            continued(torch, begin_layers(torch, generator, shapes), effort, maps),
+            loss,
+            noise,
+            tensors(torch, windows),
+            None,
+            BATCH,
+            RATE,
+            EPOCHS,
+            work=float(steps * (2 * width * HIDDEN + 4 * len(APART) * HIDDEN * HIDDEN)),
+            steps=-(-LEAST_STEPS // EPOCHS),
+        )
+        learnt = train(torch, generator, learner, effort, "series-diffusion")
+    return windows.sampler("series-diffusion", {"steps": steps, "end": segments.end}, learnt.parameters, learnt)

@@ -1,0 +1,57 @@
+"""TimeVAE: a window from one latent vector, as the sum of a level with its trend, seasons, and what is left.
+
+Desai, Freeman, Wang and Beaver 2021, "TimeVAE: A Variational Auto-Encoder for Multivariate Time Series Generation", arXiv:2111.08095: trends are polynomials, seasons here
+waves of the window's length and its parts, and what is left comes from transposed convolutions. `learn_timevae.py` learns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...stream import Stream, join_rows
+from .draw import latent
+from .ops import NUMPY, Ops, Parameters, dense, doubled
+
+F32 = NDArray[np.float32]
+
+POWERS, WAVES = 3, 4
+"""Powers of time in a trend, and waves in a season."""
+
+
+def decode(ops: Ops, p: Parameters, z: Any, steps: int) -> Any:
+    """Scores of classes and places before the hyperbolic tangent, shape (n, steps, width)."""
+    x = ops.relu(dense(p, "out", z))
+    quarter = -(-steps // 4)
+    x = x.reshape(x.shape[0], quarter, x.shape[1] // quarter)
+    x = ops.relu(doubled(p, "double.0", x))
+    x = ops.relu(doubled(p, "double.1", x))
+    left = dense(p, "each", x)[:, :steps]
+    width = left.shape[2]
+    time = np.arange(steps) / max(steps - 1, 1)
+    trend = ops.array(np.stack([time**k for k in range(POWERS)]))
+    season = ops.array(
+        np.concatenate([f(2 * np.pi * time * k)[None] for k in range(1, WAVES + 1) for f in (np.sin, np.cos)])
+    )
+    for name, basis in (("trend", trend), ("season", season)):
+        weight = dense(p, f"{name}.1", ops.relu(dense(p, f"{name}.0", z)))
+        weight = weight.reshape(weight.shape[0], width, basis.shape[0])
+        left = left + (weight @ basis).swapaxes(1, 2)
+    return left
+
+
+def draw_timevae(
+    p: Mapping[str, F32], settings: Mapping[str, Any], address: NDArray, stream: Stream
+) -> tuple[F32, NDArray]:
+    z = latent(stream, address, settings["latent"])
+    out = decode(NUMPY, p, z, settings["steps"])
+    count, steps, places = len(address), settings["steps"], len(p["sigma"])
+    each = join_rows(address[:, None], np.arange(steps)[None, :]).ravel()
+    noise = latent(stream.child("spread"), each, places).reshape(count, steps, places)
+    end = out.shape[2] - places
+    # what the network does not explain is noise of its own at each step
+    out[:, :, end:] = np.tanh(out[:, :, end:]) + p["sigma"] * noise
+    return out, np.full(count, steps)
