@@ -26,13 +26,13 @@ def models(model: str | None) -> None:
         return
     for kind in MODELS.values():
         private = "differentially private" if kind.private else "not differentially private"
-        click.echo(f"{kind.name:<18}{kind.family}; {kind.shape}; {private}\n{'':<18}{kind.doc}\n{'':<18}{kind.paper}")
+        click.echo(f"{kind.name:<20}{kind.family}; {kind.shape}; {private}\n{'':<20}{kind.doc}\n{'':<20}{kind.paper}")
     click.echo(
-        f"{'several tables':<18}relational; a folder or a database; not differentially private\n{'':<18}"
+        f"{'several tables':<20}relational; a folder or a database; not differentially private\n{'':<20}"
         "any of those of one table for each, given its parents and the rows before; keys always lead somewhere\n"
-        f"{'':<18}Patki, Wedge and Veeramachaneni 2016, The Synthetic Data Vault; Solatorio and Dupriez 2023, arXiv:2302.02041"
+        f"{'':<20}Patki, Wedge and Veeramachaneni 2016, The Synthetic Data Vault; Solatorio and Dupriez 2023, arXiv:2302.02041"
     )
-    click.echo(f"{'auto':<18}the default: picks one of these by the table's shape and --time, and says why")
+    click.echo(f"{'auto':<20}the default: picks one of these by the table's shape and --time, and says why")
 
 
 @click.command(

@@ -13,6 +13,7 @@ from ..errors import unknown
 from ..evaluate.links import Link
 from ..model_kinds import MODELS
 from ..progress import Progress
+from ..samplers.deep.learnt import Effort
 from ..samplers.statistical.forest import Classes, code_of
 from ..samplers.statistical.marginal import fit_marginal
 from ..stream import Stream
@@ -89,7 +90,8 @@ class _Work:
             settings["given"] = given
         if kind.target and target:
             settings["target"] = target
-        return name, kind.learn(table, stream.child(name), **settings)
+        effort = (Effort(seconds=share),) if kind.trained else ()
+        return name, kind.learn(table, stream.child(name), *effort, **settings)
 
 
 def _size(shape: TableShape) -> float:

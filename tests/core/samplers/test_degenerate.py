@@ -81,4 +81,5 @@ def test_a_table_without_rows_is_refused(model: str):
             model,
             epsilon=5.0 if kind.private else None,
             roles=Roles("a", "b") if kind.events else None,
+            times=("a",) if kind.series else (),
         )
