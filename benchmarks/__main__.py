@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import peers, populace_work, walls
+from . import iot, peers, populace_work, walls
 
 Work = Callable[[Path], float]
 """Does the work in an empty folder and returns how many units it made."""
@@ -51,7 +51,7 @@ def main() -> None:
         if only and not any(word in name for word in only):
             continue
         rate = measure(work)
-        other = {**walls.WALLS, **peers.PEERS}[against] if against else None
+        other = {**walls.WALLS, **peers.PEERS, **iot.WALLS}[against] if against else None
         if other is None:
             print(f"| {name} | {rate:,.0f} {unit} | | | | {goal} |", flush=True)
             continue

@@ -25,6 +25,8 @@ from populace.core.spec import Spec
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
+from . import iot
+
 PEOPLE = 500_000
 DAY = 86_400_000_000
 YEAR_2025 = Window(20_089 * DAY, 20_454 * DAY)
@@ -99,7 +101,7 @@ def warm_dataset(name: str, folder: Path) -> float:
 LINES = [
     ("people to Parquet", "rows/s", people, "Faker row by row", "500 ×"),
     ("finance transactions to Parquet", "rows/s", lambda f: domain_run("finance", 6_000, "transaction", f), "12 random columns to Parquet", "500,000 rows/s"),
-    ("iot readings to Parquet", "rows/s", lambda f: domain_run("iot", 100, "reading", f), "4 random columns to Parquet", "5,000,000 rows/s"),
+    *iot.LINES,
     *((f"20 entities of {n} from the fixtures' cache", "datasets/s", lambda f, n=n: warm_dataset(n, f), None, "20 datasets/s") for n in domain_names()),
     ("20 rows of a domain, warm", "calls/s", warm_rows, None, "20 calls/s"),
     ("FHIR Observation NDJSON", "MB/s", observation_ndjson, "JSON text by expressions", "300 MB/s"),

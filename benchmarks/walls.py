@@ -49,6 +49,5 @@ def json_text(folder: Path) -> float:
 WALLS = {
     "numpy lognormals": lognormals,
     "12 random columns to Parquet": lambda folder: parquet(12, folder),
-    "4 random columns to Parquet": lambda folder: parquet(4, folder),
     "JSON text by expressions": json_text,
 }

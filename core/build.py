@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .cast import Cast
 from .checks import check_tables, declared_and_not
@@ -14,7 +15,7 @@ from .domain import Block
 from .plan import Plan
 from .scenario import Edit, Scene
 from .schema import LABEL, Schema
-from .tables import ROW, Table, Tables, merge, rows
+from .tables import ROW, Table, Tables, merge
 
 Log = list[Table]  # frames of: scenario, instance, role, table, effect, ROW
 
@@ -52,6 +53,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
         set(made),
         elsewhere=cast.keys(plan),
         units=(block.first, block.last),
+        label=label,
     )
     undeclared, declared = declared_and_not(found, label, plan.uses)
     undeclared = pl.concat([undeclared, _unmet(plan, made, label)])
@@ -104,20 +106,42 @@ def _apply(schema: Schema, tables: Tables, edit: Edit, block: Block) -> tuple[Ta
             else pl.all()
         )
         return merge(tables, {edit.table: pl.concat([frame, new])}), added
-    known = edit.rows.with_columns(pl.col(ROW).cast(pl.UInt64)).join(
-        frame.select(ROW).with_row_index("_at"), on=ROW, how="inner", maintain_order="left"
-    )
-    at = known.drop_in_place("_at").to_numpy()
+    known = edit.rows.with_columns(pl.col(ROW).cast(pl.UInt64))
+    at = _places(frame[ROW], known[ROW].to_numpy())
+    if (at < 0).any():
+        known, at = known.filter(at >= 0), at[at >= 0]
     if edit.action == "remove":
         kept = np.ones(frame.height, bool)
         kept[at] = False
         return merge(tables, {edit.table: frame.filter(kept)}), known
     columns = [c for c in known.columns if c not in (*marks, ROW)]
-    # old and new values end to end, each row taking the last that is meant for it
-    source = np.arange(frame.height, dtype=np.uint32)
-    source[at] = np.arange(frame.height, frame.height + len(at), dtype=np.uint32)
-    frame = frame.with_columns(pl.concat([frame[c], known[c].cast(frame.schema[c])]).gather(source) for c in columns)
+    frame = frame.with_columns(_put(frame[c], at, known[c].cast(frame.schema[c])) for c in columns)
     return merge(tables, {edit.table: frame}), known
+
+
+def _places(addresses: pl.Series, wanted: NDArray) -> NDArray[np.int64]:
+    """Where each wanted address stands among the others, which are all different; -1 where it does not."""
+    known, order = addresses.to_numpy(), None
+    if not len(known):
+        return np.full(len(wanted), -1)
+    if not addresses.is_sorted():
+        order = np.argsort(known, kind="stable")
+        known = known[order]
+    at = np.minimum(np.searchsorted(known, wanted.astype(known.dtype)), len(known) - 1)
+    return np.where(known[at] == wanted, at if order is None else order[at], -1)
+
+
+def _put(old: pl.Series, at: NDArray[np.int64], new: pl.Series) -> pl.Series:
+    """The column with other values in some places; of several for one place the last."""
+    plain = old.dtype.is_integer() or old.dtype.is_float() or isinstance(old.dtype, pl.Datetime)
+    if plain and not old.null_count() and not new.null_count():
+        values = old.to_physical().to_numpy().copy()
+        values[at] = new.to_physical().to_numpy()
+        return pl.Series(old.name, values).cast(old.dtype)
+    # old and new values end to end, each row taking the last that is meant for it
+    source = np.arange(len(old), dtype=np.uint32)
+    source[at] = np.arange(len(old), len(old) + len(at), dtype=np.uint32)
+    return pl.concat([old, new]).gather(source)
 
 
 def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
@@ -132,18 +156,28 @@ def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
 def _label(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
     parts = []
-    for name, edits in pl.concat(log).partition_by("table", as_dict=True).items() if log else ():
-        frame, key = tables[str(name[0])], schema[str(name[0])].key
-        address = pl.Series(ROW, rows(frame) if ROW in frame.columns else frame[key].to_numpy().astype(np.uint64))
-        touched = address.is_in(edits[ROW].implode())
-        final = pl.DataFrame({ROW: address.filter(touched), "row_key": frame[key].filter(touched)})
-        joined = edits.join(final, on=ROW, how="left", maintain_order="left")
+    for edits in log:
+        if edits.is_empty():
+            continue
+        name = edits["table"][0]
+        frame, key = tables[name], schema[name].key
+        address = frame[ROW] if ROW in frame.columns else frame[key]
+        at = _places(address, edits[ROW].to_numpy())
+        final = frame[key].cast(pl.Int64).gather(pl.Series(at).replace(-1, None).cast(pl.UInt32))
+        joined = edits.with_columns(final.alias("row_key"))
         parts.append(joined.filter(pl.col("row_key").is_not_null() | pl.col("removed")))
     if not parts:
         return pl.DataFrame(schema=LABEL.polars)
     columns = list(LABEL.columns)
     label = pl.concat(parts).select(pl.col(c).cast(LABEL.polars[c]) for c in columns)
-    return label.sort(columns, nulls_last=True, maintain_order=True)
+    # few different words, put in order as numbers
+    texts = [c for c in columns if LABEL.polars[c] == pl.String]
+    words = [pl.col(c).cast(pl.Enum(label[c].unique().sort())) for c in texts]
+    return (
+        label.with_columns(words)
+        .sort(columns, nulls_last=True, maintain_order=True)
+        .with_columns(pl.col(c).cast(pl.String) for c in texts)
+    )
 
 
 def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
@@ -152,19 +186,31 @@ def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
 
     found = [violations()]
     uses = {u.scenario.name: u for u in plan.uses}.values()
-    if len(uses) > 1:
-        label = label.filter(pl.col("scenario").n_unique().over("table", "row_key") == 1)
+    keys = {
+        (str(scenario), str(table)): part["row_key"].drop_nulls().unique().sort().to_numpy()
+        for (scenario, table), part in label.select("scenario", "table", "row_key")
+        .partition_by("scenario", "table", as_dict=True)
+        .items()
+    }
+    shared: dict[str, NDArray] = {}
+    for table in {table for _, table in keys}:
+        each, times = np.unique(np.concatenate([k for (_, t), k in keys.items() if t == table]), return_counts=True)
+        shared[table] = each[times > 1]
     for use in uses:
+        name = use.scenario.name
         for n, expect in enumerate(use.scenario.expect):
-            mine = label.filter(scenario=use.scenario.name, table=expect.table)
-            if expect.role:
-                mine = mine.filter(role=expect.role)
-            if expect.effect:
-                mine = mine.filter(effect=expect.effect)
-            if mine.is_empty():
+            mine = keys.get((name, expect.table))
+            if mine is None:
                 continue
+            if expect.role or expect.effect:
+                some = label.filter(scenario=name, table=expect.table)
+                some = some.filter(role=expect.role) if expect.role else some
+                some = some.filter(effect=expect.effect) if expect.effect else some
+                mine = some["row_key"].drop_nulls().unique().to_numpy()
+            mine = mine[~np.isin(mine, shared[expect.table])] if len(shared[expect.table]) else mine
             key = plan.domain.schema[expect.table].key
-            table = tables[expect.table].filter(pl.col(key).is_in(mine["row_key"].implode()))
+            at = _places(tables[expect.table][key], mine)
+            table = tables[expect.table][np.sort(at[at >= 0])]
             bad = table.filter(~pl.sql_expr(expect.sql).fill_null(True))[key]
-            found.append(violations(f"{use.scenario.name}.expect[{n}]", expect.table, bad, expect.doc))
+            found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
     return pl.concat(found)

@@ -56,7 +56,7 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
     def validate(self) -> Table:
         """Violations that no scenario declares: columns check, table, row_key, detail. Empty when the data is valid."""
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
-        found = check_tables(self.plan.domain, tables, set(tables))
+        found = check_tables(self.plan.domain, tables, set(tables), label=self.frames[LABEL.name])
         return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
 
     def records(self, table: str, as_: str | type | Callable[..., Any] = "dict") -> list[Any]:
@@ -105,7 +105,7 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
 
             return run(plan, sinks, quiet=True).written
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
-        found = check_tables(plan.domain, tables, set(tables))
+        found = check_tables(plan.domain, tables, set(tables), label=self.frames[LABEL.name])
         undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)
         refuse(undeclared)
         summed = total([receipt(self.frames, declared)])

@@ -73,6 +73,8 @@ def _rows(columns: list[Mixer], start: int, stop: int, buffers: U64) -> Digest:
 
 def _mixer(series: pl.Series) -> Mixer:
     seed = _seed(series.name)
+    if series.dtype == pl.String and _repeats(series):
+        series = series.cast(pl.Enum(series.drop_nulls().unique()))
     if isinstance(series.dtype, pl.Enum):
         # mix each category once, then look it up; null stands behind the last
         words = np.append(_text_words(series.dtype.categories), _NULL) ^ seed
@@ -92,11 +94,17 @@ def _mixer(series: pl.Series) -> Mixer:
         mine = values[start:stop]
         if _alike(mine):
             z, t, mine = z[:1], t[:1], mine[:1]
-        np.bitwise_xor(_float_words(mine, t) if floats else mine, seed, out=z)
+        np.bitwise_xor(_float_words(mine, t) if floats else mine, seed, out=z)  # type: ignore[arg-type]
         _mix(z, t)
         return z
 
     return mixed
+
+
+def _repeats(texts: pl.Series) -> bool:
+    """Whether a column of texts has few different ones, as far as its first thousands tell."""
+    first = texts.head(4_096)
+    return len(texts) > len(first) and first.n_unique() < 64
 
 
 def _float_words(values: NDArray[np.float64], out: U64) -> U64:

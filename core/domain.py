@@ -13,6 +13,7 @@ import polars as pl
 
 from .errors import unknown
 from .inputs import Input
+from .mix import Mix
 from .priors import Priors
 from .scenario import Edit, Scenario, Scene
 from .schema import Schema
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from .imports import Imported
     from .samplers import Sampler
     from .streams.events import Event
+
+
+ROWS = 2_000_000
+"""Rows of a block, where the domain says how many a unit makes: few enough for the memory of one worker, many enough that what is done once a
+block does not count."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +144,18 @@ class Domain:
     derive: tuple[Step, ...]
     scripts: Mapping[str, Callable[[Scene], list[Edit]]]
     reference: tuple[Step, ...] = ()
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
+    """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
     per_unit: int = 1
     """Root entities in a full unit."""
     block: int = 1_000
-    """Units in a block: what one worker holds in memory at a time."""
+    """Units in a block, at most: what one worker holds in memory at a time."""
+    weight: Callable[[Priors, Window, Any], float] | None = None
+    """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
+    make some `ROWS`."""
     circle: int = 1
     """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
     incomplete, and gains rows when the size grows."""

@@ -7,15 +7,16 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .domain import Block, Domain, Step, Window, find_domain
+from .domain import ROWS, Block, Domain, Step, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
+from .mix import Balance, Mix, sized, wished
 from .priors import Priors
 from .scenario import Use, resolve
 from .spec import Spec
@@ -40,6 +41,7 @@ class Plan:
     """Slot name to the SHA-256 of the model file."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What extended the domain: the SHA-256 of a folder, the names asked for."""
+    balance: Balance | None = None
 
     @property
     def units(self) -> int:
@@ -49,10 +51,13 @@ class Plan:
     def blocks(self) -> int:
         return -(-self.units // self.span)
 
-    @property
+    @cached_property
     def span(self) -> int:
         """Units in a full block: the domain's block, up to the end of its last circle."""
-        return -(-self.domain.block // self.domain.circle) * self.domain.circle
+        domain, most = self.domain, self.domain.block
+        if domain.weight:
+            most = max(1, min(most, int(ROWS / max(1.0, domain.weight(self.priors, self.window, domain.library)))))
+        return -(-most // domain.circle) * domain.circle
 
     @property
     def window(self) -> Window:
@@ -107,12 +112,15 @@ class Plan:
             **({"inputs": dict(self.inputs)} if self.inputs else {}),
             "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
+            **({"balance": asdict(self.balance)} if self.balance else {}),
         }
 
     @property
     def fingerprint(self) -> str:
         """Names the dataset: equal for equal plans of one populace version."""
-        text = json.dumps({"populace": version("populace"), **self.describe()}, sort_keys=True)
+        # of a wish for a balance nothing is left but the counts that it led to
+        told = {k: v for k, v in self.describe().items() if k != "balance"}
+        text = json.dumps({"populace": version("populace"), **told}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -129,9 +137,19 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
     if end <= start:
         raise UserError(f"--end is {end}, which is not after --start, {start}")
     seen: dict[str, int] = {}
-    uses = []
+    uses, own, mixes = list[Use](), list[bool](), list[Mix]()
     for request in spec.scenarios:
+        if request.name in domain.mixes:
+            if request.parameters:
+                raise UserError(
+                    f"scenario {request.name}: a mix takes no parameters; set the prior {domain.mixes[request.name].rate}"
+                )
+            mixes.append(domain.mixes[request.name])
+            continue
+        if request.name not in domain.scenarios:
+            raise unknown("scenario", request.name, [*domain.scenarios, *domain.mixes])
         use = resolve(request, domain.scenarios, size, seen.get(request.name, 0))
+        own.append(bool({"count", "rate"} & request.parameters.keys()))
         seen[request.name] = seen.get(request.name, 0) + 1
         uses.append(use)
     models = {}
@@ -141,11 +159,30 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         models[slot] = _fingerprint(path)
     priors = domain.priors.override(spec.settings)
     plan = Plan(domain, spec, size, spec.seed, start, end, priors, tuple(uses), models, inputs)
+    assert plan.span  # what it is reckoned from may be wrong
     for slot, sampler in plan.samplers.items():
         wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
         if missing := wanted - set(sampler.columns):
             raise UserError(f"--model {slot}: {spec.models[slot]} has no column {', '.join(sorted(missing))}")
-    return plan
+    return _balanced(plan, own, mixes)
+
+
+def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
+    """The plan with counts for scenarios that have none of their own, where a mix, its rate or a balance is asked for."""
+    mix, share = wished(plan.domain.mixes, plan.spec.settings), plan.spec.balance
+    if mix and not plan.uses and not mixes:
+        mixes = [mix]
+    if share is not None:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+            raise UserError(f"--balance label is {share!r}, expected a share between 0 and 1")
+        if not plan.uses and not mixes:
+            raise UserError(f"--balance label={share}: no scenario is asked for, so there are no cases to add")
+    elif mix and (mixes or not all(own)):
+        share = plan.priors(mix.rate)
+    if not mixes and share is None:
+        return plan
+    uses, balance = sized(plan, own, mixes, share)
+    return replace(plan, uses=uses, balance=balance if plan.spec.balance is not None else None)
 
 
 def steps_for(domain: Domain, table: str) -> tuple[Step, ...]:

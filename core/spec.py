@@ -26,6 +26,8 @@ class Spec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    balance: float | None = None
+    """Share of rows that scenarios shall label: cases are added to the base population until it is reached."""
 
 
 def read_requests(scenarios: Sequence[str | Mapping[str, Any]]) -> tuple[ScenarioRequest, ...]:
@@ -49,15 +51,30 @@ def as_command(spec: Spec, target: str) -> str:
     for flag, settings in (("set", spec.settings), ("model", spec.models)):
         for name, value in settings.items():
             words += [f"--{flag}", f"{name}={value}"]
+    words += [f"--balance=label={spec.balance}"] if spec.balance is not None else []
     for name, value in spec.inputs.items():
         words += [f"--{name}", value if isinstance(value, str) else ",".join(map(str, value))]
     return shlex.join([*words, "--to", target])
 
 
-FILE_KEYS = {"domain", "size", "seed", "start", "end", "scenario", "set", "models", "inputs", "to", "format", "workers"}
+FILE_KEYS = {
+    "domain",
+    "size",
+    "seed",
+    "start",
+    "end",
+    "scenario",
+    "set",
+    "models",
+    "inputs",
+    "balance",
+    "to",
+    "format",
+    "workers",
+}
 _TYPES = {
     "domain": str, "size": int, "seed": int, "start": (str, dt.date), "end": (str, dt.date), "scenario": list,
-    "set": dict, "models": dict, "inputs": dict, "to": list, "format": str, "workers": int,
+    "set": dict, "models": dict, "inputs": dict, "balance": float, "to": list, "format": str, "workers": int,
 }  # fmt: skip
 
 
@@ -106,6 +123,17 @@ def parse_settings(items: Sequence[str], flag: str = "--set") -> dict[str, str]:
             raise UserError(f"{flag} {item}: expected NAME=VALUE")
         settings[name.strip()] = value.strip()
     return settings
+
+
+def parse_balance(text: str) -> float:
+    """Read `label=SHARE`."""
+    name, _, share = text.partition("=")
+    if name.strip() != "label":
+        raise UserError(f"--balance {text}: expected label=SHARE")
+    try:
+        return float(share)
+    except ValueError:
+        raise UserError(f"--balance {text}: '{share}' is not a number") from None
 
 
 def _flatten(node: Mapping[str, Any], path: str = "") -> Any:

@@ -50,7 +50,12 @@ def validate(domain: Domain, place: str) -> Verdict:
     domain = source.domain
     names = set(source.tables)
     found = pl.concat(
-        [source.unreadable, check_tables(domain, source.tables, names), _labels(domain, source), _claims(source)]
+        [
+            source.unreadable,
+            check_tables(domain, source.tables, names, label=source.label),
+            _labels(domain, source),
+            _claims(source),
+        ]
     )
     undeclared, declared = declared_and_not(found, source.label, _uses(domain, source.label))
     rows = {name: table.height for name, table in source.tables.items()}

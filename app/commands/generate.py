@@ -20,6 +20,9 @@ Examples:
   populace generate finance --size 2000 --to postgresql://user@host/staging --mode append
   populace generate healthcare --to fhir+https://fhir.example/r4 --resume
   populace generate finance --to sqlite:///shop.db --map shop.sql
+  populace generate finance --scenario fraud --balance label=0.1
+  populace generate healthcare --from imported --size 2000 --scenario duplicate-registration
+  populace generate healthcare --engine synthea --jar synthea-with-dependencies.jar --size 100 --to fhir+ndjson:out
   populace generate finance --set purchase.void=0.01 --dry-run"""
 )
 @takes_spec
@@ -39,6 +42,17 @@ Examples:
 @click.option(
     "--map", "mapping", metavar="FILE.sql", help="Fill a database's own tables, by views over ours (see populace map)."
 )
+@click.option(
+    "--engine", metavar="E", help="healthcare: populace, or synthea (needs Java and --jar).  [default: populace]"
+)
+@click.option("--jar", metavar="PATH", help="Synthea's jar, which you have.")
+@click.option(
+    "--synthea",
+    "further",
+    multiple=True,
+    metavar="OPTION",
+    help="What to hand to Synthea too, such as Texas or --exporter.years_of_history=5.",
+)
 @click.option("--workers", type=int, metavar="N", help="Processes.  [default: one for each core]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -48,6 +62,9 @@ def generate(
     format_: str | None,
     mode: str | None,
     mapping: str | None,
+    engine: str | None,
+    jar: str | None,
+    further: tuple[str, ...],
     workers: int | None,
     resume: bool,
     dry_run: bool,
@@ -55,6 +72,64 @@ def generate(
     **flags: Any,
 ) -> None:
     """Generate a domain's tables, with scenarios, into files, databases or documents."""
+    from tempfile import TemporaryDirectory
+
+    from ...core.errors import UserError, unknown
+
+    if engine not in (None, "populace", "synthea"):
+        raise unknown("engine", engine, ("populace", "synthea"), "--engine")
+    if engine != "synthea":
+        if jar or further:
+            raise UserError("--jar and --synthea go with --engine synthea")
+        _generate(targets, format_, mode, mapping, workers, resume, dry_run, quiet, flags)
+        return
+    if jar is None:
+        raise UserError("--engine synthea: give the jar that you have with --jar PATH")
+    with TemporaryDirectory(prefix="populace-synthea-") as work:
+        flags = _by_synthea(flags, jar, further, work, dry_run, quiet)
+        if not dry_run:
+            _generate(targets, format_, mode, mapping, workers, resume, dry_run, quiet, flags)
+
+
+def _by_synthea(
+    flags: dict[str, Any], jar: str, further: tuple[str, ...], work: str, dry_run: bool, quiet: bool
+) -> dict[str, Any]:
+    """Let Synthea make the records; the flags with which ours are made of them."""
+    from pathlib import Path
+
+    from ...core.domain import find_domain
+    from ...domains.healthcare.imports.synthea import command, run_synthea
+
+    spec, _ = spec_of(flags)
+    domain = find_domain(spec.domain)
+    if domain.imports is None:
+        raise click.UsageError(f"--engine synthea makes patients; {spec.domain} has none")
+    modules, only = spec.inputs.get("modules"), spec.inputs.get("module", ())
+    output, made = Path(work) / "output", Path(work) / "records"
+    size = domain.size if spec.size is None else spec.size
+    words = command(jar, output, size, spec.seed, spec.end, modules, only, further)
+    if dry_run:
+        click.echo(json.dumps({"engine": "synthea", "command": words}, indent=2))
+        return flags
+    found = run_synthea(domain, words, output, made)
+    if not quiet:
+        click.echo(f"synthea: {sum(found.read.values()):,} resources of {found.tables['patient'].height:,} patients")
+        for (kind, why), number in sorted(found.left_out.items()):
+            click.echo(f"  {kind:<26}{number:>12,} {why}")
+    return {**flags, "size": None, "start": None, "end": None, "modules": None, "module": (), "from": str(made)}
+
+
+def _generate(
+    targets: tuple[str, ...],
+    format_: str | None,
+    mode: str | None,
+    mapping: str | None,
+    workers: int | None,
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+    flags: dict[str, Any],
+) -> None:
     from ...core.address import redact
     from ...core.errors import UserError
     from ...core.plan import make_plan
@@ -91,6 +166,11 @@ def _summarise(outcome: Any) -> None:
     for entry in body["scenarios"]:
         click.echo(
             f"  scenario {entry['name']}: {entry['instances']} instance(s), {entry['labelled_rows']:,} rows labelled"
+        )
+    if told := body["spec"].get("balance"):
+        click.echo(
+            f"balance: {told['asked']:g} of {told['table']} rows labelled, {told['natural']:.6f} without --balance;"
+            f" a weight of {told['weight']:.6f} on each labelled row undoes it"
         )
     for place in outcome.written:
         click.echo(f"written: {place}")

@@ -23,10 +23,24 @@ def scenarios(domain: str | None, name: str | None) -> None:
             click.echo(each)
             for scenario in find_domain(each).scenarios.values():
                 click.echo(f"  {scenario.name:<26}{scenario.title}")
+            for mix in find_domain(each).mixes.values():
+                click.echo(f"  {mix.name:<26}{mix.title} (a mix)")
         return
-    known = find_domain(domain or "").scenarios
+    chosen = find_domain(domain or "")
+    known = chosen.scenarios
+    if name in chosen.mixes:
+        mix = chosen.mixes[name]
+        click.echo(
+            f"{mix.name}: {mix.title}\n\n{mix.doc}\n\nrate of all rows of {mix.table}: --set {mix.rate}=SHARE\nparts:"
+        )
+        for part in mix.parts:
+            prior = chosen.priors[part.share]
+            click.echo(
+                f"  {part.share}={prior.value} where {part.where}: {', '.join(part.scenarios)}\n    source: {prior.source}"
+            )
+        return
     if name not in known:
-        raise unknown("scenario", name, known)
+        raise unknown("scenario", name, [*known, *chosen.mixes])
     scenario = known[name]
     click.echo(f"{scenario.name}: {scenario.title}\n\n{scenario.doc}\n\nsource: {scenario.source}\nroles:")
     for role in scenario.roles:

@@ -19,6 +19,12 @@ _INPUTS = {
         metavar="DIR",
         help="healthcare: disease modules (GMF, JSON) of your own, or `own`: those of populace.",
     ),
+    "from": click.option(
+        "--from",
+        "from",
+        metavar="DIR",
+        help="healthcare: records that populace import has written, as the first patients.",
+    ),
     "module": click.option("--module", multiple=True, metavar="NAME", help="healthcare: only these modules."),
     "profiles": click.option("--profiles", metavar="DIR", help="iot: device profiles of your own (TOML)."),
 }
@@ -38,6 +44,11 @@ _SPEC = (
     click.option("--set", "settings", multiple=True, metavar="PRIOR=VALUE", help="Override a prior."),
     click.option(
         "--model", "models", multiple=True, metavar="SLOT=MODEL", help="Let a fitted model draw the columns of a slot."
+    ),
+    click.option(
+        "--balance",
+        metavar="label=SHARE",
+        help="Add cases until scenarios label this share of the rows; says the weight that undoes it.",
     ),
     *_INPUTS.values(),
     click.option("--spec", "spec_file", metavar="FILE.toml", help="Read settings from a file; flags win over it."),
@@ -63,7 +74,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
     """The spec that the flags and the spec file ask for, and the file's other settings. Raises UserError if they disagree on the domain."""
     from ...core.domain import domain_names
     from ...core.scenario import parse_request
-    from ...core.spec import Spec, parse_settings, read_spec_file
+    from ...core.spec import Spec, parse_balance, parse_settings, read_spec_file
 
     domain, file = flags["domain"], flags["spec_file"]
     written = read_spec_file(file) if file else {}
@@ -86,6 +97,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
         {**written.get("set", {}), **parse_settings(flags["settings"])},
         {**written.get("models", {}), **parse_settings(flags["models"], "--model")},
         {**written.get("inputs", {}), **inputs_of(flags)},
+        parse_balance(flags["balance"]) if flags.get("balance") else written.get("balance"),
     )
     return spec, written
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..domain import Domain
 from ..scenario import Use
-from ..schema import Column, TableSchema
+from ..schema import LABEL, Column, TableSchema
 from ..tables import Table, Tables
 
 VIOLATION = {"check": pl.String, "table": pl.String, "row_key": pl.Int64, "detail": pl.String}
@@ -62,10 +62,11 @@ def check_tables(
     judge: set[str],
     elsewhere: Mapping[str, pl.Series] | None = None,
     units: tuple[int, int] | None = None,
+    label: Table | None = None,
 ) -> Table:
     """All violations in the tables named by `judge`: columns check, table, row_key, detail.
 
-    While building a block, `units` is its span and `elsewhere` holds keys of rows that other blocks make.
+    While building a block, `units` is its span and `elsewhere` holds keys of rows that other blocks make. With `label`, checks that ask for it run too.
     """
     found = [violations()]
     for name in domain.schema.tables:
@@ -73,8 +74,10 @@ def check_tables(
             found += _check_rows(tables[name], domain.schema[name])
             found += _check_keys(domain, tables, name, elsewhere or {}, units[0] if units else 0)
     lazy = {name: table.lazy() for name, table in tables.items()}
+    if label is not None:
+        lazy[LABEL.name] = label.lazy()
     for check in domain.checks:
-        if set(check.tables) <= tables.keys() and judge & set(check.tables):
+        if set(check.tables) <= lazy.keys() and judge & set(check.tables):
             rows = check.run(lazy)
             found.append(
                 rows.select(
@@ -94,7 +97,10 @@ def declared_and_not(found: Table, label: Table, uses: Sequence[Use]) -> tuple[T
         schema={"scenario": pl.String, "check": pl.String},
         orient="row",
     ).unique()
-    excused = label.select("scenario", "table", "row_key").unique().join(breaks, on="scenario")
+    known = label.select("scenario", "table", "row_key")
+    known = known.filter(pl.col("scenario").is_in(breaks["scenario"].unique().implode()))
+    known = known.join(found.select("table", "row_key").unique(), on=["table", "row_key"], how="semi")
+    excused = known.unique().join(breaks, on="scenario")
     keys = ["check", "table", "row_key"]
     return found.join(excused, on=keys, how="anti"), found.join(excused, on=keys, how="inner")
 

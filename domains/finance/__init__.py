@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...core.domain import Domain, Step
+from ...core.mix import load_mixes
 from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
@@ -10,6 +11,7 @@ from ...core.streams.events import load_events
 from .circles import CIRCLE
 from .details import details, lifecycle
 from .funds import funds
+from .habits import habits
 from .ledger import identities, postings
 from .loans import loans
 from .parties import (
@@ -26,12 +28,14 @@ from .payments import purchases
 from .pictures import pictures
 from .realism import MEASURES
 from .reference import employers, internal_accounts, merchants, rates, terminals
+from .reports import known, mistaken
 from .scripts import SCRIPTS
 from .transfers import transfers
 from .validators import CHECKS
 from .views import views
 
 _SCHEMA = load_schema("finance")
+_SCENARIOS = load_scenarios("finance")
 
 DOMAIN = Domain(
     name="finance",
@@ -40,7 +44,8 @@ DOMAIN = Domain(
     schema=_SCHEMA,
     events=load_events(_SCHEMA),
     priors=load_priors("finance"),
-    scenarios=load_scenarios("finance"),
+    scenarios=_SCENARIOS,
+    mixes=load_mixes("finance", _SCENARIOS),
     size=1_000,
     window=("2025-01-01", "2025-07-01"),
     reference=(
@@ -66,11 +71,19 @@ DOMAIN = Domain(
             transfers(_SCHEMA),
             ("transaction", "customer", "account", "card", "device", "counterparty"),
         ),
+        Step(
+            "habit",
+            ("device", "counterparty", "transaction"),
+            habits(_SCHEMA),
+            ("device", "counterparty", "transaction", "customer", "card"),
+        ),
         Step("funds", ("transaction",), funds(_SCHEMA), ("transaction", "account")),
+        Step("report", ("fraud_report",), mistaken(_SCHEMA), ("transaction",)),
     ),
     derive=(
         Step("lifecycle", ("transaction",), lifecycle(_SCHEMA), ("transaction",)),
         Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
+        Step("known", ("fraud_report", "alert"), known(_SCHEMA), ("transaction", "counterparty", "device")),
         Step(
             "details",
             (

@@ -44,7 +44,7 @@ def identities(schema: Schema):
         made = {name: number(tables[name], schema[name], order) for name, order in references.items()}
         payment = number(tables["transaction"], schema["transaction"], "authorised_at")
         for name, parent in made.items():
-            found = _key_of(payment[f"{name}_row"], parent, f"{name}_id")
+            found = key_of(payment[f"{name}_row"], parent, f"{name}_id")
             payment = payment.with_columns(found.alias(f"{name}_id"))
         reference = block.stream.child("transaction", "reference").bits(payment[ROW].to_numpy()) >> np.uint64(1)
         cleared, reversed_at = pl.col("cleared_at"), pl.col("reversed_at")
@@ -64,7 +64,7 @@ def identities(schema: Schema):
     return run
 
 
-def _key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
+def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     """The keys of the rows that addresses name; null where there is none, or where another block has it."""
     at = rows.drop_nulls().to_numpy()
     order = np.argsort(known := parent[ROW].to_numpy())

@@ -12,12 +12,15 @@ transfers that take part: columns `match`, a group that hangs together, and `tra
     bipartite           at least `payers` each pay at least `payees` within `hours`; `layers` = 2: those paid do the same
     repeat              one party pays another at least `times` within `hours`, the last at least `growth` times the first
 
+Patterns of card payments and of sign-ins stand in `card_motifs`.
+
 The shapes are those that the AMLSim wiki (IBM, Transaction Model: Alert Model) draws and that supervisors describe in words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -25,8 +28,11 @@ import polars as pl
 from ...core.errors import unknown
 from ...core.scenario import Use
 from ...core.tables import Tables
+from .card_motifs import ACCOUNT_PATTERNS, CARD_PATTERNS, card_payments, sessions
 
 Found = pl.DataFrame
+WORDS = ("pattern", "effects", "channel", "entry", "share")
+"""Settings that are what they say, and no parameter's name."""
 ROUNDING = 500
 """Minor units by which an amount passed on may be rounded down."""
 
@@ -56,22 +62,42 @@ def edges(tables: Tables) -> pl.DataFrame:
     ).sort("at", "transaction_id")
 
 
-def match(graph: pl.DataFrame, use: Use) -> Found:
+@dataclass(frozen=True)
+class Seen:
+    """What matchers look at: transfers as edges, card payments, and transfers with the device and payee that they were made with and to."""
+
+    transfers: pl.DataFrame
+    cards: pl.DataFrame
+    sessions: pl.DataFrame
+
+
+def seen(tables: Tables) -> Seen:
+    """What there is to see in a dataset, without its labels."""
+    return Seen(edges(tables), card_payments(tables), sessions(tables))
+
+
+def match(what: Seen, use: Use) -> Found:
     """What the matcher of a scenario finds; its settings may name the use's parameters. Raises UserError for an unknown pattern."""
     settings = {
-        k: use.parameters[v] if k != "pattern" and isinstance(v, str) else v for k, v in use.scenario.match.items()
+        k: use.parameters[v] if k not in WORDS and isinstance(v, str) else v for k, v in use.scenario.match.items()
     }
     name = settings.pop("pattern")
+    if name in CARD_PATTERNS:
+        return CARD_PATTERNS[name](what.cards, settings)
+    if name in ACCOUNT_PATTERNS:
+        return ACCOUNT_PATTERNS[name](what.sessions, settings)
     if name not in PATTERNS:
-        raise unknown("pattern", name, PATTERNS, f"scenario {use.scenario.name}")
-    return PATTERNS[name](_bounded(graph, settings), settings)
+        raise unknown("pattern", name, [*PATTERNS, *CARD_PATTERNS, *ACCOUNT_PATTERNS], f"scenario {use.scenario.name}")
+    return PATTERNS[name](_bounded(what.transfers, settings), settings)
 
 
-def recovered(graph: pl.DataFrame, use: Use, label: pl.DataFrame, share: float = 0.8) -> tuple[pl.DataFrame, int]:
-    """How a matcher does against the labels: per instance whether at least `share` of its transfers are found (columns `instance`, `found`),
-    and the number of matches that hold no labelled transfer."""
-    found = match(graph, use)
-    effects = [f["effect"] for f in use.scenario.arguments["flow"] if not f.get("aside", False)]
+def recovered(what: Seen, use: Use, label: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """How a matcher does against the labels: per instance whether a share of its payments is found, four in five unless its
+    settings say `share` (columns `instance`, `found`), and the number of matches that hold no labelled payment."""
+    found, share = match(what, use), use.scenario.match.get("share", 0.8)
+    effects = use.scenario.match.get("effects") or [
+        f["effect"] for f in use.scenario.arguments["flow"] if not f.get("aside", False)
+    ]
     mine = label.filter(
         (pl.col("scenario") == use.scenario.name) & (pl.col("table") == "transaction") & pl.col("effect").is_in(effects)
     ).select("instance", transaction_id="row_key")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.scenario import Use, load_scenarios
 from ...core.stream import Stream
 from ...core.tables import Table, Tables
-from .motifs import edges, recovered
+from .motifs import recovered, seen
 
 FEWEST = 200
 ROUNDS = 60
@@ -165,12 +165,12 @@ def motifs_recovered(tables: Tables) -> Measured:
         return None
     label = label.with_columns(pl.col("scenario", "table", "effect").cast(pl.String))
     known = {n: s for n, s in load_scenarios("finance").items() if s.match}
-    graph = edges(tables)
+    what = seen(tables)
     found = []
     for name in label["scenario"].unique().sort():
         if name in known:
             use = Use(known[name], {p.name: p.default for p in known[name].parameters.values()}, 1)
-            found += recovered(graph, use, label)[0]["found"].to_list()
+            found += recovered(what, use, label)[0]["found"].to_list()
     return _percent(np.array(found)) if found else None
 
 

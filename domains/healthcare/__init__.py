@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.domain import Domain, Picture, Step
+from ...core.errors import UserError
 from ...core.imports import Imported
 from ...core.inputs import Input
 from ...core.priors import load_priors
@@ -32,6 +33,14 @@ def _pictures(tables: Tables) -> list[Picture]:
 
 
 def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
+    if "from" in given:
+        if len(given) > 1:
+            raise UserError(
+                f"--from takes records as they are: {', '.join(f'--{n}' for n in given if n != 'from')} has no meaning with it"
+            )
+        from .imports.mixed import with_records
+
+        return with_records(domain, given["from"])
     from .modules.domain import extend
 
     return extend(domain, given)
@@ -95,6 +104,7 @@ DOMAIN = Domain(
             "A folder of disease modules in the Generic Module Framework's JSON, or 'own': those of populace.",
             shipped={"own": OWN},
         ),
+        "from": Input("Records that populace import has written: the first patients are those."),
         "module": Input("Only these modules of the folder.", folder=False),
     },
     extend=_extend,

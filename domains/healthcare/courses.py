@@ -257,7 +257,50 @@ def uninsured(scene: Scene) -> list[Edit]:
     return [scene.edit("remove", "coverage", lost.select("instance", ROW), "patient", "lost insurance")]
 
 
+def overlapping(scene: Scene) -> list[Edit]:
+    """Two visits of which the second begins ten minutes into the first."""
+    patient = as_it_stands(scene).sort("instance")
+    visits, _ = _visit(scene, patient, "")
+    later = [pl.col(c) + 10 * MINUTE for c in ("start_at", "end_at")]
+    second = visits.with_columns(*later, pl.Series(ROW, scene.address("second", patient["instance"].to_numpy(), 0)))
+    return [
+        scene.edit("insert", "encounter", visits, "patient", "visit"),
+        scene.edit("insert", "encounter", second, "patient", "overlapping visit"),
+    ]
+
+
+def born_before_1900(scene: Scene) -> list[Edit]:
+    """Birth on a day of 1899."""
+    patient = as_it_stands(scene)
+    day = LAST_OF_1899 - (scene.stream.child("day").uniform(patient["instance"].to_numpy()) * 365).astype(np.int64)
+    moved = patient.select("instance", ROW).with_columns(
+        pl.Series("birth", day * DAY), pl.Series("birth_date", day).cast(pl.Int32).cast(pl.Date)
+    )
+    return [scene.edit("update", "patient", moved, "patient", "born before 1900")]
+
+
+def twins(scene: Scene) -> list[Edit]:
+    """The second has the first's birth, mother, household and family name, and none of the history that was theirs alone."""
+    first, second = (scene.cast[role].sort("instance") for role in ("first", "second"))
+    shared = (
+        "birth", "birth_date", "family_name", "line", "city", "state", "postal_code", "phone", "race", "ethnicity", "language",
+        "household_id", "mother_id", "first_seen",
+    )  # fmt: skip
+    twin = second.select("instance", ROW).with_columns(first[c] for c in shared)
+    everything = second.select("instance", "patient_id").with_columns(since=pl.lit(-EVER), until=pl.lit(EVER))
+    return [
+        *clear(scene, everything, "second", "own history"),
+        scene.edit("update", "patient", first.select("instance", ROW, "given_name"), "first", "twin"),
+        scene.edit("update", "patient", twin, "second", "twin"),
+    ]
+
+
+LAST_OF_1899 = -25_568
+"""31 December 1899, in days since 1970."""
 COURSES = {
     f.__name__: f
-    for f in (hospital_course, prescriptions, spoiled_result, changed_identity, shared_address, emptied, uninsured)
-}
+    for f in (
+        hospital_course, prescriptions, spoiled_result, changed_identity, shared_address, emptied, uninsured, overlapping,
+        born_before_1900, twins,
+    )
+}  # fmt: skip

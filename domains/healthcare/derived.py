@@ -91,6 +91,10 @@ def keys(schema: Schema):
                 if target in made and row in frame.columns:
                     key = made[target].select(pl.col(ROW).alias(row), pl.col(schema[target].key).alias(column))
                     frame = frame.join(key, on=row, how="left", maintain_order="left")
+            if frame[order].null_count():  # a time that a record of others does not tell comes first
+                timed = frame.with_columns(pl.col(order).to_physical().fill_null(0).alias("_time"))
+                made = merge(made, {name: number(timed, schema[name], "_time").drop("_time")})
+                continue
             made = merge(made, {name: number(frame, schema[name], order)})
         return made
 
@@ -107,7 +111,8 @@ def statuses(block: Block, tables: Tables) -> Tables:
     ends = pl.col("at").cast(pl.Int64) + pl.col("days").cast(pl.Int64) * DAY
     over = ends <= block.window.end
     if "end_at" in request.columns:
-        over = pl.when("module").then(pl.col("end_at").is_not_null()).otherwise(over)
+        module = pl.col("module") if "module" in request.columns else pl.lit(False)
+        over = pl.when(module).then(pl.col("end_at").is_not_null()).otherwise(over)
     request = request.with_columns(
         status=pl.when(over)
         .then(pl.lit("completed"))

@@ -96,7 +96,7 @@ def nearest(reference: Tables, specialties: tuple[str, ...], homes: Table, u: ND
     )
     able = able.sort("zone", "at")
     zones, at = able["zone"].to_numpy(), able["at"].to_numpy().astype(np.int64)
-    home = homes.select(_zone()).to_series().to_numpy()
+    home = homes.select(_zone().fill_null(0)).to_series().to_numpy()
     right = np.searchsorted(zones, home).clip(1, len(zones) - 1)
     closest = np.where(home - zones[right - 1] <= zones[right] - home, zones[right - 1], zones[right])
     low, high = np.searchsorted(zones, closest), np.searchsorted(zones, closest, side="right")
@@ -107,4 +107,4 @@ def _zone() -> pl.Expr:
     """A number for a place, so far apart from state to state that the closest is always in the same one."""
     letters = [pl.col("state").cast(pl.String).str.slice(n, 1) for n in (0, 1)]
     state = sum(letter.str.encode("hex").str.to_integer(base=16) * 128 ** (1 - n) for n, letter in enumerate(letters))
-    return state * 10_000_000 + pl.col("postal_code").cast(pl.String).cast(pl.Int64)
+    return state * 10_000_000 + pl.col("postal_code").cast(pl.String).cast(pl.Int64, strict=False)

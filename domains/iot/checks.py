@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...core.checks import ends_of_runs, violations
 from ...core.domain import Check
 from ...core.tables import Table
+from .labels import LABELS
 from .physics import Profiles, physics
 from .readings import AWAKE, COPY, FAN, in_order, places, sampled, spans, union
 
@@ -183,7 +184,7 @@ _OF_EVENTS = (
 
 def checks(profiles: Profiles) -> tuple[Check, ...]:
     """All that must hold of a fleet of devices of these profiles."""
-    return (*_OF_EVENTS, *physics(profiles))
+    return (*_OF_EVENTS, *physics(profiles), *LABELS)
 
 
 def _channels(tables: Lazy, *columns: str) -> Iterator[tuple[dict[str, int], list[NDArray]]]:

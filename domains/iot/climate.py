@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import F64
+from .noise import autoregression
 
 HOUR = 3_600_000_000
 DRIVERS = ("occupancy", "temperature", "wind", "pressure", "cloud")
@@ -55,9 +55,8 @@ class Climate:
         return clear * (1 - self.driver("cloud", at))
 
 
-def climate(block: Block, site: Mapping[str, Any], zone: int | None = None) -> Climate:
-    """The weather of a site (a row of the table `site`) over the window, and the people of one of its zones: as many as are usual, where
-    none is named."""
+def climate(block: Block, site: Mapping[str, Any]) -> Climate:
+    """The weather of a site (a row of the table `site`) over the window, and as many people as are usual."""
     from scipy.special import ndtr
 
     priors, stream = block.priors, block.stream.child("climate", site["site_id"])
@@ -65,25 +64,22 @@ def climate(block: Block, site: Mapping[str, Any], zone: int | None = None) -> C
     count = -(-(block.window.end - block.window.start) // HOUR) + 1
     hours = block.window.start + HOUR * np.arange(count)
     local = (hours + offset) // HOUR
-    day = local // 24
-    kind = np.maximum((day + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
+    kind = np.maximum((local // 24 + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
     name = priors("occupancy.as")[site["kind"]]
     curve = np.array([priors(f"occupancy.{name}.{d}") for d in ("weekday", "saturday", "sunday")])
     drivers = {"occupancy": curve[kind, local % 24]}
-    if zone is not None:
-        from_first = day - day[0]
-        varies = stream.child("attendance", zone).generator().standard_normal(int(from_first[-1]) + 1)
-        attendance = np.exp(priors("occupancy.day_sigma") * varies[from_first])
-        drivers = {"occupancy": np.minimum(drivers["occupancy"] * attendance, 1.0)}  # nobody comes to a full house
-    memory = {name: priors("weather.hours")[name] for name in DRIVERS[1:]}
-    for name, length in memory.items():
-        noise = stream.child(name).generator()
-        drivers[name] = _hourly(noise, count, float(np.exp(-1 / length)))
+    for name, length in priors("weather.hours").items():
+        drivers[name] = autoregression(stream.child(name).generator(), count, 1.0, float(np.exp(-1 / length)))
     drivers["cloud"] = ndtr(drivers["cloud"])
     return Climate(hours.astype(np.float64), drivers, offset, site["latitude"], site["longitude"])
 
 
-def _hourly(rng: np.random.Generator, count: int, phi: float) -> F64:
-    noise = rng.standard_normal(count)
-    noise[1:] *= np.sqrt(1 - phi * phi) / (1 - phi)
-    return pl.Series(noise).ewm_mean(alpha=1 - phi, adjust=False).to_numpy()
+def of_zone(block: Block, shared: Climate, site: int, zone: int) -> Climate:
+    """The same with the people of one zone: on some days more come than are usual, on others fewer."""
+    day = (shared.hours + shared.offset) // (24 * HOUR)
+    from_first = (day - day[0]).astype(np.int64)
+    rng = block.stream.child("climate", site, "attendance", zone).generator()
+    attendance = np.exp(block.priors("occupancy.day_sigma") * rng.standard_normal(int(from_first[-1]) + 1))
+    # nobody comes to a full house
+    people = np.minimum(shared.drivers["occupancy"] * attendance[from_first], 1.0)
+    return replace(shared, drivers={**shared.drivers, "occupancy": people})

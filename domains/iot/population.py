@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.domain import Block
+from ...core.domain import Block, Window
 from ...core.errors import UserError, unknown
 from ...core.priors import Priors
 from ...core.samplers.rules import choose
@@ -59,7 +59,7 @@ def fleet(block: Block) -> Table:
     key = ids.astype(np.int64)
     site = key // DEVICES
     kind = np.repeat(sites(block, {})["site"]["kind"].to_numpy(), DEVICES)
-    profile = _profiles(kind, stream.child("profile").uniform(ids), chosen(block))
+    profile = _profiles(kind, stream.child("profile").uniform(ids), chosen(priors, block.library))
     link = pl.Series(profile).replace_strict({p.name: LINKS.index(p.link) for p in block.library.values()}).to_numpy()
     start = block.window.start // DAY
     age = _ages(stream.child("age").uniform(ids), priors, (block.window.end - block.window.start) // DAY)
@@ -76,9 +76,9 @@ def fleet(block: Block) -> Table:
     )
 
 
-def chosen(block: Block) -> Mapping[str, Profile]:
-    """The profiles that devices may have: all, or those that `device.profiles` names."""
-    text, known = block.priors("device.profiles"), block.library
+def chosen(priors: Priors, known: Mapping[str, Profile]) -> Mapping[str, Profile]:
+    """The profiles that devices may have: all that are known, or those that `device.profiles` names."""
+    text = priors("device.profiles")
     if text == "all":
         return known
     names = [name.strip() for name in text.split(",")]
@@ -86,6 +86,13 @@ def chosen(block: Block) -> Mapping[str, Profile]:
         if name not in known:
             raise unknown("profile", name, known, "device.profiles")
     return {name: known[name] for name in names}
+
+
+def samples(priors: Priors, window: Window, known: Mapping[str, Profile]) -> float:
+    """Readings of a site, as many as are usual: of devices that are always awake, of all profiles alike. Raises UserError for a profile
+    that there is not."""
+    rates = [len(p.channels) / interval_us(p, priors) for p in chosen(priors, known).values()]
+    return DEVICES * (window.end - window.start) * sum(rates) / len(rates)
 
 
 def _profiles(kind: NDArray[np.str_], u: F64, known: Mapping[str, Profile]) -> NDArray[np.str_]:
@@ -132,7 +139,7 @@ def channels(block: Block, tables: Tables) -> Tables:
     """The channels of each device. A device samples all of them at once; its grid starts at a moment of its own."""
     device, priors = tables["device"], block.priors
     interval = {name: interval_us(p, priors) for name, p in block.library.items()}
-    least = min(interval[name] for name in chosen(block))
+    least = min(interval[name] for name in chosen(priors, block.library))
     most = (block.window.end - block.window.start) // least + 1
     if most > SCHEMA["reading"].fan:
         raise UserError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.tables import Table, Tables, room
-from .climate import climate
+from .climate import climate, of_zone
 from .gauges import Gauges
 from .noise import exponential_slices, words
 from .population import SCHEMA
@@ -35,8 +35,8 @@ def readings(block: Block, tables: Tables) -> Tables:
     through a gateway that is never cut off. A device sends the samples of all its channels as one message."""
     device, channel = tables["device"], tables["channel"]
     lives = _lives(tables["device_event"])
-    sites = {row["site_id"]: row for row in tables["site"].iter_rows(named=True)}
-    shared = cache(lambda site, zone: climate(block, sites[site], zone))
+    sites = {row["site_id"]: climate(block, row) for row in tables["site"].iter_rows(named=True)}
+    shared = cache(lambda site, zone: of_zone(block, sites[site], site, zone))
     where = device.select("device_id", "profile", "site_id", "zone_id").iter_rows()
     at_site = {number: place for number, *place in where}
     grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")

@@ -165,6 +165,25 @@ def test_a_table_that_names_itself_has_no_circles(made: dict[str, pl.DataFrame])
     assert staff["boss_id"].null_count() >= 1
 
 
+def test_tables_that_refer_to_one_another_in_a_circle():
+    rng = np.random.default_rng(0)
+    tables = {
+        "dept": pl.DataFrame(
+            {"dept_id": np.arange(1, 13), "head_id": rng.permutation(60)[:12] + 1, "floor": rng.integers(1, 5, 12)}
+        ),
+        "emp": pl.DataFrame(
+            {"emp_id": np.arange(1, 61), "dept_id": rng.integers(1, 13, 60), "pay": rng.normal(50, 5, 60)}
+        ),
+        # nothing but two keys
+        "badge": pl.DataFrame({"dept_id": rng.integers(1, 13, 40), "emp_id": rng.integers(1, 61, 40)}),
+    }
+    made = fit(tables, "empirical", relations=("dept.head_id=emp.emp_id",)).sample_frames(seed=1).tables
+    assert made["dept"]["head_id"].is_in(made["emp"]["emp_id"].implode()).all()
+    assert made["dept"]["head_id"].is_unique().all()
+    assert made["emp"]["dept_id"].is_in(made["dept"]["dept_id"].implode()).all()
+    assert made["badge"].height > 20
+
+
 def test_the_same_seed_gives_the_same_tables_and_a_file_the_same_model(
     model: Model, made: dict[str, pl.DataFrame], tmp_path: Path
 ):

@@ -36,7 +36,7 @@ GRID, FURTHEST = 65, 4.5
 INVERSE, FIRST, SECOND, DENSITY = range(4)
 """A pair's tables, over the scores of its two columns: of the first given the second, inverted; of the second given the first; of the first given the
 second; the logarithm of the density."""
-_CHUNK = 1 << 15
+_CHUNK = 1 << 13
 _END = 1e-9
 
 

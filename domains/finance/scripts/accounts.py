@@ -11,9 +11,19 @@ from ....core.stream import join_rows
 from ....core.tables import ROW
 from ..calendar import DAY
 from ..identifiers import other_ibans
-from ..parties import addresses
 from ..people import sample
-from .staging import members_here, repeat, start_of, transfer_columns, whole_seconds
+from ..reports import claims
+from .staging import (
+    adapted,
+    difficulty,
+    members_here,
+    parties,
+    repeat,
+    start_of,
+    strange_devices,
+    transfer_columns,
+    whole_seconds,
+)  # fmt: skip
 
 
 def account_takeover(scene: Scene) -> list[Edit]:
@@ -30,22 +40,10 @@ def account_takeover(scene: Scene) -> list[Edit]:
     added = changed + whole_seconds(60 + scene["payee"] * span * u[:, 1])
     device, payee = (scene.address(kind, instance, 0) for kind in ("device", "payee"))
     country = np.where(victims["currency"].cast(pl.String).to_numpy() == "EUR", "DE", "GB")
-    system = scene.stream.child("os").integers(device, 3)
     german = country == "DE"
     name = sample(Name, scene.stream.child("name"), payee, german)
     mail = Email().sample(name.with_columns(pl.Series(ROW, payee)), scene.stream)["email"]
     phone = sample(lambda locale: Phone("phone", locale), scene.stream, payee, german)["phone"]
-    new_device = pl.DataFrame(
-        {
-            ROW: device,
-            "instance": instance,
-            "customer_id": victims["customer_id"],
-            "type": np.array(["phone", "phone", "computer"])[system],
-            "os": np.array(["android", "ios", "windows"])[system],
-            "ip": addresses(scene.stream.child("ip"), device),
-            "first_seen_at": start,
-        }
-    )
     contact = pl.DataFrame(
         {
             ROW: victims["customer_id"].cast(pl.UInt64),
@@ -72,7 +70,12 @@ def account_takeover(scene: Scene) -> list[Edit]:
     part = scene.stream.child("part").uniform(rows)
     at = added[nth] + whole_seconds(120 + 0.95 * (1 - scene["payee"]) * span * (n + part) / scene["transfers"])
     share = scene["drain"] / scene["transfers"] * (0.6 + 0.8 * scene.stream.child("share").uniform(rows))
-    amount = np.floor(who["opening_balance_minor"].to_numpy() * share)
+    window, p = scene.block.window, scene.block.priors
+    began = (start - window.start) / (window.end - window.start)
+    hidden = difficulty(scene, began)
+    anyone = np.log(100) + p("transfer.log_mean") + p("transfer.log_sigma") * scene.stream.child("like").normal(rows)
+    whole = np.log(np.maximum(who["opening_balance_minor"].to_numpy() * share, 1))
+    amount = np.floor(np.minimum(np.exp((1 - hidden[nth]) * whole + hidden[nth] * anyone), np.exp(whole) * 1.2))
     drains = pl.DataFrame(
         {
             ROW: rows,
@@ -83,9 +86,13 @@ def account_takeover(scene: Scene) -> list[Edit]:
             **transfer_columns(scene, who, "ICDT/ESCT", at, amount, scene.stream.child("clear").uniform(rows)),
         }
     )
+    reported = claims(scene.block, drains, p("report.share")["card"], cards=False)
     return [
-        scene.edit("insert", "device", new_device, "victim", "new-device"),
+        *parties(scene),
+        *strange_devices(scene, "victim", victims.with_columns(pl.Series(ROW, device), pl.Series("at", start))),
         scene.edit("update", "customer", contact, "victim", "contact-change"),
         scene.edit("insert", "counterparty", new_payee, "victim", "new-payee"),
         scene.edit("insert", "transaction", drains, "victim", "drain"),
+        scene.edit("insert", "fraud_report", reported, "victim", "report"),
+        *adapted(scene, "victim", victims, began),
     ]

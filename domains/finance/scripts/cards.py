@@ -13,14 +13,16 @@ hours unless they say otherwise.
     merchant = "one"                # one: the same for the whole instance; any: by popularity
     category = "electronics"        # of these merchants only (optional)
     abroad = true                   # outside the customers' two countries (optional)
+    own = true                      # the holder does it: from an own device, and where the holder buys (optional)
     amount = "amount"               # median of a log-normal draw, with `spread`; or
     most = "test"                   # anything up to this much
     round = 50                      # multiples of this (optional)
     declined = 0.75                 # share that is declined; the issuer's usual share where it is not given
     code = "82"                     # answer for `code_share` of the declines, the others are not honoured
-    entry = "90"                    # how the card is read at a terminal: chip where it is not given
-    own_device = true               # made from the customer's own device (optional)
+    entry = "90"                    # how the card is read at a terminal: as anyone's where it is not given
     undone = 0.9                    # share that is refunded or charged back, within `undone_days` (optional)
+
+Beside the phases: `shared_phone = true` gives all holders of an instance one telephone number, `new_contact = true` changes a holder's when the instance begins.
 """
 
 from __future__ import annotations
@@ -32,19 +34,34 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ....core.samplers.text import Phone
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR
-from ..draws import keep
-from .staging import card_on, clock, members_here, probit, repeat, value_of, whole_seconds
+from ..draws import choose, keep
+from ..people import sample
+from ..reports import claims
+from .staging import (
+    adapted,
+    card_on,
+    clock,
+    difficulty,
+    members_here,
+    parties,
+    probit,
+    repeat,
+    strange_devices,
+    value_of,
+    whole_seconds,
+)  # fmt: skip
 
 TYPES = {"card-present": "CCRD/POSD", "card-not-present": "CCRD/POSD", "atm": "CCRD/CWDL"}
 DELAYS = {"card-present": "present", "card-not-present": "online", "atm": "cash"}
 
 
 def cards(scene: Scene) -> list[Edit]:
-    """Payments of each phase, on each card in turn."""
+    """Payments of each phase, on each card in turn, and the devices that strangers make them from."""
     (role,) = scene.cast
     holders = members_here(scene, role)
     if not holders.height:
@@ -56,21 +73,46 @@ def cards(scene: Scene) -> list[Edit]:
     pace = min(1.0, 0.9 * window / max(length, 1e-9))
     room = window - length * pace - 1.0 if pace == 1.0 else 0.05 * window
     start = max(room, 1.0) * scene.stream.child("start").uniform(holders["instance"].to_numpy().astype(np.uint64))
-    return [_phase(scene, role, holders, start, pace, phase) for phase in phases if _number(scene, phase, "times")]
+    hidden = difficulty(scene, start / window)
+    made = [_phase(scene, role, holders, start, pace, hidden, f) for f in phases if _number(scene, f, "times")]
+    told = [edit for edits in made for edit in edits] + adapted(scene, role, holders, start / window)
+    return [*parties(scene), *_contacts(scene, role, holders, start), *told]
+
+
+def _contacts(scene: Scene, role: str, holders: pl.DataFrame, start: F64) -> list[Edit]:
+    """Telephone numbers that one group shares, or that a thief puts in the place of the holder's."""
+    shared, new = (scene.use.scenario.arguments.get(k, False) for k in ("shared_phone", "new_contact"))
+    if not shared and not new:
+        return []
+    member = holders["member"].to_numpy() * (not shared)
+    rows = scene.address("phone", holders["instance"].to_numpy(), member)
+    german = (holders["currency"].cast(pl.String) == "EUR").to_numpy() & (not shared)
+    phone = sample(lambda locale: Phone("phone", locale), scene.stream, rows, german)["phone"]
+    owner = holders["customer_id"].cast(pl.UInt64)
+    frame = pl.DataFrame({ROW: owner, "instance": holders["instance"], "phone": phone})
+    if shared:
+        return [scene.edit("update", "customer", frame, role, "shared-phone")]
+    at = clock(scene, start + 1.0, holders["currency"])
+    frame = frame.with_columns(pl.Series("contact_changed_at", at))
+    return [scene.edit("update", "customer", frame, role, "contact-change")]
 
 
 def _number(scene: Scene, phase: Mapping[str, Any], name: str, default: float = 0.0) -> float:
     return float(value_of(scene, phase.get(name, default)))
 
 
-def _phase(scene: Scene, role: str, holders: pl.DataFrame, start: F64, pace: float, phase: Mapping[str, Any]) -> Edit:
+def _phase(
+    scene: Scene, role: str, holders: pl.DataFrame, start: F64, pace: float, hidden: F64, phase: Mapping[str, Any]
+) -> list[Edit]:
     block, effect, channel = scene.block, phase["effect"], phase["channel"]
-    p, merchant, stream = block.priors, block.reference["merchant"], scene.stream.child(phase["effect"])
+    p, stream = block.priors, scene.stream.child(phase["effect"])
     who, n = repeat(holders, int(_number(scene, phase, "times")))
     nth = who["victim"].to_numpy()
     instance, member = who["instance"].to_numpy(), who["member"].to_numpy()
     rows = scene.address(effect, instance, join_rows(member, n))
-    u = {name: stream.child(name).uniform(rows) for name in ("at", "amount", "answer", "code", "clear", "undo", "back")}
+    draws = ("at", "amount", "answer", "code", "clear", "undo", "back", "hide", "device", "entry")
+    u = {name: stream.child(name).uniform(rows) for name in draws}
+    hide = u["hide"] < hidden[nth]
 
     # the cards of one instance begin at one moment by one clock, whatever country their holders live in
     after = start + _number(scene, phase, "after") * pace
@@ -80,36 +122,43 @@ def _phase(scene: Scene, role: str, holders: pl.DataFrame, start: F64, pace: flo
         at = begin + whole_seconds(member * turn + n * step + np.floor(u["at"] * step * 0.8))
     else:
         hours = after[nth] + u["at"] * _number(scene, phase, "hours") * pace
-        at = clock(scene, hours, who["currency"])
-    shop = _shops(scene, phase, who, rows)
+        at = clock(scene, hours, who["currency"], shopping=True)
+    shop = _shops(scene, phase, who, rows, hide)
 
     if "most" in phase:
         amount = np.ceil(u["amount"] * _number(scene, phase, "most") * 100)
     else:
-        z = probit(u["amount"])
-        amount = np.floor(_number(scene, phase, "amount") * 100 * np.exp(_number(scene, phase, "spread") * z))
+        amount = _amounts(scene, phase, shop, hidden[nth], probit(u["amount"]))
     unit = 100 * _number(scene, phase, "round", 10.0 if channel == "atm" else 0.0)
-    amount = np.maximum(np.round(amount / unit) * unit, unit) if unit else np.maximum(amount, 1)
+    amount = np.maximum(np.round(amount / unit) * unit, unit) if unit else np.maximum(np.floor(amount), 1)
 
-    usual = p("purchase.declined")["05"] * (
-        p("purchase.declined_online_factor") if channel == "card-not-present" else 1
-    )
-    refused = u["answer"] < _number(scene, phase, "declined", usual)
-    why = np.where(u["code"] < _number(scene, phase, "code_share"), phase.get("code", "05"), "05")
+    usual = p("purchase.declined")
+    share = sum(usual.values()) * (p("purchase.declined_online_factor") if channel == "card-not-present" else 1)
+    refused = u["answer"] < _number(scene, phase, "declined", share)
+    why = np.array(list(usual))[choose(stream.child("why").uniform(rows), usual.values())]
+    why = np.where(u["code"] < _number(scene, phase, "code_share"), phase.get("code", "05"), why)
     delay = -np.log2(u["clear"]) * p("purchase.clearing_hours")[DELAYS[channel]]
     cleared = at + whole_seconds(delay * 3_600)
     undone = ~refused & (u["undo"] < _number(scene, phase, "undone"))
     back = cleared + DAY + whole_seconds(u["back"] * _number(scene, phase, "undone_days", 30.0) * 86_400)
-    own = np.full(who.height, bool(phase.get("own_device", False)))
-    entry = "81" if channel == "card-not-present" else phase.get("entry", "05")
+    modes = p("purchase.entry_mode")
+    usual_entry = np.array(list(modes))[choose(u["entry"], modes.values())]
+    told = "81" if channel == "card-not-present" else phase.get("entry")
+    entry = np.full(who.height, told) if told else usual_entry
+    # a bank recognises as many devices as it does for anyone; a thief's is new unless the holder was made to lend theirs
+    seen = (channel == "card-not-present") & (u["device"] >= p("purchase.unseen_device"))
+    own = hide | bool(phase.get("own", False))
+    theirs = scene.address(f"device {effect}", instance, member)
+    # every customer's first device was seen before the window
+    device = np.where(own, join_rows(who["unit"].to_numpy(), 0 * member), theirs)
+    merchant = block.reference["merchant"]
     made = pl.DataFrame(
         {
             ROW: rows,
             "instance": instance,
             "account_id": who["account_id"],
             "card_id": card_on(block, scene, who, at),
-            # every customer's first device was seen before the window
-            "device_row": keep(join_rows(who["unit"].to_numpy(), 0 * member), own),
+            "device_row": keep(device, seen),
             "merchant_id": shop,
             "channel": [channel] * who.height,
             "type": [TYPES[channel]] * who.height,
@@ -121,34 +170,89 @@ def _phase(scene: Scene, role: str, holders: pl.DataFrame, start: F64, pace: flo
             "cleared_at": keep(cleared, ~refused),
             "reversed_at": keep(back, undone),
             "response_code": np.where(refused, why, "00"),
-            "entry_mode": [entry] * who.height,
+            "entry_mode": entry,
             "country": merchant["country"].gather(shop),
         }
     )
-    return scene.edit("insert", "transaction", made, role, effect)
+    share = p("report.share")["card"]
+    # what holders do themselves the bank hears of only where they claim it back, and does not always believe
+    if phase.get("own"):
+        reported = claims(block, made, np.where(undone, 1.0, 0.0), upheld=1 - p("report.unfounded"))
+    else:
+        reported = claims(block, made, np.full(who.height, share))
+    used = who.with_columns(pl.Series(ROW, theirs), pl.Series("at", at)).filter(pl.Series(seen & ~own))
+    return [
+        *strange_devices(scene, role, used),
+        scene.edit("insert", "transaction", made, role, effect),
+        scene.edit("insert", "fraud_report", reported, role, "report"),
+    ]
 
 
-def _shops(scene: Scene, phase: Mapping[str, Any], who: pl.DataFrame, rows: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The merchant of each payment: popular ones more often, in the customer's country unless it says abroad."""
-    merchant, channel = scene.block.reference["merchant"], phase["channel"]
-    fits = (pl.col("category").cast(pl.String) == "cash") == (channel == "atm")
+def _amounts(scene: Scene, phase: Mapping[str, Any], shop: NDArray[np.int64], hidden: F64, z: F64) -> F64:
+    """Minor units: between what the typology asks for and what anyone pays at such a shop, nearer to the latter the better it hides."""
+    p = scene.block.priors
+    category = scene.block.reference["merchant"]["category"].cast(pl.String).gather(shop).to_numpy()
+    mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in category]) for x in ("mean", "sigma"))
+    asked = np.log(_number(scene, phase, "amount"))
+    median = (1 - hidden) * asked + hidden * mean
+    spread = (1 - hidden) * _number(scene, phase, "spread") + hidden * sigma
+    return 100 * np.exp(median + spread * z)
+
+
+def _shops(
+    scene: Scene, phase: Mapping[str, Any], who: pl.DataFrame, rows: NDArray[np.uint64], hide: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The merchant of each payment: as popular as for anyone, in the customer's country unless it says abroad; what hides is not of the typology's
+    category, and of what holders do themselves it is where they have been before."""
+    p, channel = scene.block.priors, phase["channel"]
+    merchant = scene.block.reference["merchant"].select(
+        "merchant_id", "popularity", "online", pl.col("country", "category").cast(pl.String)
+    )
+    share = p("purchase.share")
+    bought = pl.col("category").replace_strict(share, default=0.0, return_dtype=pl.Float64)
+    merchant = merchant.with_columns(weight=pl.col("popularity") * bought)
+    fits = (pl.col("category") == "cash") == (channel == "atm")
     if channel != "atm":
         fits &= pl.col("online") == (channel == "card-not-present")
-    if "category" in phase:
-        fits &= pl.col("category").cast(pl.String) == phase["category"]
-    country = pl.col("country").cast(pl.String)
     one = phase["merchant"] == "one"
+    stream = scene.stream.child("shop" if one else phase["effect"], "merchant")
     draw = who["instance"].to_numpy().astype(np.uint64) if one else rows
-    u = scene.stream.child("shop" if one else phase["effect"], "merchant").uniform(draw)
+    u = stream.uniform(draw)
     euro = who["currency"].cast(pl.String).to_numpy() == "EUR"
+    home, away = pl.col("country").is_in(["GB", "DE"]), ~pl.col("country").is_in(["GB", "DE"])
     # one merchant for cards of both countries is one that anyone could go to
-    places = [~country.is_in(["GB", "DE"])] if phase.get("abroad") else [country == "GB", country == "DE"]
-    if one and not phase.get("abroad"):
-        places = [country.is_in(["GB", "DE"])]
-    picked = []
-    for place in places:
-        pool = merchant.filter(fits & place).select("merchant_id", "popularity")
-        share = np.cumsum(pool["popularity"].to_numpy())
-        at = np.minimum(np.searchsorted(share / share[-1], u), pool.height - 1)
-        picked.append(pool["merchant_id"].to_numpy()[at])
-    return np.where(euro, picked[-1], picked[0])
+    places = (
+        [away] if phase.get("abroad") else [home] if one else [pl.col("country") == "GB", pl.col("country") == "DE"]
+    )
+
+    def picked(such: pl.Expr) -> NDArray[np.int64]:
+        found = []
+        for place in places:
+            pool = merchant.filter(fits & place & such)
+            upto = np.cumsum(pool["weight"].to_numpy())
+            at = np.minimum(np.searchsorted(upto / upto[-1], u), pool.height - 1)
+            found.append(pool["merchant_id"].to_numpy()[at])
+        return np.where(euro, found[-1], found[0])
+
+    shop = picked(pl.lit(True))
+    if "category" in phase:
+        shop = np.where(hide & ~np.bool_(one), shop, picked(pl.col("category") == phase["category"]))
+    if phase.get("own") and not one:
+        been, known = _habits(scene, channel, who, stream.child("habit").uniform(rows))
+        shop = np.where(hide & known, been, shop)
+    return shop
+
+
+def _habits(scene: Scene, channel: str, who: pl.DataFrame, u: F64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A merchant that the holder has paid, picked among the holder's payments of the channel, and whether there is any."""
+    paid = scene.tables["transaction"].filter(pl.col("channel").cast(pl.String) == channel)
+    each = (
+        paid.filter(pl.col("account_id").is_in(who["account_id"].unique().implode()))
+        .sort("account_id", ROW)
+        .group_by("account_id", maintain_order=True)
+        .agg("merchant_id")
+    )
+    mine = who.select("account_id").join(each, on="account_id", how="left", maintain_order="left")["merchant_id"]
+    count = mine.list.len().fill_null(0).to_numpy()
+    at = pl.Series(np.floor(u * np.maximum(count, 1)).astype(np.int64))
+    return mine.list.get(at, null_on_oob=True).fill_null(0).to_numpy(), count > 0

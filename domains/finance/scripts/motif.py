@@ -5,6 +5,7 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
 
     [arguments]
     quiet = ["account"]             # roles whose accounts lie still before their first flow (optional)
+    withheld = ["employee"]         # roles whose pay stops when the instance begins (optional)
     lead = 0.5                      # share of the window that passes before an instance may begin (optional)
 
     [arguments.outside.shop]             # parties with accounts at other banks: they are made, not cast
@@ -21,7 +22,7 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
     every = 168                     # hours between the payments on one link (optional)
     hours = 24                      # the flow's payments begin within this span
     delay = 18                      # and wait on average this long after the payer was paid
-    amount = "amount"               # median of a log-normal draw, with `spread`; or
+    amount = "amount"               # median of a log-normal draw, with `spread`, of an instance that does not hide at all; or
     below = "threshold"             # just under a threshold, by `margin` at most; or
     fee = "fee"                     # what the payer holds, less this share at most
     factor = 1.3                    # multiplies the amount (optional)
@@ -53,12 +54,14 @@ from ..calendar import DAY, HOUR
 from ..identifiers import other_ibans
 from ..parties import holder_names
 from ..people import sample
-from .staging import clock, probit, value_of, whole_seconds
+from ..reports import claims
+from .staging import adapted, clock, difficulty, probit, value_of, whole_seconds
+from .staging import parties as cast_accounts
 
 SEQUENCES = ("next", "ring", "walk")
 LINKS = ("all", "match", "enter", "leave", *SEQUENCES)
-ROUND = 500
-"""Minor units that amounts are rounded to when people choose them."""
+ROUND, LEAST = 500, 1_000
+"""Minor units that amounts are rounded to when people choose them; and the least that is worth the trouble."""
 
 
 def motif(scene: Scene) -> list[Edit]:
@@ -69,7 +72,13 @@ def motif(scene: Scene) -> list[Edit]:
     moves = walk.told()
     parties = _parties(scene)
     moves = pl.concat([moves, *_setbacks(scene, moves)])
-    return [*_silence(scene, parties, moves), *_edits(scene, parties, moves)]
+    began = pl.DataFrame({"instance": walk.instance, "began": walk.start / walk.span, "hidden": walk.hidden})
+    return [
+        *_silence(scene, parties, moves),
+        *_withheld(scene, parties, moves),
+        *_edits(scene, parties, moves, began),
+        *_adapted(scene, began),
+    ]
 
 
 def sizes(scene: Scene) -> dict[str, int]:
@@ -92,6 +101,7 @@ class _Walk:
         lead = float(value_of(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
         room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
         start = self.start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
+        self.hidden = difficulty(scene, start / self.span)
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
         self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
 
@@ -160,7 +170,9 @@ class _Walk:
             self._amounts(flow, payer, u) * self._number(flow, "factor", 1.0) * self._number(flow, "growth", 1.0) ** n
         )
         even = u["round"] < scene.block.priors("transfer.round_share")
-        amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / ROUND) * ROUND, np.floor(amount))
+        # what is passed on is rounded where that takes little from it
+        whole = (200 if "fee" in flow else 4) * ROUND
+        amount = np.where(even & (amount > whole), np.floor(amount / ROUND) * ROUND, np.floor(amount))
         amount = np.maximum(amount, 1)
 
         for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):
@@ -202,10 +214,15 @@ class _Walk:
             return self._number(flow, "below") * 100 * (1 - self._number(flow, "margin", 0.2) * u["amount"]) - 1
         drawn = None
         if "amount" in flow:
-            # half of the variance is the instance's, half the payment's
-            group = self.scene.stream.child(flow["effect"], "size").uniform(self.instance.astype(np.uint64))[:, None]
-            z = np.sqrt(0.5) * (probit(group) + probit(u["amount"]))
-            drawn = self._number(flow, "amount") * 100 * np.exp(self._number(flow, "spread") * z)
+            # a payment varies by half of the typology's own variance, an instance by the rest: between what the typology asks for and what
+            # anyone pays, nearer to the latter the better it hides
+            hidden, p, own = self.hidden[:, None], self.scene.block.priors, self._number(flow, "spread")
+            group = self.scene.stream.child("size").uniform(self.instance.astype(np.uint64))[:, None]
+            median = (1 - hidden) * np.log(self._number(flow, "amount")) + hidden * p("transfer.log_mean")
+            whole = (1 - hidden) * own + hidden * p("transfer.log_sigma")
+            shared = np.sqrt(np.maximum(whole**2 - own**2 / 2, own**2 / 2))
+            drawn = 100 * np.exp(median + shared * probit(group) + np.sqrt(0.5) * own * probit(u["amount"]))
+            drawn = np.maximum(drawn, LEAST)
             if flow["links"] not in SEQUENCES:
                 return drawn
         kept = 1 - fee * (0.25 + 0.75 * u["share"])
@@ -315,7 +332,26 @@ def _silence(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[E
     return edits
 
 
-def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
+def _withheld(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
+    """Accounts that are not paid any more: wages from the first payment of the instance on are removed."""
+    edits, since = [], moves.group_by("instance").agg(since=pl.col("at").min())
+    for role in scene.use.scenario.arguments.get("withheld", ()):
+        theirs = parties.filter(party=role).join(since, on="instance").select("account_id", "instance", "since")
+        wages = scene.tables["transaction"].filter(pl.col("channel").cast(pl.String) == "salary")
+        gone = wages.join(theirs, on="account_id").filter(pl.col("authorised_at") >= pl.col("since"))
+        edits.append(scene.edit("remove", "transaction", gone.select(ROW, "instance"), role, "withheld"))
+    return edits
+
+
+def _adapted(scene: Scene, began: pl.DataFrame) -> list[Edit]:
+    found = []
+    for role, members in scene.cast.items():
+        each = members.join(began, on="instance", how="left", maintain_order="left")
+        found += adapted(scene, role, each, each["began"].to_numpy())
+    return found
+
+
+def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.DataFrame) -> list[Edit]:
     """Rows for the ledger of whoever banks here: the payer's if both do."""
     sides = {}
     for side, number in (("payer", "i"), ("payee", "j")):
@@ -352,8 +388,9 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edi
             "name": other["name"], "iban": other["iban"],
         }
     ).unique(ROW, keep="first", maintain_order=True).join(first, on=ROW, how="left", maintain_order="left")  # fmt: skip
-    # most payees are new, some have been on the list for long
-    age = scene.stream.child("known").uniform(known[ROW].to_numpy()) ** 4 * 90 * 86_400
+    # most payees are new, some have been on the list for long: more of them where it hides well
+    hidden = known.select("instance").join(began, on="instance", how="left", maintain_order="left")["hidden"]
+    age = scene.stream.child("known").uniform(known[ROW].to_numpy()) ** (4 - 3 * hidden.to_numpy()) * 90 * 86_400
     known = known.with_columns(
         pl.Series("added_at", known["at"].to_numpy() - whole_seconds(300 + age)), effect=pl.lit("new-payee")
     ).drop("at")
@@ -384,11 +421,24 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edi
             ).to_series(),
         }
     )
-    cast = parties.filter(pl.col("account_id").is_not_null()).select(
-        "instance", pl.col("account_id").cast(pl.UInt64).alias(ROW), role="party", effect=pl.lit("party")
-    )
     return [
-        Edit("update", "account", cast),
+        *cast_accounts(scene),
         Edit("insert", "counterparty", known),
         Edit("insert", "transaction", payments),
+        *_reported(scene, payments),
     ]
+
+
+def _reported(scene: Scene, payments: pl.DataFrame) -> list[Edit]:
+    """Victims report some of what they were talked into; of laundering the bank finds few groups, and then all their payments."""
+    share, instance = scene.block.priors("report.share"), payments["instance"].to_numpy().astype(np.uint64)
+    if "victim" in scene.cast:
+        mine = payments.filter((pl.col("role") == "victim") & (pl.col("effect") != "stopped"))
+        found = claims(scene.block, mine, share["scam"], cards=False)
+    else:
+        caught = scene.stream.child("caught").uniform(instance) < share["laundering"]
+        found = claims(scene.block, payments, np.where(caught, 1.0, 0.0), cards=False)
+        found = found.with_columns(reported_by=pl.lit("bank"))
+    role = payments.select(transaction_row=ROW, role="role")
+    found = found.join(role, on="transaction_row", how="left", maintain_order="left")
+    return [Edit("insert", "fraud_report", found.with_columns(effect=pl.lit("report")))]

@@ -7,30 +7,35 @@ of it; the rest is as in any such row.
     effect = "verification"
     table = "transaction"           # transaction, counterparty, customer or card
     after = 2.0                     # hours after the first record (transaction, counterparty)
-    channel = "card-not-present"    # or transfer, to the party that a counterparty record made
+    channel = "card-not-present"    # or card-present, direct-debit; transfer: to the party that a counterparty record made
     settled = 12.0                  # hours to clearing; not cleared where it is not given
     undone = 48.0                   # hours to reversal (optional)
     early = 1                       # days before the account was opened, instead of `after` (optional)
+    clock = "23:59:59.5"            # time of day in UTC, on the day that `after` leads to (optional)
+    part = 0.4                      # amount as a share of the arranged overdraft, on top of the balance at the start of the window (optional)
     values = { amount_minor = 0, response_code = "00" }
 
-Transactions and counterparties are inserted; a customer's or a card's row is changed.
+Transactions, counterparties and devices are inserted; a customer's or a card's row is changed. `day` in `arguments` says on which day an instance begins:
+the first of its kind in the window, or any where the window has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from ....core.errors import unknown
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
 from ....core.tables import ROW
 from ..calendar import DAY
 from ..draws import keep
 from ..identifiers import other_ibans
-from ..parties import CARDS
+from ..parties import CARDS, addresses
 from .staging import card_on, members_here, start_of, whole_seconds
 
 
@@ -43,8 +48,41 @@ def records(scene: Scene) -> list[Edit]:
     wanted = scene.use.scenario.arguments["record"]
     span = max(abs(float(r.get(k, 0))) for r in wanted for k in ("after", "settled", "undone"))
     start = start_of(scene, holders["instance"], margin=int((2 * span + 24) * 3_600) * 1_000_000)
-    make = {"transaction": _payment, "counterparty": _party, "customer": _changed, "card": _changed}
+    if day := scene.use.scenario.arguments.get("day"):
+        start = _on(scene, day, start)
+    make = {
+        "transaction": _payment,
+        "counterparty": _party,
+        "device": _device,
+        "customer": _changed,
+        "card": _changed,
+    }
     return [make[r["table"]](scene, role, holders, start, n, r) for n, r in enumerate(wanted)]
+
+
+def _on(scene: Scene, kind: str, start: np.ndarray) -> np.ndarray:
+    """The first day of a kind in the window, for all; as they were where there is none."""
+    if kind not in DAYS:
+        raise unknown("day", kind, DAYS, f"scenario {scene.use.scenario.name}")
+    window = scene.block.window
+    for at in range(-(-window.start // DAY), window.end // DAY - 1):
+        if DAYS[kind](dt.date(1970, 1, 1) + dt.timedelta(at)):
+            return np.full(len(start), at * DAY)
+    return start
+
+
+def _last_sunday(day: dt.date, month: int) -> bool:
+    return day.month == month and day.weekday() == 6 and day.day > 24
+
+
+DAYS: Mapping[str, Callable[[dt.date], bool]] = {
+    "clocks-forward": lambda day: _last_sunday(day, 3),
+    "clocks-back": lambda day: _last_sunday(day, 10),
+    "leap-day": lambda day: (day.month, day.day) == (2, 29),
+    "month-end": lambda day: (day + dt.timedelta(1)).day == 1,
+    "saturday": lambda day: day.weekday() == 5,
+}
+"""Days on which things go wrong: summer time by Directive 2000/84/EC, and the calendar's own."""
 
 
 def _values(record: Mapping[str, Any]) -> dict[str, pl.Expr]:
@@ -55,6 +93,9 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
     instance, height = who["instance"].to_numpy(), who.height
     rows = scene.address("record", instance, n)
     at = start + whole_seconds(np.full(height, float(record.get("after", 0)) * 3_600))
+    if "clock" in record:
+        hour, minute, second = (float(x) for x in str(record["clock"]).split(":"))
+        at = at // DAY * DAY + round((hour * 3_600 + minute * 60 + second) * 1_000_000)
     if "early" in record:
         at = (who["opened_on"].to_physical().to_numpy().astype(np.int64) - int(record["early"])) * DAY
     columns: dict[str, Any] = {
@@ -67,6 +108,11 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         "currency": who["currency"],
         "authorised_at": at,
     }
+    if "part" in record:
+        share = float(record["part"]) * who["overdraft_limit_minor"].to_numpy()
+        columns["amount_minor"] = np.maximum(who["opening_balance_minor"].to_numpy() + np.floor(share), 1).astype(
+            np.int64
+        )
     for name, column in (("settled", "cleared_at"), ("undone", "reversed_at")):
         if name in record:
             columns[column] = at + whole_seconds(np.full(height, float(record[name]) * 3_600))
@@ -74,6 +120,16 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         columns["type"] = ["ICDT/ESCT"] * height
         columns["device_row"] = join_rows(who["unit"].to_numpy(), 0 * instance)
         columns["counterparty_row"] = scene.address("payee", instance, 0)
+    elif record["channel"] == "direct-debit":
+        bills = pl.col("category").cast(pl.String).is_in(list(scene.block.priors("bill.count")))
+        collects = scene.block.reference["merchant"].filter(bills)
+        creditor = collects[scene.stream.child("shop").integers(instance.astype(np.uint64), collects.height)]
+        columns |= {
+            "type": ["RDDT/ESDD"] * height,
+            "merchant_id": creditor["merchant_id"],
+            "mcc": creditor["mcc"],
+            "country": creditor["country"],
+        }
     else:
         online = record["channel"] == "card-not-present"
         shops = scene.block.reference["merchant"].filter(pl.col("online") == online)
@@ -109,6 +165,25 @@ def _party(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int
         }
     )
     return scene.edit("insert", "counterparty", frame.with_columns(**_values(record)), role, record["effect"])
+
+
+def _device(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
+    height, rows = (
+        who.height,
+        scene.address("device", who["instance"].to_numpy(), join_rows(who["member"].to_numpy(), n)),
+    )
+    frame = pl.DataFrame(
+        {
+            ROW: rows,
+            "instance": who["instance"],
+            "customer_id": who["customer_id"],
+            "type": ["tablet"] * height,
+            "os": ["android"] * height,
+            "ip": addresses(scene.stream.child("ip"), who["instance"].to_numpy().astype(np.uint64)),
+            "first_seen_at": start + whole_seconds(np.full(height, float(record.get("after", 0)) * 3_600)),
+        }
+    )
+    return scene.edit("insert", "device", frame.with_columns(**_values(record)), role, record["effect"])
 
 
 def _changed(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:

@@ -9,10 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.domain import Block
-from ....core.scenario import Scene
+from ....core.scenario import Edit, Scene
 from ....core.stream import F64
+from ....core.tables import ROW
 from ..calendar import DAY, HOUR, curve, instants
-from ..parties import CARDS
+from ..parties import CARDS, addresses
 
 SECOND = 1_000_000
 
@@ -33,16 +34,65 @@ def transfer_columns(
     }
 
 
-def clock(scene: Scene, hours: F64, currency: pl.Series) -> NDArray[np.int64]:
-    """Moments so many hours into the window by the clock of people's days: order is kept, and nights are as quiet as anyone's.
-    The first axis of `hours` goes with `currency`."""
-    window = scene.block.window
-    ticking = curve(window, scene.block.priors("purchase.hour"), [1.0] * 7)
+def clock(scene: Scene, hours: F64, currency: pl.Series, shopping: bool = False) -> NDArray[np.int64]:
+    """Moments so many hours into the window by the clock of people's days: order is kept, and nights are as quiet as anyone's;
+    `shopping`: and weekdays too. The first axis of `hours` goes with `currency`."""
+    window, p = scene.block.window, scene.block.priors
+    ticking = curve(window, p("purchase.hour"), p("purchase.weekday") if shopping else [1.0] * 7)
     zone = (currency.cast(pl.String).to_numpy() == "EUR").astype(np.int64).reshape(-1, *[1] * (hours.ndim - 1))
     part = hours * HOUR / (window.end - window.start)
     over = np.floor(part)
     at = instants(ticking, np.broadcast_to(zone, hours.shape), part - over)
     return at + over.astype(np.int64) * (window.end - window.start)
+
+
+def difficulty(scene: Scene, began: F64) -> F64:
+    """How well instances hide, 0 to 1, that begin when such a share of the window has passed: better once they have adapted."""
+    p = scene.block.priors
+    return np.where(began >= p("fraud.adapts_after"), p("fraud.adapted_difficulty"), p("fraud.difficulty"))
+
+
+def adapted(scene: Scene, role: str, members: pl.DataFrame, began: F64) -> list[Edit]:
+    """Labels the accounts of instances that play by the tactics of after the change."""
+    late = members.filter(pl.Series(began >= scene.block.priors("fraud.adapts_after")))
+    rows = late.select(pl.col("account_id").cast(pl.UInt64).alias(ROW), "instance")
+    return [scene.edit("update", "account", rows, role, "adapted")] if rows.height else []
+
+
+def parties(scene: Scene) -> list[Edit]:
+    """Labels every cast account with its role."""
+    return [
+        scene.edit(
+            "update",
+            "account",
+            members.select(pl.col("account_id").cast(pl.UInt64).alias(ROW), "instance"),
+            role,
+            "party",
+        )
+        for role, members in scene.cast.items()
+    ]
+
+
+def strange_devices(scene: Scene, role: str, used: pl.DataFrame) -> list[Edit]:
+    """Devices that the bank sees for the first time: `used` has a row for each payment (`ROW` is the device's address, `at` when)."""
+    if not used.height:
+        return []
+    each = used.sort("at").unique(ROW, keep="first", maintain_order=True)
+    rows = each[ROW].to_numpy()
+    kind = scene.stream.child("os").integers(rows, 3)
+    before = scene.stream.child("signed in").uniform(rows) * 3_600
+    frame = pl.DataFrame(
+        {
+            ROW: rows,
+            "instance": each["instance"],
+            "customer_id": each["customer_id"],
+            "type": np.array(["phone", "phone", "computer"])[kind],
+            "os": np.array(["android", "ios", "windows"])[kind],
+            "ip": addresses(scene.stream.child("ip"), rows),
+            "first_seen_at": each["at"].to_numpy() - whole_seconds(60 + before),
+        }
+    )
+    return [scene.edit("insert", "device", frame, role, "new-device")]
 
 
 def value_of(scene: Scene, value: Any) -> Any:

@@ -6,6 +6,7 @@
     family = "sensor"           # sensor, series, device, network, process, attack, fleet, fixture
     effect = "bias"             # what changed, in labels and in the table of anomalies
     cause = "miscalibration"    # why
+    severity = "seconds"        # what says how severe it is, where no parameter has that name; else the hours that it lasts
     hours = "hours"             # and `episodes`, `reach`, `signals`, `kinds`, `onset`, `stagger`: see `spans.places`
     wears_out = false           # true: the span ends with the end of the part's life
     values = [{ kind = "offset", amount = "severity", edge = 0.2 }]     # see `values`; each acts on what those before it gave

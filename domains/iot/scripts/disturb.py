@@ -16,7 +16,7 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64, Stream
 from ....core.tables import ROW, Table
 from ..population import SCHEMA
-from ..readings import COPY, I64, Spans, arrived, spans
+from ..readings import COPY, FAN, I64, Spans, arrived, spans
 from ..signals import quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
 from .lifecycle import Down, downs, take_down
@@ -24,7 +24,7 @@ from .spans import Place, Readings, anomalies, places
 from .values import DISTORTIONS, Span, chosen
 
 ARGUMENTS = (
-    *("family", "effect", "cause", "wears_out", "set", "clear"),
+    *("family", "effect", "cause", "severity", "wears_out", "set", "clear"),
     *("hours", "episodes", "reach", "signals", "kinds", "onset", "stagger"),
     *("values", "clock", "arrivals", "lose", "repeat", "cut", "down"),
 )
@@ -71,7 +71,28 @@ def disturb(scene: Scene) -> list[Edit]:
         for place in first.values():
             planned += downs(scene, place, **given["down"])
         edits += take_down(scene, planned, readings, role, given["effect"])
+    if not {"down", "cut", "lose"} & given.keys():
+        found = _showing(found, edits)
     return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
+
+
+def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:
+    """The places of which some sample changed: where none did, because it would have been the same anyway, there is no anomaly."""
+    keys: dict[int, NDArray] = {}
+    for instance, part in (
+        pl.concat([e.rows.select("instance", ROW) for e in edits]).partition_by("instance", as_dict=True).items()
+    ):
+        key = part[ROW].to_numpy().astype(np.int64)
+        keys[int(instance[0])] = np.sort(key - (key % FAN >= COPY) * COPY)
+    kept = []
+    for place in found:
+        channel = place.trace.channel
+        first, every = channel["first_sample_at"], channel["interval_us"]
+        span = channel["channel_id"] * FAN - np.array([(first - place.t0) // every, (first - place.t1) // every])
+        a, b = np.searchsorted(keys.get(place.instance, np.empty(0, np.int64)), span)
+        if b > a:
+            kept.append(place)
+    return kept
 
 
 def _stream(scene: Scene, what: str, place: Place, n: int = 0) -> Stream:

@@ -249,6 +249,8 @@ def anomalies(scene: Scene, found: list[Place]) -> Table:
     """The spans as rows of `anomaly`."""
     given = scene.arguments
     channel = [p.trace.channel["channel_id"] for p in found]
+    asked = scene.use.parameters
+    severity = given.get("severity", asked.get("severity", given.get("hours")))
     rows = pl.DataFrame(
         {
             "instance": [p.instance for p in found],
@@ -256,7 +258,7 @@ def anomalies(scene: Scene, found: list[Place]) -> Table:
             "started_at": [p.t0 for p in found],
             "ended_at": [p.t1 for p in found],
             "fails_at": pl.Series([p.t1 if given.get("wears_out") else None for p in found], dtype=pl.Int64),
-            "severity": pl.Series([scene.use.parameters.get("severity")] * len(found), dtype=pl.Float64),
+            "severity": pl.Series([severity] * len(found), dtype=pl.Float64),
         }
     )
     address = [scene.stream.child("anomaly").bits(p.address)[0] | np.uint64(1 << 63) for p in found]

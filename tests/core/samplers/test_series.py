@@ -97,12 +97,16 @@ def test_a_seed_makes_another_series_and_the_file_the_same(learnt, tmp_path: Pat
 @pytest.mark.parametrize(
     ("table", "asked", "message"),
     [
-        (series(50), {"time": "at"}, "a series needs 64 rows with a time and a column of numbers; there are 50 rows"),
-        (series(), {"time": "att"}, "unknown column 'att'. Did you mean 'at'"),
-        (series(), {"time": "state"}, "has type String, expected instants, dates or numbers"),
+        (
+            series(50),
+            {"times": ["at"]},
+            "a series needs 64 rows with a time and a column of numbers; there are 50 rows",
+        ),
+        (series(), {"times": ["att"]}, "unknown column 'att'. Did you mean 'at'"),
+        (series(), {"times": ["state"]}, "has type String, expected instants, dates or numbers"),
         (series(), {"model": "series"}, "say which column is its time"),
-        (series(), {"model": "forest", "time": "at"}, "'forest' and a time column do not go together"),
-        (series().select("at", "state"), {"time": "at"}, "and 0 such columns"),
+        (series(), {"model": "forest", "times": ["at"]}, "'forest' and a time column do not go together"),
+        (series().select("at", "state"), {"times": ["at"]}, "and 0 such columns"),
     ],
 )
 def test_what_cannot_be_is_said(table: pl.DataFrame, asked: dict, message: str):

@@ -1,8 +1,11 @@
-"""What gives scenarios away, and no longer does: judged by detectors, not by eye."""
+"""Hard, like the real thing: what a detector makes of the default mix, what gives labels away, how the dial and adaptation move it.
+
+Real cards, as the Fraud Detection Handbook (2022, chapter 5) reports Worldline's: AUC 0.928, average precision 0.095 with aggregates, split in time.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -14,50 +17,108 @@ from populace.core.scenario import ScenarioRequest
 from populace.core.spec import Spec
 from populace.domains.finance import DOMAIN
 
-from .detector import AGGREGATES, FORMAT, RAW, payments, score
-
-LAUNDERING = (
-    "bipartite", "fan-in", "fan-out", "gather-scatter", "layering-chain", "mule-herder", "mule-ring", "random-transfers", "scatter-gather",
-    "smurfing", "stack",
-)  # fmt: skip
+from .detector import AGGREGATES, FORMAT, RAW, decayed, payments, per_scenario, score, within
 
 
-def transfers(**settings: Any) -> pl.DataFrame:
-    """One-off transfers that customers send: 600 customers, four months, two instances of each laundering typology."""
-    requests = tuple(ScenarioRequest(name, {"count": 2}) for name in LAUNDERING)
-    spec = Spec("finance", size=600, seed=1, end="2025-05-01", scenarios=requests, settings=settings)
+def played(size: int = 1_200, end: str = "2025-04-01", seed: int = 1, **settings: float) -> pl.DataFrame:
+    """Payments of a bank with the default mix, and which scenario made each. A rate above the published one lets few customers show enough fraud: the area under
+    the curve does not depend on it."""
+    told = {k.replace("__", "."): v for k, v in settings.items()}
+    spec = Spec("finance", size=size, seed=seed, end=end, scenarios=(ScenarioRequest("fraud"),), settings=told)
+    return payments(generate(make_plan(spec, DOMAIN)).frames)
+
+
+@pytest.fixture(scope="module")
+def mix() -> pl.DataFrame:
+    return played(fraud__rate=0.006)
+
+
+def test_a_detector_finds_about_as_much_as_on_real_cards(mix: pl.DataFrame):
+    """Bands with room for a small bank; the slow test holds them as they are stated."""
+    raw, aggregates = score(mix, RAW, thin=0.2)[0], score(mix, AGGREGATES, thin=0.2)[0]
+    assert 0.55 < raw < 0.85
+    assert 0.82 < aggregates < 0.96
+    assert aggregates > raw + 0.03
+
+
+def test_neither_a_column_nor_a_short_tree_gives_labels_away(mix: pl.DataFrame):
+    assert score(mix, RAW, depth=3)[0] < 0.83
+    for column in ("channel", "type", "amount_minor", "hour", "country", "entry_mode", "response_code", "to_customer"):
+        assert score(mix, (column,), depth=3)[0] < 0.78, column
+
+
+def test_ids_and_format_say_nothing_within_a_channel(mix: pl.DataFrame):
+    for column in FORMAT:
+        assert abs(within(mix, (column,), "channel") - 0.5) < 0.08, column
+
+
+def test_labels_dealt_out_anew_cannot_be_learnt_and_a_planted_leak_is(mix: pl.DataFrame):
+    shuffled = [score(mix, RAW, depth=3, shuffled=n)[0] for n in range(8)]
+    assert np.mean(shuffled) == pytest.approx(0.5, abs=0.04)
+    leak = mix.with_columns(leak=pl.col("fraud").cast(pl.Int8))
+    assert score(leak, (*RAW, "leak"), depth=3)[0] > 0.99
+
+
+def transfers(**settings: float) -> pl.DataFrame:
+    asked = tuple(ScenarioRequest(n, {"count": 2}) for n in ("fan-in", "fan-out", "mule-ring", "stack", "smurfing"))
+    spec = Spec("finance", size=500, seed=1, end="2025-03-01", scenarios=asked, settings=settings)
     sent = pl.col("type").cast(pl.String).is_in(["ICDT/ESCT", "ICDT/BOOK"])
     return payments(generate(make_plan(spec, DOMAIN)).frames).filter(sent)
 
 
-@pytest.fixture(scope="module")
-def sent() -> pl.DataFrame:
-    return transfers()
+def test_that_the_payee_banks_here_does_not_give_laundering_away():
+    """As it did when only scenarios had customers pay one another."""
+
+    def odds(rows: pl.DataFrame) -> float:
+        other = pl.col("counterparty_account_id") // 8 != pl.col("account_id") // 8
+        illicit = rows.filter(other)["fraud"]
+        return illicit.sum() / max((~illicit).sum(), 0.5)
+
+    assert odds(transfers()) < 1.0
 
 
-def test_that_the_payee_banks_here_does_not_give_laundering_away(sent: pl.DataFrame):
-    """As it did when only scenarios had customers pay one another: that is what the setting brings back."""
-    apart = transfers(**{"counterparty.same_bank": 0.0})
-    before, now = (inward(rows) for rows in (apart, sent))
-    assert before > 20 * now
-    assert now < 0.75
+@pytest.mark.slow
+def test_the_bands_at_published_rates():
+    """AUC 0.85 to 0.95 and average precision 0.05 to 0.35 with causal aggregates, raw columns at most 0.80, and nothing free."""
+    rows = played(size=14_000, end="2025-06-01")
+    area, precision = score(rows, AGGREGATES)
+    assert 0.85 <= area <= 0.95
+    assert 0.05 <= precision <= 0.35
+    assert score(rows, RAW)[0] <= 0.80
+    assert score(rows, RAW, depth=3)[0] <= 0.80
+    for column in RAW:
+        assert score(rows, (column,))[0] <= 0.75, column
+    assert within(rows, FORMAT, "channel") <= 0.55
+    shuffled = [score(rows, AGGREGATES, shuffled=n, thin=0.1)[0] for n in range(5)]
+    assert np.mean(shuffled) == pytest.approx(0.5, abs=0.02)
 
 
-def inward(rows: pl.DataFrame) -> float:
-    """The odds that a payment from one customer to another is illicit."""
-    other = pl.col("counterparty_account_id") // 8 != pl.col("account_id") // 8
-    illicit = rows.filter(other)["fraud"]
-    return illicit.sum() / max((~illicit).sum(), 0.5)
+@pytest.mark.slow
+def test_the_dial_moves_the_detector_monotonically():
+    areas = [np.mean([_area(d, seed) for seed in (1, 2)]) for d in (0.0, 0.5, 1.0)]
+    assert areas[0] > areas[1] > areas[2], areas
 
 
-def test_labels_dealt_out_anew_cannot_be_learnt_and_a_planted_leak_is(sent: pl.DataFrame):
-    shuffled = np.mean([score(sent, AGGREGATES, shuffled=n)[0] for n in range(5)])
-    assert shuffled == pytest.approx(0.5, abs=0.06)
-    leak = sent.with_columns(leak=pl.col("fraud").cast(pl.Int8))
-    assert score(leak, (*RAW, "leak"))[0] > 0.99
+def _area(difficulty: float, seed: int) -> float:
+    rows = played(size=3_000, seed=seed, fraud__rate=0.004, fraud__difficulty=difficulty)
+    return score(rows, AGGREGATES, thin=0.3)[0]
 
 
-def test_keys_references_seconds_and_cents_say_nothing(sent: pl.DataFrame):
-    for column in FORMAT:
-        area = score(sent, (column,))[0]
-        assert abs(area - 0.5) < 0.1, f"{column}: {area}"
+@pytest.mark.slow
+def test_a_detector_decays_when_tactics_change():
+    same = played(size=3_000, fraud__rate=0.006, fraud__difficulty=0.2)
+    moved = played(
+        size=3_000, fraud__rate=0.006, fraud__difficulty=0.2, fraud__adapts_after=0.7, fraud__adapted_difficulty=1.0
+    )
+    assert decayed(moved, RAW) < decayed(same, RAW) - 0.03
+
+
+@pytest.mark.slow
+def test_each_typology_is_learnable_and_none_is_free():
+    """Averaged over the rows of a scenario: the rank that a detector trained on the whole mix gives them among genuine payments."""
+    found: Mapping[str, tuple[float, float]] = per_scenario(played(size=6_000, fraud__rate=0.01))
+    dull = [name for name, (_, aggregates) in found.items() if aggregates < 0.6]
+    free = [name for name, (raw, _) in found.items() if raw > 0.995]
+    assert len(found) > 35
+    assert not dull, {n: found[n] for n in dull}
+    assert not free, {n: found[n] for n in free}

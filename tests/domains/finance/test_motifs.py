@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import polars as pl
 import pytest
 
 from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
 from populace.core.spec import ScenarioRequest, Spec
 from populace.domains.finance import DOMAIN
-from populace.domains.finance.motifs import edges, recovered
+from populace.domains.finance.motifs import Seen, recovered, seen
 
 TYPOLOGIES = sorted(name for name, s in DOMAIN.scenarios.items() if s.match)
 TOGETHER = 8
@@ -28,17 +27,17 @@ def company(name: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=2)
-def played(names: tuple[str, ...]) -> tuple[Dataset, pl.DataFrame]:
+def played(names: tuple[str, ...]) -> tuple[Dataset, Seen]:
     asked = tuple(ScenarioRequest(n, {"count": INSTANCES}) for n in names)
     data = generate(make_plan(Spec("finance", size=900, seed=17, scenarios=asked), DOMAIN))
-    return data, edges(data.frames)
+    return data, seen(data.frames)
 
 
 @pytest.mark.parametrize("name", sorted(TYPOLOGIES, key=company))
 def test_a_matcher_without_labels_recovers_every_instance(name: str):
-    data, graph = played(company(name))
+    data, what = played(company(name))
     use = next(u for u in data.plan.uses if u.scenario.name == name)
-    found, _ = recovered(graph, use, data.frames["label"])
+    found, _ = recovered(what, use, data.frames["label"])
     assert found.height == INSTANCES
     assert found["found"].all(), found
 

@@ -137,3 +137,37 @@ def test_an_illegal_state_and_a_hole_in_the_log_are_named(plain: Dataset):
 def test_checks_do_not_mind_the_order_of_rows(plain: Dataset):
     frame = plain.frames["reading"].sample(fraction=1.0, shuffle=True, seed=1)
     assert {check for check, _, _ in found(plain, "reading", frame)} <= {"reading.key"}
+
+
+def truth(data: Dataset, **frames: pl.DataFrame) -> set[tuple[str, str, int]]:
+    tables = {
+        **{k: v for k, v in data.frames.items() if k != "label"},
+        **{k: v for k, v in frames.items() if k != "label"},
+    }
+    found = check_tables(DOMAIN, tables, set(tables), label=frames.get("label", data.frames["label"]))
+    return {row for row in found.select("check", "table", "row_key").iter_rows() if row[0].startswith("anomaly-")}
+
+
+def test_an_anomaly_beyond_its_series_and_one_that_does_not_show_are_named(played: dict[str, Dataset]):
+    data = played["sensor-drift"]
+    anomaly = data.frames["anomaly"]
+    assert not truth(data)
+    key = anomaly["anomaly_id"][0]
+    moved = pl.col("started_at", "ended_at") + pl.when(pl.col("anomaly_id") == key).then(
+        dt.timedelta(days=9)
+    ).otherwise(dt.timedelta(0))
+    found = truth(data, anomaly=anomaly.with_columns(moved))
+    assert {("anomaly-in-series", "anomaly", key), ("anomaly-shown", "anomaly", key)} <= found
+    label = data.frames["label"]
+    assert {k for check, table, k in found if (check, table) == ("anomaly-shown", "reading")} == set(
+        label.filter(table="reading", instance=anomaly["instance"][0])["row_key"]
+    ), "and what was labelled for it lies in no anomaly now"
+    quiet = label.filter(~((pl.col("table") == "reading") & (pl.col("instance") == anomaly["instance"][0])))
+    assert truth(data, label=quiet) == {("anomaly-shown", "anomaly", key)}
+
+
+def test_an_anomaly_that_would_change_nothing_is_none(make: Callable[..., Dataset]):
+    """A reading that is held at the value that it has anyway is no anomaly, and the table of anomalies has none."""
+    data = make("one-sample-anomaly", count=2)
+    shown = set(data.frames["label"].filter(table="reading")["instance"])
+    assert set(data.frames["anomaly"]["instance"]) == shown

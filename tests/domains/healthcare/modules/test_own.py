@@ -27,6 +27,7 @@ from populace.domains.healthcare.own import OWN
 
 PEOPLE = 3_000
 DIABETES = Code("SNOMED-CT", "44054006", "Diabetes mellitus type 2 (disorder)")
+ASTHMA = Code("SNOMED-CT", "195967001", "Asthma (disorder)")
 DIAGNOSED = 40
 """Years: the age at which everyone of the test falls ill."""
 
@@ -48,14 +49,16 @@ def test_a_number_without_a_source_is_named(tmp_path: Path, capsys: pytest.Captu
 
 
 def old_people() -> People:
-    """People who all live to 100 within the record, and of whom each gets diabetes at one age."""
+    """People who all live to 100 within the record, and of whom each gets diabetes and asthma at one age."""
     people = make_people(PEOPLE, seed=4)
     birth = np.full(PEOPLE, int(-45 * YEAR))
     patient = np.repeat(np.arange(PEOPLE), 100)
     start = birth[patient] + (np.tile(np.arange(100), PEOPLE) * YEAR + YEAR / 3).astype(np.int64)
     visits = Visits(patient, start, start + int(YEAR / 17_532))
     everyone = np.arange(PEOPLE)
-    known = Known(everyone, birth + int(DIAGNOSED * YEAR), np.zeros(PEOPLE, np.int64), np.ones(PEOPLE, bool))
+    at = birth + int(DIAGNOSED * YEAR)
+    who, code = np.repeat(everyone, 2), np.tile([0, 1], PEOPLE)
+    known = Known(who, at[who], code, np.ones(2 * PEOPLE, bool))
     never = np.full(PEOPLE, ALIVE)
     return replace(people, birth=birth, death=never, end=birth + int(100 * YEAR), visits=visits, known=known)
 
@@ -63,7 +66,7 @@ def old_people() -> People:
 @pytest.fixture(scope="module")
 def lives() -> tuple[People, dict[str, pl.DataFrame]]:
     people = old_people()
-    run = Run(Program(read_library(OWN).knowing((DIABETES,))), people, Stream.root(5))
+    run = Run(Program(read_library(OWN).knowing((DIABETES, ASTHMA))), people, Stream.root(5))
     run.run()
     return people, records(run)
 
@@ -75,6 +78,8 @@ RISKS = [
     # of diabetics within fifteen years, by the yearly rates of their sources
     ("1551000119108", None, DIAGNOSED + 15, 1 - np.exp(-0.0243 * 15)),
     ("90781000119102", None, DIAGNOSED + 15, 0.38),
+    # of those who live so long, by 85: five years each at the rates of the Rotterdam study and those between them
+    ("49436004", None, 85, 1 - np.exp(-5 * (1.1 + 1.98 + 3.56 + 6.4 + 11.5 + 20.7) / 1000)),
 ]
 
 
@@ -92,6 +97,15 @@ def test_rates_come_out_as_the_sources_say(
     assert abs(share - risk) < 4 * np.sqrt(risk * (1 - risk) / who.sum()) + 0.006
 
 
+def test_as_many_have_an_attack_in_a_year_as_the_source_says(lives: tuple[People, dict[str, pl.DataFrame]]):
+    people, made = lives
+    found = made["condition"].filter(pl.col("code") == "708038006")
+    years = len(people) * (100 - DIAGNOSED)
+    # one year in which an attack may be follows the other, and each attack takes a week of its own
+    share = found.height / (years - found.height * 7 / 365.25)
+    assert abs(share - 0.404) < 0.01
+
+
 def test_nobody_has_a_complication_before_the_disease(lives: tuple[People, dict[str, pl.DataFrame]]):
     people, made = lives
     found = made["condition"].filter(pl.col("code").is_in(["1551000119108", "90781000119102"]))
@@ -102,9 +116,9 @@ def test_nobody_has_a_complication_before_the_disease(lives: tuple[People, dict[
 
 
 def test_a_dataset_with_them_is_valid_and_says_so_itself(tmp_path: Path):
-    data = populace.generate("healthcare", size=70, seed=2, modules="own")
+    data = populace.generate("healthcare", size=70, seed=2, start="2021-01-01", modules="own")
     assert data.validate().is_empty()
-    plain = populace.generate("healthcare", size=70, seed=2)
+    plain = populace.generate("healthcare", size=70, seed=2, start="2021-01-01")
     same = ["patient_id", "birth_date", "mrn", "family_name"]
     assert data.frames["patient"].select(same).equals(plain.frames["patient"].select(same))
     ours = data.frames["condition"].filter(pl.col("code").cast(pl.String) == "90781000119102")
