@@ -79,6 +79,8 @@ def fit(
     entity: str | None = None,
     time: str | None = None,
     event: str | None = None,
+    start: Model | str | os.PathLike[str] | None = None,
+    epochs: int | None = None,
     target: str | None = None,
     relations: Sequence[str] = (),
     times: Sequence[str] = (),
@@ -92,7 +94,10 @@ def fit(
 
     With `epsilon` it is differentially private; `domain` (a mapping such as `{"age": {"min": 0, "max": 120}}`, or a TOML file) says what is known of
     columns without looking, and the rest is paid for. With `entity` and `time`, columns of a table of events, it learns
-    what `event` (the only other column, without) follows which, and draws entities with their events.
+    what `event` (the only other column, without) follows which, and draws entities with their events. With `time` alone, the table is one series
+    in the order of that column.
+
+    `start`: a network, or its file, to go on from; `epochs`: passes over the rows at most.
 
     `target`: the column that the others are to foretell gets the greatest care.
 
@@ -104,11 +109,30 @@ def fit(
     from .core.samplers.statistical.learn_events import Roles
     from .core.samplers.statistical.private_marginals import as_extents
 
-    if (entity is None) != (time is None) or (event and not entity):
+    if (entity is not None and time is None) or (event and not entity):
         raise UserError("events need an entity and a time, and may have an event")
+    if time is not None and times:
+        raise UserError("time is for one table, times for several: not both")
     roles = Roles(entity, time, event) if entity and time else None
+    ordered = (time,) if time is not None and roles is None else times
     extents = None if domain is None else as_extents(domain)
-    return learn(table, model, seed, seconds, keep, drop, epsilon, delta, extents, roles, target, relations, times)
+    return learn(
+        table,
+        model,
+        seed,
+        seconds,
+        keep,
+        drop,
+        epsilon,
+        delta,
+        extents,
+        roles,
+        start,
+        epochs,
+        target,
+        relations,
+        ordered,
+    )
 
 
 def evaluate(

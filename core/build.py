@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from .cast import Cast
 from .checks import check_tables, declared_and_not
 from .conform import conform
-from .domain import Block
+from .domain import Block, Window
 from .plan import Plan
-from .scenario import Edit, Scene
+from .scenario import Edit, Scene, Use
 from .schema import LABEL, Schema
 from .tables import ROW, Table, Tables, merge
 
@@ -68,7 +68,7 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
         members = cast.concerning(n, block)
         if all(m.is_empty() for m in members.values()):
             continue
-        scene = Scene(use, members, tables, block, plan.stream.child(*use.path))
+        scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
         for edit in plan.domain.scripts[use.scenario.script](scene):
             tables, edited = _apply(plan.domain.schema, tables, edit, block)
             log.append(
@@ -83,6 +83,20 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
                 )
             )
     return tables, log
+
+
+def _from(plan: Plan, use: Use, tables: Tables, block: Block) -> tuple[Tables, Block]:
+    """What a scenario sees that begins at some instant or later: a window from there on, and of what happens only what does so from there on."""
+    if use.since is None:
+        return tables, block
+    at: dict[str, str] = {}
+    for event in plan.domain.events.values():
+        at.setdefault(event.table, event.at)
+    later = {
+        name: t.filter(pl.col(at[name]).cast(pl.Int64) >= use.since) if at.get(name) in t.columns else t
+        for name, t in tables.items()
+    }
+    return later, replace(block, window=Window(use.since, block.window.end))
 
 
 def _apply(schema: Schema, tables: Tables, edit: Edit, block: Block) -> tuple[Tables, Table]:

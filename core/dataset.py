@@ -55,9 +55,12 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
 
     def validate(self) -> Table:
         """Violations that no scenario declares: columns check, table, row_key, detail. Empty when the data is valid."""
+        domain, label = self.plan.domain, self.frames[LABEL.name]
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
-        found = check_tables(self.plan.domain, tables, set(tables), label=self.frames[LABEL.name])
-        return declared_and_not(found, self.frames[LABEL.name], self.plan.uses)[0]
+        found = check_tables(domain, tables, set(tables), label=label)
+        if domain.patterns:
+            found = pl.concat([found, domain.patterns(self.frames, label, self.plan.uses)])
+        return declared_and_not(found, label, self.plan.uses)[0]
 
     def records(self, table: str, as_: str | type | Callable[..., Any] = "dict") -> list[Any]:
         """The rows of a table as objects: `dict`, `"dataclass"`, `"pydantic"`, `"fhir.resources"`, or a class or function that takes the columns by

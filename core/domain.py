@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from .errors import unknown
 from .inputs import Input
 from .mix import Mix
 from .priors import Priors
-from .scenario import Edit, Scenario, Scene
+from .scenario import Edit, Scenario, Scene, Use
 from .schema import Schema
 from .stream import U64, Stream
 from .tables import Table, Tables
@@ -147,6 +147,9 @@ class Domain:
     mixes: Mapping[str, Mix] = field(default_factory=dict)
     """Sets of scenarios that `--scenario` takes by one name, with the rates at which they occur."""
     checks: tuple[Check, ...] = ()
+    patterns: Callable[[Tables, Table, Sequence[Use]], Table] | None = None
+    """Judges the labels of a whole dataset: tables, labels and the scenarios as they were played; gives violations, where a labelled group does not show
+    what its scenario says."""
     views: Mapping[str, View] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
     per_unit: int = 1

@@ -105,7 +105,12 @@ class Plan:
             "end": self.end.isoformat(),
             "set": changed,
             "scenarios": [
-                {"name": u.scenario.name, "count": u.count, **{k: _plain(v) for k, v in u.parameters.items()}}
+                {
+                    "name": u.scenario.name,
+                    "count": u.count,
+                    **({"from": _shown(u.since)} if u.since is not None else {}),
+                    **{k: _plain(v) for k, v in u.parameters.items()},
+                }
                 for u in self.uses
             ],
             "models": dict(self.models),
@@ -149,6 +154,10 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         if request.name not in domain.scenarios:
             raise unknown("scenario", request.name, [*domain.scenarios, *domain.mixes])
         use = resolve(request, domain.scenarios, size, seen.get(request.name, 0))
+        if use.since is not None and not _micros(start) <= use.since < _micros(end):
+            raise UserError(
+                f"scenario {request.name}: from is {request.parameters['from']}, outside the window from {start} to {end}"
+            )
         own.append(bool({"count", "rate"} & request.parameters.keys()))
         seen[request.name] = seen.get(request.name, 0) + 1
         uses.append(use)
@@ -209,6 +218,10 @@ def _date(value: Any, flag: str) -> dt.date:
 
 def _micros(date: dt.date) -> int:
     return (date - dt.date(1970, 1, 1)).days * 86_400_000_000
+
+
+def _shown(micros: int) -> str:
+    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)).isoformat()
 
 
 def _plain(value: Any) -> Any:

@@ -113,6 +113,8 @@ class Use:
     parameters: Mapping[str, Any]
     count: int
     occurrence: int = 0
+    since: int | None = None
+    """Its instances begin at this instant or later, microseconds since 1970."""
 
     @property
     def path(self) -> tuple[str | int, ...]:
@@ -188,13 +190,14 @@ def parse_request(text: str) -> ScenarioRequest:
 
 
 def resolve(request: ScenarioRequest, known: Mapping[str, Scenario], size: int, occurrence: int) -> Use:
-    """Look the scenario up and read its parameters. `count` and `rate` (instances per root entity) exist for all."""
+    """Look the scenario up and read its parameters. `count`, `rate` (instances per root entity) and `from` (an instant, or the day that begins with it)
+    exist for all."""
     if request.name not in known:
         raise unknown("scenario", request.name, known)
     scenario = known[request.name]
     place = f"scenario {scenario.name}"
     values = {p.name: p.default for p in scenario.parameters.values()}
-    count = scenario.count
+    count, since = scenario.count, None
     if "count" in request.parameters and "rate" in request.parameters:
         raise UserError(f"{place}: give count or rate, not both")
     for key, raw in request.parameters.items():
@@ -203,11 +206,24 @@ def resolve(request: ScenarioRequest, known: Mapping[str, Scenario], size: int, 
         elif key == "rate":
             rate = _read(Parameter("rate", "float", 0.0, "", min=0.0, max=1.0), raw, place)
             count = max(1, round(rate * size))
+        elif key == "from":
+            since = _instant(raw, place)
         elif key in scenario.parameters:
             values[key] = _read(scenario.parameters[key], raw, place)
         else:
-            raise unknown("parameter", key, [*scenario.parameters, "count", "rate"], place)
-    return Use(scenario, values, count, occurrence)
+            raise unknown("parameter", key, [*scenario.parameters, "count", "rate", "from"], place)
+    return Use(scenario, values, count, occurrence, since)
+
+
+def _instant(raw: Any, place: str) -> int:
+    try:
+        moment = dt.datetime.fromisoformat(str(raw))
+    except ValueError:
+        raise UserError(
+            f"{place}: from is {raw!r}, expected a day or an instant, such as 2025-01-31T12:00:00Z"
+        ) from None
+    moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
 
 
 def _read(parameter: Parameter, raw: Any, place: str) -> Any:

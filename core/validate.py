@@ -12,7 +12,7 @@ import polars as pl
 from .checks import check_names, check_tables, declared_and_not, violations
 from .digest import digest
 from .domain import Domain
-from .scenario import Use
+from .scenario import ScenarioRequest, Use, resolve
 from .source import Source, read_source
 from .tables import Table
 
@@ -55,6 +55,7 @@ def validate(domain: Domain, place: str) -> Verdict:
             check_tables(domain, source.tables, names, label=source.label),
             _labels(domain, source),
             _claims(source),
+            *([domain.patterns(source.tables, source.label, _played(domain, source))] if domain.patterns else []),
         ]
     )
     undeclared, declared = declared_and_not(found, source.label, _uses(domain, source.label))
@@ -65,6 +66,20 @@ def validate(domain: Domain, place: str) -> Verdict:
 def _uses(domain: Domain, label: Table) -> list[Use]:
     cast = label["scenario"].unique().drop_nulls().to_list()
     return [Use(domain.scenarios[name], {}, 1) for name in cast if name in domain.scenarios]
+
+
+def _played(domain: Domain, source: Source) -> list[Use]:
+    """The scenarios with the settings that the manifest states, or their defaults."""
+    spec: Any = (source.manifest or {}).get("populace", {}).get("spec", {})
+    stated = [s for s in spec.get("scenarios", []) if isinstance(s, dict) and s.get("name") in domain.scenarios]
+    named = {s["name"] for s in stated}
+    asked = [*stated, *({"name": n} for n in source.label["scenario"].unique().drop_nulls().sort() if n not in named)]
+    uses = []
+    for n, one in enumerate(asked):
+        if one["name"] in domain.scenarios:
+            settings = {k: v for k, v in one.items() if k != "name"}
+            uses.append(resolve(ScenarioRequest(one["name"], settings), domain.scenarios, 1, n))
+    return uses
 
 
 def _labels(domain: Domain, source: Source) -> Table:

@@ -37,7 +37,14 @@ Examples:
     metavar="TEMPLATE",
     help="Topic, subject or routing key; {domain}, {event}, {key} and columns are filled.",
 )
-@click.option("--body", default="cloudevents", metavar="FORM", help="cloudevents or row.  [default: cloudevents]")
+@click.option(
+    "--body",
+    default="cloudevents",
+    metavar="FORM",
+    help="cloudevents, row, a view (fhir+ndjson), a JSON template with {names}, or @FILE with one.  [default: cloudevents]",
+)
+@click.option("--key", default="{key}", metavar="TEMPLATE", help="The key that Kafka is told.  [default: {key}]")
+@click.option("--header", "headers", multiple=True, metavar="NAME=TEMPLATE", help="A header of each message.")
 @click.option("--patience", type=float, default=300.0, metavar="S", help="Seconds to go on trying.  [default: 300]")
 @click.option("--control", type=int, metavar="PORT", help="Serve the controls on this port of 127.0.0.1 (0: any).")
 @click.option("--record", metavar="FILE", help="Write down what was changed on the way, as JSON.")
@@ -51,6 +58,8 @@ def stream(
     events: tuple[str, ...],
     topic: str | None,
     body: str,
+    key: str,
+    headers: tuple[str, ...],
     patience: float,
     control: int | None,
     record: str | None,
@@ -62,6 +71,7 @@ def stream(
     """Replay a domain's events in order of time into a broker, a web address or standard output. Exit 0: every message is confirmed."""
     from ...core.files import check_place, write_whole
     from ...core.plan import make_plan
+    from ...core.spec import parse_settings
     from ...core.streams.control import controlled
     from ...core.streams.pace import parse_pace
     from ...core.streams.session import open_session, read_changes
@@ -79,6 +89,8 @@ def stream(
         events=events,
         topic=topic,
         body=body,
+        key=key,
+        headers=parse_settings(headers, "--header"),
         workers=workers_of(workers, written),
         patience=patience,
         quiet=quiet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -56,6 +57,12 @@ class Controls:
     stopped: bool = False
     following: Store | None = None
     """Another store to go on with, from the next instant."""
+    holding: bool = False
+    """Another store is being made: nothing is sent until it is there, so that what begins now is not too late."""
+    reached: int | None = None
+    """The instant up to which all is sent or about to be: microseconds since 1970."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while `holding` and `reached` are read and set together."""
 
 
 @dataclass(frozen=True)
@@ -90,43 +97,53 @@ def play(
     agenda = list(parts)
     try:
         while agenda and not controls.stopped:
-            last = _play_one(agenda.pop(0), outlet, account, controls, patience, step)
-            if last is not None and controls.following is not None:
-                agenda = [Part(controls.following, last + 1)]
+            _play_one(agenda.pop(0), outlet, account, controls, patience, step)
+            if controls.following is not None and controls.reached is not None:
+                since = controls.reached + 1
+                agenda = [Part(controls.following, since)]
                 controls.following = None
-                account.messages = account.confirmed + agenda[0].store.count(last + 1)
-                switched(last + 1)
+                account.messages = account.confirmed + agenda[0].store.count(since)
+                switched(since)
     finally:
         outlet.close()
 
 
 def _play_one(
     part: Part, outlet: Outlet, account: Account, controls: Controls, patience: float, step: Callable[[int], None]
-) -> int | None:
-    """Play one part until its end (None), or until there is another store to go on with: the last instant that was sent whole."""
+) -> None:
+    """Play one part until its end, or until there is another store to go on with and the last instant was sent whole."""
     clock: _Clock | None = None
     for frame in part.store.slices(part.since, part.until):
         at, done = frame["at"].to_numpy(), 0
         while done < frame.height:
-            while controls.paused and not controls.stopped:
+            with controls.lock:
+                if controls.reached is None:
+                    controls.reached = int(at[0]) - 1
+                waits = controls.paused or controls.holding
+            if waits and not controls.stopped:
                 time.sleep(GLANCE)
                 clock = None
+                continue
             if controls.stopped:
-                return None
+                return
             end = frame.height
-            if controls.following is not None and done:
+            if controls.following is not None:
                 # what happened at the same instant still belongs to this store
-                end = int(np.searchsorted(at, at[done - 1], side="right"))
+                end = int(np.searchsorted(at, controls.reached, side="right"))
                 if end <= done:
-                    return int(at[done - 1])
+                    return
             if clock is None or clock.pace != controls.pace:
                 clock = _Clock(controls.pace, int(at[done]))
             ready = clock.ready(at[done : min(end, done + BATCH)])
+            with controls.lock:
+                if controls.holding:
+                    continue
+                if ready:
+                    controls.reached = int(at[done + ready - 1])
             if ready:
                 _deliver(frame.slice(done, ready), outlet, account, patience, step)
                 clock.sent += ready
                 done += ready
-    return None
 
 
 @dataclass

@@ -11,18 +11,20 @@ import datetime as dt
 import itertools
 import json
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..domain import Domain
 from ..errors import UserError, unknown
 from ..plan import Plan, make_plan
 from ..progress import Progress
 from ..run import run
-from ..scenario import parse_request
+from ..scenario import ScenarioRequest, parse_request
 from .events import Event
-from .message import BODIES, check_topic
+from .message import Shape, checked
 from .outlets import kind_of, open_outlet
 from .play import Account, Controls, Part, play
 from .store import Store, StoreSink
@@ -38,8 +40,7 @@ class Session:
     plan: Plan
     target: str
     events: tuple[Event, ...]
-    topic: str
-    body: str
+    shape: Shape
     workers: int = 1
     patience: float = 300.0
     quiet: bool = False
@@ -92,25 +93,37 @@ class Session:
             raise UserError("the stream does not play")
         if self._asked is not None:
             raise UserError("another change has not come into force yet")
-        plan = _changed(self.plan, entry)
-        self._asked = (plan, {k: v for k, v in entry.items() if k != "from"})
+        _changed(self.plan, entry)  # whatever is wrong in it is told before the stream waits for it
+        instant = self._hold()
         try:
+            plan = _changed(self.plan, {**entry, "from": _shown(instant)})
+            self._asked = (plan, {k: v for k, v in entry.items() if k != "from"})
             self.controls.following = self._store(plan, f"change-{len(self.changes)}")
         except BaseException:
             self._asked = None
             raise
+        finally:
+            self.controls.holding = False
+
+    def _hold(self) -> int:
+        """Let nothing more be sent, and say from which instant on."""
+        for _ in range(300):
+            with self.controls.lock:
+                if self.controls.reached is not None:
+                    self.controls.holding = True
+                    return self.controls.reached + 1
+            time.sleep(0.1)
+        raise UserError("the stream has not begun yet")
 
     def _note(self, instant: int) -> None:
         assert self._asked is not None
         self.plan, entry = self._asked
-        self.changes.append({"from": (_EPOCH + dt.timedelta(microseconds=instant)).isoformat(), **entry})
+        self.changes.append({"from": _shown(instant), **entry})
         self._asked = None
 
     def _store(self, plan: Plan, name: str) -> Store:
         assert self._folder is not None
-        sink = StoreSink(
-            self._folder / name, plan.domain, self.events, self.topic, self.body, self.plan.fingerprint[:12]
-        )
+        sink = StoreSink(self._folder / name, plan.domain, self.events, self.shape, self.plan.fingerprint[:12])
         run(plan, [sink], workers=self.workers, quiet=self.quiet)
         return Store(sink.target)
 
@@ -122,6 +135,8 @@ def open_session(
     events: Sequence[str] = (),
     topic: str | None = None,
     body: str = "cloudevents",
+    key: str = "{key}",
+    headers: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Session:
     """A session whose every setting has been looked at; nothing is generated or connected yet. Raises UserError."""
@@ -130,18 +145,22 @@ def open_session(
         if name not in known:
             raise unknown("event", name, known, "--event")
     chosen = tuple(e for e in known.values() if not events or e.name in events)
-    told = {v.name for v in plan.domain.views.values() if v.told}
-    if body not in (*BODIES, *told):
-        raise unknown("body", body, [*BODIES, *told], "--body")
-    scheme = target.partition(":")[0]
-    if (body in told and scheme not in ("mqtt", "mqtts", "sparkplug")) or (scheme == "sparkplug" and body not in told):
-        raise UserError(
-            f"--body {body}: does not go to {scheme}; {', '.join(told) or 'no body'} goes to mqtt:// and sparkplug://"
-        )
-    template = topic if topic is not None else kind_of(target).topic
-    check_topic(template, plan.domain.schema, chosen)
+    kind = kind_of(target)
+    if headers and not kind.headers:
+        raise UserError(f"--header: messages to {target.partition(':')[0]} have none")
+    shape = checked(Shape(topic if topic is not None else kind.topic, body, key, headers or {}), plan.domain, chosen)
+    _fits(shape, plan.domain, target.partition(":")[0])
     open_outlet(target)
-    return Session(plan, target, chosen, template, body, **settings)
+    return Session(plan, target, chosen, shape, **settings)
+
+
+def _fits(shape: Shape, domain: Domain, scheme: str) -> None:
+    """Raises UserError for a body that says its own topics and does not go to the target, or the other way round."""
+    view = domain.views.get(shape.body)
+    told = view is not None and view.told is not None
+    if (told and scheme not in ("mqtt", "mqtts", "sparkplug")) or (scheme == "sparkplug" and not told):
+        fit = ", ".join(v.name for v in domain.views.values() if v.told) or "no body"
+        raise UserError(f"--body {shape.body}: does not go to {scheme}; {fit} goes to mqtt:// and sparkplug://")
 
 
 def read_changes(path: str | Path) -> list[dict[str, Any]]:
@@ -156,7 +175,12 @@ def read_changes(path: str | Path) -> list[dict[str, Any]]:
     return entries
 
 
+def _shown(instant: int) -> str:
+    return (_EPOCH + dt.timedelta(microseconds=instant)).isoformat()
+
+
 def _changed(plan: Plan, entry: Mapping[str, Any]) -> Plan:
+    """The plan with a change. A scenario that is started has its instances from the change's instant on, unless it says another."""
     for key in entry:
         if key not in _CHANGE:
             raise unknown("change", key, _CHANGE)
@@ -167,10 +191,16 @@ def _changed(plan: Plan, entry: Mapping[str, Any]) -> Plan:
         raise UserError(f"a change has 'scenario', a list, or 'set', a mapping of priors; not {dict(entry)!r}")
     spec = replace(
         plan.spec,
-        scenarios=(*plan.spec.scenarios, *(parse_request(s) for s in scenarios)),
+        scenarios=(*plan.spec.scenarios, *(_starting(parse_request(s), entry.get("from")) for s in scenarios)),
         settings={**plan.spec.settings, **settings},
     )
     return make_plan(spec, plan.domain if not plan.inputs else None)
+
+
+def _starting(request: ScenarioRequest, moment: Any) -> ScenarioRequest:
+    if moment is None or "from" in request.parameters:
+        return request
+    return ScenarioRequest(request.name, {**request.parameters, "from": moment})
 
 
 def _instant(entry: Mapping[str, Any]) -> int:

@@ -19,7 +19,7 @@ from ..domain import Domain
 from ..sinks.stage import Stage, publish_folder, read_manifest
 from ..tables import Table, Tables
 from .events import Event
-from .message import ORDER, messages
+from .message import ORDER, Shape, messages
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -36,14 +36,13 @@ class StoreSink:
     target: Path
     domain: Domain
     events: tuple[Event, ...]
-    topic: str
-    body: str
+    shape: Shape
     dataset: str
     """Begins the identifier of every message."""
 
     @property
     def form(self) -> str:
-        return f"messages {self.body} {self.topic} {' '.join(e.name for e in self.events)}"
+        return f"messages {self.shape.form} {' '.join(e.name for e in self.events)}"
 
     @property
     def stage(self) -> Stage:
@@ -62,11 +61,7 @@ class StoreSink:
         return self
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
-        view = self.domain.views.get(self.body)
-        if view and view.told:
-            made = view.told(tables, self.dataset)
-        else:
-            made = messages(self.domain.schema, tables, self.events, self.topic, self.body, self.dataset)
+        made = messages(self.domain, tables, self.events, self.shape, self.dataset, reference)
         if made.height:
             self.stage.put_part(
                 _PART,

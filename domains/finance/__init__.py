@@ -9,6 +9,7 @@ from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.streams.events import load_events
 from .circles import CIRCLE
+from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
@@ -24,6 +25,7 @@ from .parties import (
     devices,
     households,
 )  # fmt: skip
+from .patterns import patterns
 from .payments import purchases
 from .pictures import pictures
 from .realism import MEASURES
@@ -102,10 +104,11 @@ DOMAIN = Domain(
         Step("ledger", ("transaction", "ledger_entry"), postings(_SCHEMA), ("transaction", "account")),
     ),
     scripts=SCRIPTS,
-    checks=CHECKS,
+    checks=(*CHECKS, *CONSISTENCY),
+    patterns=patterns,
     views=views(_SCHEMA),
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
-    block=2_000,
+    block=1_500,
     circle=CIRCLE,
     showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,

@@ -18,6 +18,8 @@ from .payments import part_refunded
 from .reference import TERMINALS, fx_table
 
 IPS = 4
+COUNTRIES = ("GB", "DE", "NL")
+"""Where those who are paid bank."""
 BANKS = {"GB": "TESTGB20", "DE": "TESTDE20", "NL": "TESTNL20"}
 HOME_BANKS = {"GB": "POPUGB20", "DE": "POPUDE20"}
 """Banks by country: the eighth character of a test BIC is 0."""
@@ -40,7 +42,8 @@ def lifecycle(schema: Schema):
         bits = _bits(block, rows)
         channel = payment["channel"].to_physical().to_numpy()
         merchant = block.reference["merchant"]
-        shop = payment["merchant_id"].fill_null(0).to_numpy()
+        # a payment without merchant is at none of its terminals
+        shop = payment["merchant_id"].fill_null(len(merchant)).to_numpy()
         tills = merchant["terminals"].to_numpy()
         at_till = (channel == present) | (channel == atm)
         many = tills[np.minimum(shop, len(tills) - 1)].astype(np.int64)
@@ -61,7 +64,7 @@ def lifecycle(schema: Schema):
         lost = np.flatnonzero(_disputed(block, bits) & cleared & ~undone & carded)
         lost = lost[_holder_wins(block, rows[lost])]
         made = [
-            keep(terminal, at_till & (many > 0)).alias("terminal_id"),
+            keep(terminal, at_till & (many > 0) & (shop < len(tills))).alias("terminal_id"),
             enum(three_ds, outcomes, channel == remote).alias("three_ds"),
         ]
         if undone.any() or len(lost):
@@ -270,12 +273,15 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
         "counterparty_account_id",
     )
     paid = payment.filter(pl.col("channel").is_in(["transfer", "salary"])).select(columns)
-    party = tables["counterparty"].select("counterparty_id", other=pl.col("iban").str.slice(0, 2))
+    party = tables["counterparty"].select(
+        "counterparty_id", other=pl.col("iban").str.slice(0, 2).cast(pl.Enum(COUNTRIES), strict=False)
+    )
     paid = paid.join(party, on="counterparty_id", how="left", maintain_order="left")
     rows = paid[ROW].to_numpy()
-    home = np.where((paid["currency"] == "EUR").to_numpy(), "DE", "GB")
-    other = paid["other"].to_numpy().astype(object)
-    other = np.where(pl.Series(other).is_null().to_numpy(), home, other).astype(str)
+    # places in COUNTRIES: the bank's own country by currency, the other side's by its IBAN
+    home = (paid["currency"] == "EUR").to_numpy().astype(np.int64)
+    other = paid["other"].to_physical().fill_null(len(COUNTRIES)).to_numpy()
+    other = np.where(other < len(COUNTRIES), other, home)
     inside = paid["counterparty_account_id"].is_not_null().to_numpy()
     fast = block.stream.child("transfer", "instant").uniform(rows) < p("transfer.instant_sepa")
     kind = paid["type"].cast(pl.String).to_numpy()
@@ -283,7 +289,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
     large = (paid["amount_minor"] > 100_000_000).to_numpy()
     schemes = list(schema.code_lists["transfer_scheme"].codes)
     scheme = np.select(
-        [inside, (home == "GB") != (other == "GB"), (home == "GB") & batch, (home == "GB") & large, home == "GB", fast],
+        [inside, (home == 0) != (other == 0), (home == 0) & batch, (home == 0) & large, home == 0, fast],
         [schemes.index(s) for s in ("BOOK", "SWIFT", "BACS", "CHAPS", "FPS", "SCT-INST")],
         schemes.index("SCT"),
     )
@@ -292,9 +298,9 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
         [batch, kind == "ICDT/STDO"], [purposes.index("SALA"), purposes.index("SAVG")], purposes.index("OTHR")
     )
     debit = (paid["direction"] == "DBIT").to_numpy()
-    ours = np.array([HOME_BANKS[c] for c in home] or [""])[: len(home)]
-    theirs = np.array([BANKS.get(c, BANKS["GB"]) for c in other] or [""])[: len(other)]
-    theirs = np.where(inside, ours, theirs)
+    ours = len(COUNTRIES) + home
+    theirs = np.where(inside, ours, other)
+    bics = pl.Series([*(BANKS[c] for c in COUNTRIES), *HOME_BANKS.values()])
     key = paid["transaction_id"]
     return pl.DataFrame(
         {
@@ -302,14 +308,13 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
             "transaction_id": key,
             "scheme": enum(scheme, schemes),
             "purpose": enum(purpose, purposes),
-            "debtor_bic": np.where(debit, ours, theirs),
-            "creditor_bic": np.where(debit, theirs, ours),
+            "debtor_bic": bics.gather(np.where(debit, ours, theirs)),
+            "creditor_bic": bics.gather(np.where(debit, theirs, ours)),
             "charges_borne_by": enum(np.where(scheme == schemes.index("SWIFT"), 1, 2), ["DEBT", "SHAR", "SLEV"]),
             "remittance": creditor_reference(
                 block.stream.child("transfer", "remittance").bits(rows) % np.uint64(10**12)
             ),
-        },
-        schema_overrides={"debtor_bic": pl.String, "creditor_bic": pl.String},
+        }
     )
 
 

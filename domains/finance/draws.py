@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...core.stream import F64, U64
 
 LANES = 1 << 16
+FEW = 16
 
 
 def lane(words: U64, n: int) -> NDArray[np.uint16]:
@@ -41,10 +42,26 @@ def choose(u: F64, weights: Iterable[float]) -> NDArray[np.int64]:
 
 def poisson(u: F64, mean: F64) -> NDArray[np.int64]:
     """Poisson counts by inversion."""
-    from scipy.special import pdtrik
+    mean = np.asarray(mean, float)
+    small = mean <= FEW
+    counts = np.zeros(len(u), np.int64)
+    here = np.flatnonzero(small & (mean > 0))
+    # few events: the probabilities are added up, all customers at once
+    left, chance, k = u[here], np.exp(-mean[here]), 0
+    left = left - chance
+    while len(here) and k < 20 * FEW:
+        more = left > 0
+        here, left, chance = here[more], left[more], chance[more]
+        k += 1
+        chance = chance * mean[here] / k
+        counts[here] = k
+        left = left - chance
+    large = np.flatnonzero(~small)
+    if len(large):
+        from scipy.special import pdtrik
 
-    k = np.ceil(pdtrik(u, np.maximum(mean, 1e-9)))
-    return np.where(u <= np.exp(-mean), 0, np.nan_to_num(k)).astype(np.int64)
+        counts[large] = np.nan_to_num(np.ceil(pdtrik(u[large], mean[large]))).astype(np.int64)
+    return counts
 
 
 def enum(codes: NDArray, categories: Iterable[str], where: NDArray[np.bool_] | None = None) -> pl.Series:

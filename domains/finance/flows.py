@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +46,9 @@ class _List:
 class Flows:
     """What a customer's month looks like on average: the amounts that pay, repayments and savings must balance."""
 
-    def __init__(self, block: Block, tables: Tables) -> None:
+    def __init__(self, block: Block, tables: Tables, types: Mapping[str, pl.DataType]) -> None:
         p, units, stream = block.priors, block.units, block.stream.child("transfer")
-        self.block, self.tables, self.units, self.stream = block, tables, units, stream
+        self.block, self.tables, self.units, self.stream, self.types = block, tables, units, stream, types
         customer = tables["customer"]
         self.currency = customer["currency"]
         self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
@@ -125,7 +126,7 @@ class Flows:
         self, who: NDArray, rows: U64, at: NDArray, cleared: NDArray, amount: NDArray, **columns: Any
     ) -> pl.DataFrame:
         """Transactions on the customers' current accounts; texts stand for a whole column."""
-        same = {k: pl.lit(v) for k, v in columns.items() if isinstance(v, str)}
+        same = {k: pl.lit(v, self.types[k]) for k, v in columns.items() if isinstance(v, str)}
         own = {k: v for k, v in columns.items() if not isinstance(v, str)}
         base = {
             ROW: rows,

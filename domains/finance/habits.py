@@ -66,16 +66,35 @@ class _Book:
         self.issued[oldest["account_id"].to_numpy() // ACCOUNTS - block.first] = (
             oldest["issued_on"].to_physical().to_numpy()
         )
+        self.payees: list[tuple[U64, NDArray[np.int64], NDArray[np.int64], bool]] = []
         self.made: dict[str, list[pl.DataFrame]] = {"transaction": [], "counterparty": [], "device": []}
 
     def tables(self, types: Mapping[str, pl.DataType]) -> Tables:
         """The tables with everything added."""
         out = {}
+        self.made["counterparty"].append(self._named())
         for name, parts in self.made.items():
             frame = self.before[name]
             shape = dict(types) if name == "transaction" else dict(frame.schema)
             out[name] = concat([frame, *(complete(p, shape) for p in parts if p.height)])
         return out
+
+    def _named(self) -> pl.DataFrame:
+        """All new payees at other banks, named together: that costs a tenth of naming each habit's."""
+        rows, who, added = (np.concatenate([p[n] for p in self.payees]) for n in range(3))
+        company = np.concatenate([np.full(len(p[0]), p[3]) for p in self.payees])
+        stream, german = self.block.stream.child("habit", "payee"), self.zone[who] == 1
+        return pl.DataFrame(
+            {
+                ROW: rows,
+                "customer_id": self.block.units.astype(np.int64)[who],
+                "kind": np.where(company, "company", "person"),
+                "name": sample(Name, stream, rows, german)["name"],
+                "iban": other_ibans(stream.child("iban"), np.where(german, "DE", "GB"), rows),
+                "added_at": added,
+                "place": np.full(len(rows), -1),
+            }
+        )
 
 
 class _Habit:
@@ -124,25 +143,10 @@ class _Habit:
 
     def payee(self, who: NDArray, rows: U64, at: NDArray[np.int64], company: bool = False) -> U64:
         """New entries on the customers' lists, recorded a little before `at`; their addresses."""
-        german = self.book.zone[who] == 1
-        stream = self.stream.child("payee")
-        ahead = 120 + np.floor(stream.child("ahead").uniform(rows) ** 3 * 86_400)
-        country = np.where(german, "DE", "GB")
-        name = sample(Name, stream, rows, german)["name"]
+        ahead = 120 + np.floor(self.stream.child("payee", "ahead").uniform(rows) ** 3 * 86_400)
         address = join_rows(rows, COUNTERPARTY)
-        self.book.made["counterparty"].append(
-            pl.DataFrame(
-                {
-                    ROW: address,
-                    "customer_id": self.units.astype(np.int64)[who],
-                    "kind": ["company" if company else "person"] * len(who),
-                    "name": name,
-                    "iban": other_ibans(stream.child("iban"), country, rows),
-                    "added_at": np.maximum(at - ahead.astype(np.int64) * SECOND, self.book.since[who] + SECOND),
-                    "place": np.full(len(who), -1),
-                }
-            )
-        )
+        added = np.maximum(at - ahead.astype(np.int64) * SECOND, self.book.since[who] + SECOND)
+        self.book.payees.append((address, who, added, company))
         return address
 
     def transfers(

@@ -58,6 +58,12 @@ def iban_broken(texts: pl.Series) -> NDArray[np.bool_]:
     return rest != 1
 
 
+def creditor_reference_broken(texts: pl.Series) -> NDArray[np.bool_]:
+    """True where a text is no creditor reference of ISO 11649: RF, two check digits, up to 21 characters, remainder 1 modulo 97."""
+    shaped = texts.str.contains(r"^RF[0-9]{2}[0-9A-Z]{1,21}$").fill_null(False).to_numpy()
+    return ~shaped | iban_broken(texts)
+
+
 def _characters(texts: pl.Series, width: int) -> NDArray[np.uint8]:
     """Each text's characters as the numbers they count for: digits 0 to 9, capitals 10 to 35, anything else and padding 99."""
     plain = texts.fill_null("").str.replace_all(r"[^0-9A-Z]", "~").str.slice(0, width).str.pad_end(width, "~")

@@ -91,10 +91,10 @@ def match(what: Seen, use: Use) -> Found:
     return PATTERNS[name](_bounded(what.transfers, settings), settings)
 
 
-def recovered(what: Seen, use: Use, label: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def recovered(what: Seen, use: Use, label: pl.DataFrame, most: float = 1.0) -> tuple[pl.DataFrame, int]:
     """How a matcher does against the labels: per instance whether a share of its payments is found, four in five unless its
-    settings say `share` (columns `instance`, `found`), and the number of matches that hold no labelled payment."""
-    found, share = match(what, use), use.scenario.match.get("share", 0.8)
+    settings say `share`, and no more than `most` (columns `instance`, `found`), and the number of matches that hold no labelled payment."""
+    found, share = match(what, use), min(most, use.scenario.match.get("share", 0.8))
     effects = use.scenario.match.get("effects") or [
         f["effect"] for f in use.scenario.arguments["flow"] if not f.get("aside", False)
     ]

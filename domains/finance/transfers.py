@@ -38,7 +38,7 @@ def transfers(schema: Schema):
     types = fact_types(schema)
 
     def run(block: Block, tables: Tables) -> Tables:
-        flows = Flows(block, tables)
+        flows = Flows(block, tables, types)
         parts = [
             *(_irregular(flows, kind) for kind in (SENT, RECEIVED, INSIDE)),
             _salaries(flows),

@@ -99,9 +99,7 @@ def _same(payment: pl.DataFrame, booking: pl.DataFrame) -> bool:
     two sums of row hashes, which costs a fraction of a join."""
     due = payment.select("account_id", "transaction_ref", "due", "balance_after_minor")
     done = booking.select("account_id", "transaction_ref", "amount_minor", "balance_minor")
-    return due.height == done.height and all(
-        due.hash_rows(seed).to_numpy().sum() == done.hash_rows(seed).to_numpy().sum() for seed in (1, 2)
-    )
+    return due.height == done.height and due.hash_rows(1).to_numpy().sum() == done.hash_rows(1).to_numpy().sum()
 
 
 def luhn(tables: Lazy) -> pl.DataFrame:

@@ -15,12 +15,14 @@ from populace.core.domain import Domain
 from populace.core.plan import Plan, make_plan
 from populace.core.run import run
 from populace.core.spec import Spec
-from populace.core.streams.message import ORDER, check_topic, messages
+from populace.core.streams.message import ORDER, Shape, checked, messages
 from populace.core.streams.store import Store, StoreSink
 
 
 def stored(plan: Plan, folder: Path, workers: int = 1) -> Store:
-    sink = StoreSink(folder, plan.domain, tuple(plan.domain.events.values()), "{domain}/{event}/{key}", "row", "x")
+    sink = StoreSink(
+        folder, plan.domain, tuple(plan.domain.events.values()), Shape("{domain}/{event}/{key}", "row"), "x"
+    )
     run(plan, [sink], workers=workers, quiet=True)
     return Store(folder)
 
@@ -42,7 +44,7 @@ def test_each_row_with_an_instant_is_an_event_that_hides_what_comes_later(domain
     plan = make_plan(Spec(domain.name), small(domain))
     tables = generate(plan).frames
     for event in domain.events.values():
-        made = messages(domain.schema, tables, [event], "{event}", "row", "x")
+        made = messages(domain, tables, [event], Shape("{event}", "row"), "x")
         assert made.height == tables[event.table][event.at].drop_nulls().len()
         for body in made["body"].head(200):
             row = json.loads(body)
@@ -67,4 +69,4 @@ def test_default_topics_can_be_filled(domain: Domain):
     from populace.core.streams.outlets import KINDS
 
     for kind in KINDS.values():
-        check_topic(kind.topic, domain.schema, list(domain.events.values()))
+        checked(Shape(kind.topic), domain, list(domain.events.values()))

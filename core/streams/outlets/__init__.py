@@ -43,6 +43,8 @@ class Kind:
     topic: str
     options: tuple[str, ...] | None = ()
     """What may stand after the ? in its URL; None: whatever the other side understands."""
+    headers: bool = True
+    """Whether its messages have headers."""
 
 
 KINDS: dict[str, Kind] = {
@@ -55,9 +57,9 @@ KINDS: dict[str, Kind] = {
     "redis": Kind("redis", "redis", "populace:{domain}:{event}", ("maxlen",)),
     "rediss": Kind("redis", "redis", "populace:{domain}:{event}", ("maxlen",)),
     "kafka": Kind("kafka", "confluent_kafka", "populace.{domain}.{event}"),
-    "http": Kind("http", None, "{event}", None),
-    "https": Kind("http", None, "{event}", None),
-    "-": Kind("lines", None, "{event}"),
+    "http": Kind("http", None, "{event}", None, headers=False),
+    "https": Kind("http", None, "{event}", None, headers=False),
+    "-": Kind("lines", None, "{event}", headers=False),
 }
 
 

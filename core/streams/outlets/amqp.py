@@ -7,6 +7,7 @@ Messages are persistent, published to a durable topic exchange (`populace`) unde
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 
 import aio_pika
@@ -71,12 +72,13 @@ class Amqp:
                     delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                     message_id=identity,
                     content_type=_CONTENT,
+                    headers=json.loads(told),
                 ),
                 topic,
                 mandatory=True,
                 timeout=WAIT,
             )
-            for topic, body, identity in batch.select("topic", "body", "id").iter_rows()
+            for topic, body, identity, told in batch.select("topic", "body", "id", "headers").iter_rows()
         ]
         confirmed = np.zeros(batch.height, bool)
         for n, answer in enumerate(await asyncio.gather(*sent, return_exceptions=True)):

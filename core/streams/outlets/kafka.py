@@ -3,6 +3,8 @@ within a partition."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer
 from numpy.typing import NDArray
@@ -63,11 +65,12 @@ class Kafka:
             if error is not None and not error.retriable() and error.code() != KafkaError._MSG_TIMED_OUT:
                 refused.append(error)
 
-        for n, (topic, body, key) in enumerate(batch.select("topic", "body", "key").iter_rows()):
+        for n, (topic, body, label, told) in enumerate(batch.select("topic", "body", "label", "headers").iter_rows()):
+            headers = list(json.loads(told).items())
             answer = lambda error, _, n=n: delivered(n, error)  # noqa: E731
             while True:
                 try:
-                    producer.produce(topic, body.encode(), str(key).encode(), on_delivery=answer)
+                    producer.produce(topic, body.encode(), label.encode(), headers=headers, on_delivery=answer)
                     break
                 except BufferError:
                     producer.poll(0.1)

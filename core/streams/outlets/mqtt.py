@@ -9,14 +9,18 @@ as the connection's will.
 
 from __future__ import annotations
 
+import json
 import select
 import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import paho.mqtt.client as paho
 from numpy.typing import NDArray
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...address import Address
@@ -87,12 +91,18 @@ class Mqtt:
         client, sent = self.client, list[int]()
         assert client is not None
         if self.qos == 0:
-            packets = b"".join(packet(*row) for row in batch.select("topic", "body").iter_rows())
+            packets = b"".join(
+                packet(topic, body, headers=json.loads(told) if told != "{}" else None)
+                for topic, body, told in batch.select("topic", "body", "headers").iter_rows()
+            )
             return np.full(batch.height, self.hand_over(packets))
         with self.changed:
             self.waiting, self.early, self.refused = set(), set(), {}
-        for topic, body in batch.select("topic", "body").iter_rows():
-            info = client.publish(topic, body, self.qos)
+        for topic, body, told in batch.select("topic", "body", "headers").iter_rows():
+            properties = Properties(PacketTypes.PUBLISH) if told != "{}" else None
+            if properties is not None:
+                properties.UserProperty = list(json.loads(told).items())
+            info = client.publish(topic, body, self.qos, properties=properties)
             if info.rc != paho.MQTT_ERR_SUCCESS:
                 break
             sent.append(info.mid)
@@ -124,7 +134,7 @@ class Mqtt:
             while left and self.alive and (socket := self.client.socket()) is not None:
                 if select.select([], [socket], [], 1.0)[1]:
                     try:
-                        left = left[socket.send(left[:_PIECE]) :]
+                        left = left[socket.send(bytes(left[:_PIECE])) :]
                         until = time.monotonic() + WAIT
                     except BlockingIOError:
                         continue
@@ -176,17 +186,26 @@ class Mqtt:
 _PIECE = 1 << 18
 
 
-def packet(topic: str, body: str | bytes, retain: bool = False) -> bytes:
-    """A PUBLISH packet at QoS 0 without properties (MQTT 5.0, 3.3)."""
+def packet(topic: str, body: str | bytes, retain: bool = False, headers: Mapping[str, str] | None = None) -> bytes:
+    """A PUBLISH packet at QoS 0; headers are user properties (MQTT 5.0, 3.3)."""
     name, content = topic.encode(), body if isinstance(body, bytes) else body.encode()
-    left = len(name) + len(content) + 3
+    pairs = b"".join(b"\x26" + _text(n) + _text(v) for n, v in (headers or {}).items())
+    rest = b"".join((_text(name), _varint(len(pairs)), pairs, content))
+    return b"".join((b"\x31" if retain else b"\x30", _varint(len(rest)), rest))
+
+
+def _text(value: str | bytes) -> bytes:
+    encoded = value if isinstance(value, bytes) else value.encode()
+    return len(encoded).to_bytes(2) + encoded
+
+
+def _varint(number: int) -> bytes:
     size = bytearray()
     while True:
-        left, seven = divmod(left, 128)
-        size.append(seven | (128 if left else 0))
-        if not left:
-            break
-    return b"".join((b"\x31" if retain else b"\x30", size, len(name).to_bytes(2), name, b"\0", content))
+        number, seven = divmod(number, 128)
+        size.append(seven | (128 if number else 0))
+        if not number:
+            return bytes(size)
 
 
 def outlet(address: Address | None) -> Outlet:

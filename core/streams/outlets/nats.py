@@ -7,6 +7,7 @@ duplicates is stored once. A stream that takes the subjects is made if there is 
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 
 import nats
@@ -71,12 +72,9 @@ class Nats:
         try:
             for head in {str(t).partition(".")[0] for t in batch["topic"].unique()} - self.known:
                 await self._stream_for(head)
-            for topic, body, identity in batch.select("topic", "body", "id").iter_rows():
-                futures.append(
-                    await streams.publish_async(
-                        topic, body.encode(), wait_stall=WAIT, headers={Header.MSG_ID: identity}
-                    )
-                )
+            for topic, body, identity, told in batch.select("topic", "body", "id", "headers").iter_rows():
+                headers = {**json.loads(told), Header.MSG_ID: identity}
+                futures.append(await streams.publish_async(topic, body.encode(), wait_stall=WAIT, headers=headers))
             answers = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), WAIT)
         except (NatsError, OSError, TimeoutError):
             answers = [f.exception() if f.done() and not f.cancelled() else TimeoutError() for f in futures]

@@ -1,7 +1,9 @@
 """Redis streams: `redis://HOST[:6379][/DB][?maxlen=N]`, `rediss://` with TLS. Each topic is a stream; a message is an entry with the fields `id`
-and `body`, confirmed by the entry's identifier. `maxlen` keeps about the newest N."""
+and `body`, and a field for each header, confirmed by the entry's identifier. `maxlen` keeps about the newest N."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import redis
@@ -52,8 +54,8 @@ class Redis:
     def send(self, batch: Table) -> NDArray[np.bool_]:
         assert self.client is not None
         pipeline = self.client.pipeline(transaction=False)
-        for topic, body, identity in batch.select("topic", "body", "id").iter_rows():
-            pipeline.xadd(topic, {"id": identity, "body": body}, maxlen=self.most, approximate=True)
+        for topic, body, identity, told in batch.select("topic", "body", "id", "headers").iter_rows():
+            pipeline.xadd(topic, {**json.loads(told), "id": identity, "body": body}, maxlen=self.most, approximate=True)
         try:
             answers = pipeline.execute(raise_on_error=False)
         except (redis.ConnectionError, redis.TimeoutError):

@@ -77,6 +77,7 @@ class Sparkplug:
         """Without a DISCONNECT: the broker publishes the will."""
         gone = self.nodes.pop(name, None)
         if gone is not None and gone.client is not None and (held := gone.client.socket()) is not None:
+            assert isinstance(held, socket.socket)
             held.shutdown(socket.SHUT_RDWR)
             gone.client.loop(0)
 

@@ -10,13 +10,14 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def expected(made: Session) -> list[str]:
     from populace.core.streams.message import messages
 
     events, dataset = list(made.events), made.plan.fingerprint[:12]
-    return messages(TOY.schema, generate(made.plan).frames, events, made.topic, made.body, dataset)["body"].to_list()
+    return messages(TOY, generate(made.plan).frames, events, made.shape, dataset)["body"].to_list()
 
 
 def run_whole(made: Session) -> list[str]:
@@ -70,12 +71,13 @@ def test_mqtt(qos: int):
     listener = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     listener.on_connect = lambda client, *_: client.subscribe(f"{name}/#", 2)
     listener.on_subscribe = lambda *_: ready.set()
-    listener.on_message = lambda _c, _u, m: got.append((m.topic, m.payload.decode()))
+    told: list[Any] = []
+    listener.on_message = lambda _c, _u, m: (got.append((m.topic, m.payload.decode())), told.append(m.properties))
     listener.connect(address.host, address.port or 1883)
     listener.loop_start()
     try:
         assert ready.wait(10)
-        made = session(f"{broker('MQTT')}?qos={qos}", topic=name + "/{event}/{key}")
+        made = session(f"{broker('MQTT')}?qos={qos}", topic=name + "/{event}/{key}", headers={"kind": "{event}"})
         bodies = run_whole(made)
         for _ in range(100):
             if len(got) >= len(bodies):
@@ -85,6 +87,7 @@ def test_mqtt(qos: int):
         listener.disconnect()
         listener.loop_stop()
     assert [body for _, body in got] == bodies
+    assert all(p.UserProperty == [("kind", "sale")] for p in told)
     assert all(t == f"{name}/sale/{json.loads(b)['data']['shopper_id']}" for t, b in got)
 
 
@@ -113,6 +116,56 @@ def test_amqp_without_a_queue_is_an_error_and_not_a_loss():
     name = f"populace-{uuid.uuid4().hex}"
     with pytest.raises(UserError, match=r"no queue takes messages with the routing key 'toy\.sale\.\d+'"):
         session(f"{broker('AMQP').rstrip('/')}/?exchange={name}").run()
+
+
+def test_headers_and_keys_reach_those_who_read(tmp_path: Path):
+    """By each broker's own client."""
+    import aio_pika
+    import nats
+    import redis
+
+    headers = {"X-Event": "{event}", "shopper": "shopper {key}"}
+
+    def right(found: list[dict[str, Any]], bodies: list[str]) -> None:
+        wanted = [{"X-Event": "sale", "shopper": f"shopper {json.loads(b)['shopper_id']}"} for b in bodies]
+        assert [{k: f[k] for k in headers} for f in found] == wanted
+
+    name = f"populace-{uuid.uuid4().hex}"
+    made = session(broker("REDIS"), topic=name, body="row", headers=headers)
+    bodies = run_whole(made)
+    client = redis.Redis.from_url(broker("REDIS"), decode_responses=True)
+    right([dict(fields) for _, fields in client.xrange(name)], bodies)
+    client.delete(name)
+
+    url = broker("AMQP")
+
+    async def drained() -> list[dict[str, Any]]:
+        async with await aio_pika.connect(url) as connection:
+            channel = await connection.channel()
+            queue, found = await channel.get_queue(name), []
+            while (message := await queue.get(no_ack=True, fail=False)) is not None:
+                found.append(dict(message.headers))
+            await queue.delete()
+            await channel.exchange_delete(name)
+            return found
+
+    run_whole(session(f"{url.rstrip('/')}/?exchange={name}&queue={name}", body="row", headers=headers))
+    right(asyncio.run(drained()), bodies)
+
+    async def stored() -> list[dict[str, Any]]:
+        reader = await nats.connect(broker("NATS"))
+        streams = reader.jetstream()
+        pulled, found = await streams.pull_subscribe(f"{name}.>", stream=name), list[dict[str, Any]]()
+        while len(found) < len(bodies):
+            found += [dict(m.headers or {}) for m in await pulled.fetch(500, timeout=10)]
+        await streams.delete_stream(name)
+        await reader.close()
+        return found
+
+    run_whole(session(f"{broker('NATS')}?stream={name}", topic=name + ".{event}", body="row", headers=headers))
+    right(asyncio.run(stored()), bodies)
+    with pytest.raises(UserError, match="messages to http have none"):
+        session("http://127.0.0.1/", headers=headers)
 
 
 async def in_stream(url: str, name: str) -> list[str]:
@@ -225,17 +278,22 @@ def server(command: Callable[[int], list[str]]) -> Iterator[tuple[int, Callable[
     running: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
-        running.append(subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        for _ in range(200):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        running.append(subprocess.Popen(command(port), start_new_session=True, **quiet))
+        for _ in range(1_200):
             with socket.socket() as s:
                 if s.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.05)
         raise AssertionError("the server does not start")
 
-    def restart() -> None:
-        running[-1].kill()
+    def kill() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(running[-1].pid, signal.SIGKILL)
         running[-1].wait()
+
+    def restart() -> None:
+        kill()
         time.sleep(0.3)
         start()
 
@@ -243,8 +301,7 @@ def server(command: Callable[[int], list[str]]) -> Iterator[tuple[int, Callable[
     try:
         yield port, restart
     finally:
-        running[-1].kill()
-        running[-1].wait()
+        kill()
 
 
 def killed_on_the_way(made: Session, restart: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -288,6 +345,93 @@ def test_redis_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for shopper in {json.loads(b)["subject"] for b in bodies}:
         last = {b: n for n, b in enumerate(found) if json.loads(b)["subject"] == shopper}
         assert sorted(last, key=lambda b: last[b]) == [b for b in bodies if b in last]
+
+
+@pytest.mark.slow
+def test_mosquitto_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A broker that writes down what it confirms, and a reader whose session it keeps."""
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    def command(port: int) -> list[str]:
+        conf = tmp_path / "mosquitto.conf"
+        conf.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {tmp_path}/\nuser root\n"
+            "autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n"
+        )
+        return ["mosquitto", "-c", str(conf)]
+
+    got: list[str] = []
+    with server(command) as (port, restart):
+        ready = threading.Event()
+        reader = paho.Client(CallbackAPIVersion.VERSION2, "reader", protocol=paho.MQTTv5)
+        reader.on_connect = lambda client, *_: client.subscribe("t/#", 1)
+        reader.on_subscribe = lambda *_: ready.set()
+        reader.on_message = lambda _c, _u, m: got.append(m.payload.decode())
+        reader.reconnect_delay_set(1, 1)
+        kept = Properties(PacketTypes.CONNECT)
+        kept.SessionExpiryInterval = 3_600
+        reader.connect("127.0.0.1", port, clean_start=False, properties=kept)
+        reader.loop_start()
+        assert ready.wait(10)
+        bodies = killed_on_the_way(session(f"mqtt://127.0.0.1:{port}", topic="t/{key}"), restart, monkeypatch)
+        for _ in range(300):
+            if set(got) >= set(bodies):
+                break
+            time.sleep(0.1)
+        reader.disconnect()
+        reader.loop_stop()
+    assert set(got) == set(bodies)
+
+
+@pytest.mark.slow
+def test_rabbitmq_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import aio_pika
+
+    def command(port: int) -> list[str]:
+        monkeypatch.setenv("RABBITMQ_NODENAME", f"populace{port}@localhost")
+        monkeypatch.setenv("RABBITMQ_NODE_PORT", str(port))
+        monkeypatch.setenv("RABBITMQ_DIST_PORT", str(port + 1 if port < 60_000 else port - 1))
+        for name in ("MNESIA_BASE", "LOG_BASE"):
+            monkeypatch.setenv(f"RABBITMQ_{name}", str(tmp_path / name))
+        monkeypatch.setenv("RABBITMQ_ENABLED_PLUGINS_FILE", str(tmp_path / "plugins"))
+        monkeypatch.setenv("RABBITMQ_CONF_ENV_FILE", str(tmp_path / "none.conf"))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "plugins").write_text("[].")
+        (tmp_path / "rabbitmq.conf").write_text(f"listeners.tcp.own = 127.0.0.1:{port}\n")
+        monkeypatch.setenv("RABBITMQ_CONFIG_FILE", str(tmp_path / "rabbitmq.conf"))
+        own = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+        return [str(own) if own.is_file() else "rabbitmq-server"]
+
+    with server(command) as (port, restart):
+        url = f"amqp://127.0.0.1:{port}/"
+
+        async def drained() -> list[str]:
+            async with await aio_pika.connect(url) as connection:
+                channel = await connection.channel()
+                queue, found = await channel.get_queue("q"), list[str]()
+                while (message := await queue.get(no_ack=True, fail=False)) is not None:
+                    found.append(message.body.decode())
+                return found
+
+        for _ in range(100):  # the port is open before the broker is ready
+            try:
+                asyncio.run(_asked(url))
+                break
+            except Exception:  # noqa: BLE001
+                time.sleep(0.5)
+        bodies = killed_on_the_way(session(f"{url}?queue=q"), restart, monkeypatch)
+        found = asyncio.run(drained())
+    assert set(found) == set(bodies)
+
+
+async def _asked(url: str) -> None:
+    import aio_pika
+
+    async with await aio_pika.connect(url) as connection:
+        await connection.channel()
 
 
 def test_what_an_outlet_cannot_take_is_said_before_anything_is_made():

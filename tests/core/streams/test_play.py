@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from populace.core.dataset import generate
 from populace.core.errors import UserError
 from populace.core.plan import make_plan
-from populace.core.scenario import parse_request
+from populace.core.scenario import ScenarioRequest
 from populace.core.spec import Spec
 from populace.core.streams import play as playing
 from populace.core.streams import session as sessions
-from populace.core.streams.message import messages
+from populace.core.streams.message import Shape, messages
 from populace.core.streams.outlets import Unreachable
 from populace.core.streams.pace import Pace
 from populace.core.streams.play import Account, Controls, Part, play
@@ -163,10 +163,13 @@ def test_a_scenario_that_starts_now_changes_nothing_before_and_can_be_repeated(m
     assert len(before) >= 200
     assert before == [m for m in plain if m[0] < moment]
     first = make_plan(Spec("toy", seed=3), TOY)
-    whole = generate(make_plan(Spec("toy", seed=3, scenarios=(parse_request("splurge:count=3"),)), TOY))
-    made = messages(
-        TOY.schema, whole.frames, list(TOY.events.values()), "{event}", "cloudevents", first.fingerprint[:12]
+    whole = generate(
+        make_plan(
+            Spec("toy", seed=3, scenarios=(ScenarioRequest("splurge", {"count": "3", "from": changes[0]["from"]}),)),
+            TOY,
+        )
     )
+    made = messages(TOY, whole.frames, list(TOY.events.values()), Shape("{event}"), first.fingerprint[:12])
     after = list(made.filter(pl.col("at") >= moment).select("at", "id", "body").iter_rows())
     assert changed[len(before) :] == after != [m for m in plain if m[0] >= moment]
 

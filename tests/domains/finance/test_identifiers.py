@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 
 import numpy as np
 import polars as pl
 import pytest
+import schwifty
 from stdnum import iban as iban_judge
+from stdnum import iso11649 as reference_judge
 from stdnum import luhn as luhn_judge
 
 from populace.core.dataset import Dataset
 from populace.core.samplers.keys import iban, luhn
 from populace.core.stream import Stream
+from populace.domains.finance import DOMAIN
 from populace.domains.finance.identifiers import home_ibans, iban_broken, luhn_broken
 
 
@@ -30,6 +34,64 @@ def test_stdnum_accepts_every_card_number_and_no_network_issues_it(bank: Dataset
         assert luhn_judge.is_valid(text), text
         assert text.startswith("9999")
         assert len(text) == 16
+
+
+IDENTIFIERS = {
+    "iban": ("account.iban", "counterparty.iban", "employer.iban"),
+    "pan": ("card.pan",),
+    "bic": ("credit_transfer.debtor_bic", "credit_transfer.creditor_bic"),
+    "reference": ("credit_transfer.remittance",),
+    "ip": ("device.ip", "ip_address.ip"),
+    "email": ("customer.email",),
+    "phone": ("customer.phone",),
+}
+KEPT = [ip_network(n) for n in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")]
+"""RFC 5737 and RFC 2544."""
+
+
+def test_every_text_that_looks_like_an_identifier_is_judged():
+    """A new column with a number of a person, a bank or a machine must name its judge here."""
+    named = {name for names in IDENTIFIERS.values() for name in names}
+    words = re.compile(
+        r"iban|pan$|bic$|(^|_)ip$|email|phone|remittance|routing|sort_code|account_number|ssn|tax|passport"
+    )
+    for table in DOMAIN.schema.tables.values():
+        for column in table.columns.values():
+            if column.type == "text" and words.search(column.name):
+                assert f"{table.name}.{column.name}" in named, f"{table.name}.{column.name}"
+                assert column.pattern or column.name == "remittance"
+
+
+@pytest.mark.parametrize("kind", IDENTIFIERS)
+def test_no_identifier_can_be_real(bank: Dataset, kind: str):
+    for name in IDENTIFIERS[kind]:
+        table, column = name.split(".")
+        texts = bank.frames[table][column].drop_nulls().unique().to_list()
+        assert texts, name
+        for text in texts:
+            assert NOBODYS[kind](text), (name, text)
+
+
+def _no_bank(text: str) -> bool:
+    """Well formed by the registry, and at a bank that schwifty's registers do not know."""
+    number = schwifty.IBAN(text)
+    return number.bank is None and number.bic is None and (text[4:8] == "TEST" or (text[:2] == "DE" and text[4] == "9"))
+
+
+def _test_bic(text: str) -> bool:
+    code = schwifty.BIC(text, allow_invalid=True)
+    return code.is_valid and code.type == "testing" and not code.exists
+
+
+NOBODYS = {
+    "iban": _no_bank,
+    "pan": lambda text: luhn_judge.is_valid(text) and text.startswith("9999"),
+    "bic": _test_bic,
+    "reference": reference_judge.is_valid,
+    "ip": lambda text: any(ip_address(text) in net for net in KEPT),
+    "email": lambda text: re.fullmatch(r".+@(example\.(com|net|org)|.+\.example)", text) is not None,
+    "phone": lambda text: re.fullmatch(r"\+44 7700 900\d{3}|\+49 0\d\d \d{7}", text) is not None,
+}
 
 
 def test_our_own_identifiers_are_distinct(base: Dataset):

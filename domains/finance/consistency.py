@@ -1,0 +1,206 @@
+"""Checks across tables: currencies, limits, other currencies, disputes, loans, references, and who a device, terminal or address belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from ...core.domain import Check
+from ...core.schema import LABEL
+from .identifiers import creditor_reference_broken, iban_broken
+
+Lazy = Mapping[str, pl.LazyFrame]
+EXPONENTS = {"GBP": 2, "EUR": 2, "USD": 2, "JPY": 0, "KWD": 3}
+"""Digits of the minor unit, ISO 4217."""
+CURRENCY_OF = {"FPS": "GBP", "BACS": "GBP", "CHAPS": "GBP", "SCT": "EUR", "SCT-INST": "EUR"}
+"""The currency of each domestic scheme."""
+
+
+def _found(table: str, key: str, rows: pl.LazyFrame, detail: str | pl.Expr) -> pl.DataFrame:
+    words = pl.lit(detail) if isinstance(detail, str) else detail
+    return rows.select(pl.lit(table).alias("table"), pl.col(key).alias("row_key"), words.alias("detail")).collect()
+
+
+def currency(tables: Lazy) -> pl.DataFrame:
+    """Payments and postings are in the currency of their account."""
+    account = tables["account"].select("account_id", own=pl.col("currency").cast(pl.String)).collect()
+    found = []
+    for table, key in (("transaction", "transaction_id"), ("ledger_entry", "ledger_entry_id")):
+        # few accounts, many rows: the rows of each account are told apart first
+        pairs = tables[table].group_by("account_id", pl.col("currency").cast(pl.String)).agg(pl.len()).collect()
+        bad = pairs.join(account, on="account_id").filter(pl.col("currency") != pl.col("own"))
+        if bad.height:
+            rows = (
+                tables[table]
+                .with_columns(pl.col("currency").cast(pl.String))
+                .join(bad.lazy(), on=["account_id", "currency"], how="semi")
+            )
+            found.append(_found(table, key, rows, pl.format("in {}, not in its account's currency", "currency")))
+    return pl.concat(found) if found else _none()
+
+
+def _none() -> pl.DataFrame:
+    return pl.DataFrame(schema={"table": pl.String, "row_key": pl.Int64, "detail": pl.String})
+
+
+def within_limit(tables: Lazy) -> pl.DataFrame:
+    """No booked debit takes an account below its arranged limit, where no scenario has touched the account."""
+    label = tables[LABEL.name].filter(pl.col("table").cast(pl.String) == "transaction").select("row_key").collect()
+    entry = tables["ledger_entry"].filter(
+        pl.col("internal_account_id").is_null()
+        & (pl.col("kind") == "booking")
+        & (pl.col("amount_minor") < 0)
+        & (pl.col("balance_minor") < 0)
+    )
+    limit = tables["account"].select("account_id", "overdraft_limit_minor")
+    off = entry.join(limit, on="account_id").filter(pl.col("balance_minor") < -pl.col("overdraft_limit_minor"))
+    if label.height:
+        touched = tables["transaction"].filter(pl.col("transaction_id").is_in(label["row_key"].drop_nulls().implode()))
+        sides = pl.concat(
+            [touched.select("account_id"), touched.select(account_id="counterparty_account_id").drop_nulls()]
+        )
+        off = off.join(sides.unique(), on="account_id", how="anti")
+    return _found(
+        "ledger_entry",
+        "ledger_entry_id",
+        off,
+        pl.format("balance {}, limit {}", "balance_minor", "overdraft_limit_minor"),
+    )
+
+
+def exchanged(tables: Lazy) -> pl.DataFrame:
+    """An amount in another currency is what was booked, without the fee, at the rate, in minor units of that currency."""
+    paid = tables["transaction"].select("transaction_id", booked="amount_minor", own=pl.col("currency").cast(pl.String))
+    rows = tables["exchange"].join(paid, on="transaction_id").with_columns(pl.col("currency").cast(pl.String))
+    digits = {c: pl.col(c).replace_strict(EXPONENTS, default=2, return_dtype=pl.Int64) for c in ("currency", "own")}
+    scale = pl.lit(10.0).pow(digits["currency"] - digits["own"])
+    expected = (pl.col("booked") - pl.col("fee_minor")) * pl.col("rate") * scale
+    off = rows.with_columns(expected=expected.round(2)).filter(
+        ((pl.col("amount_minor") - pl.col("expected")).abs() > 1) | (pl.col("currency") == pl.col("own"))
+    )
+    return _found(
+        "exchange", "exchange_id", off, pl.format("{} {}, expected {}", "amount_minor", "currency", "expected")
+    )
+
+
+def released(tables: Lazy) -> pl.DataFrame:
+    """What a partial reversal leaves is what was cleared."""
+    paid = tables["transaction"].select("transaction_id", booked="amount_minor", at="cleared_at")
+    off = (
+        tables["adjustment"]
+        .join(paid, on="transaction_id")
+        .filter((pl.col("cleared_minor") != pl.col("booked")) | pl.col("at").is_null())
+    )
+    return _found("adjustment", "adjustment_id", off, pl.format("cleared {}, booked {}", "cleared_minor", "booked"))
+
+
+def disputed(tables: Lazy) -> pl.DataFrame:
+    """A dispute is of a cleared card payment, of no more than was paid, after it cleared; what the holder wins is charged back, and nothing else."""
+    paid = tables["transaction"].select(
+        "transaction_id",
+        "cleared_at",
+        "card_id",
+        "reversed_at",
+        booked="amount_minor",
+        why=pl.col("reversal").cast(pl.String),
+    )
+    rows = tables["dispute"].join(paid, on="transaction_id")
+    back, won = pl.col("why") == "chargeback", pl.col("outcome").cast(pl.String) == "holder"
+    off = rows.filter(
+        pl.col("cleared_at").is_null() | pl.col("card_id").is_null() | (pl.col("amount_minor") > pl.col("booked"))
+        | (pl.col("opened_at") < pl.col("cleared_at")) | (back.fill_null(False) != won)
+        | (won & (pl.col("reversed_at") != pl.col("charged_back_at")))
+    )  # fmt: skip
+    alone = paid.filter(back).join(tables["dispute"].select("transaction_id"), on="transaction_id", how="anti")
+    return pl.concat(
+        [
+            _found("dispute", "dispute_id", off, "does not fit its payment"),
+            _found("transaction", "transaction_id", alone, "charged back without a dispute"),
+        ]
+    )
+
+
+def schedule(tables: Lazy) -> pl.DataFrame:
+    """Each instalment pays the interest of the month and some of what is owed; the last one all of it."""
+    loan = tables["loan"].select("loan_id", "annual_rate", "months", "principal_minor")
+    rows = (
+        tables["instalment"].sort("loan_id", "number").join(loan, on="loan_id", maintain_order="left", suffix="_lent")
+    )
+    before = pl.col("outstanding_minor") + pl.col("principal_minor")
+    owed = pl.when(pl.col("loan_id") == pl.col("loan_id").shift(1)).then(pl.col("outstanding_minor").shift(1))
+    due = (before * pl.col("annual_rate") / 12).round()
+    off = rows.filter(
+        (owed.is_not_null() & (owed != before)) | ((pl.col("interest_minor") - due).abs() > 1) | (before > pl.col("principal_minor_lent"))
+        | ((pl.col("number") == pl.col("months")) & (pl.col("outstanding_minor") != 0)) | (pl.col("number") > pl.col("months"))
+    )  # fmt: skip
+    return _found("instalment", "instalment_id", off, "does not follow from the one before at the loan's rate")
+
+
+def ordered(tables: Lazy) -> pl.DataFrame:
+    """A scheme settles its own currency, and creditor references have valid check digits."""
+    paid = tables["transaction"].select("transaction_id", money=pl.col("currency").cast(pl.String))
+    rows = tables["credit_transfer"].join(paid, on="transaction_id").with_columns(pl.col("scheme").cast(pl.String))
+    theirs = pl.col("scheme").replace_strict(CURRENCY_OF, default=None, return_dtype=pl.String)
+    wrong = _found(
+        "credit_transfer",
+        "credit_transfer_id",
+        rows.filter(theirs != pl.col("money")),
+        pl.format("{} in {}", "scheme", "money"),
+    )
+    texts = tables["credit_transfer"].select("credit_transfer_id", "remittance").collect()
+    bad = texts.filter(creditor_reference_broken(texts["remittance"])).lazy()
+    return pl.concat([wrong, _found("credit_transfer", "credit_transfer_id", bad, pl.col("remittance"))])
+
+
+def belongs(tables: Lazy) -> pl.DataFrame:
+    """A payment's device is its customer's, its address its device's, its terminal its merchant's."""
+    holder = tables["account"].select("account_id", owner="customer_id")
+    payment = tables["transaction"].select(
+        "transaction_id", "account_id", "device_id", "ip_address_id", "merchant_id", "terminal_id"
+    )
+    device = tables["device"].select("device_id", of="customer_id")
+    used = payment.filter(pl.col("device_id").is_not_null()).join(holder, on="account_id").join(device, on="device_id")
+    address = tables["ip_address"].select("ip_address_id", theirs="device_id")
+    seen = payment.filter(pl.col("ip_address_id").is_not_null()).join(address, on="ip_address_id")
+    terminal = tables["terminal"].select("terminal_id", at="merchant_id")
+    tills = payment.filter(pl.col("terminal_id").is_not_null()).join(terminal, on="terminal_id")
+    other = pl.col("merchant_id").ne_missing(pl.col("at"))
+    return pl.concat(
+        [
+            _found(
+                "transaction", "transaction_id", used.filter(pl.col("owner") != pl.col("of")), "somebody else's device"
+            ),
+            _found(
+                "transaction",
+                "transaction_id",
+                seen.filter(pl.col("device_id").ne_missing(pl.col("theirs"))),
+                "an address of another device",
+            ),
+            _found("transaction", "transaction_id", tills.filter(other), "a terminal of another merchant"),
+        ]
+    )
+
+
+def employer_iban(tables: Lazy) -> pl.DataFrame:
+    """Employers' IBANs have valid check digits."""
+    texts = tables["employer"].select("employer_id", "iban").collect()
+    return _found("employer", "employer_id", texts.filter(iban_broken(texts["iban"])).lazy(), pl.col("iban"))
+
+
+CHECKS = (
+    Check("ledger.currency", ("transaction", "ledger_entry", "account"), "Payments and postings are in their account's currency.", currency),
+    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit takes an account below its limit, scenarios aside.", within_limit),
+    Check("exchange.amount", ("exchange", "transaction"), "Amounts in other currencies follow from rate, fee and minor units.", exchanged),
+    Check("adjustment.cleared", ("adjustment", "transaction"), "What a partial reversal leaves is what was cleared.", released),
+    Check("dispute.booked", ("dispute", "transaction"), "Disputes fit their payments, chargebacks their disputes.", disputed),
+    Check("instalment.schedule", ("instalment", "loan"), "Instalments follow from rate and sum.", schedule),
+    Check("credit_transfer.order", ("credit_transfer", "transaction"), "Schemes settle their currency; references pass ISO 7064 mod 97.", ordered),
+    Check(
+        "transaction.belongs",
+        ("transaction", "account", "device", "ip_address", "terminal"),
+        "Devices, addresses and terminals belong to who and where they are used by.",
+        belongs,
+    ),
+    Check("employer.iban-check-digits", ("employer",), "Employers' IBANs pass ISO 7064 mod 97.", employer_iban),
+)  # fmt: skip
