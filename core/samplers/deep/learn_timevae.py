@@ -98,5 +98,4 @@ def fit_timevae(table: Table, stream: Stream, roles: Roles, effort: Effort = FRE
         learnt = train(torch, generator, learner, effort, "timevae")
     drawing = ("out.", "double.", "each.", "trend.", "season.")
     parameters = {k: v for k, v in learnt.parameters.items() if k.startswith(drawing)}
-    parameters["sigma"] = 0.01 + np.exp(np.clip(learnt.parameters["log_sigma"], -6, 0))
-    return windows.sampler("timevae", {"steps": steps, "latent": LATENT}, parameters, learnt)
+    return windows.sampler("timevae", {"steps": steps, "latent": LATENT, "end": segments.end}, parameters, learnt)
