@@ -171,8 +171,8 @@ class _Walk:
         )
         even = u["round"] < scene.block.priors("transfer.round_share")
         # what is passed on is rounded where that takes little from it
-        whole = (200 if "fee" in flow else 4) * ROUND
-        amount = np.where(even & (amount > whole), np.floor(amount / ROUND) * ROUND, np.floor(amount))
+        unit = np.where((amount > 200 * ROUND) | ("fee" not in flow), ROUND, 100)
+        amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
         amount = np.maximum(amount, 1)
 
         for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):

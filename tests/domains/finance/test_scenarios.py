@@ -31,7 +31,7 @@ def test_a_mule_ring_closes_and_shrinks(bank: Dataset):
         assert len({a // 8 for a in payer}) == 7, "seven different customers"
         amounts = ring["amount_minor"].to_list()
         assert all(a > b for a, b in itertools.pairwise(amounts))
-        assert amounts[-1] > amounts[0] * 0.96**6 * 0.97
+        assert amounts[-1] > amounts[0] * 0.96**6 * 0.9
         cleared, sent = ring["cleared_at"].to_list(), ring["authorised_at"].to_list()
         assert len({b - a for a, b in itertools.pairwise(sent)}) == 6, "delays vary"
         assert all(c >= s for c, s in zip(cleared, sent, strict=True))
