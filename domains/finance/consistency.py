@@ -46,7 +46,8 @@ def _none() -> pl.DataFrame:
 
 def within_limit(tables: Lazy) -> pl.DataFrame:
     """No booked debit takes an account below its arranged limit, where no scenario has touched the account."""
-    label = tables[LABEL.name].filter(pl.col("table").cast(pl.String) == "transaction").select("row_key").collect()
+    named = tables[LABEL.name].select(pl.col("table").cast(pl.String), "row_key").drop_nulls().collect()
+    label, parties = named.filter(table="transaction"), named.filter(table="account")
     entry = tables["ledger_entry"].filter(
         pl.col("internal_account_id").is_null()
         & (pl.col("kind") == "booking")
@@ -55,8 +56,9 @@ def within_limit(tables: Lazy) -> pl.DataFrame:
     )
     limit = tables["account"].select("account_id", "overdraft_limit_minor")
     off = entry.join(limit, on="account_id").filter(pl.col("balance_minor") < -pl.col("overdraft_limit_minor"))
+    off = off.filter(~pl.col("account_id").is_in(parties["row_key"].implode()))
     if label.height:
-        touched = tables["transaction"].filter(pl.col("transaction_id").is_in(label["row_key"].drop_nulls().implode()))
+        touched = tables["transaction"].filter(pl.col("transaction_id").is_in(label["row_key"].implode()))
         sides = pl.concat(
             [touched.select("account_id"), touched.select(account_id="counterparty_account_id").drop_nulls()]
         )

@@ -25,6 +25,8 @@ from populace.core.dataset import generate
 from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
 from populace.core.spec import Spec
+from populace.core.streams.pace import Pace
+from populace.core.streams.play import Controls
 from populace.core.streams.session import open_session
 from populace.domains.iot.views.sparkplug import node_messages
 
@@ -47,6 +49,10 @@ def broker() -> str:
     if not url:
         pytest.skip("POPULACE_TEST_MQTT names no broker")
     return url
+
+
+RATE = 2_000
+"""Messages a second that a listener in Python keeps up with: a broker drops what waits for a slower one."""
 
 
 @contextmanager
@@ -107,7 +113,13 @@ def test_sparkplug_over_one_connection_a_node(broker: str, tmp_path: Path):
     last = expected.filter(pl.col("rank") < 2).group_by("node").agg(pl.col("rank").last())
     alive = int((last["rank"] == 1).sum())
     with listening(broker, "spBv1.0/#") as got:
-        session = open_session(made, broker.replace("mqtt:", "sparkplug:"), body="sparkplug", quiet=True)
+        session = open_session(
+            made,
+            broker.replace("mqtt:", "sparkplug:"),
+            body="sparkplug",
+            controls=Controls(Pace(rate=RATE)),
+            quiet=True,
+        )
         assert session.run().lost == 0
         # at the end each node that is still there is dropped, and dies
         settled(got, expected.height + alive)
@@ -158,6 +170,7 @@ def test_what_a_subscriber_stored_is_validated_and_nothing_is_lost(broker: str, 
     count = len(part.read_text().splitlines())
     with listening(broker, f"{name}/#") as got:
         target = ["--to", f"{broker}?qos=1", "--event", "reading", "--body", "row", "--topic", name + "/{key}"]
+        target += ["--rate", f"{RATE}/s"]
         assert run_command(["stream", *asked, *target]) == 0
         settled(got, count)
     stored = [body.decode() for _, body, _ in got]
