@@ -16,7 +16,7 @@ from ...address import Address
 from ...errors import UserError
 from ...tables import Table
 from . import Outlet
-from .mqtt import Mqtt, packet
+from .mqtt import WAIT, Mqtt, packet
 
 MOST = 1_000
 """Connections at most."""
@@ -74,11 +74,17 @@ class Sparkplug:
         made.open()
 
     def _drop(self, name: tuple[str, str]) -> None:
-        """Without a DISCONNECT: the broker publishes the will."""
+        """Without a DISCONNECT: the broker publishes the will. It has when it closes its side; only then may the node be born anew."""
         gone = self.nodes.pop(name, None)
         if gone is not None and gone.client is not None and (held := gone.client.socket()) is not None:
             assert isinstance(held, socket.socket)
-            held.shutdown(socket.SHUT_RDWR)
+            try:
+                held.shutdown(socket.SHUT_WR)
+                held.settimeout(WAIT)
+                while held.recv(4_096):
+                    pass
+            except OSError:
+                pass  # the connection had broken by itself: the broker publishes the will all the same
             gone.client.loop(0)
 
     def close(self) -> None:
