@@ -29,11 +29,10 @@ def patterns(tables: Tables, label: Table, uses: Sequence[Use]) -> Table:
         if not scenario.match or mine.is_empty() or "flow" not in scenario.arguments:
             continue
         whole = seen(tables) if whole is None else whole
-        # the group's own transfers: what else its parties did is not its shape, unless the shape is a silence
-        own = whole.transfers.filter(
-            pl.col("transaction_id").is_in(mine["row_key"].implode()) | pl.lit("quiet" in scenario.match)
-        )
-        alike = [u for u in uses if u.scenario.name == scenario.name]
+        # the group's own transfers: what else its parties did is not its shape, nor is a silence that began before the window
+        own = whole.transfers.filter(pl.col("transaction_id").is_in(mine["row_key"].implode()))
+        shape = replace(scenario, match={k: v for k, v in scenario.match.items() if k != "quiet"})
+        alike = [replace(u, scenario=shape) for u in uses if u.scenario.name == scenario.name]
         fine = pl.concat(
             [recovered(replace(whole, transfers=own), u, label, SHARE)[0].filter("found")["instance"] for u in alike]
         )

@@ -72,7 +72,9 @@ def disturb(scene: Scene) -> list[Edit]:
             planned += downs(scene, place, **given["down"])
         edits += take_down(scene, planned, readings, role, given["effect"])
     if not {"down", "cut", "lose"} & given.keys():
-        found = _showing(found, edits)
+        shown = _showing(found, edits)
+        edits.append(_unchanged(scene, found, shown, role))
+        found = shown
     return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
 
 
@@ -93,6 +95,14 @@ def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:
         if b > a:
             kept.append(place)
     return kept
+
+
+def _unchanged(scene: Scene, found: list[Place], shown: list[Place], role: str) -> Edit:
+    """Says of an instance that shows nowhere that it was played: on its channels, which are as they would have been."""
+    showing = {p.instance for p in shown}
+    silent = {(p.instance, p.trace.channel["channel_id"]) for p in found if p.instance not in showing}
+    columns = [np.array(c, np.int64) for c in zip(*sorted(silent), strict=True)]
+    return scene.edit("update", "channel", _rows([tuple(columns)] if columns else []), role, "unchanged")
 
 
 def _stream(scene: Scene, what: str, place: Place, n: int = 0) -> Stream:
