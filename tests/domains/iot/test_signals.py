@@ -125,6 +125,33 @@ def test_a_device_is_the_same_in_one_stretch_or_many(monkeypatch: pytest.MonkeyP
     assert np.ptp(one["slow"]) > 1
 
 
+def test_a_fitted_series_goes_on_from_stretch_to_stretch(monkeypatch: pytest.MonkeyPatch):
+    """Its columns are drawn together, of one place along its course for each device."""
+
+    class Numbered:
+        length = 1000
+
+        def draw(self, at: NDArray, time: NDArray, stream: Stream) -> dict[str, NDArray]:
+            return {"a": at * 1.0, "b": at * 2.0}
+
+    plan = make_plan(Spec("iot", size=10, end="2025-03-04"), DOMAIN)
+    block, place = plan.block(0), climate(plan.block(0), SITE)
+    channels = tuple(
+        Channel(name, "", "1", "gauge", 0, 1, 1, None, None, None, (
+            {"term": "learned", "model": "m", "column": column, "sampler": Numbered()},
+        ), "")
+        for name, column in (("x", "a"), ("y", "b"))
+    )  # fmt: skip
+    profile = replace(block.library["room-climate"], channels=channels)
+    monkeypatch.setattr(signals, "STRETCH", 100)
+    streams = {name: Stream.root(8).child(name) for name in ("x", "y")}
+    grid = int(place.hours[0]), MINUTE, 900
+    parts = [made for _, made in stretches(profile, grid, place, streams, Gauges((), block, 0))]
+    x, y = (np.concatenate([part[name] for part in parts]) for name in ("x", "y"))
+    assert (np.diff(x) == 1).all()
+    assert (y == 2 * x).all()
+
+
 def test_people_of_a_zone_come_and_stay_away_together():
     plan = make_plan(Spec("iot", size=10, start="2025-01-01", end="2025-12-31"), DOMAIN)
     shared = climate(plan.block(0), SITE)
