@@ -72,7 +72,6 @@ def test_people_raise_it_as_in_the_real_office(rooms: dict[str, list[pl.DataFram
 
 
 ROOM_MEASURES = ("minute_step", "hour_correlation", "working_rise")
-MISSED = {"humidity-hour": "a room's humidity forgets faster than the office's: the day's weather is not in it"}
 
 
 @pytest.fixture(scope="module")
@@ -89,4 +88,4 @@ def beside() -> dict[str, Beside]:
 def test_a_published_figure_is_met(beside: dict[str, Beside], figure: Published):
     found = beside[figure.name]
     met = abs(found.value - figure.value) < 4 * found.error + figure.admits
-    assert met == (figure.name not in MISSED), f"{found.value:.4g} ± {found.error:.2g}: {figure.source}"
+    assert met, f"{found.value:.4g} ± {found.error:.2g}: {figure.source}"
