@@ -119,7 +119,7 @@ def postings(schema: Schema):
         k = rank(holder)
         balance = total - (total - amount)[np.arange(len(k)) - k]
         after = np.zeros(payment.height, np.int64)
-        mine = (kind == BOOKING) & (holder == own[source])
+        mine = (kind == BOOKING) & (holder == own[source]) if payment.height else np.zeros(len(k), bool)
         after[source[mine]] = balance[mine]
 
         currency = account["currency"].to_physical().to_numpy().astype(np.int64)

@@ -39,3 +39,10 @@ def test_a_bank_without_purchases_still_balances():
     data = generate(make_plan(Spec("finance", size=20, settings=settings), DOMAIN))
     assert "card-present" not in set(data.frames["transaction"]["channel"].cast(pl.String))
     assert data.validate().is_empty()
+
+
+def test_a_day_on_which_nobody_pays_is_a_dataset():
+    data = generate(make_plan(Spec("finance", size=1, seed=2, start="2025-01-01", end="2025-01-02"), DOMAIN))
+    assert data.frames["transaction"].is_empty()
+    assert data.frames["ledger_entry"].height == 2 * data.frames["account"].height
+    assert data.validate().is_empty()
