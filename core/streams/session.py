@@ -91,9 +91,9 @@ class Session:
         """
         if self._folder is None:
             raise UserError("the stream does not play")
+        _changed(self.plan, entry)  # whatever is wrong in it is told before the stream waits for it
         if self._asked is not None:
             raise UserError("another change has not come into force yet")
-        _changed(self.plan, entry)  # whatever is wrong in it is told before the stream waits for it
         instant = self._hold()
         try:
             plan = _changed(self.plan, {**entry, "from": _shown(instant)})

@@ -93,7 +93,7 @@ def test_a_row_is_explained_and_a_dataset_is_evaluated(page: Any, server: Server
     fill(page, size="30", start="2025-01-01", end="2025-01-20")
     page.get_by_role("button", name="Look at it").click()
     page.wait_for_selector("#preview:not([hidden])", timeout=60_000)
-    page.get_by_role("tab", name=re.compile("^account")).click()
+    page.get_by_role("tab", name=re.compile(r"^account \(")).click()
     page.locator("#table .why").first.click()
     page.locator("#explained", has_text="reads account.savings").wait_for(timeout=60_000)
     told = page.inner_text("#explained")
