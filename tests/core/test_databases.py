@@ -495,7 +495,7 @@ def test_from_the_command_line(database: str):
         (["generate", "finance", "--size", "20", "--to", database], "written:"),
         (["generate", "finance", "--size", "25", "--to", database, "--mode", "append"], "written:"),
         (["validate", "finance", database], "0 violations"),
-        (["unseed", database], "removed: 10 tables"),
+        (["unseed", database], f"removed: {len(find_domain('finance').schema.tables) + 1} tables"),
     ):
         told = runner.invoke(cli, arguments, catch_exceptions=False)
         assert told.exit_code == 0
