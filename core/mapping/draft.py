@@ -10,7 +10,7 @@ import polars as pl
 
 from ..currency import major_sql
 from ..domain import Domain, View
-from ..schema import Column, Schema, TableSchema
+from ..schema import LABEL, Column, Schema, TableSchema
 from .meaning import concept, kin, words
 from .rules import rules_of
 from .target import Target, TargetColumn, TargetTable
@@ -92,6 +92,7 @@ def columns_of(view: View, domain: Domain) -> dict[str, Mapping[str, pl.DataType
     """The tables of such a view, and the types of their columns."""
     tables = {n: pl.DataFrame(schema=t.polars) for n, t in domain.schema.tables.items()}
     reference = {n: t for n, t in tables.items() if domain.schema[n].reference}
+    tables[LABEL.name] = pl.DataFrame(schema=LABEL.polars)
     return {n: dict(f.schema) for n, f in view.render(tables, reference).items() if "text" not in f.columns}
 
 

@@ -46,7 +46,7 @@ def test_seeded(populace, populace_db, n):
 def test_shared(populace, populace_db, n):
     with duckdb.connect(populace_db.removeprefix("duckdb:///")) as connection:
         assert connection.execute("SELECT count(*) FROM customer").fetchone() == (5,)
-        connection.execute("DROP TABLE transaction")
+        connection.execute("DROP TABLE ledger_entry")
     assert populace().plan.seed == 7
 """
 

@@ -134,7 +134,7 @@ def paysim(tables: Tables) -> Table:
     own = _named("C", "account_id")
     # what comes in from outside is a cash-in of the account it comes to: PaySim's origin
     return paid.select(
-        step=(pl.col("authorised_at") - pl.lit(start)).dt.total_hours() + 1,
+        step=(pl.col("authorised_at") - pl.lit(start, pl.Datetime("us", "UTC"))).dt.total_hours() + 1,
         type=type_,
         amount=_major(amount),
         nameOrig=own,
