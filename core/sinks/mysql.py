@@ -160,6 +160,17 @@ class MySQL:
     def remove(self, tables: tuple[str, ...]) -> None:
         with self.connected() as cursor:
             self._hold(cursor)
+            cursor.execute(
+                "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS "
+                "WHERE CONSTRAINT_SCHEMA = %s",
+                (self.address.database,),
+            )
+            kept = [(child, name) for child, name, parent in cursor.fetchall() if parent in tables]
+            if others := sorted({child for child, _ in kept if child not in tables}):
+                raise UserError(f"{self.place}: table '{others[0]}', which is not populace's, refers to what is to go")
+            # MySQL drops table by table and refuses one that another still refers to, whatever the order of circles
+            for child, name in kept:
+                cursor.execute(f"ALTER TABLE {_name(child)} DROP FOREIGN KEY {_name(name)}")
             cursor.execute(f"DROP TABLE IF EXISTS {', '.join(map(_name, (*tables, MANIFEST)))}")
 
     def _hold(self, cursor: Any) -> None:
