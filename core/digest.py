@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -77,8 +78,7 @@ def _mixer(series: pl.Series) -> Mixer:
         series = series.cast(pl.Enum(series.drop_nulls().unique()))
     if isinstance(series.dtype, pl.Enum):
         # mix each category once, then look it up; null stands behind the last
-        words = np.append(_text_words(series.dtype.categories), _NULL) ^ seed
-        _mix(words, np.empty_like(words))
+        words = _category_words(series.dtype, series.name)
         codes = series.to_physical()
         codes = (codes.cast(pl.UInt32).fill_null(len(words) - 1) if codes.null_count() else codes).to_numpy()
 
@@ -99,6 +99,15 @@ def _mixer(series: pl.Series) -> Mixer:
         return z
 
     return mixed
+
+
+@lru_cache(512)
+def _category_words(kind: pl.Enum, name: str) -> U64:
+    """The mixed word of each category of a column, and of null."""
+    words = np.append(_text_words(kind.categories), _NULL) ^ _seed(name)
+    _mix(words, np.empty_like(words))
+    words.flags.writeable = False
+    return words
 
 
 def _repeats(texts: pl.Series) -> bool:
@@ -129,6 +138,7 @@ def _mix(z: U64, t: U64) -> None:
     np.bitwise_xor(z, t, out=z)
 
 
+@lru_cache(1024)
 def _seed(name: str) -> np.uint64:
     return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), np.uint64)[0]
 
