@@ -49,9 +49,7 @@ def _none() -> pl.DataFrame:
 
 
 def within_limit(tables: Lazy) -> pl.DataFrame:
-    """No booked debit takes an account below its arranged limit, where no scenario has touched the account."""
-    named = tables[LABEL.name].select(pl.col("table").cast(pl.String), "row_key").drop_nulls().collect()
-    label, parties = named.filter(table="transaction"), named.filter(table="account")
+    """No booked debit takes an account below its arranged limit, up to the moment at which a scenario's first payment touches it or its instance begins."""
     entry = tables["ledger_entry"].filter(
         pl.col("internal_account_id").is_null()
         & (pl.col("kind") == "booking")
@@ -60,19 +58,42 @@ def within_limit(tables: Lazy) -> pl.DataFrame:
     )
     limit = tables["account"].select("account_id", "overdraft_limit_minor")
     off = entry.join(limit, on="account_id").filter(pl.col("balance_minor") < -pl.col("overdraft_limit_minor"))
-    off = off.filter(~pl.col("account_id").is_in(parties["row_key"].implode()))
-    if label.height:
-        touched = tables["transaction"].filter(pl.col("transaction_id").is_in(label["row_key"].implode()))
-        sides = pl.concat(
-            [touched.select("account_id"), touched.select(account_id="counterparty_account_id").drop_nulls()]
-        )
-        off = off.join(sides.unique(), on="account_id", how="anti")
+    off = off.join(_touched(tables).lazy(), on="account_id", how="left").filter(
+        pl.col("since").is_null() | (pl.col("booked_at") < pl.col("since"))
+    )
     return _found(
         "ledger_entry",
         "ledger_entry_id",
         off,
         pl.format("balance {}, limit {}", "balance_minor", "overdraft_limit_minor"),
     )
+
+
+def _touched(tables: Lazy) -> pl.DataFrame:
+    """Since when scenarios have a hand in an account: the first payment of any instance that it plays a part in or that names it."""
+    group = ["scenario", "instance"]
+    named = (
+        tables[LABEL.name].select(*group, pl.col("table").cast(pl.String), "row_key").drop_nulls("row_key").collect()
+    )
+    paid = named.filter(table="transaction").select(*group, transaction_id="row_key")
+    moved = (
+        tables["transaction"]
+        .filter(pl.col("transaction_id").is_in(paid["transaction_id"].implode()))
+        .select("transaction_id", "account_id", "counterparty_account_id", "authorised_at")
+        .collect()
+        .join(paid, on="transaction_id")
+    )
+    sides = [
+        moved.select(*group, "authorised_at", pl.col(c).alias("account_id"))
+        for c in ("account_id", "counterparty_account_id")
+    ]
+    begun = moved.group_by(group).agg(pl.col("authorised_at").min())
+    cast = named.filter(table="account").select(*group, account_id="row_key").unique()
+    sides.append(cast.join(begun, on=group, how="left").select(sides[0].columns))
+    # who plays a part in an instance without a payment here has one elsewhere, at a time that is not known
+    known = pl.concat(sides).drop_nulls("account_id")
+    long_ago = pl.lit(0).cast(known.schema["authorised_at"])
+    return known.group_by("account_id").agg(since=pl.col("authorised_at").fill_null(long_ago).min())
 
 
 def exchanged(tables: Lazy) -> pl.DataFrame:
@@ -125,6 +146,16 @@ def disputed(tables: Lazy) -> pl.DataFrame:
             _found("transaction", "transaction_id", alone, "charged back without a dispute"),
         ]
     )
+
+
+def charged_back(tables: Lazy) -> pl.DataFrame:
+    """What a report says of the chargeback is what became of the payment."""
+    paid = tables["transaction"].select("transaction_id", "reversed_at", why=pl.col("reversal").cast(pl.String))
+    rows = tables["fraud_report"].filter(pl.col("charged_back_at").is_not_null()).join(paid, on="transaction_id")
+    off = rows.filter(
+        pl.col("why").ne_missing("chargeback") | pl.col("reversed_at").ne_missing(pl.col("charged_back_at"))
+    )
+    return _found("fraud_report", "fraud_report_id", off, "the payment was not charged back then")
 
 
 def schedule(tables: Lazy) -> pl.DataFrame:
@@ -196,10 +227,11 @@ def employer_iban(tables: Lazy) -> pl.DataFrame:
 
 CHECKS = (
     Check("ledger.currency", ("transaction", "ledger_entry", "account"), "Payments and postings are in their account's currency.", currency),
-    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit takes an account below its limit, scenarios aside.", within_limit),
+    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit takes an account below its limit before a scenario has a hand in it.", within_limit),
     Check("exchange.amount", ("exchange", "transaction"), "Amounts in other currencies follow from rate, fee and minor units.", exchanged),
     Check("adjustment.cleared", ("adjustment", "transaction"), "What a partial reversal leaves is what was cleared.", released),
     Check("dispute.booked", ("dispute", "transaction"), "Disputes fit their payments, chargebacks their disputes.", disputed),
+    Check("fraud_report.charged-back", ("fraud_report", "transaction"), "Reports and payments agree on chargebacks.", charged_back),
     Check("instalment.schedule", ("instalment", "loan"), "Instalments follow from rate and sum.", schedule),
     Check("credit_transfer.order", ("credit_transfer", "transaction"), "Schemes settle their currency; references pass ISO 7064 mod 97.", ordered),
     Check(

@@ -53,7 +53,8 @@ def lifecycle(schema: Schema):
         seen = payment["device_row"].gather(online).is_not_null().to_numpy()
         answer = payment["response_code"].gather(online).to_physical().fill_null(0).to_numpy()
         smooth = lane(bits[online], 1) < below(p("three_ds.frictionless"))
-        asked = np.where(answer == codes.index("05"), outcomes.index("failed"), np.where(smooth, 0, 1))
+        failed = (answer != codes.index("00")) & (lane(bits[online], 3) < below(p("three_ds.failed")))
+        asked = np.where(failed, outcomes.index("failed"), np.where(smooth, 0, 1))
         asked = np.where(seen, asked, outcomes.index("none"))
         three_ds = np.zeros(len(rows), np.uint8)
         three_ds[online] = asked
@@ -63,15 +64,13 @@ def lifecycle(schema: Schema):
         carded = payment["card_id"].is_not_null().to_numpy()
         lost = np.flatnonzero(_disputed(block, bits) & cleared & ~undone & carded)
         lost = lost[_holder_wins(block, rows[lost])]
+        claimed = tables["fraud_report"].filter(pl.col("charged_back_at").is_not_null())
         made = [
             keep(terminal, at_till & (many > 0) & (shop < len(tills))).alias("terminal_id"),
             enum(three_ds, outcomes, channel == remote).alias("three_ds"),
         ]
-        if undone.any() or len(lost):
-            report = (
-                tables["fraud_report"].filter(pl.col("charged_back_at").is_not_null())["transaction_row"].to_numpy()
-            )
-            made += _undone(block, payment, np.flatnonzero(undone), lost, reversals, cleared, carded, report)
+        if undone.any() or len(lost) or claimed.height:
+            made += _undone(block, payment, np.flatnonzero(undone), lost, reversals, cleared & carded, claimed)
         return {"transaction": payment.with_columns(made)}
 
     return run
@@ -83,20 +82,21 @@ def _undone(
     undone: NDArray,
     lost: NDArray,
     reversals: list[str],
-    cleared: NDArray,
-    carded: NDArray,
-    reported: NDArray,
+    card: NDArray[np.bool_],
+    claimed: pl.DataFrame,
 ) -> list[pl.Series]:
-    """Reason and amount of every reversal that has none yet, and the chargebacks of disputes that the holder wins."""
+    """Reason and amount of every reversal that has none yet; the chargebacks of disputes that the holder wins, and of cleared card payments whose
+    reports are upheld (`claimed`: which, and when)."""
     amount, rows = payment["amount_minor"].to_numpy(), payment[ROW].to_numpy()
+    cleared = payment["cleared_at"].is_not_null().to_numpy()
     why = payment["reversal"].to_physical().cast(pl.Int64)
     how_much, when = payment["reversed_minor"], payment["reversed_at"]
+    chargeback = reversals.index("chargeback")
     bare = undone[why.gather(undone).is_null().to_numpy()]
     if len(bare):
         kind = np.where(~cleared[bare], reversals.index("void"), reversals.index("refund"))
-        kind = np.where(cleared[bare] & ~carded[bare], reversals.index("recall"), kind)
-        claimed = cleared[bare] & carded[bare] & np.isin(rows[bare], reported)
-        kind = np.where(claimed, reversals.index("chargeback"), kind)
+        kind = np.where(cleared[bare] & ~card[bare], reversals.index("recall"), kind)
+        kind = np.where(card[bare] & np.isin(rows[bare], claimed["transaction_row"].to_numpy()), chargeback, kind)
         why = why.scatter(bare, kind)
     none = undone[how_much.gather(undone).is_null().to_numpy()]
     if len(none):
@@ -104,12 +104,24 @@ def _undone(
         how_much = how_much.scatter(
             none, np.where(refund, part_refunded(block, rows[none], amount[none]), amount[none])
         )
+    asked, at = _claims(payment, claimed, card & when.is_null().to_numpy())
     if len(lost):
         _, charged = _dispute_times(block, rows[lost], payment["cleared_at"].gather(lost).to_numpy())
-        why = why.scatter(lost, np.full(len(lost), reversals.index("chargeback")))
-        how_much, when = how_much.scatter(lost, amount[lost]), when.scatter(lost, charged)
+        asked, at = np.append(lost, asked), np.append(charged, at)
+    if len(asked):
+        why = why.scatter(asked, np.full(len(asked), chargeback))
+        how_much, when = how_much.scatter(asked, amount[asked]), when.scatter(asked, at)
     where = why.is_not_null().to_numpy()
     return [enum(why.fill_null(0).to_numpy(), reversals, where).alias("reversal"), how_much, when]
+
+
+def _claims(payment: pl.DataFrame, claimed: pl.DataFrame, open_: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+    """The positions of payments that are charged back as their reports say, a day after they cleared at the earliest, and when."""
+    at = payment.select(ROW, "cleared_at").with_row_index("place").filter(pl.Series(open_))
+    found = at.join(claimed.select("charged_back_at", pl.col("transaction_row").alias(ROW)), on=ROW)
+    found = found.unique("place", keep="first", maintain_order=True).sort("place")
+    moment = np.maximum(found["charged_back_at"].to_numpy(), found["cleared_at"].to_numpy() + DAY)
+    return found["place"].to_numpy().astype(np.int64), moment
 
 
 def _disputed(block: Block, bits: U64) -> NDArray[np.bool_]:
@@ -154,7 +166,7 @@ def details(schema: Schema):
         return {
             "transaction": every,
             "ip_address": _addresses(block, device, held, mobile),
-            "exchange": _exchanges(schema, block, payment),
+            "exchange": _exchanges(schema, block, payment, tables["counterparty"]),
             "adjustment": _adjustments(block, payment),
             "dispute": _disputes(schema, block, payment, bits),
             "credit_transfer": _orders(schema, block, tables, payment),
@@ -182,7 +194,7 @@ def _addresses(block: Block, device: pl.DataFrame, held: NDArray, mobile: NDArra
     ).sort("ip_address_id")
 
 
-def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.DataFrame) -> pl.DataFrame:
     """Card payments in countries of another currency than the account's, and transfers from sterling accounts to banks in the Netherlands."""
     p, lists = block.priors, schema.code_lists
     spoken, exponents = lists["country_currency"].codes, lists["currency_exponent"].codes
@@ -192,7 +204,10 @@ def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFr
     own = payment["currency"].to_physical().to_numpy()
     there = of_country[country]
     card = payment["card_id"].is_not_null().to_numpy() & payment["country"].is_not_null().to_numpy()
-    at = np.flatnonzero(card & (there != own))
+    pound, euro = currencies.index("GBP"), currencies.index("EUR")
+    sent = _in_euro(payment, party) & (own == pound)
+    there = np.where(sent, euro, there)
+    at = np.flatnonzero((card & (there != own)) | sent)
     level = list(p("fx.per_euro"))
     place = np.array([level.index(c) if c in level else 0 for c in currencies])
     digits = np.array([int(exponents[c]) for c in currencies])
@@ -201,6 +216,9 @@ def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFr
     rate = np.round(rates[day, place[there[at]]] / rates[day, place[own[at]]], 9)
     amount = payment["amount_minor"].gather(at).to_numpy()
     fee = np.floor(amount * p("exchange.fee") / (1 + p("exchange.fee"))).astype(np.int64)
+    share, least, most = p("exchange.transfer_fee").values()
+    flat = np.minimum(np.maximum(np.floor(amount * share), least), np.floor(amount * most)).astype(np.int64)
+    fee = np.where(sent[at], flat, fee)
     scale = 10.0 ** (digits[there[at]] - digits[own[at]])
     key = payment["transaction_id"].gather(at)
     return pl.DataFrame(
@@ -212,6 +230,16 @@ def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFr
             "rate": rate,
             "fee_minor": fee,
         }
+    )
+
+
+def _in_euro(payment: pl.DataFrame, party: pl.DataFrame) -> NDArray[np.bool_]:
+    """Transfers that were sent to a bank in the Netherlands, which keeps accounts in euros."""
+    theirs = party.filter(pl.col("iban").str.starts_with("NL"))["counterparty_id"]
+    away = payment["counterparty_id"].is_in(theirs.implode()).fill_null(False).to_numpy()
+    debit = payment["direction"].to_physical().to_numpy() == 0
+    return (
+        away & debit & payment["card_id"].is_null().to_numpy() & payment["counterparty_account_id"].is_null().to_numpy()
     )
 
 

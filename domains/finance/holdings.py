@@ -83,6 +83,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
                 "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
                 "overdraft_limit_minor": limit.astype(np.int64),
                 "opening_balance_minor": np.round(opening).astype(np.int64),
+                "closed_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(account_id)),
             }
         )
     }

@@ -18,6 +18,10 @@ _HOME = {"GB": 400 * 10**10, "DE": 10_000 * 10**10}
 """Sort codes of our own bank begin with 0400; its German bank code is 90010000. Ten digits follow."""
 
 
+PAN_LENGTHS = (16, 19)
+"""Digits of a card number, ISO/IEC 7812."""
+
+
 def home_ibans(stream: Stream, german: NDArray[np.bool_], account_id: NDArray[np.int64]) -> pl.Series:
     """IBANs of our own accounts: distinct for distinct accounts below 10^10. `stream` is the dataset's."""
     number = scatter(stream.child("account", "iban"), account_id, 10)
@@ -34,17 +38,22 @@ def other_ibans(stream: Stream, country: NDArray, rows: U64) -> pl.Series:
     return out
 
 
-def pans(stream: Stream, card_id: NDArray[np.int64]) -> pl.Series:
-    """Card numbers of 16 digits: distinct for distinct cards below 10^11. `stream` is the dataset's."""
-    return luhn(scatter(stream.child("card", "pan"), card_id, 11), "9999", 16)
+def pans(stream: Stream, card_id: NDArray[np.int64], digits: int = 16) -> pl.Series:
+    """Card numbers of 16 or 19 digits: distinct for distinct cards below 10^11. `stream` is the dataset's."""
+    return luhn(scatter(stream.child("card", "pan"), card_id, digits - 5), "9999", digits)
 
 
 def luhn_broken(texts: pl.Series) -> NDArray[np.bool_]:
-    """True where a text is not 16 digits that pass Luhn's test."""
-    values = _characters(texts, 16)
-    digit = values.astype(np.int64)
-    digit[:, ::2] = 2 * digit[:, ::2] - 9 * (digit[:, ::2] > 4)
-    return (values > 9).any(axis=1) | (digit.sum(axis=1) % 10 != 0)
+    """True where a text is not 16 or 19 digits that pass Luhn's test."""
+    values = _characters(texts, max(PAN_LENGTHS))
+    given = values != 99
+    length = texts.fill_null("").str.len_bytes().to_numpy().astype(np.int64)
+    digit = np.where(given, values, 0).astype(np.int64)
+    # every second digit counts twice, from the last but one on
+    twice = (length[:, None] - np.arange(values.shape[1])) % 2 == 0
+    total = np.where(twice, 2 * digit - 9 * (digit > 4), digit).sum(axis=1)
+    digits = (values < 10).sum(axis=1) == length
+    return ~np.isin(length, PAN_LENGTHS) | ~digits | (total % 10 != 0)
 
 
 def iban_broken(texts: pl.Series) -> NDArray[np.bool_]:

@@ -12,6 +12,8 @@ transfers that take part: columns `match`, a group that hangs together, and `tra
     bipartite           at least `payers` each pay at least `payees` within `hours`; `layers` = 2: those paid do the same
     repeat              one party pays another at least `times` within `hours`, the last at least `growth` times the first
 
+Of all payments only those count that are `abroad`, `from_company` or `to_company`, where the settings say so.
+
 Patterns of card payments and of sign-ins stand in `card_motifs`.
 
 The shapes are those that the AMLSim wiki (IBM, Transaction Model: Alert Model) draws and that supervisors describe in words.
@@ -39,9 +41,11 @@ ROUNDING = 500
 
 def edges(tables: Tables) -> pl.DataFrame:
     """Booked transfers as a graph: `transaction_id`, `payer` and `payee` (hashes of their IBANs), `at`, `amount` in major units, and
-    `abroad`, whether one of the two banks in another country than the other."""
+    `abroad`, whether one of the two banks in another country than the other; `from_company` and `to_company`, whether the party at another bank is one."""
     account = tables["account"].select("account_id", iban="iban")
-    party = tables["counterparty"].select("counterparty_id", other="iban")
+    party = tables["counterparty"].select(
+        "counterparty_id", other="iban", company=pl.col("kind").cast(pl.String) == "company"
+    )
     rows = (
         tables["transaction"]
         .filter((pl.col("channel").cast(pl.String) == "transfer") & pl.col("cleared_at").is_not_null())
@@ -59,6 +63,8 @@ def edges(tables: Tables) -> pl.DataFrame:
         at="authorised_at",
         amount=pl.col("amount_minor") / 100,
         abroad=payer.str.slice(0, 2) != payee.str.slice(0, 2),
+        from_company=inward & pl.col("company"),
+        to_company=~inward & pl.col("company"),
     ).sort("at", "transaction_id")
 
 
@@ -117,7 +123,10 @@ def _bounded(graph: pl.DataFrame, settings: Mapping[str, Any]) -> pl.DataFrame:
     if "margin" in settings:
         floor = settings["below"] * (1 - settings["margin"]) - 2 * ROUNDING / 100
         graph = graph.filter(pl.col("amount") >= floor)
-    return graph.filter("abroad") if settings.get("abroad") else graph
+    for flag in ("abroad", "from_company", "to_company"):
+        if settings.get(flag):
+            graph = graph.filter(flag)
+    return graph
 
 
 def _period(hours: float) -> str:

@@ -97,6 +97,7 @@ def customers(block: Block, tables: Tables) -> Tables:
             "income_minor": income,
             "opened_on": pl.Series((today - 1 - np.floor(tenure * YEAR)).astype(np.int32)).cast(pl.Date),
             "contact_changed_at": keep(when, changed < share),
+            "deceased_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(units)),
         }
     )
     return {"customer": frame.with_columns(_credit(block, stream.child("credit"), age, male).get_columns())}

@@ -29,7 +29,7 @@ def patterns(tables: Tables, label: Table, uses: Sequence[Use]) -> Table:
         if not scenario.match or mine.is_empty() or "flow" not in scenario.arguments:
             continue
         whole = seen(tables) if whole is None else whole
-        # the group's own transfers: what else its parties did is not its shape, nor is a silence that began before the window
+        # the group's own transfers: what else its parties did is not its shape; silence is judged by everything on the account, below
         own = whole.transfers.filter(pl.col("transaction_id").is_in(mine["row_key"].implode()))
         shape = replace(scenario, match={k: v for k, v in scenario.match.items() if k != "quiet"})
         alike = [replace(u, scenario=shape) for u in uses if u.scenario.name == scenario.name]
@@ -43,6 +43,7 @@ def patterns(tables: Tables, label: Table, uses: Sequence[Use]) -> Table:
         first = lost.group_by("instance", maintain_order=True).agg(pl.col("row_key").min())
         found.append(violations("label.pattern", "transaction", first["row_key"], words))
         found.append(_too_large(own, flows, alike))
+        found.append(_stirred(tables, label, alike[0]))
     return pl.concat(found)
 
 
@@ -56,3 +57,38 @@ def _too_large(graph: Table, flows: Table, uses: Sequence[Use]) -> Table:
     return violations(
         "label.pattern", "transaction", over["transaction_id"], f"{uses[0].scenario.name}: not below {below:g}"
     )
+
+
+def _stirred(tables: Tables, label: Table, use: Use) -> Table:
+    """Accounts that a scenario keeps still, on which something happened in the days before its first payment. What other scenarios do there is theirs."""
+    roles, days = list(use.scenario.arguments.get("quiet", ())), use.scenario.match.get("quiet")
+    if not roles or days is None:
+        return violations()
+    days = float(use.parameters[days] if isinstance(days, str) else days)
+    own = pl.col("scenario") == use.scenario.name
+    held = label.filter(own & (pl.col("table") == "account") & pl.col("role").cast(pl.String).is_in(roles))
+    marked = label.filter(pl.col("table") == "transaction").drop_nulls("row_key")
+    payment = tables["transaction"].select(
+        "transaction_id", "account_id", "counterparty_account_id", at="authorised_at"
+    )
+    sides = pl.concat(
+        [
+            payment.select("transaction_id", "at", "account_id"),
+            payment.drop_nulls("counterparty_account_id").select(
+                "transaction_id", "at", account_id="counterparty_account_id"
+            ),
+        ]
+    )
+    first = (
+        held.select("instance", account_id="row_key")
+        .join(marked.filter(own).select("instance", transaction_id="row_key"), on="instance")
+        .join(sides, on=["account_id", "transaction_id"])
+        .group_by("account_id")
+        .agg(first=pl.col("at").min())
+    )
+    genuine = sides.join(marked.select(transaction_id="row_key"), on="transaction_id", how="anti")
+    before = genuine.join(first, on="account_id").filter(
+        (pl.col("at") < pl.col("first")) & (pl.col("first") - pl.col("at") < pl.duration(seconds=round(days * 86_400)))
+    )
+    words = f"{use.scenario.name}: not the first in {days:g} days"
+    return violations("label.pattern", "transaction", before["transaction_id"].unique().sort(), words)

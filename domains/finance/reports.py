@@ -58,9 +58,13 @@ def known(schema: Schema):
         report = report.with_columns(
             key_of(report["transaction_row"], payment, "transaction_id").alias("transaction_id")
         )
-        late = pl.col("charged_back_at") >= end
-        report = report.filter(pl.col("transaction_id").is_not_null()).with_columns(
-            pl.when(~late).then("charged_back_at").alias("charged_back_at")
+        back = payment.filter(pl.col("reversal") == "chargeback").select("transaction_id", back="reversed_at")
+        report = (
+            report.filter(pl.col("transaction_id").is_not_null())
+            .join(back, on="transaction_id", how="left", maintain_order="left")
+            .with_columns(pl.when(pl.col("back") < end).then("back").alias("charged_back_at"))
+            .with_columns(pl.min_horizontal("reported_at", "charged_back_at").alias("reported_at"))
+            .drop("back")
         )
         report = number(report, schema["fraud_report"], "reported_at")
         score, rule = _scores(block, tables)

@@ -138,13 +138,26 @@ def card_valid(tables: Lazy) -> pl.DataFrame:
 
 
 def account_open(tables: Lazy) -> pl.DataFrame:
-    """Nothing happens on an account before it is opened."""
+    """Nothing is asked of an account before it is opened or after it is closed."""
     day = pl.col("authorised_at").dt.date()
-    payment, account = tables["transaction"], tables["account"].select("account_id", "opened_on")
+    payment, account = tables["transaction"], tables["account"].select("account_id", "opened_on", "closed_on")
     latest = account.select(pl.col("opened_on").max()).collect().item()
     early = payment.filter(day < pl.lit(latest, pl.Date)).select("transaction_id", "account_id", day)
     off = early.join(account, on="account_id").filter(day < pl.col("opened_on"))
-    return _found("transaction", "transaction_id", off, "before the account was opened")
+    closed = payment.select("transaction_id", "account_id", day).join(
+        account.filter(pl.col("closed_on").is_not_null()), on="account_id"
+    )
+    return pl.concat(
+        [
+            _found("transaction", "transaction_id", off, "before the account was opened"),
+            _found(
+                "transaction",
+                "transaction_id",
+                closed.filter(day > pl.col("closed_on")),
+                "after the account was closed",
+            ),
+        ]
+    )
 
 
 def known_by_then(tables: Lazy) -> pl.DataFrame:
@@ -166,7 +179,7 @@ CHECKS = (
     Check("account.iban-check-digits", ("account",), "Accounts' IBANs pass ISO 7064 mod 97.", account_iban),
     Check("counterparty.iban-check-digits", ("counterparty",), "Counterparties' IBANs pass ISO 7064 mod 97.", counterparty_iban),
     Check("transaction.card-valid", ("transaction", "card"), "Cards are used on their account while they are valid.", card_valid),
-    Check("transaction.account-open", ("transaction", "account"), "Accounts are used after they are opened.", account_open),
+    Check("transaction.account-open", ("transaction", "account"), "Accounts are used after they are opened and until they are closed.", account_open),
     Check(
         "transaction.known-by-then",
         ("transaction", "device", "counterparty"),

@@ -25,6 +25,9 @@ from .staging import (
     whole_seconds,
 )  # fmt: skip
 
+ROUND = 500
+"""Minor units that amounts are rounded to when people choose them."""
+
 
 def account_takeover(scene: Scene) -> list[Edit]:
     """New device, changed contact, new payee, then transfers to it: in this order."""
@@ -76,6 +79,8 @@ def account_takeover(scene: Scene) -> list[Edit]:
     anyone = np.log(100) + p("transfer.log_mean") + p("transfer.log_sigma") * scene.stream.child("like").normal(rows)
     whole = np.log(np.maximum(who["opening_balance_minor"].to_numpy() * share, 1))
     amount = np.floor(np.minimum(np.exp((1 - hidden[nth]) * whole + hidden[nth] * anyone), np.exp(whole) * 1.2))
+    even = scene.stream.child("even").uniform(rows) < p("laundering.round_share")
+    amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / ROUND) * ROUND, amount)
     drains = pl.DataFrame(
         {
             ROW: rows,

@@ -169,9 +169,10 @@ class _Walk:
         amount = (
             self._amounts(flow, payer, u) * self._number(flow, "factor", 1.0) * self._number(flow, "growth", 1.0) ** n
         )
-        even = u["round"] < scene.block.priors("transfer.round_share")
-        # what is passed on is rounded where that takes little from it
-        unit = np.where((amount > 200 * ROUND) | ("fee" not in flow), ROUND, 100)
+        even = u["round"] < scene.block.priors("laundering.round_share")
+        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
+        fee = self._number(flow, "fee")
+        unit = np.where((amount * fee > 4 * ROUND) | ("fee" not in flow), ROUND, 100)
         amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
         amount = np.maximum(amount, 1)
 

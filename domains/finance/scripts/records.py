@@ -13,9 +13,25 @@ of it; the rest is as in any such row.
     early = 1                       # days before the account was opened, instead of `after` (optional)
     clock = "23:59:59.5"            # time of day in UTC, on the day that `after` leads to (optional)
     part = 0.4                      # amount as a share of the arranged overdraft, on top of the balance at the start of the window (optional)
+    country = "JP"                  # the merchant stands there (optional)
+    card = "new"                    # the card that a card record made, instead of the one in use (optional)
     values = { amount_minor = 0, response_code = "00" }
 
-Transactions, counterparties and devices are inserted; a customer's or a card's row is changed. `day` in `arguments` says on which day an instance begins:
+    [[arguments.record]]
+    effect = "reissue"
+    table = "card"
+    issued = -3.0                   # a new card, valid from so many days after the first record
+    expires = 1400.0                # and to so many days after it
+    digits = 19                     # of its number (optional)
+
+    [[arguments.record]]
+    effect = "closed"
+    table = "account"               # or customer: a date so many days after the first record
+    date = "closed_on"
+    days = 1.0
+    ends = true                     # nothing happens on the account from that day on, but what other records do
+
+Transactions, counterparties, devices and new cards are inserted; a customer's, an account's or a card's row is changed. `day` in `arguments` says on which day an instance begins:
 the first of its kind in the window, or any where the window has none.
 """
 
@@ -35,8 +51,11 @@ from ....core.tables import ROW
 from ..calendar import DAY
 from ..draws import keep
 from ..holdings import CARDS, addresses
-from ..identifiers import other_ibans
+from ..identifiers import other_ibans, pans
 from .staging import card_on, members_here, start_of, whole_seconds
+
+SPARE = 15
+"""The place among an account's cards that no renewal takes."""
 
 
 def records(scene: Scene) -> list[Edit]:
@@ -55,9 +74,15 @@ def records(scene: Scene) -> list[Edit]:
         "counterparty": _party,
         "device": _device,
         "customer": _changed,
+        "account": _changed,
         "card": _changed,
     }
-    return [make[r["table"]](scene, role, holders, start, n, r) for n, r in enumerate(wanted)]
+    edits = []
+    for n, record in enumerate(wanted):
+        if record.get("ends"):
+            edits += _ended(scene, role, holders, start, record)
+        edits.append((_issued if "issued" in record else make[record["table"]])(scene, role, holders, start, n, record))
+    return edits
 
 
 def _on(scene: Scene, kind: str, start: np.ndarray) -> np.ndarray:
@@ -133,10 +158,14 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
     else:
         online = record["channel"] == "card-not-present"
         shops = scene.block.reference["merchant"].filter(pl.col("online") == online)
+        if "country" in record:
+            shops = shops.filter(pl.col("country").cast(pl.String) == record["country"])
         shop = shops[scene.stream.child("shop").integers(instance.astype(np.uint64), shops.height)]
         columns |= {
             "type": ["CCRD/POSD"] * height,
-            "card_id": card_on(scene.block, scene, who, at),
+            "card_id": who["account_id"] * CARDS + SPARE
+            if record.get("card") == "new"
+            else card_on(scene.block, scene, who, at),
             "merchant_id": shop["merchant_id"],
             "mcc": shop["mcc"],
             "country": shop["country"],
@@ -187,7 +216,46 @@ def _device(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: in
 
 
 def _changed(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
-    """The customer's own row, or that of the account's oldest card."""
-    key = who["customer_id"] if record["table"] == "customer" else who["account_id"] * CARDS
-    frame = pl.DataFrame({ROW: key.cast(pl.UInt64), "instance": who["instance"]}).with_columns(**_values(record))
-    return scene.edit("update", record["table"], frame, role, record["effect"])
+    """The customer's own row, the account's, or that of the account's oldest card."""
+    key = {"customer": who["customer_id"], "account": who["account_id"], "card": who["account_id"] * CARDS}
+    frame = pl.DataFrame({ROW: key[record["table"]].cast(pl.UInt64), "instance": who["instance"]})
+    if "date" in record:
+        frame = frame.with_columns(_day(start, record["days"]).alias(record["date"]))
+    return scene.edit("update", record["table"], frame.with_columns(**_values(record)), role, record["effect"])
+
+
+def _day(start: np.ndarray, days: float) -> pl.Series:
+    return pl.Series((start // DAY + round(float(days))).astype(np.int32)).cast(pl.Date)
+
+
+def _issued(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
+    """A further card of the account, beside those that it has."""
+    key = who["account_id"] * CARDS + SPARE
+    frame = pl.DataFrame(
+        {
+            ROW: key.cast(pl.UInt64),
+            "instance": who["instance"],
+            "card_id": key,
+            "account_id": who["account_id"],
+            "pan": pans(scene.block.stream, key.to_numpy(), int(record.get("digits", 16))),
+            "kind": ["debit"] * who.height,
+            "form": ["plastic"] * who.height,
+            "issued_on": _day(start, record["issued"]),
+            "expires_on": _day(start, record["expires"]),
+        }
+    )
+    return scene.edit("insert", "card", frame.with_columns(**_values(record)), role, record["effect"])
+
+
+def _ended(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, record: Mapping[str, Any]) -> list[Edit]:
+    """Everything on the account from a day on is removed."""
+    last = who.select("account_id", "instance", until=pl.Series((start // DAY + round(float(record["days"]))) * DAY))
+    payment = scene.tables["transaction"].select(ROW, "account_id", "counterparty_account_id", "authorised_at")
+    edits = []
+    for side in ("account_id", "counterparty_account_id"):
+        later = payment.join(last, left_on=side, right_on="account_id").filter(
+            pl.col("authorised_at") >= pl.col("until")
+        )
+        gone = later.select(ROW, "instance").unique(ROW, maintain_order=True)
+        edits.append(scene.edit("remove", "transaction", gone, role, "ended"))
+    return edits

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ....core.domain import View
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from . import cards, features, graph, iso20022, shapes
+from . import cards, features, graph, iso20022, mt940, shapes
 
 __all__ = ["views"]
 
@@ -38,7 +38,13 @@ def views(schema: Schema) -> dict[str, View]:
             lambda t, _: {"features": features.features(t)},
         ),
     }
-    made = [*iso20022.views(schema), *(_table_view(name, doc, make) for name, (doc, make) in tables.items())]
+    statement = View(
+        "mt940",
+        "SWIFT MT940: monthly account statements, one file per account.",
+        lambda t, _: {"mt940": mt940.statements(schema, t)},
+        "sta",
+    )
+    made = [*iso20022.views(schema), statement, *(_table_view(name, doc, make) for name, (doc, make) in tables.items())]
     return {v.name: v for v in made}
 
 

@@ -140,8 +140,8 @@ def score(
     return float(roc_auc_score(y[cut:], guess)), float(average_precision_score(y[cut:], guess))
 
 
-def within(rows: pl.DataFrame, columns: tuple[str, ...], by: str) -> float:
-    """The area under the curve among payments of one value of `by`, the mean over its values by their labelled payments."""
+def within(rows: pl.DataFrame, columns: tuple[str, ...], *by: str) -> float:
+    """The area under the curve among payments alike in `by`, the mean over all kinds of them by their labelled payments."""
     areas, weights = [], []
     for part in rows.partition_by(by):
         cut = int(part.height * TRAINED)

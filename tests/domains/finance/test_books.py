@@ -125,6 +125,7 @@ PLANTED = {
     "adjustment.cleared": cents("adjustment", "cleared_minor", pl.col("cleared_minor") + 1, FIRST),
     "adjustment.sum": cents("adjustment", "released_minor", pl.col("released_minor") + 1, FIRST),
     "dispute.booked": cents("dispute", "opened_at", pl.col("opened_at").dt.offset_by("-20y"), pl.int_range(pl.len()) == 0),
+    "fraud_report.charged-back": cents("fraud_report", "charged_back_at", pl.col("charged_back_at").dt.offset_by("1s"), pl.col("charged_back_at").is_not_null()),
     "instalment.schedule": cents("instalment", "interest_minor", pl.col("interest_minor") + 500, FIRST),
     "credit_transfer.order": cents("credit_transfer", "remittance", pl.lit("RF00123456789012"), FIRST),
     "transaction.belongs": cents("transaction", "terminal_id", pl.col("terminal_id") + 64, pl.col("terminal_id").is_not_null()),
@@ -203,3 +204,22 @@ def test_a_group_that_lost_its_shape_is_found_and_named():
         assert found["detail"].str.starts_with(scenario).all()
         # a payment over the threshold is no longer part of the shape either
         assert found.height == (2 if scenario == "structuring" else 1)
+
+
+def test_transfers_into_another_currency_are_exchanged_at_the_days_rate_with_a_fee(bank: Dataset):
+    party = bank.frames["counterparty"].filter(pl.col("iban").str.starts_with("NL"))["counterparty_id"]
+    sent = bank.frames["transaction"].filter(
+        pl.col("channel").cast(pl.String) == "transfer",
+        pl.col("direction").cast(pl.String) == "DBIT",
+        pl.col("currency").cast(pl.String) == "GBP",
+        pl.col("counterparty_id").is_in(party.implode()),
+    )
+    rate = bank.frames["fx_rate"].filter(pl.col("currency").cast(pl.String) == "GBP").select("day", "per_euro")
+    rows = sent.join(bank.frames["exchange"], on="transaction_id", suffix="_there").with_columns(
+        day=pl.col("authorised_at").dt.date()
+    )
+    assert rows.height == sent.height > 5
+    assert set(rows["currency_there"].cast(pl.String)) == {"EUR"}
+    for row in rows.join(rate, on="day").iter_rows(named=True):
+        assert row["rate"] == pytest.approx(1 / row["per_euro"], rel=1e-6)
+        assert row["fee_minor"] == min(max(row["amount_minor"] // 400, 1_300), row["amount_minor"] // 2)

@@ -10,12 +10,12 @@ from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
 from populace.core.spec import ScenarioRequest, Spec
 from populace.domains.finance import DOMAIN
-from populace.domains.finance.motifs import Seen, recovered, seen
+from populace.domains.finance.motifs import Seen, match, recovered, seen
 
 TYPOLOGIES = sorted(name for name, s in DOMAIN.scenarios.items() if s.match)
-TOGETHER = 8
+TOGETHER = 12
 """Typologies that are played in one bank."""
-INSTANCES = 6
+INSTANCES = 4
 
 
 def company(name: str) -> tuple[str, ...]:
@@ -53,3 +53,21 @@ def test_labels_name_the_role_of_every_party(name: str):
         assert (
             parties.filter(role=role.name).group_by("instance").len()["len"].to_list() == [use.size(role)] * INSTANCES
         )
+
+
+RARE = ("cuckoo-smurfing", "dormant-account")
+"""Shapes that a thousand genuine customers need not show in half a year."""
+
+
+def test_matchers_fire_on_genuine_customers_too_but_not_on_everyone(base: Dataset):
+    """Hits on a bank without any fraud: some for each typology, and none so often that a hit would say nothing."""
+    what, customers = seen(base.frames), base.plan.size
+    requests = tuple(ScenarioRequest(name) for name in TYPOLOGIES)
+    uses = make_plan(Spec("finance", size=customers, scenarios=requests), DOMAIN).uses
+    hits = {use.scenario.name: match(what, use)["match"].n_unique() for use in uses}
+    assert sorted(hits) == TYPOLOGIES
+    assert not {n: k for n, k in hits.items() if k == 0 and n not in RARE}
+    spree = {n for n in hits if DOMAIN.scenarios[n].match["pattern"] == "spree"}
+    # anyone buys several things on some days: a spree is the weakest of shapes
+    assert not {n: k for n, k in hits.items() if k > customers * (4.5 if n in spree else 1.5)}
+    assert max(hits["invoice-redirection"], hits["payroll-diversion"]) < customers / 10

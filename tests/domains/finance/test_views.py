@@ -156,6 +156,24 @@ def test_the_graph_loads_into_torch_as_edge_index(bank: Dataset):
     assert int(index.max()) == len(names) - 1
 
 
+def test_the_graph_loads_into_pytorch_geometric(bank: Dataset):
+    data = pytest.importorskip("torch_geometric.data")
+    torch = pytest.importorskip("torch")
+    made = rendered(bank, "graph")
+    nodes, edges = made["nodes"], made["edges"]
+    names = pl.concat([nodes["node"], edges["source"], edges["target"]]).unique(maintain_order=True)
+    number = dict(zip(names, range(len(names)), strict=True))
+    illicit = dict(nodes.select("node", pl.col("illicit").fill_null(0)).rows())
+    graph = data.Data(
+        edge_index=torch.tensor([[number[n] for n in edges[c]] for c in ("source", "target")]),
+        y=torch.tensor([illicit.get(n, 0) for n in names]),
+        num_nodes=len(names),
+    )
+    assert graph.validate()
+    assert graph.num_edges == edges.height
+    assert int(graph.y.sum()) == nodes["illicit"].sum() > 0
+
+
 def test_known_shapes_have_their_headings_and_mark_what_is_illicit(bank: Dataset):
     lines = rendered(bank, "amlworld")["Trans"]["text"]
     heading = lines[0].split(",")
@@ -219,3 +237,25 @@ def test_views_are_written_whole_over_several_blocks(tmp_path: Path):
     assert nodes["node"].is_unique().all()
     assert pl.read_csv(targets["paysim"] / "paysim.csv")["step"].max() <= 31 * 24 + 1
     assert len(list((targets["pain.001"] / "pain.001").iterdir())) > 40
+
+
+def test_mt940_statements_are_read_by_a_parser_of_others_and_their_balances_hold(bank: Dataset):
+    mt940 = pytest.importorskip("mt940")
+    posted = bank.frames["ledger_entry"].filter(
+        pl.col("internal_account_id").is_null(), pl.col("kind").cast(pl.String) != "opening"
+    )
+    files = rendered(bank, "mt940")["mt940"].head(20)
+    lines = 0
+    for name, text in files.rows():
+        statements = [mt940.parse(part + "\n-") for part in text.split("\n-\n")]
+        before = None
+        for statement in statements:
+            opening, closing = (statement.data[f"final_{k}_balance"].amount.amount for k in ("opening", "closing"))
+            assert before is None or opening == before
+            assert opening + sum(t.data["amount"].amount for t in statement) == closing
+            before = closing
+            lines += len(statement)
+        last = posted.filter(account_id=int(name))["balance_minor"][-1]
+        assert before is not None
+        assert round(before * 100) == last
+    assert lines == posted.filter(pl.col("account_id").is_in(files["name"].cast(pl.Int64).implode())).height > 500
