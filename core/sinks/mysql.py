@@ -153,9 +153,8 @@ class MySQL:
                 for future in as_completed(futures):
                     future.result()
                     load.step()
-            except BaseException:
+            finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-                raise
 
     def remove(self, tables: tuple[str, ...]) -> None:
         with self.connected() as cursor:
