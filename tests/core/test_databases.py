@@ -226,6 +226,23 @@ def test_unseed_removes_what_populace_made_and_says_what(database: str):
         unseed(database)
 
 
+@pytest.mark.parametrize("database", ["postgresql", "mysql"], indirect=True)
+def test_what_a_table_of_somebody_elses_refers_to_stays(database: str):
+    few = plan(size=20)
+    write(few, database)
+    execute(
+        database,
+        "CREATE TABLE theirs (shopper_id BIGINT, FOREIGN KEY (shopper_id) REFERENCES shopper (shopper_id))",
+    )
+    execute(database, "INSERT INTO theirs VALUES (3)")
+    for work in (lambda: unseed(database), lambda: write(plan(size=30), database, "replace")):
+        with pytest.raises(UserError, match=r"theirs|depend"):
+            work()
+        holds(few, database)
+    execute(database, "DROP TABLE theirs")
+    assert unseed(database)["shopper"] == 20
+
+
 def test_a_load_that_the_database_refuses_leaves_nothing(database: str, monkeypatch: pytest.MonkeyPatch):
     """The last table does not fit: none of them is there, and what stood before stands."""
 
