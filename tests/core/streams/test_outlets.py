@@ -207,7 +207,8 @@ def test_kafka():
 
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
     broker_at = next(iter(cluster.list_topics(timeout=10).brokers.values()))
-    bodies = run_whole(session(f"kafka://127.0.0.1:{broker_at.port}"))
+    headers = {"X-Event": "{event}", "shopper": "shopper {key}"}
+    bodies = run_whole(session(f"kafka://127.0.0.1:{broker_at.port}", headers=headers))
     reader = Consumer(
         {"bootstrap.servers": f"127.0.0.1:{broker_at.port}", "group.id": "test", "auto.offset.reset": "earliest"}
     )
@@ -217,6 +218,7 @@ def test_kafka():
     while len(found) < len(bodies) and time.monotonic() < until:
         for message in reader.consume(500, 1.0):
             found.append((message.key(), message.value().decode()))
+            assert dict(message.headers()) == {"X-Event": b"sale", "shopper": b"shopper " + message.key()}
     reader.close()
     assert sorted(b for _, b in found) == sorted(bodies)
     for key in {k for k, _ in found}:
