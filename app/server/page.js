@@ -141,7 +141,9 @@ async function preview() {
   const found = await ask("api/preview", { method: "POST", body: JSON.stringify(body) });
   at("pictures").replaceChildren(
     ...found.pictures.map((p) => {
-      const picture = make("img", { alt: `${p.title}. ${p.caption}`, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(p.svg)}` });
+      // an image knows nothing of the page that it stands on: its ink is the page's, told here
+      const svg = p.svg.replaceAll("currentColor", getComputedStyle(document.body).color);
+      const picture = make("img", { alt: `${p.title}. ${p.caption}`, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}` });
       return make("figure", {}, make("h3", {}, p.title), picture, make("figcaption", { className: "soft" }, p.caption));
     }),
   );
