@@ -107,10 +107,11 @@ def _lives(block: Block, batch: pl.Series) -> Mapping[str, float]:
 
 
 def chosen(priors: Priors, known: Mapping[str, Profile]) -> Mapping[str, Profile]:
-    """The profiles that devices may have: all that are known, or those that `device.profiles` names."""
+    """The profiles that devices may have: all that are known and at home somewhere, or those that `device.profiles` names."""
     text = priors("device.profiles")
     if text == "all":
-        return known
+        # what stands at no kind of site is there for those who ask for it
+        return {name: p for name, p in known.items() if p.sites}
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:
