@@ -78,8 +78,7 @@ def _mixer(series: pl.Series) -> Mixer:
         return _repeated(series, seed)
     if isinstance(series.dtype, pl.Enum):
         # mix each category once, then look it up; null stands behind the last
-        words = np.append(_text_words(series.dtype.categories), _NULL) ^ seed
-        _mix(words, np.empty_like(words))
+        words = _category_words(series.dtype, series.name)
         codes = series.to_physical()
         codes = (codes.cast(pl.UInt32).fill_null(len(words) - 1) if codes.null_count() else codes).to_numpy()
 
@@ -124,6 +123,15 @@ def _word(text: str | None, seed: np.uint64) -> np.uint64:
     return words[0]
 
 
+@lru_cache(512)
+def _category_words(kind: pl.Enum, name: str) -> U64:
+    """The mixed word of each category of a column, and of null."""
+    words = np.append(_text_words(kind.categories), _NULL) ^ _seed(name)
+    _mix(words, np.empty_like(words))
+    words.flags.writeable = False
+    return words
+
+
 def _repeats(texts: pl.Series) -> bool:
     """Whether a column of texts has few different ones, as far as its first thousands tell."""
     first = texts.head(4_096)
@@ -152,6 +160,7 @@ def _mix(z: U64, t: U64) -> None:
     np.bitwise_xor(z, t, out=z)
 
 
+@lru_cache(1024)
 def _seed(name: str) -> np.uint64:
     return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), np.uint64)[0]
 
