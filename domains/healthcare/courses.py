@@ -26,6 +26,8 @@ def hospital_course(scene: Scene) -> list[Edit]:
     """One or more stays for one illness, emergency room first where asked for: values start far from the patient's own and come back to them; the
     patient lives, or dies at the end of the last stay. What would come after death does not happen."""
     patient = as_it_stands(scene).sort("instance")
+    if patient.is_empty():  # who was cast is not in the records from the instant on at which a scenario begins
+        return []
     instance, code = patient["instance"].to_numpy(), scene["condition"]
     room = 4 * HOUR if scene["emergency"] else 0
     stay, apart = scene["hours"] * HOUR, scene["gap_days"] * DAY
