@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from laws.test_interruption import start
+from laws.test_interruption import start, strike
 from polars.testing import assert_frame_equal
 from statements import execute
 
@@ -327,16 +326,16 @@ def _constraints(url: str) -> list[tuple[Any, ...]]:
 def test_killed_at_random_moments_and_resumed(database: str):
     """Whenever the blow comes, a reader sees the whole or nothing."""
     began = time.monotonic()
-    assert start(TOY, 1, database).wait() == 0
+    assert start(TOY, 1, database).end() == 0
     longest = time.monotonic() - began
     expected = _content(database)
     killed = 0
     unseed(database)
     for share in (0.2, 0.4, 0.6):
-        process = start(TOY, 1, database)
+        life = start(TOY, 1, database)
         time.sleep(longest * share)
-        os.killpg(process.pid, signal.SIGKILL)
-        killed += process.wait() != 0
+        strike(life)
+        killed += life.end() != 0
         manifest = open_database(database).manifest() if open_database(database).exists() else None
         if manifest is None:
             assert not open_database(database).exists() or open_database(database).tables() == []
@@ -344,7 +343,7 @@ def test_killed_at_random_moments_and_resumed(database: str):
             assert _content(database) == expected
             unseed(database)
     assert killed
-    assert start(TOY, 1, database).wait() == 0
+    assert start(TOY, 1, database).end() == 0
     assert _content(database) == expected
 
 

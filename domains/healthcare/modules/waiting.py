@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def wait(run: Run, s: int, p: NDArray, begin: Callable[[NDArray], NDArray]) -> NDArray:
     """Those whose time has come. `begin` is called for those who arrive, and gives the end of their wait."""
-    slot = run.slot[p]
+    slot = run.slot(p)
     end = run.expiry[slot]
     new = end == UNSET
     if new.all():
@@ -67,7 +67,7 @@ def guard(program: Program, s: int, state: State) -> Op:
             again = level > at
             wait = p[~again]
             if len(wait):
-                run.guarded[run.slot[wait]] = True
+                run.guarded[run.slot(wait)] = True
                 run.sleep(s, wait, next_change(run, wait, at[~again]))
             p = p[again]
             if len(p):
