@@ -25,22 +25,14 @@ def listed(text: str) -> list[str]:
 def hospital_course(scene: Scene) -> list[Edit]:
     """One or more stays for one illness, emergency room first where asked for: values start far from the patient's own and come back to them; the
     patient lives, or dies at the end of the last stay. What would come after death does not happen."""
-    patient = as_it_stands(scene).sort("instance")
     room = 4 * HOUR if scene["emergency"] else 0
     stay, apart = scene["hours"] * HOUR, scene["gap_days"] * DAY
     length = scene["stays"] * (room + stay) + (scene["stays"] - 1) * apart
-    earliest = -EVER if scene.use.since is None else scene.use.since
-
-    def begin(of: Table) -> NDArray:
-        grown = np.maximum(of["first_seen"].to_numpy(), of["birth"].to_numpy() + 18 * YEAR)
-        return np.maximum(grown, earliest)
-
-    if scene.use.since is not None:  # from that instant on, some have no time left for it
-        patient = patient.filter(pl.Series(patient["last_seen"].to_numpy() - begin(patient) > length + 11 * DAY))
+    patient = as_it_stands(scene, length + 11 * DAY).sort("instance")
     if patient.is_empty():
         return []
     instance, code = patient["instance"].to_numpy(), scene["condition"]
-    first = begin(patient)
+    first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + 18 * YEAR)
     space = patient["last_seen"].to_numpy() - first - length - 10 * DAY
     when = first + DAY + scene.stream.child("when").uniform(instance) * np.maximum(space, DAY)
     arrival = when.astype(np.int64) // MINUTE * MINUTE
