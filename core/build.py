@@ -93,10 +93,12 @@ def _from(plan: Plan, use: Use, tables: Tables, block: Block) -> tuple[Tables, B
     at: dict[str, str] = {}
     for event in plan.domain.events.values():
         at.setdefault(event.table, event.at)
-    later = {
-        name: t.filter(pl.col(at[name]).cast(pl.Int64) >= use.since) if at.get(name) in t.columns else t
-        for name, t in tables.items()
-    }
+    later = {}
+    for name, t in tables.items():
+        if at.get(name) in t.columns:  # what has no such instant, a death that has not come, is not over
+            when = pl.col(at[name]).cast(pl.Int64)
+            t = t.filter(when.is_null() | (when >= use.since))
+        later[name] = t
     return later, replace(block, window=Window(use.since, block.window.end))
 
 

@@ -25,11 +25,13 @@ def listed(text: str) -> list[str]:
 def hospital_course(scene: Scene) -> list[Edit]:
     """One or more stays for one illness, emergency room first where asked for: values start far from the patient's own and come back to them; the
     patient lives, or dies at the end of the last stay. What would come after death does not happen."""
-    patient = as_it_stands(scene).sort("instance")
-    instance, code = patient["instance"].to_numpy(), scene["condition"]
     room = 4 * HOUR if scene["emergency"] else 0
     stay, apart = scene["hours"] * HOUR, scene["gap_days"] * DAY
     length = scene["stays"] * (room + stay) + (scene["stays"] - 1) * apart
+    patient = as_it_stands(scene, length + 11 * DAY).sort("instance")
+    if patient.is_empty():
+        return []
+    instance, code = patient["instance"].to_numpy(), scene["condition"]
     first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + 18 * YEAR)
     space = patient["last_seen"].to_numpy() - first - length - 10 * DAY
     when = first + DAY + scene.stream.child("when").uniform(instance) * np.maximum(space, DAY)

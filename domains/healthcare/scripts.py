@@ -100,9 +100,11 @@ def _copied_identity(scene: Scene, original: Table) -> Table:
 
 def sepsis_deterioration(scene: Scene) -> list[Edit]:
     """Emergency room, intensive care, hours of worsening, then recovery or death."""
-    patient = as_it_stands(scene).sort("instance")
-    instance = patient["instance"].to_numpy()
     stay = scene["hours"] * HOUR
+    patient = as_it_stands(scene, stay + 11 * DAY).sort("instance")
+    if patient.is_empty():
+        return []
+    instance = patient["instance"].to_numpy()
     first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + 18 * YEAR)
     room = patient["last_seen"].to_numpy() - first - stay - 10 * DAY
     when = first + DAY + scene.stream.child("when").uniform(instance) * np.maximum(room, DAY)
@@ -245,10 +247,15 @@ def leap_day_birth(scene: Scene) -> list[Edit]:
     return [scene.edit("update", "patient", moved, "patient", "leap day birth")]
 
 
-def as_it_stands(scene: Scene) -> Table:
-    """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays."""
+def as_it_stands(scene: Scene, needs: int = 0) -> Table:
+    """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays. Where a scenario begins at an
+    instant, records are seen from there on, and those adults stay who have the time left that it `needs`."""
     now = scene.tables["patient"].select("patient_id", "birth", "first_seen", "last_seen", "sex")
-    return scene.cast["patient"].drop(now.columns[1:]).join(now, on="patient_id", maintain_order="left")
+    found = scene.cast["patient"].drop(now.columns[1:]).join(now, on="patient_id", maintain_order="left")
+    if scene.use.since is None:
+        return found
+    found = found.with_columns(first_seen=pl.max_horizontal("first_seen", pl.lit(scene.use.since, pl.Int64)))
+    return found.filter(pl.col("last_seen") - pl.max_horizontal("first_seen", pl.col("birth") + 18 * YEAR) > needs)
 
 
 def bodies(scene: Scene, patient: Table, who: NDArray, at: NDArray, rows: NDArray) -> Body:
