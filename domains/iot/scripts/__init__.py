@@ -8,7 +8,8 @@
     cause = "miscalibration"    # why
     severity = "seconds"        # what says how severe it is, where no parameter has that name; else the hours that it lasts
     hours = "hours"             # and `episodes`, `reach`, `signals`, `kinds`, `onset`, `stagger`: see `spans.places`
-    wears_out = false           # true: the span ends with the end of the part's life
+    wears_out = false           # true: the effect grows, and the span ends with the end of the part's life
+    fails = false               # true: what is at fault is taken out of service at the end of the span
     values = [{ kind = "offset", amount = "severity", edge = 0.2 }]     # see `values`; each acts on what those before it gave
     clock = [{ kind = "step", seconds = 30.0 }]                         # see `delivery`
     arrivals = [{ kind = "late", seconds = 600.0 }]

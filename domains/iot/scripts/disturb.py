@@ -24,7 +24,7 @@ from .spans import Place, Readings, anomalies, places
 from .values import DISTORTIONS, Span, chosen
 
 ARGUMENTS = (
-    *("family", "effect", "cause", "severity", "wears_out", "set", "clear"),
+    *("family", "effect", "cause", "severity", "wears_out", "fails", "set", "clear"),
     *("hours", "episodes", "reach", "signals", "kinds", "onset", "stagger"),
     *("values", "clock", "arrivals", "lose", "repeat", "cut", "down"),
 )

@@ -257,7 +257,9 @@ def anomalies(scene: Scene, found: list[Place]) -> Table:
             "channel_id": channel,
             "started_at": [p.t0 for p in found],
             "ended_at": [p.t1 for p in found],
-            "fails_at": pl.Series([p.t1 if given.get("wears_out") else None for p in found], dtype=pl.Int64),
+            "fails_at": pl.Series(
+                [p.t1 if given.get("wears_out") or given.get("fails") else None for p in found], dtype=pl.Int64
+            ),
             "severity": pl.Series([severity] * len(found), dtype=pl.Float64),
         }
     )

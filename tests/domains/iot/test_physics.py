@@ -13,6 +13,8 @@ from populace.core.plan import make_plan
 from populace.core.spec import Spec
 from populace.domains.iot import DOMAIN
 
+from .conftest import OFFICES
+
 PROFILES = "room-climate,energy-meter,weather-station,wearable,pump-vibration"
 
 
@@ -71,6 +73,29 @@ def test_power_and_energy_that_do_not_fit_are_named(fleet: Dataset, signal: str,
     names = found(fleet, "reading", planted(fleet, row["reading_id"], row["value"] + by))
     assert ("balances", row["reading_id"]) in names
     assert {name for name, _ in names} <= {"balances", "counters-grow"}
+
+
+@pytest.fixture(scope="module")
+def boards() -> Dataset:
+    settings = {"device.profiles": "distribution-board", "site.kind": OFFICES, "profile.interval": 6.0}
+    data = generate(make_plan(Spec("iot", size=4, end="2025-03-04", seed=6, settings=settings)))
+    assert data.validate().is_empty()
+    return data
+
+
+@pytest.mark.parametrize("signal", ["appliance-power", "lighting-power", "loss", "active-power"])
+def test_a_meter_that_is_not_the_sum_of_its_submeters_and_the_loss_is_named(boards: Dataset, signal: str):
+    """Eight steps of the meter more in one submeter, or in the meter itself: named on the meter's reading of that moment, and nowhere else."""
+    data = boards
+    row = trace(data, signal).row(300, named=True)
+    channel = data.frames["channel"]
+    step = channel.filter(signal="active-power")["resolution"][0]
+    device = row["channel_id"] // 8
+    whole = channel.filter(device_id=device, signal="active-power")["channel_id"][0]
+    names = found(data, "reading", planted(data, row["reading_id"], row["value"] + 8 * step))
+    expected = whole * 100_000_000 + row["reading_id"] % 100_000_000
+    assert ("balances", expected) in names
+    assert {name for name, _ in names} <= {"balances", "on-scale"}
 
 
 def test_a_meter_that_runs_slow_is_noticed(fleet: Dataset):

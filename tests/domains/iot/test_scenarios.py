@@ -175,6 +175,23 @@ def test_anomalies_keep_clear_of_each_other_while_there_is_room(make: Callable[.
     assert (data.frames["anomaly"]["overlaps"] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["stuck-damper", "valve-hunting", "overheating-cascade"])
+def test_a_fault_of_a_process_has_a_remaining_life(make: Callable[..., Dataset], name: str):
+    """What is left of it falls from the length of the span to nothing, in every reading that bears its label."""
+    data = make(name, settings={"device.profiles": "room-climate,pump-vibration"}, hours=12.0)
+    anomaly = data.frames["anomaly"]
+    assert anomaly.height >= 1
+    assert (anomaly["fails_at"] == anomaly["ended_at"]).all()
+    labelled = data.frames["label"].filter(table="reading").drop_nulls("row_key").join(
+        data.frames["reading"], left_on="row_key", right_on="reading_id"
+    ).join(anomaly, on=["instance", "channel_id"])  # fmt: skip
+    left = labelled["fails_at"] - labelled["observed_at"]
+    length = labelled["ended_at"] - labelled["started_at"]
+    assert labelled.height > 100
+    assert (left > dt.timedelta(0)).all()
+    assert (left <= length).all()
+
+
 WEAR = [name for name, s in DOMAIN.scenarios.items() if s.arguments.get("wears_out")]
 
 
