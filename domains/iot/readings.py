@@ -143,7 +143,9 @@ def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int
 
 def in_order(reading: Table) -> Table:
     """Readings in order of key, and so each channel's together and in order of the grid."""
-    return reading if reading["reading_id"].is_sorted() else reading.sort("reading_id")
+    # said once, so that no later look need find it out again
+    known = reading if reading["reading_id"].is_sorted() else reading.sort("reading_id")
+    return known.with_columns(pl.col("reading_id").set_sorted())
 
 
 def places(key: I64, channels: Iterable[int]) -> list[tuple[int, int]]:
