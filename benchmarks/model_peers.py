@@ -30,7 +30,9 @@ def sdv(name: str) -> Callable[[pd.DataFrame, dict[str, Any]], Draw]:
         from sdv.metadata import Metadata  # pyright: ignore[reportMissingImports]
 
         more = {"epochs": meta["epochs"]} if "epochs" in meta and name != "GaussianCopula" else {}
-        model = getattr(sdv.single_table, f"{name}Synthesizer")(Metadata.detect_from_dataframe(frame), **more)
+        model = getattr(sdv.single_table, f"{name}Synthesizer")(
+            Metadata.detect_from_dataframes({"table": frame}), **more
+        )
         model.fit(frame)
         return model.sample
 
