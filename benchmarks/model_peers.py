@@ -23,11 +23,16 @@ Draw = Callable[[int], pd.DataFrame]
 
 
 def sdv(name: str) -> Callable[[pd.DataFrame, dict[str, Any]], Draw]:
+    """With as many epochs as `meta` says, where it says."""
+
     def learn(frame: pd.DataFrame, meta: dict[str, Any]) -> Draw:
         import sdv.single_table  # pyright: ignore[reportMissingImports]
         from sdv.metadata import Metadata  # pyright: ignore[reportMissingImports]
 
-        model = getattr(sdv.single_table, f"{name}Synthesizer")(Metadata.detect_from_dataframe(frame))
+        more = {"epochs": meta["epochs"]} if "epochs" in meta and name != "GaussianCopula" else {}
+        model = getattr(sdv.single_table, f"{name}Synthesizer")(
+            Metadata.detect_from_dataframes({"table": frame}), **more
+        )
         model.fit(frame)
         return model.sample
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.models FOLDER [WORD ...]`: every model on real tables, scored by one script, on one core. Prints one markdown table.
+"""`python -m benchmarks.models FOLDER [WORD ...] [--rows N] [--epochs N]`: every model on real tables, scored by one script, on one core. Prints one markdown table.
 
 FOLDER has a folder for each table with `train.csv.gz` and `meta.json` (target, categorical columns). A fifth of the rows is held out; no model
-sees them. WORDs choose tables and models. Peers run in the same run, each in an environment of its own: `POPULACE_SDV`, `POPULACE_MOSTLYAI`,
+sees them. WORDs choose tables and models; `--rows` learns from the first so many; with `--epochs`, networks, ours and SDV's alike, learn in so many passes. Peers run in the same run, each in an environment of its own: `POPULACE_SDV`, `POPULACE_MOSTLYAI`,
 `POPULACE_ARFPY` and `POPULACE_MBI` name the interpreters that have them; those that are not named are skipped, and it says so.
 
 quality: SDMetrics' report, the mean of column shapes and pair trends (where sdmetrics is installed). TSTR: area under the ROC curve, on rows held
@@ -96,8 +96,12 @@ def peer(name: str, variable: str) -> Run:
     return run
 
 
-def runs() -> dict[str, Run]:
-    found = {name: ours(name) for name, kind in MODELS.items() if not kind.private and kind.shape == "one table"}
+def runs(epochs: int | None = None) -> dict[str, Run]:
+    found = {
+        name: ours(name, **({"epochs": epochs} if kind.trained and epochs else {}))
+        for name, kind in MODELS.items()
+        if not kind.private and kind.shape == "one table"
+    }
     found |= {
         f"{name} ε={e:g}": ours(name, epsilon=e)
         for name, kind in MODELS.items()
@@ -214,15 +218,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="*")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--epochs", type=int)
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     names = ("adult", "credit_default", "support2")
     chosen = [n for n in names if n in asked.words] or list(names)
-    models = {n: run for n, run in runs().items() if n in asked.words} or runs()
+    every = runs(asked.epochs)
+    models = {n: run for n, run in every.items() if n in asked.words} or every
     print("| table | model | fit, s | quality | TSTR | TRTR | C2ST | DCR share | copies beyond chance | rows/s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for name in chosen:
         train, held, meta = read(asked.folder / name)
+        train = train.head(asked.rows or train.height)
+        meta |= {"epochs": asked.epochs} if asked.epochs else {}
         for model, run in models.items():
             try:
                 seconds, draw = run(train, meta)

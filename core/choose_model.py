@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .samplers.deep.cells import CLASSES
-from .samplers.deep.learn_autoregressive import BATCHES, EPOCHS, HIDDEN, NARROW
+from .samplers.deep.cells import CLASSES, LISTED
+from .samplers.deep.learn_autoregressive import BATCH, EPOCHS, sizes_of
 from .samplers.deep.training import OVERHEAD, RATE, SHARE
 from .samplers.statistical.grow import ROWS, TREES
 from .samplers.statistical.learn_events import Roles
@@ -51,7 +51,8 @@ def choose(table: Table, seconds: float | None = None, networks: bool = False) -
             "gaussian-copula", {}, f"{shape}: too few for trees; a copula has one number for each pair of columns"
         )
     if networks and n >= NETWORK_ROWS and find_spec("torch"):
-        passes, one_pass = network_passes(n, width, seconds)
+        celled = sum(t.is_numeric() and table[c].n_unique() > LISTED for c, t in table.schema.items())
+        passes, one_pass = network_passes(n, width, celled, seconds)
         if passes >= FEWEST_PASSES:
             cost = passes * one_pass
             return Choice(
@@ -76,11 +77,11 @@ def choose(table: Table, seconds: float | None = None, networks: bool = False) -
     )
 
 
-def network_passes(rows: int, columns: int, seconds: float | None) -> tuple[int, float]:
+def network_passes(rows: int, columns: int, celled: int, seconds: float | None) -> tuple[int, float]:
     """How many passes of the autoregressive network there is time for, and the CPU-seconds of one; as `training.py` plans them, for columns of as many classes as most."""
-    batch = float(np.clip(rows // 40, *BATCHES))
-    work = columns * columns * HIDDEN + columns * HIDDEN * NARROW + columns * CLASSES * NARROW
-    one = rows / batch * (OVERHEAD + 3 * work * batch / RATE)
+    hidden, units = sizes_of(rows, celled)
+    work = columns * columns * hidden + columns * hidden * units + columns * CLASSES * units
+    one = rows * (OVERHEAD / BATCH + 3 * work / RATE)
     return (EPOCHS if seconds is None else min(EPOCHS, int(SHARE * seconds / one))), one
 
 

@@ -5,7 +5,7 @@ In text, `VALUE` is one value, `A|B` a set, `LOW..HIGH` a range with both ends, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -99,6 +99,29 @@ def conditioned(
     if weights[rarest].sum() <= 0.0:
         raise UserError(f"where {rarest}: nothing that the model has seen lies there")
     return constrain(chain(Restricted(marginals[rarest], weights[rarest]), sampler), predicate, TRIES)
+
+
+def settled(
+    marginals: Mapping[str, Marginal],
+    where: Mapping[str, Any],
+    balance: Mapping[str, Mapping[Any, float]],
+    n: int,
+    stream: Stream,
+    refused: Callable[[str, str], UserError],
+) -> tuple[list[pl.Series], dict[str, pl.Series | Range]]:
+    """What is asked of `n` rows: columns that are told, and what `conditioned` is to meet. `refused`: the error for a column that has no distribution,
+    and the place where it was named."""
+    for column, place in [*((c, f"where {c}={v}") for c, v in where.items()), *((c, f"balance {c}") for c in balance)]:
+        if column not in marginals:
+            raise refused(column, place)
+    told, wanted = [], {}
+    for column, value in where.items():
+        found = asked(marginals[column], value)
+        if isinstance(found, pl.Series) and len(found) == 1:
+            told.append(found.new_from_index(0, n))
+        else:
+            wanted[column] = found
+    return told + balanced(marginals, balance, n, stream), wanted
 
 
 def _test(name: str, value: pl.Series | Range) -> pl.Expr:

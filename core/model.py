@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from .conditions import asked, balanced, check_columns, conditioned, read_as
+from .conditions import check_columns, conditioned, read_as, settled
 from .errors import UserError, unknown
 from .model_kinds import MODELS
 from .relational.database import Database
@@ -94,20 +94,8 @@ class Model:
             raise UserError(f"the seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
         marginals: dict[str, Marginal] = {m.name: m for m in getattr(self.sampler, "marginals", ())}
         stream = Stream.root(seed).child("model", self.name)
-        told = [pl.Series(ROW, np.arange(n, dtype=np.uint64))]
-        wanted = {}
-        for column, value in (where or {}).items():
-            if column not in marginals:
-                raise self._not_learnt(column, f"where {column}={value}")
-            found = asked(marginals[column], value)
-            if isinstance(found, pl.Series) and len(found) == 1:
-                told.append(found.new_from_index(0, n))
-            else:
-                wanted[column] = found
-        for column in balance or {}:
-            if column not in marginals:
-                raise self._not_learnt(column, f"balance {column}")
-        told += balanced(marginals, balance or {}, n, stream)
+        told, wanted = settled(marginals, where or {}, balance or {}, n, stream, self._not_learnt)
+        told = [pl.Series(ROW, np.arange(n, dtype=np.uint64)), *told]
         if told_rows is not None:
             if told_rows.height != n:
                 raise UserError(f"the given table has {told_rows.height:,} rows, and {n:,} are asked for")
@@ -124,18 +112,31 @@ class Model:
         # a row for each event
         return made.explode(self.columns[1:]) if MODELS[self.name].events else made
 
-    def sample_tables(self, n: int | None = None, seed: int = 0) -> dict[str, pd.DataFrame]:
+    def sample_tables(
+        self,
+        n: int | None = None,
+        seed: int = 0,
+        where: Mapping[str, Any] | None = None,
+        balance: Mapping[str, Mapping[Any, float]] | None = None,
+    ) -> dict[str, pd.DataFrame]:
         """Of a model of several tables: all of them as pandas DataFrames, by name. See `sample_frames`."""
-        made = self.sample_frames(n, seed).tables
+        made = self.sample_frames(n, seed, where, balance).tables
         return {
             name: _to_pandas(frame, {c for c in frame.columns if frame[c].null_count()}) for name, frame in made.items()
         }
 
-    def sample_frames(self, n: int | None = None, seed: int = 0) -> Drawn:
+    def sample_frames(
+        self,
+        n: int | None = None,
+        seed: int = 0,
+        where: Mapping[str, Any] | None = None,
+        balance: Mapping[str, Mapping[Any, float]] | None = None,
+    ) -> Drawn:
         """Of a model of several tables: all of them as polars frames, with what could not be had. The table `card["unit"]` names gets `n` rows, the
-        others as many as go with them; without `n`, the database is about as large as the one that was learnt.
+        others as many as go with them; without `n`, the database is about as large as the one that was learnt. `where` and `balance` as in `sample_frame`,
+        with columns as "table.column", of tables that are nobody's rows; the rows below them follow.
 
-        Raises UserError for a model of one table.
+        Raises UserError for a model of one table, and for what `sample_frame` refuses.
         """
         from .relational.draw import draw_database
 
@@ -143,7 +144,7 @@ class Model:
             raise UserError("the model holds one table: draw rows with sample")
         if n is not None:
             _check_rows(n)
-        return draw_database(self.sampler, n, Stream.root(seed).child("model", self.name))
+        return draw_database(self.sampler, n, Stream.root(seed).child("model", self.name), where or {}, balance or {})
 
     def sample_fair(self, n: int, outcome: str, value: Any, group: str, gap: float = 0.0, seed: int = 0) -> FairSample:
         """`n` rows whose outcome is as frequent in every group, to within `gap`, and what that costs. See `parity.sample_fair`."""

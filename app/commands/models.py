@@ -193,7 +193,7 @@ Examples:
   populace sample customers.model -n 500 --where sex=F --where age=18..30 --to twin/
   populace sample customers.model -n 500 --balance churned=yes:0.5
   populace sample customers.model --given sketch.csv
-  populace sample bank.model -n 100 --to twin/
+  populace sample bank.model -n 100 --where district.region=Prague --to twin/
   populace sample customers.model -n 5000 --parity churned=yes:sex --gap 0.02 --to fair/"""
 )
 @click.argument("model")
@@ -210,7 +210,7 @@ Examples:
     "where",
     multiple=True,
     metavar="COLUMN=VALUE",
-    help="Condition on a value, a set A|B or a range LOW..HIGH; met exactly.",
+    help="Condition on a value, a set A|B or a range LOW..HIGH; met exactly. Of several tables: TABLE.COLUMN=VALUE.",
 )
 @click.option(
     "--balance", multiple=True, metavar="COLUMN=VALUE:SHARE", help="Give a value exactly this share of the rows."
@@ -258,12 +258,15 @@ def sample(
 
     fitted = load_model(Path(model))
     if fitted.several:
-        if where or balance or given or parity or not targets:
-            raise UserError("a model of several tables takes -n, --seed, --format and --to FOLDER or a database")
-        drawn = fitted.sample_frames(rows, seed)
+        if given or parity or not targets:
+            raise UserError(
+                "a model of several tables takes -n, --seed, --where, --balance, --format and --to FOLDER or a database"
+            )
+        told, shares = parse_settings(where, "--where"), parse_balance(balance)
+        drawn = fitted.sample_frames(rows, seed, told, shares)
         for note in drawn.notes:
             click.echo(note, err=True)
-        asked = {"rows": rows, "seed": seed}
+        asked = {"rows": rows, "seed": seed, "where": told, "balance": shares}
         for target in targets:
             place = write_tables(
                 drawn.tables, target, lambda form: sample_manifest(drawn.tables, asked, fitted.card, form), format_

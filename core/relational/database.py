@@ -9,12 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..conditions import conditioned
 from ..evaluate.links import Link
 from ..samplers import Sampler
-from ..samplers.statistical.marginal import dtype_of
+from ..samplers.statistical.marginal import Marginal, dtype_of
 from ..samplers.statistical.regenerate import rebuild_rules, rule_state
 from ..stream import Stream
-from ..tables import Table
+from ..tables import ROW, Table
 from .shape import Reference, TableShape
 from .steps import Step, rebuild_steps
 
@@ -32,14 +33,16 @@ class Part:
     made: tuple[str, ...]
     steps: tuple[Step, ...]
 
-    def draw(self, given: Table, stream: Stream, known: Table | None = None) -> Table:
-        """The columns made, for rows that are given; those of `known` are as they are there."""
-        from ..tables import ROW
+    @property
+    def marginals(self) -> dict[str, Marginal]:
+        return {m.name: m for m in getattr(self.sampler, "marginals", ())}
 
+    def draw(self, given: Table, stream: Stream, known: Table, wanted: Mapping[str, Any]) -> Table:
+        """The columns made, for rows that are given; those of `known` are as they are there, and ranges and sets that are `wanted` are met."""
         told = given.select(ROW, *self.given)
-        if known is not None and known.width:
-            told = told.with_columns(known.select(c for c in known.columns if c in self.made).get_columns())
-        frame = self.sampler.sample(told, stream).select(self.made)
+        told = told.with_columns(known.select(c for c in known.columns if c in self.made).get_columns())
+        sampler = conditioned(self.sampler, self.marginals, set(told.columns) - {ROW}, wanted)
+        frame = sampler.sample(told, stream).select(self.made)
         for step in self.steps:
             frame = step.restored(frame, given)
         return frame

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..conditions import settled
+from ..errors import UserError, unknown
 from ..evaluate.links import Link
 from ..samplers.statistical.marginal import dtype_of
 from ..samplers.statistical.regenerate import check_room
@@ -33,22 +35,51 @@ class Drawn:
     notes: list[str] = field(default_factory=list)
 
 
-def draw_database(database: Database, n: int | None, stream: Stream) -> Drawn:
-    """Tables with `n` rows of `database.unit`, and of the others in proportion; of the size that was learnt, without.
+def draw_database(
+    database: Database,
+    n: int | None,
+    stream: Stream,
+    where: Mapping[str, Any] | None = None,
+    balance: Mapping[str, Mapping[Any, float]] | None = None,
+) -> Drawn:
+    """Tables with `n` rows of `database.unit`, and of the others in proportion; of the size that was learnt, without. What is asked of "table.column", of tables
+    without an owner, is met.
 
-    Raises UserError for more rows than there can be.
+    Raises UserError for more rows than there can be, and for what is asked of a column that cannot be held to it.
     """
     known = {t.shape.name: t for t in database.tables}
+    asked = {
+        what: _by_table(known, things, what) for what, things in (("where", where or {}), ("balance", balance or {}))
+    }
     scale = 1.0 if n is None else n / known[database.unit].shape.rows
     drawn = Drawn()
     for table in database.tables:
-        _Rows(table, drawn, scale, stream.child("table", table.shape.name)).make()
+        name = table.shape.name
+        rows = _Rows(table, drawn, scale, stream.child("table", name))
+        rows.hold(asked["where"].get(name, {}), asked["balance"].get(name, {}))
+        rows.make()
     for table in database.tables:
         late = [r for r in table.shape.references if r.late]
         if late:
             _name_late(table, late, drawn, stream.child("late", table.shape.name))
     made = {t.shape.name: drawn.tables[t.shape.name].select(list(t.shape.columns)) for t in database.tables}
     return Drawn(made, drawn.features, drawn.notes)
+
+
+def _by_table(known: Mapping[str, Learnt], asked: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
+    """What is asked of each table's columns. Raises UserError for a table that is not there or is made from its owner's rows."""
+    found: dict[str, dict[str, Any]] = {}
+    for place, value in asked.items():
+        name = max((t for t in known if place.startswith(f"{t}.")), key=len, default=None)
+        if name is None:
+            raise unknown("table", place.partition(".")[0], known, f"{what} {place}: expected TABLE.COLUMN")
+        if owner := known[name].shape.owner:
+            free = ", ".join(t for t, k in known.items() if not k.shape.owner)
+            raise UserError(
+                f"{what} {place}: rows of '{name}' follow from those of '{owner.parent}'; what is asked can be of {free}"
+            )
+        found.setdefault(name, {})[place[len(name) + 1 :]] = value
+    return found
 
 
 class _Rows:
@@ -68,6 +99,19 @@ class _Rows:
             self.address = join_rows(self.owner, self.position)
         self.places = {r.name: np.full(len(self.owner), -1) for r in self.shape.references}
         self.room = {r.name: self._room(r) for r in self._others()}
+
+    def hold(self, where: Mapping[str, Any], balance: Mapping[str, Mapping[Any, float]]) -> None:
+        """Have these rows meet what is asked."""
+        part = self.table.first
+        learnt = {} if part is None else {c: m for c, m in part.marginals.items() if c in self.shape.learnt}
+
+        def refused(column: str, place: str) -> UserError:
+            if column in self.shape.columns:
+                return UserError(f"{place}: '{self.shape.name}.{column}' is a key or made by rule, and was not learnt")
+            return unknown("column", column, learnt, f"{place}, table '{self.shape.name}'")
+
+        told, self.wanted = settled(learnt, where, balance, len(self.address), self.stream, refused)
+        self.told = pl.DataFrame(told)
 
     def _others(self) -> list[Reference]:
         return [r for r in self.shape.references if not r.late and not r.itself]
@@ -119,13 +163,14 @@ class _Rows:
                 self._name(r, at, pl.DataFrame(), k)
             return made
         stream = self.stream.child("rows")
-        asked = part.draw(given, stream)
+        # of what is asked all rows are first ones
+        asked = part.draw(given, stream, self.told, self.wanted)
         if not self._others():
             return asked
-        known: list[pl.Series] = []
+        known = self.told.get_columns()
         for r in self._others():
             known += self._name(r, at, asked, k)
-        return part.draw(given, stream, pl.DataFrame(known)) if known else asked
+        return part.draw(given, stream, pl.DataFrame(known), self.wanted) if len(known) > self.told.width else asked
 
     def _name(self, reference: Reference, at: I64, asked: Table, k: int) -> list[pl.Series]:
         """Choose the rows that these rows name; the columns that say what kind they are, as they turned out."""

@@ -202,6 +202,34 @@ def test_more_rows_of_the_unit_are_a_larger_database(model: Model):
     assert model.sample_frames(0).tables["order"].height == 0
 
 
+def test_what_is_asked_of_a_table_is_met_and_the_rows_below_follow(model: Model):
+    asked = {"customer.segment": {"business": 0.75}}
+    tables = model.sample_frames(200, 1, {"product.size": "L", "customer.joined": "2021-01-01.."}, asked).tables
+    customer = tables["customer"]
+    assert (customer["segment"] == "business").sum() == 150
+    assert customer["joined"].min() >= dt.date(2021, 1, 1)  # type: ignore[operator]
+    assert set(tables["product"]["size"]) == {"L"}
+    paid = tables["order"].join(customer, "customer_id").group_by("segment").agg(pl.col("amount").median())
+    of = dict(zip(paid["segment"], paid["amount"], strict=True))
+    assert of["business"] > 4 * of["home"]
+    assert model.sample_tables(5, where={"customer.segment": "home"})["customer"]["segment"].eq("home").all()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "fault"),
+    [
+        ("order.amount", "5", "rows of 'order' follow from those of 'customer'.*customer, product, staff"),
+        ("customr.segment", "home", "expected TABLE.COLUMN: unknown table 'customr'. Did you mean 'customer'"),
+        ("customer.segmnt", "home", "unknown column 'segmnt'. Did you mean 'segment'"),
+        ("customer.customer_id", "1", "is a key or made by rule"),
+        ("customer.segment", "state", "unknown value of segment 'state'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(model: Model, column: str, value: str, fault: str):
+    with pytest.raises(UserError, match=fault):
+        model.sample_frames(5, where={column: value})
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [

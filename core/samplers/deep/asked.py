@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...stream import F64
 from .encoded import Encoded
+from .engine import host
 from .modes import Layout
 
 
@@ -35,7 +36,7 @@ class Asked:
         columns, places, owner = _places(data.layout)
         if not len(columns):
             return None
-        classes = data.classes.numpy()
+        classes = host(data.classes)
         counts = np.bincount(classes[:, columns].ravel(), minlength=int(data.layout.offsets[-1]))[places]
         rows = np.concatenate([np.argsort(classes[:, n], kind="stable") for n in columns])
         begins = np.concatenate(([0], np.cumsum(counts)[:-1]))

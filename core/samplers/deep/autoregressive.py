@@ -18,18 +18,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...stream import F64, Stream
-from ...tables import Table, rows
+from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
 from .cells import Cells
-from .draw import BLOCK, choose_class, padded
+from .draw import BLOCK, choose_class, in_parts, padded
 from .heads import Heads, check_array, drawing_order, rebuild_heads
 from .learnt import Learnt, rebuild_learnt
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
-_CHUNK = 1 << 15
+_CHUNK = 1 << 17
 _FEW = 0.5
 """Rows that have told the same so far are worked out once, while they are at most this share of all."""
 
@@ -39,12 +39,12 @@ class Autoregressive:
     """p(columns) as a product of conditionals, in an order that begins with what is given. Given columns pass through; what was never seen
     counts as missing.
 
-    A row's hidden vector is `first` and the sum of what is known of it; column `n`'s units are rectified hidden units times `second[n]`, and `shift[n]`.
+    A row's hidden vector is the sum of what is known of it; column `n`'s units are that and `first[n]`, rectified, times `second[n]`, and `shift[n]`.
     """
 
     heads: Heads
     first: F32
-    """(H,)"""
+    """(columns, H)"""
     second: F32
     """(columns, H, W)"""
     shift: F32
@@ -60,13 +60,7 @@ class Autoregressive:
         return tuple(m.name for m in self.marginals)
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        address = rows(given)
-        told = {m.name: given[m.name] for m in self.marginals if m.name in given.columns}
-        parts = []
-        for start in range(0, max(len(address), 1), _CHUNK):
-            some = {name: values.slice(start, _CHUNK) for name, values in told.items()}
-            parts.append(self._part(some, address[start : start + _CHUNK], stream))
-        return pl.concat(parts, rechunk=False)
+        return in_parts(self.columns, given, _CHUNK, lambda told, address: self._part(told, address, stream))
 
     def _part(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> Table:
         count, heads = len(address), self.heads
@@ -80,7 +74,7 @@ class Autoregressive:
         drawn = {n: (np.zeros(count, np.int64), np.zeros(count, np.int64)) for n in left}
         u = {n: names[n].uniform(address) for n in left}
         v = {n: names[n].child("cell").uniform(address) for n in left if n in heads.fine}
-        while left and seen.which is not None and left[0] not in heads.fine:
+        while left and seen.shared and left[0] not in heads.fine:
             n = left.pop(0)
             drawn[n] = seen.drawn(n, u[n]), drawn[n][1]
             seen.add(n, *drawn[n])
@@ -101,7 +95,8 @@ class Autoregressive:
 
     def units(self, n: int, hidden: F32) -> F32:
         """What column `n` hangs on, before it is rectified, shape (rows, W)."""
-        return np.maximum(hidden, 0) @ self.second[n] + self.shift[n]
+        units = hidden + self.first[n]
+        return np.maximum(units, 0, out=units) @ self.second[n] + self.shift[n]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.marginals)
@@ -115,32 +110,41 @@ class _Seen:
 
     def __init__(self, model: Autoregressive, count: int) -> None:
         self.model, self.count = model, count
-        self.which: I64 | None = np.zeros(count, np.int64)
-        self.hidden = padded(model.first[None, :])
+        self.which = np.zeros(count, np.int64)
+        self.hidden = np.zeros((1, model.first.shape[1]), np.float32)
+        self.own: list[tuple[int, I64, I64]] = []
+        """The columns by which most rows differ, their classes and cells."""
+
+    @property
+    def shared(self) -> bool:
+        return not self.own
 
     def add(self, n: int, state: I64, cell: I64) -> None:
         """Column `n` is known."""
         heads = self.model.heads
-        if self.which is not None and n not in heads.fine:
+        if self.shared and n not in heads.fine:
             size = heads.cells[n].count
             some, which = _distinct(self.which * size + state, len(self.hidden) * size)
             if len(some) <= _FEW * self.count:
                 known = heads.meaning(n, some % size, np.zeros(len(some), np.int64))
-                self.hidden, self.which = padded(self.hidden[some // size] + known), which
+                self.hidden, self.which = self.hidden[some // size] + known, which
                 return
-        if self.which is not None:
-            self.hidden, self.which = padded(self.hidden[self.which]), None
-        self.hidden[: self.count] += heads.meaning(n, state, cell)
+        self.own.append((n, state, cell))
 
     def drawn(self, n: int, u: F64) -> I64:
         """A class of column `n` for each row, by uniforms, while rows share vectors."""
-        parts = [self.hidden[s : s + BLOCK] for s in range(0, len(self.hidden), BLOCK)]
+        parts = [padded(self.hidden[s : s + BLOCK]) for s in range(0, max(len(self.hidden), 1), BLOCK)]
         scores = [self.model.heads.scores(n, self.model.units(n, part)) for part in parts]
-        return choose_class(np.concatenate(scores, axis=1)[:, self.which], u)
+        return choose_class(np.concatenate(scores, axis=1), u, self.which)
 
     def of_rows(self, some: slice) -> F32:
         """The vectors of a block of rows, for the caller to change."""
-        return padded(self.hidden[some] if self.which is None else self.hidden[self.which[some]])[:BLOCK].copy()
+        which = self.which[some]
+        hidden = np.zeros((BLOCK, self.hidden.shape[1]), np.float32)
+        hidden[: len(which)] = self.hidden[which]
+        for n, state, cell in self.own:
+            hidden[: len(which)] += self.model.heads.meaning(n, state[some], cell[some])
+        return hidden
 
 
 def _distinct(keys: I64, most: int) -> tuple[I64, I64]:
@@ -154,13 +158,13 @@ def rebuild_autoregressive(plain: Mapping[str, Any], arrays: Mapping[str, NDArra
     """The inverse of `Autoregressive.state`. Raises ValueError for arrays that are no such network."""
     cells = [Cells.of(m) for m in rebuild_marginals(plain, arrays)]
     first, second, shift = (np.array(arrays[f"net.{name}"]) for name in ("first", "second", "shift"))
-    if first.ndim != 1 or shift.ndim != 2:
+    if first.ndim != 2 or shift.ndim != 2:
         raise ValueError("its network is damaged")
     for a, shape in (
-        (first, first.shape),
-        (second, (len(cells), len(first), shift.shape[1])),
+        (first, (len(cells), first.shape[1])),
+        (second, (len(cells), first.shape[1], shift.shape[1])),
         (shift, (len(cells), shift.shape[1])),
     ):
         check_array(a, shape)
-    heads = rebuild_heads(cells, arrays, len(first), shift.shape[1])
+    heads = rebuild_heads(cells, arrays, first.shape[1], shift.shape[1])
     return Autoregressive(heads, first, second, shift, rebuild_learnt(plain, arrays))

@@ -14,10 +14,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...stream import F64, Stream, join_rows
-from ...tables import Table, rows
+from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
-from .draw import BLOCK, choose_class, latent, padded
+from .draw import BLOCK, choose_class, in_parts, latent, padded
 from .learnt import Learnt, rebuild_learnt
 from .modes import Layout, rebuild_layout
 
@@ -66,13 +66,7 @@ class Decoder:
         return tuple(m.name for m in self.marginals)
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        address = rows(given)
-        told = {m.name: given[m.name] for m in self.marginals if m.name in given.columns}
-        parts = []
-        for start in range(0, max(len(address), 1), _CHUNK):
-            some = {name: values.slice(start, _CHUNK) for name, values in told.items()}
-            parts.append(self._part(some, address[start : start + _CHUNK], stream))
-        return pl.concat(parts, rechunk=False)
+        return in_parts(self.columns, given, _CHUNK, lambda told, address: self._part(told, address, stream))
 
     def _part(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> Table:
         count, free = len(address), [n for n, m in enumerate(self.marginals) if m.name not in told]

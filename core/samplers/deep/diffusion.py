@@ -17,11 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...stream import F64, Stream
-from ...tables import Table, rows
+from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
 from .decoder import Layer
-from .draw import BLOCK, choose_class, latent
+from .draw import BLOCK, choose_class, in_parts, latent
 from .learnt import Learnt, rebuild_learnt
 from .modes import SPAN, Layout, ranked_layout
 
@@ -60,13 +60,7 @@ class Diffusion:
         return tuple(m.name for m in self.marginals)
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        address = rows(given)
-        told = {m.name: given[m.name] for m in self.marginals if m.name in given.columns}
-        parts = []
-        for start in range(0, max(len(address), 1), _CHUNK):
-            some = {name: values.slice(start, _CHUNK) for name, values in told.items()}
-            parts.append(self._part(some, address[start : start + _CHUNK], stream))
-        return pl.concat(parts, rechunk=False)
+        return in_parts(self.columns, given, _CHUNK, lambda told, address: self._part(told, address, stream))
 
     def _part(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> Table:
         count, layout = len(address), self.layout

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ...stream import F64, Stream
+from ...tables import Table, rows
 
 F32 = NDArray[np.float32]
 
@@ -19,44 +22,68 @@ _GROUP = 8
 _BELOW = np.float32(1.0 - 2.0**-23)
 
 
-def choose_class(scores: F32, u: F64) -> NDArray[np.int64]:
+def choose_class(scores: F32, u: F64, which: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """A class for each row, with probabilities in proportion to the exponentials of its scores.
 
-    `scores`: shape (classes, rows), and overwritten; `u`: uniforms, shape (rows,).
+    `scores`: shape (classes, rows), and overwritten; `u`: uniforms, shape (rows,). Where rows share scores, `which` are the places of theirs, shape (rows,): what
+    comes is as if each had its own.
     """
     scores -= scores.max(axis=0)
     np.exp(scores, out=scores)
     # below 1 in single precision too: a class that cannot come may be the last
     at = np.minimum(u.astype(np.float32), _BELOW)
     if len(scores) <= 2 * _GROUP:
-        return _place(scores, at).astype(np.int64)
+        return _place(scores, at, which).astype(np.int64)
     # first one of some groups of classes, then a class of that
     whole = len(scores) // _GROUP * _GROUP
-    sums = scores[:whole].reshape(whole // _GROUP, _GROUP, len(u)).sum(axis=1)
+    sums = _grouped(scores[:whole])
     if whole < len(scores):
         scores = np.concatenate([scores, np.zeros((whole + _GROUP - len(scores), scores.shape[1]), np.float32)])
-        sums = np.concatenate([sums, scores[whole:].sum(axis=0, keepdims=True)])
+        sums = np.concatenate([sums, _grouped(scores[whole:])])
     held = sums.copy()
-    group = _place(sums, at).astype(np.int64)
-    row = np.arange(len(u))
+    group = _place(sums, at, which).astype(np.int64)
+    row = np.arange(len(u)) if which is None else which
     # what is left of the uniform within the group
     low = np.where(group > 0, sums[np.maximum(group - 1, 0), row], np.float32(0))
     size = held[group, row]
-    left = np.divide(at * sums[-1] - low, size, out=np.full(len(u), 0.5, np.float32), where=size > 0)
-    inside = scores.reshape(len(held), _GROUP, len(u))[group, :, row].T.copy()
+    total = sums[-1] if which is None else sums[-1][which]
+    left = np.divide(at * total - low, size, out=np.full(len(u), 0.5, np.float32), where=size > 0)
+    flat = group * (_GROUP * scores.shape[1]) + row
+    inside = np.stack([scores.ravel().take(flat + k * scores.shape[1]) for k in range(_GROUP)])
     return group * _GROUP + _place(inside, np.clip(left, 0.0, _BELOW))
 
 
-def _place(weights: F32, u: F32) -> NDArray[np.uint8]:
+def _grouped(weights: F32) -> F32:
+    """Sums of groups of rows."""
+    sums = weights[::_GROUP].copy()
+    for k in range(1, _GROUP):
+        sums += weights[k::_GROUP]
+    return sums
+
+
+def _place(weights: F32, u: F32, which: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
     """The place of each uniform among weights, shape (places, rows); these become their sums up to each place."""
     for k in range(1, len(weights)):
         # a loop of whole rows is several times faster than `cumsum`
         weights[k] += weights[k - 1]
-    at = u * weights[-1]
+    at = u * (weights[-1] if which is None else weights[-1][which])
     place = np.zeros(len(u), np.uint8)
     for k in range(len(weights) - 1):
-        place += weights[k] <= at
+        place += (weights[k] if which is None else weights[k][which]) <= at
     return place
+
+
+def in_parts(
+    columns: Sequence[str], given: Table, size: int, part: Callable[[dict[str, pl.Series], NDArray], Table]
+) -> Table:
+    """Rows by so many at a time, as `part` makes them of those of `columns` that are given and of addresses."""
+    address = rows(given)
+    told = {name: given[name] for name in columns if name in given.columns}
+    made = [
+        part({name: values.slice(start, size) for name, values in told.items()}, address[start : start + size])
+        for start in range(0, max(len(address), 1), size)
+    ]
+    return pl.concat(made, rechunk=False)
 
 
 def padded(x: F32) -> F32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,26 @@ def torch_or_error(model: str) -> Any:
     return torch
 
 
+def device_of(torch: Any) -> str:
+    """Where networks learn: on a GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def host(tensor: Any) -> Any:
+    """A tensor's numbers as an array of NumPy, wherever they are."""
+    return tensor.detach().cpu().numpy()
+
+
 @contextmanager
 def deterministic(torch: Any, stream: Stream) -> Iterator[Any]:
-    """A generator of random numbers of its own. One thread: sums of floats must not hang on how many there are."""
-    threads = torch.get_num_threads()
+    """A generator of random numbers of its own, where networks learn; tensors made meanwhile are there, too. One thread: sums of floats must not hang
+    on how many there are."""
+    threads, device = torch.get_num_threads(), device_of(torch)
     torch.set_num_threads(1)
     try:
-        yield torch.Generator().manual_seed(int(stream.bits(np.zeros(1, np.int64))[0] >> 1))
+        # tensors are on the processor without being told, and told sooner
+        with nullcontext() if device == "cpu" else torch.device(device):
+            yield torch.Generator(device).manual_seed(int(stream.bits(np.zeros(1, np.int64))[0] >> 1))
     finally:
         torch.set_num_threads(threads)
 

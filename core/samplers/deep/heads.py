@@ -19,9 +19,13 @@ I64 = NDArray[np.int64]
 UNSEEN = np.float32(-1e9)
 """The score of a class that no row had."""
 
+WAVES = 9
+"""Sines and cosines of a cell's rank, each twice as fast as the one before."""
+
 SHAPES = {
     "known": "CH",
     "place": "FEH",
+    "wave": "FPH",
     "out": "CW",
     "score": "C",
     "own": "CW",
@@ -36,6 +40,7 @@ class Heads:
     cells: tuple[Cells, ...]
     known: F32
     place: F32
+    wave: F32
     out: F32
     score: F32
     own: F32
@@ -55,8 +60,20 @@ class Heads:
 
     def meaning(self, n: int, state: I64, cell: I64) -> F32:
         """What column `n`'s values mean, shape (rows, H)."""
-        made = self.known[self.offsets[n] + state]
-        return made + self.place[self.fine[n], cell] if n in self.fine else made
+        if n not in self.fine:
+            return self.known[self.offsets[n] + state]
+        return self._inner[self.fine[n]][self.cells[n].begin[state] + cell]
+
+    @cached_property
+    def _inner(self) -> list[F32]:
+        """What each cell of the columns that have them means."""
+        made = []
+        for n, f in self.fine.items():
+            c = self.cells[n]
+            state = np.repeat(np.arange(c.count), c.depths)
+            cell = np.arange(len(state)) - c.begin[state]
+            made.append(self.known[self.offsets[n] + state] + self.place[f, cell] + waves(c) @ self.wave[f])
+        return made
 
     def scores(self, n: int, units: F32) -> F32:
         """Of each class of column `n`, by units that are not rectified yet, shape (rows, W): shape (classes, rows)."""
@@ -85,7 +102,14 @@ def rebuild_heads(cells: Sequence[Cells], arrays: Mapping[str, NDArray], hidden:
     """The inverse of `Heads.state`. Raises ValueError for what are no such numbers."""
     held = {name: np.array(arrays[f"head.{name}"]) for name in SHAPES}
     made = Heads(tuple(cells), **held)
-    sizes = {"C": int(made.offsets[-1]), "F": len(made.fine), "H": hidden, "W": units, "E": max(c.depth for c in cells)}
+    sizes = {
+        "C": int(made.offsets[-1]),
+        "F": len(made.fine),
+        "H": hidden,
+        "W": units,
+        "E": max(c.depth for c in cells),
+        "P": 2 * WAVES,
+    }
     for name, a in held.items():
         check_array(a, tuple(sizes[k] for k in SHAPES[name]))
     return made
@@ -106,3 +130,12 @@ def drawing_order(cells: Sequence[Cells]) -> tuple[int, ...]:
 
 def fine_columns(cells: Sequence[Cells]) -> dict[int, int]:
     return {n: f for f, n in enumerate(n for n, c in enumerate(cells) if c.depth > 1)}
+
+
+def waves(cells: Cells) -> F32:
+    """Sines and cosines of the rank of each cell's middle, shape (cells, 2 · `WAVES`); nothing for what is missing."""
+    ends = np.concatenate(([0.0], cells.marginal.edges[cells.fine.last[1:] + 1]))
+    angle = (ends[:-1] + ends[1:])[:, None] / 2 * np.pi * 2.0 ** np.arange(WAVES)
+    return np.concatenate([np.zeros((1, 2 * WAVES)), np.concatenate([np.sin(angle), np.cos(angle)], axis=1)]).astype(
+        np.float32
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .encoded import Encoded
+from .engine import host
 
 POOL = 4_000
 """Real rows among which neighbours are sought."""
@@ -39,7 +40,7 @@ class Constraint:
         layout = data.layout
         entropy = np.ones(len(layout.sizes))
         for n, size in enumerate(layout.sizes):
-            share = np.bincount(data.classes[:, n].numpy() - layout.offsets[n], minlength=size) / data.rows
+            share = np.bincount(host(data.classes[:, n]) - layout.offsets[n], minlength=size) / data.rows
             entropy[n] = max(-(share[share > 0] * np.log(share[share > 0])).sum(), 0.1)
         weight = np.concatenate([np.repeat(1 / entropy, layout.sizes) * 0.5**0.5, 1 / entropy[layout.scaled]])
         found = Constraint(strength, pool, torch.tensor(weight.astype(np.float32)), torch.zeros(0))

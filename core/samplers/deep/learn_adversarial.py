@@ -23,7 +23,7 @@ from ...tables import Table
 from .asked import Asked
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_rows, encode_table
-from .engine import apply_layer, begin_layers, deterministic, torch_or_error
+from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
 from .identifiable import Constraint
 from .learnt import FREELY, Effort, Learnt
 from .modes import ranked_layout
@@ -120,7 +120,7 @@ def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, ext
             if k % JUDGED == JUDGED - 1:
                 pair.make_better()
         learnt = Learnt(
-            {k: t.detach().numpy() for k, t in pair.parameters.items()},
+            {k: host(t) for k, t in pair.parameters.items()},
             {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all steps that were paid for"},
         )
         return pair.decoder(learnt), bought.rows
@@ -341,4 +341,4 @@ def folded(p: Mapping[str, Any], name: str, mean: Any, variance: Any) -> Layer:
     """A layer and its normalisation as one layer."""
     scale = p[f"{name}.scale"] / (variance + 1e-5).sqrt()
     weight, shift = p[f"{name}.weight"] * scale, (p[f"{name}.shift"] - mean) * scale + p[f"{name}.offset"]
-    return Layer(weight.numpy().astype(np.float32), shift.numpy().astype(np.float32), True)
+    return Layer(host(weight).astype(np.float32), host(shift).astype(np.float32), True)

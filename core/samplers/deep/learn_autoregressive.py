@@ -7,36 +7,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
-from ..statistical.grow import encode
 from .autoregressive import Autoregressive
 from .cells import Cells
-from .engine import deterministic, torch_or_error
-from .learn_heads import LearntHeads
+from .engine import deterministic, host, torch_or_error
+from .learn_heads import LearntHeads, private_rows, read_rows, split_rows
 from .learnt import FREELY, Effort, Learnt
 from .private_fit import Extents, buy, descend
 from .training import Descent, train
 from .transfer import carried
 
-HIDDEN, NARROW = 128, 32
-BATCHES = (256, 512)
-"""Rows of a step, at least and at most; between, so many that a pass has about 40 steps."""
+NARROW, WIDE = (128, 32), (192, 64)
+"""Hidden units, and a column's own: where few columns have cells, or rows are few; and where more than `CELLED` have, which takes more to tell what follows from what."""
+CELLED = 4
+BATCH = 256
 RATE = 4e-3
 EPOCHS = 25
-ROWS = 500_000
-"""Rows that are learnt from at most; the marginals see every row."""
-HELD = 0.1
-"""The share of rows that say when to stop."""
 DROPPED, SMALL = 0.25, 10_000
 """The share of hidden units that a step leaves out where rows are fewer than so many (Srivastava et al. 2014, JMLR 15): more rows need no such
 help, and are learnt better and sooner without."""
 PATIENCE = 8
 FEWEST_STEPS = 40
-IN_ORDER = 0.5
+IN_ORDER = 0.7
 """The share of rows that practise the order in which whole rows are drawn; the others practise any."""
 
 
@@ -46,24 +40,24 @@ def fit_autoregressive(table: Table, stream: Stream, effort: Effort = FREELY) ->
     Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt.
     """
     torch = torch_or_error("autoregressive")
-    marginals, codes = encode(table)
-    cells = [Cells.of(m) for m in marginals]
-    told = [c.of_codes(x) for c, x in zip(cells, codes, strict=True)]
-    states, places = (np.stack([t[k] for t in told], axis=1) for k in (0, 1))
-    order = np.argsort(stream.child("rows").bits(np.arange(len(states))), kind="stable")[:ROWS]
-    held = int(len(order) * HELD)
+    cells, states, places = read_rows(table, stream)
     with deterministic(torch, stream.child("network")) as generator:
-        net = _Network(LearntHeads.of(torch, generator, cells, HIDDEN, NARROW, states))
-        rows = tuple(torch.tensor(x[order]) for x in (states, places))
+        sizes = sizes_of(len(states), sum(c.depth > 1 for c in cells))
+        if effort.start is not None:
+            sizes = effort.start.first.shape[1], effort.start.shift.shape[1]
+        net = _Network(
+            LearntHeads.of(torch, generator, cells, *sizes, states, effort.start is not None and not effort.resume)
+        )
+        rows, held = split_rows(torch, states, places)
         learner = Descent(
             torch,
             generator,
             net.begun(effort),
             net.loss,
-            net.noise(dropping=len(order) - held < SMALL),
-            rows=tuple(t[held:] for t in rows),
-            held=tuple(t[:held] for t in rows),
-            batch=int(np.clip((len(order) - held) // 40, *BATCHES)),
+            net.noise(dropping=len(rows[0]) < SMALL),
+            rows=rows,
+            held=held,
+            batch=BATCH,
             rate=RATE,
             epochs=EPOCHS,
             work=net.work(),
@@ -81,13 +75,17 @@ def fit_private_autoregressive(
     bought = buy("autoregressive", table, noise, budget, extents)
     cells = [Cells.of(m) for m in bought.marginals]
     with deterministic(torch, noise.child("network")) as generator:
-        net = _Network(LearntHeads.of(torch, generator, cells, HIDDEN, NARROW, None))
-        told = [c.of_values(table[c.marginal.name]) for c in cells]
-        rows = tuple(torch.tensor(np.stack([t[k] for t in told], axis=1)) for k in (0, 1))
+        net = _Network(LearntHeads.of(torch, generator, cells, *NARROW, None))
+        rows = private_rows(torch, table, cells)
         learner = Descent(
-            torch, generator, net.begun(FREELY), net.loss, net.noise(dropping=False), rows, None, BATCHES[0], RATE, 1, net.work()
+            torch, generator, net.begun(FREELY), net.loss, net.noise(dropping=False), rows, None, BATCH, RATE, 1, net.work()
         )  # fmt: skip
         return net.sampler(descend(torch, "autoregressive", learner, bought)), bought.rows
+
+
+def sizes_of(rows: int, celled: int) -> tuple[int, int]:
+    """Hidden units and a column's own, for a table of so many rows and so many columns that have cells."""
+    return WIDE if celled > CELLED and rows >= SMALL else NARROW
 
 
 @dataclass(frozen=True)
@@ -96,16 +94,16 @@ class _Network:
 
     def begun(self, effort: Effort) -> dict[str, Any]:
         """The parameters to begin with: new ones, or with what the network to start from knows."""
-        torch, width = self.heads.torch, len(self.heads.cells)
-        second = torch.randn(width, HIDDEN, NARROW, generator=self.heads.generator) * (2.0 / HIDDEN) ** 0.5
-        trunk = {"first": torch.zeros(HIDDEN), "second": second, "shift": torch.zeros(width, NARROW)}
+        torch, width, hidden, units = self.heads.torch, len(self.heads.cells), self.heads.hidden, self.heads.units
+        second = torch.randn(width, hidden, units, generator=self.heads.generator) * (2.0 / hidden) ** 0.5
+        trunk = {"first": torch.zeros(width, hidden), "second": second, "shift": torch.zeros(width, units)}
         begun = self.heads.begun()
         if effort.start is None or effort.resume:
             return begun | trunk
         begun, columns = self.heads.continued(begun, effort.start.heads)
-        maps = {"first": (None,), "second": (columns, None, None), "shift": (columns, None)}
+        maps = {"first": (columns, None), "second": (columns, None, None), "shift": (columns, None)}
         return begun | {
-            k: torch.tensor(carried(k, getattr(effort.start, k), t.numpy(), maps[k])) for k, t in trunk.items()
+            k: torch.tensor(carried(k, getattr(effort.start, k), host(t), maps[k])) for k, t in trunk.items()
         }
 
     def noise(self, dropping: bool) -> Any:
@@ -116,7 +114,7 @@ class _Network:
             order = self.heads.orders(count, IN_ORDER)
             if not (dropping and learning):
                 return (order,)
-            return order, (torch.rand(count, HIDDEN, generator=g) >= DROPPED) / (1 - DROPPED)
+            return order, (torch.rand(count, self.heads.hidden, generator=g) >= DROPPED) / (1 - DROPPED)
 
         return draw
 
@@ -137,5 +135,5 @@ class _Network:
         return Autoregressive(self.heads.heads(dict(p)), p["first"], p["second"], p["shift"], learnt)
 
     def work(self) -> float:
-        width = len(self.heads.cells)
-        return width * width * HIDDEN + width * HIDDEN * NARROW + self.heads.work()
+        width, hidden = len(self.heads.cells), self.heads.hidden
+        return width * width * hidden + width * hidden * self.heads.units + self.heads.work()

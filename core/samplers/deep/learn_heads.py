@@ -9,12 +9,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...stream import Stream
+from ...tables import Table
+from ..statistical.grow import encode
 from .cells import Cells
-from .heads import SHAPES, UNSEEN, Heads, drawing_order, fine_columns
+from .engine import host
+from .heads import SHAPES, UNSEEN, WAVES, Heads, drawing_order, fine_columns, waves
 from .transfer import carried, classes_before, columns_before
 
 COARSE = (4, 16)
 """So many neighbouring classes of a number share numbers of the network as well, so that what one teaches holds for those beside it."""
+
+
+ROWS = 500_000
+"""Rows that are learnt from at most; the marginals see every row."""
+HALF_WAVE = 64
+"""Rows that half a wave holds at least: what a faster one says of a number would be learnt by heart."""
+HELD = 0.1
+"""The share of rows that say when to stop."""
+
+
+def read_rows(table: Table, stream: Stream) -> tuple[list[Cells], NDArray, NDArray]:
+    """The cells of a table's columns, and the classes and cells of its rows in an order that chance names, each of shape (rows, columns). Raises UserError for
+    an empty table, or for a column of a type that cannot be learnt."""
+    marginals, codes = encode(table)
+    cells = [Cells.of(m) for m in marginals]
+    told = [c.of_codes(x) for c, x in zip(cells, codes, strict=True)]
+    order = np.argsort(stream.child("rows").bits(np.arange(len(codes[0]))), kind="stable")[:ROWS]
+    states, places = (np.stack([t[k] for t in told], axis=1)[order] for k in (0, 1))
+    return cells, states, places
+
+
+def split_rows(torch: Any, *parts: NDArray) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Rows to learn from, and rows to judge by."""
+    held = int(len(parts[0]) * HELD)
+    return tuple(torch.tensor(x[held:]) for x in parts), tuple(torch.tensor(x[:held]) for x in parts)
+
+
+def private_rows(torch: Any, table: Table, cells: Sequence[Cells]) -> tuple[Any, ...]:
+    """The classes and cells of rows, by distributions that were bought."""
+    told = [c.of_values(table[c.marginal.name]) for c in cells]
+    return tuple(torch.tensor(np.stack([t[k] for t in told], axis=1)) for k in (0, 1))
 
 
 @dataclass(frozen=True)
@@ -29,17 +64,30 @@ class LearntHeads:
     """Which classes may come."""
     real: Any
     """Which cells each class has, shape (classes, cells)."""
-    groups: list[Any]
-    """For each width in `COARSE`, the group of each class; a category is a group of its own."""
+    groups: list[tuple[Any, int]]
+    """For each width in `COARSE`, the group of each class, and how many there are; a category is a group of its own."""
     rank: Any
     """The place of each column in the order of drawing."""
     fine: dict[int, int]
+    begins: Any
+    """Where the cells of each class begin among all."""
+    waves: Any
+    """The waves of each cell that are slow enough to be learnt."""
+    slow: Any
+    """Which these are."""
 
     @staticmethod
     def of(
-        torch: Any, generator: Any, cells: Sequence[Cells], hidden: int, units: int, states: NDArray | None
+        torch: Any,
+        generator: Any,
+        cells: Sequence[Cells],
+        hidden: int,
+        units: int,
+        states: NDArray | None,
+        begun: bool = False,
     ) -> LearntHeads:
-        """`states`: the classes of rows; what none of them has will not come. None where rows must not be looked at."""
+        """`states`: the classes of rows; what none of them has will not come. None where rows must not be looked at. `begun`: of a model to start from, the fast waves
+        are kept, however few the rows."""
         sizes = [c.count for c in cells]
         groups = []
         for width in COARSE:
@@ -52,9 +100,13 @@ class LearntHeads:
                 )
                 for c in cells
             ]
-            start = np.cumsum([0, *(int(g.max()) + 1 for g in own[:-1])])
-            groups.append(torch.tensor(np.concatenate([g + s for g, s in zip(own, start, strict=True)])))
+            start = np.cumsum([0, *(int(g.max()) + 1 for g in own)])
+            whole = np.concatenate([g + s for g, s in zip(own, start[:-1], strict=True)])
+            groups.append((torch.tensor(whole), int(start[-1])))
         depths = np.concatenate([c.depths for c in cells])
+        slow = np.ones(WAVES, bool)
+        if states is not None and not begun:
+            slow = 2.0 ** np.arange(WAVES) * HALF_WAVE <= max(len(states), HALF_WAVE)
         seen = np.ones(sum(sizes), bool)
         if states is not None:
             seen = np.concatenate([np.bincount(s, minlength=k) > 0 for s, k in zip(states.T, sizes, strict=True)])
@@ -70,6 +122,9 @@ class LearntHeads:
             groups,
             torch.tensor(np.argsort(drawing_order(cells))),
             fine_columns(cells),
+            torch.tensor(np.cumsum(np.concatenate(([0], depths)))[:-1]),
+            torch.tensor(np.concatenate([waves(c) for c in cells])[:, np.tile(slow, 2)]),
+            torch.tensor(np.flatnonzero(np.tile(slow, 2))),
         )
 
     def begun(self) -> dict[str, Any]:
@@ -81,14 +136,14 @@ class LearntHeads:
         parts = {
             "known": normal(total, self.hidden, scale=width**-0.5),
             "place": normal(len(self.fine), depth, self.hidden, scale=0.1 * width**-0.5),
+            "wave": normal(len(self.fine), len(self.slow), self.hidden, scale=0.4 * width**-0.5),
             "out": normal(total, self.units, scale=self.units**-0.5),
             "score": torch.where(self.seen, 0.0, float(UNSEEN)),
             "own": normal(total, self.units, scale=0.5),
             "out_fine": normal(len(self.fine), depth, self.units, scale=self.units**-0.5),
             "score_fine": torch.where(self.real, 0.0, float(UNSEEN)),
         }
-        for n, group in enumerate(self.groups):
-            count = int(group.max()) + 1
+        for n, (_, count) in enumerate(self.groups):
             parts[f"known.{n}"] = normal(count, self.hidden, scale=width**-0.5)
             parts[f"out.{n}"] = normal(count, self.units, scale=self.units**-0.5)
         return parts
@@ -96,14 +151,15 @@ class LearntHeads:
     def whole(self, p: dict[str, Any]) -> dict[str, Any]:
         """The parts of `Heads`, with what groups share added to each class."""
         made = {k: p[k] for k in SHAPES}
-        for n, group in enumerate(self.groups):
+        made["wave"] = self.torch.zeros(len(self.fine), 2 * WAVES, self.hidden).index_copy(1, self.slow, p["wave"])
+        for n, (group, _) in enumerate(self.groups):
             made["known"] = made["known"] + p[f"known.{n}"][group]
             made["out"] = made["out"] + p[f"out.{n}"][group]
         return made
 
     def heads(self, p: dict[str, Any]) -> Heads:
         whole = self.whole({k: self.torch.tensor(v) for k, v in p.items()})
-        return Heads(tuple(self.cells), **{k: t.numpy().astype(np.float32) for k, t in whole.items()})
+        return Heads(tuple(self.cells), **{k: host(t).astype(np.float32) for k, t in whole.items()})
 
     def meaning(self, w: dict[str, Any], states: Any, places: Any) -> Any:
         """What the values of rows mean, shape (..., columns, H); `states` and `places`: classes and cells, shape (..., columns)."""
@@ -113,6 +169,8 @@ class LearntHeads:
             return made
         fine = list(self.fine)
         inner = w["place"].flatten(0, 1)[places[..., fine] + torch.arange(len(fine)) * self.real.shape[1]]
+        at = self.begins[(states + self.offsets)[..., fine]] + places[..., fine]
+        inner = inner + torch.einsum("...fp,fph->...fh", self.waves[at], w["wave"][:, self.slow])
         return made.index_add(made.ndim - 2, torch.tensor(fine), inner)
 
     def loss(self, w: dict[str, Any], units: Any, states: Any, places: Any) -> Any:
@@ -120,8 +178,9 @@ class LearntHeads:
         torch, functional = self.torch, self.torch.nn.functional
         narrow, at = torch.relu(units), states + self.offsets
         loss = torch.zeros(states.shape[0])
+        begin = 0
         for n, cell in enumerate(self.cells):
-            part = slice(int(self.offsets[n]), int(self.offsets[n]) + cell.count)
+            part = slice(begin, begin := begin + cell.count)
             scores = narrow[n] @ w["out"][part].T + w["score"][part]
             loss = loss + functional.cross_entropy(scores, states[:, n], reduction="none")
             if n in self.fine:
@@ -154,11 +213,12 @@ class LearntHeads:
             "E": np.where(np.arange(depth) < former, np.arange(depth), -1),
             "H": None,
             "W": None,
+            "P": host(self.slow),
         }
         made = {k: t * 0 if k.startswith(("known.", "out.")) else t for k, t in begun.items()}
         for name, letters in SHAPES.items():
             old = getattr(start, name)
-            made[name] = self.torch.tensor(carried(name, old, begun[name].numpy(), tuple(axes[x] for x in letters)))
+            made[name] = self.torch.tensor(carried(name, old, host(begun[name]), tuple(axes[x] for x in letters)))
         for name, there in (("score", self.seen), ("score_fine", self.real)):
             known = self.torch.where(made[name] < UNSEEN / 2, 0.0, made[name])
             made[name] = self.torch.where(there, known, float(UNSEEN))

@@ -22,7 +22,7 @@ from ..statistical.empirical import check_learnable
 from ..statistical.private_marginals import buy_marginals
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_rows
-from .engine import apply_layer, begin_layers, deterministic, torch_or_error
+from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
 from .learnt import Learnt
 from .modes import ranked_layout
 from .private_fit import MARGINALS, SEARCH, Extents
@@ -153,7 +153,7 @@ class _Game:
     def vote(self, rows: Any, turn: int) -> Any:
         """Whether the noisy majority of teachers takes each row for real. Each row is one vote."""
         with self.torch.no_grad():
-            real = (self.opinions(rows.expand(self.teachers, *rows.shape)) > 0).sum(0).numpy().astype(float)
+            real = host((self.opinions(rows.expand(self.teachers, *rows.shape)) > 0).sum(0)).astype(float)
         sides = [real, self.teachers - real]
         noisy = [
             side + laplace(self.secret.child("vote", turn, k).uniform(np.arange(len(rows))), 1 / self.sharpness)
@@ -189,7 +189,7 @@ class _Game:
         self.optimisers[which].step()
 
     def decoder(self) -> Decoder:
-        p = {k: t.detach().numpy() for k, t in (self.maker | self.student).items()}
+        p = {k: host(t) for k, t in (self.maker | self.student).items()}
         layers = [Layer(p[f"make.{k}.weight"], p[f"make.{k}.shift"], False) for k in range(3)]
         course = {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all votes that were paid for"}
         spread = np.zeros(len(self.data.layout.scaled), np.float32)

@@ -15,7 +15,7 @@ from ..statistical.empirical import fit_marginals
 from ..statistical.learn_events import Roles
 from .attention import attend, begin_blocks
 from .cells import Cells
-from .engine import deterministic, torch_or_error
+from .engine import deterministic, host, torch_or_error
 from .learn_heads import LearntHeads
 from .learnt import FREELY, Effort
 from .sequence import LAYERS, PARTS, REACH, STEPS, Sequence
@@ -144,5 +144,5 @@ def _continued(torch: Any, heads: LearntHeads, begun: dict[str, Any], start: Seq
     made, columns = heads.continued(begun, start.heads)
     maps = {"second": (columns, None, None), "shift": (columns, None)}
     for name in ("begin", "last", "second", "shift"):
-        made[name] = torch.tensor(carried(name, getattr(start, name), begun[name].numpy(), maps.get(name, (None,))))
+        made[name] = torch.tensor(carried(name, getattr(start, name), host(begun[name]), maps.get(name, (None,))))
     return made | {f"block.{k}": torch.tensor(v) for k, v in start.blocks.items()}

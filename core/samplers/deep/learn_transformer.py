@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
-from ..statistical.grow import encode
 from .attention import attend, begin_blocks
 from .cells import Cells
-from .engine import deterministic, torch_or_error
-from .learn_heads import LearntHeads
+from .engine import deterministic, host, torch_or_error
+from .learn_heads import LearntHeads, private_rows, read_rows, split_rows
 from .learnt import FREELY, Effort, Learnt
 from .private_fit import Extents, buy, descend
 from .training import Descent, train
@@ -23,25 +20,20 @@ from .transformer import LAYERS, PARTS, Transformer
 
 WIDTH = 64
 BATCH, RATE, EPOCHS, PATIENCE, LEAST_STEPS = 256, 2e-3, 30, 6, 40
-ROWS = 500_000
-"""Rows that are learnt from at most; the marginals see every row."""
-HELD = 0.1
 IN_ORDER = 0.5
 
 
 def fit_transformer(table: Table, stream: Stream, effort: Effort = FREELY) -> Transformer:
     """Learn a table. Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt."""
     torch = torch_or_error("transformer")
-    marginals, codes = encode(table)
-    cells = [Cells.of(m) for m in marginals]
-    told = [c.of_codes(x) for c, x in zip(cells, codes, strict=True)]
-    states, places = (np.stack([t[k] for t in told], axis=1) for k in (0, 1))
-    order = np.argsort(stream.child("rows").bits(np.arange(len(states))), kind="stable")[:ROWS]
-    held = int(len(order) * HELD)
+    cells, states, places = read_rows(table, stream)
     with deterministic(torch, stream.child("network")) as generator:
-        net = _Network(LearntHeads.of(torch, generator, cells, WIDTH, WIDTH, states))
-        rows = tuple(torch.tensor(x[order]) for x in (states, places))
-        learner = net.learner(net.begun(effort), tuple(t[held:] for t in rows), tuple(t[:held] for t in rows))
+        net = _Network(
+            LearntHeads.of(
+                torch, generator, cells, WIDTH, WIDTH, states, effort.start is not None and not effort.resume
+            )
+        )
+        learner = net.learner(net.begun(effort), *split_rows(torch, states, places))
         return net.sampler(train(torch, generator, learner, effort, "transformer"))
 
 
@@ -52,8 +44,7 @@ def fit_private_transformer(table: Table, noise: Stream, budget: Budget, extents
     cells = [Cells.of(m) for m in bought.marginals]
     with deterministic(torch, noise.child("network")) as generator:
         net = _Network(LearntHeads.of(torch, generator, cells, WIDTH, WIDTH, None))
-        told = [c.of_values(table[c.marginal.name]) for c in cells]
-        rows = tuple(torch.tensor(np.stack([t[k] for t in told], axis=1)) for k in (0, 1))
+        rows = private_rows(torch, table, cells)
         return net.sampler(
             descend(torch, "transformer", net.learner(net.begun(FREELY), rows, None), bought)
         ), bought.rows
@@ -78,7 +69,7 @@ class _Network:
             return begun | trunk | blocks
         begun, columns = self.heads.continued(begun, start.heads)
         trunk["following"] = torch.tensor(
-            carried("following", start.following, trunk["following"].numpy(), (columns, None))
+            carried("following", start.following, host(trunk["following"]), (columns, None))
         )
         trunk["begin"] = torch.tensor(start.begin)
         return begun | trunk | {f"block.{k}": torch.tensor(v) for k, v in start.blocks.items()}

@@ -16,7 +16,7 @@ from ...stream import Stream
 from ...tables import Table
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_table
-from .engine import apply_layer, begin_layers, deterministic, torch_or_error
+from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
 from .learnt import FREELY, Effort
 from .modes import ScaleName
 from .private_fit import Extents, fit_privately
@@ -154,5 +154,5 @@ class _Network:
     def decoder(self, learnt: Any) -> Decoder:
         p = learnt.parameters
         layers = [Layer(p[f"{k}.weight"], p[f"{k}.shift"], False) for k in ("out", "outer", "last")]
-        spread = self.sigma({"sigma": self.torch.tensor(p["sigma"])}).numpy().astype(np.float32)
+        spread = host(self.sigma({"sigma": self.torch.tensor(p["sigma"])})).astype(np.float32)
         return Decoder(self.data.layout, self.how.latent, tuple(layers[:-1]), layers[-1], spread, learnt)

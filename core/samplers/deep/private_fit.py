@@ -23,7 +23,7 @@ from ..statistical.empirical import check_learnable
 from ..statistical.marginal import Marginal
 from ..statistical.private_marginals import Extent, buy_marginals
 from .encoded import Encoded, encode_rows
-from .engine import deterministic
+from .engine import deterministic, host
 from .learnt import Learnt
 from .modes import ranked_layout
 from .training import Descent
@@ -146,7 +146,7 @@ def descend(torch: Any, name: str, learner: Descent, bought: Bought) -> Learnt:
             noisy.step()
             optimiser.step()
             progress.step()
-    parameters = {k: t.detach().numpy() for k, t in learner.parameters.items()}
+    parameters = {k: host(t) for k, t in learner.parameters.items()}
     return Learnt(
         parameters, {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all steps that were paid for"}
     )

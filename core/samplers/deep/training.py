@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...progress import Progress
+from .engine import host
 from .learnt import Effort, Learnt
 
 SHARE = 0.75
@@ -113,7 +114,7 @@ def train(torch: Any, generator: Any, learner: Learner, effort: Effort, name: st
         "waited": waited,
         "stopped": stopped,
     }
-    return Learnt({k: t.numpy() for k, t in kept.items()}, course, rest)
+    return Learnt({k: host(t) for k, t in kept.items()}, course, rest)
 
 
 def planned(learner: Learner, seconds: float | None) -> int:
@@ -129,12 +130,12 @@ def _copied(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _stopped(learner: Learner, generator: Any) -> dict[str, NDArray]:
     """Everything that the next pass hangs on."""
-    found = {f"now.{k}": t.detach().numpy().copy() for k, t in learner.parameters.items()}
-    found |= {f"average.{k}": t.detach().numpy().copy() for k, t in learner.averages.items()}
+    found = {f"now.{k}": host(t).copy() for k, t in learner.parameters.items()}
+    found |= {f"average.{k}": host(t).copy() for k, t in learner.averages.items()}
     for n, optimiser in enumerate(learner.optimisers):
         for k, held in optimiser.state_dict()["state"].items():
-            found |= {f"optimiser.{n}.{k}.{what}": t.numpy().copy() for what, t in held.items()}
-    found["generator"] = generator.get_state().numpy().copy().view(np.int64)
+            found |= {f"optimiser.{n}.{k}.{what}": host(t).copy() for what, t in held.items()}
+    found["generator"] = host(generator.get_state()).copy().view(np.int64)
     return found
 
 
@@ -151,7 +152,7 @@ def _restore(torch: Any, generator: Any, learner: Learner, held: Learnt) -> None
             if part[:2] == ["optimiser", str(n)]:
                 state.setdefault(int(part[2]), {})[part[3]] = torch.tensor(value)
         optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    generator.set_state(torch.tensor(held.rest["generator"].view(np.uint8)))
+    generator.set_state(torch.tensor(held.rest["generator"].view(np.uint8), device="cpu"))
 
 
 @contextmanager

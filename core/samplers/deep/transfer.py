@@ -12,6 +12,7 @@ from ...errors import UserError
 from ..statistical.forest import Classes
 from ..statistical.marginal import Marginal
 from .cells import Cells
+from .engine import host
 from .learnt import Effort
 from .modes import Layout, Modes, Ranks
 
@@ -30,9 +31,7 @@ def continued(torch: Any, begun: dict[str, Any], effort: Effort, maps: Callable[
         if name not in held:
             made[name] = fresh
             continue
-        made[name] = torch.tensor(
-            carried(name, held[name], fresh.detach().numpy(), moved.get(name, (None,) * fresh.ndim))
-        )
+        made[name] = torch.tensor(carried(name, held[name], host(fresh), moved.get(name, (None,) * fresh.ndim)))
     return made
 
 

@@ -44,8 +44,13 @@ def beside(real: pl.DataFrame, synth: pl.DataFrame, **roles: str) -> dict[str, t
 REAL = process(1)
 
 
-def test_another_run_of_the_same_process_reaches_the_floor():
-    found = beside(REAL, process(2))
+@pytest.fixture(scope="module")
+def twin() -> dict[str, tuple[float, float | None]]:
+    return beside(REAL, process(2))
+
+
+def test_another_run_of_the_same_process_reaches_the_floor(twin: dict[str, tuple[float, float | None]]):
+    found = twin
     for name in ("acf", "cross_correlation"):
         value, floor = found[name]
         assert floor is not None
@@ -68,16 +73,16 @@ def test_noise_in_its_place_is_as_far_off_as_theory_says():
     assert found["fidelity.spectrum"] > 4
 
 
-def test_a_copy_that_lags_differently_is_seen_across_columns_only():
-    found = beside(REAL, process(2, lag=15))
-    same = beside(REAL, process(2))
+def test_a_copy_that_lags_differently_is_seen_across_columns_only(twin: dict[str, tuple[float, float | None]]):
+    found, same = beside(REAL, process(2, lag=15)), twin
     assert found["cross_correlation"][0] < same["cross_correlation"][0] - 0.04
     assert found["acf"][0] == pytest.approx(same["acf"][0], abs=0.02)
 
 
 def test_rows_may_come_in_any_order():
-    mixed = REAL.sample(fraction=1.0, shuffle=True, seed=3)
-    assert beside(mixed, REAL) == beside(REAL, REAL)
+    real = REAL.head(1_500)
+    mixed = real.sample(fraction=1.0, shuffle=True, seed=3)
+    assert beside(mixed, real) == beside(real, real)
 
 
 def test_entities_are_series_of_their_own():

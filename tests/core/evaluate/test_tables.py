@@ -14,13 +14,25 @@ from shops import shop
 from populace.app.cli import run_command
 from populace.app.report import render_report
 from populace.core.errors import UserError
-from populace.core.evaluate import evaluate
+from populace.core.evaluate import Evaluation, evaluate
 from populace.core.evaluate.links import Link, find_links, parse_links
 
 Named = dict[str, pl.DataFrame]
 
 
 REAL, TWIN = shop(1), shop(2)
+
+
+@pytest.fixture(scope="module")
+def twin() -> Evaluation:
+    return evaluate(REAL, TWIN, only=["diagnostics", "fidelity"])
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finance") / "real"
+    assert run_command(["generate", "finance", "--size", "12", "--seed", "2", "--to", str(folder)]) == 0
+    return folder
 
 
 def test_links_are_found_by_names_and_values():
@@ -46,8 +58,8 @@ def test_links_are_told_in_words():
             parse_links([wrong], REAL)
 
 
-def test_an_independent_twin_reaches_the_floor():
-    found = evaluate(REAL, TWIN, only=["diagnostics", "fidelity"])
+def test_an_independent_twin_reaches_the_floor(twin: Evaluation):
+    found = twin
     assert found["diagnostics.foreign_keys"] == 1
     assert found["diagnostics.tables"] == 1
     for name in ("fidelity.cardinality", "fidelity.cross_table", "fidelity.quality"):
@@ -72,10 +84,10 @@ def test_a_reference_that_leads_nowhere_is_counted_with_examples():
     assert {v.use: v.answer for v in found.verdicts()}["fixtures"] == "no"
 
 
-def test_children_dealt_to_random_parents_are_seen_only_between_the_tables():
+def test_children_dealt_to_random_parents_are_seen_only_between_the_tables(twin: Evaluation):
     draw = np.random.default_rng(5)
     dealt = TWIN["orders"].with_columns(customer_id=pl.Series(draw.permutation(TWIN["orders"]["customer_id"])))
-    whole, torn = (evaluate(REAL, t, only=["fidelity"]) for t in (TWIN, {**TWIN, "orders": dealt}))
+    whole, torn = twin, evaluate(REAL, {**TWIN, "orders": dealt}, only=["fidelity"])
     assert torn["fidelity.cross_table"] < whole["fidelity.cross_table"] - 0.03
     worst = next(m for m in torn.metrics if m.name == "fidelity.cross_table").detail[0]
     assert worst["columns"] == "orders.amount × customers.segment"
@@ -122,7 +134,7 @@ def test_composite_keys_join():
     assert found["diagnostics.foreign_keys"] == pytest.approx(2 / 3)
 
 
-def test_folders_and_databases_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_folders_and_databases_say_the_same(twin: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for name, data in (("real", REAL), ("twin", TWIN)):
         (tmp_path / name).mkdir()
         with sqlite3.connect(tmp_path / f"{name}.db") as connection:
@@ -135,11 +147,10 @@ def test_folders_and_databases_say_the_same(tmp_path: Path, capsys: pytest.Captu
                 connection.execute(f'CREATE TABLE "{table}" ({columns}{key})')
                 connection.executemany(f'INSERT INTO "{table}" VALUES ({marks})', frame.rows())
     parts = ["diagnostics", "fidelity"]
-    frames = evaluate(REAL, TWIN, only=parts)
     folders = evaluate(tmp_path / "real", tmp_path / "twin", only=parts)
     databases = evaluate(f"sqlite:///{tmp_path}/real.db", f"sqlite:///{tmp_path}/twin.db", only=parts)
-    assert folders.values() == pytest.approx(frames.values())
-    assert databases.values() == pytest.approx(frames.values())
+    assert folders.values() == pytest.approx(twin.values())
+    assert databases.values() == pytest.approx(twin.values())
     html = tmp_path / "out.html"
     command = ["evaluate", str(tmp_path / "real"), str(tmp_path / "twin"), "--only", "diagnostics"]
     assert run_command([*command, "--report", str(html), "--relation", "orders.customer_id=customers.id"]) == 0
@@ -149,10 +160,9 @@ def test_folders_and_databases_say_the_same(tmp_path: Path, capsys: pytest.Captu
     assert "a file goes with a file" in capsys.readouterr().err
 
 
-def test_a_staged_dataset_is_compared_and_judged_where_it_stands(database: str, tmp_path: Path):
-    for target, seed in ((database, "1"), (str(tmp_path / "real"), "2")):
-        assert run_command(["generate", "finance", "--size", "20", "--seed", seed, "--to", target]) == 0
-    found = evaluate(tmp_path / "real", database, only=["diagnostics"])
+def test_a_staged_dataset_is_compared_and_judged_where_it_stands(database: str, staged: Path):
+    assert run_command(["generate", "finance", "--size", "12", "--seed", "1", "--to", database]) == 0
+    found = evaluate(staged, database, only=["diagnostics"])
     assert found["diagnostics.tables"] == 1
     assert found["diagnostics.foreign_keys"] == 1
     assert found["diagnostics.rules"] == 1
@@ -163,7 +173,7 @@ def test_a_staged_dataset_is_compared_and_judged_where_it_stands(database: str, 
     assert alone["realism.met"] > 0.5
 
 
-def test_each_table_has_a_place_on_the_page():
-    page = render_report(evaluate(REAL, TWIN, only=["fidelity"]), "real", "twin")
+def test_each_table_has_a_place_on_the_page(twin: Evaluation):
+    page = render_report(twin, "real", "twin")
     assert '<section id="tables"' in page
     assert all(f"<summary>{name} " in page for name in ("customers", "orders"))

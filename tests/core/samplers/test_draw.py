@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from populace.core.samplers.deep.draw import BLOCK, choose_class, latent, padded
+from populace.core.samplers.deep import draw as drawing
+from populace.core.samplers.deep.draw import choose_class, latent, padded
 from populace.core.stream import Stream
 
 
@@ -39,6 +40,14 @@ def test_what_cannot_come_does_not(classes: int, seed: int, u: float):
     assert there[state, np.arange(5)].all()
 
 
+@pytest.mark.parametrize("classes", [1, 5, 16, 17, 40, 128])
+def test_rows_that_share_scores_get_what_their_own_would_give(classes: int):
+    draw = np.random.default_rng(classes)
+    scores = draw.normal(0, 2, (classes, 7)).astype(np.float32)
+    which, u = draw.integers(0, 7, 500), draw.random(500)
+    assert (choose_class(scores.copy(), u, which) == choose_class(scores[:, which], u)).all()
+
+
 def test_of_no_rows_there_is_no_class():
     for classes in (1, 5, 40):
         assert len(choose_class(np.zeros((classes, 0), np.float32), np.empty(0))) == 0
@@ -54,6 +63,6 @@ def test_latent_vectors_are_independent_normals():
 
 
 def test_blocks_are_whole():
-    assert len(padded(np.ones((0, 3), np.float32))) == BLOCK
-    assert len(padded(np.ones((BLOCK, 3), np.float32))) == BLOCK
+    assert len(padded(np.ones((0, 3), np.float32))) == drawing.BLOCK
+    assert len(padded(np.ones((drawing.BLOCK, 3), np.float32))) == drawing.BLOCK
     assert padded(np.ones((5, 3), np.float32))[5:].sum() == 0

@@ -40,7 +40,7 @@ TABLE = pl.DataFrame(
 
 @pytest.fixture(scope="module")
 def network() -> Decoder:
-    return fit_tvae(TABLE, Stream.root(1), Effort(epochs=150))
+    return fit_tvae(TABLE, Stream.root(1), Effort(epochs=90))
 
 
 def drawn(network: Decoder, given_: pl.DataFrame | None = None, n: int = N) -> pl.DataFrame:
@@ -108,10 +108,16 @@ def test_a_number_comes_back_from_its_mode(data: st.DataObject):
     assert inside.mean() > 0.97
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "good.model"
+    save_model(fit(TABLE.head(300), "tvae", 1, epochs=1), path)
+    return path
+
+
 @pytest.mark.parametrize("harm", ["layer", "spread", "modes", "gone"])
-def test_a_damaged_network_is_refused(harm: str, tmp_path: Path):
-    path = tmp_path / "good.model"
-    save_model(fit(TABLE.head(300), "tvae", 1), path)
+def test_a_damaged_network_is_refused(harm: str, file: Path, tmp_path: Path):
+    path = file
     arrays = {k: v.copy() for k, v in load_file(path).items()}
     if harm == "layer":
         arrays["net.1.weight"] = arrays["net.1.weight"][:-1]
