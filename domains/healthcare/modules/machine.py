@@ -23,7 +23,7 @@ from .memory import CODE, ENTRY, NIL, NONE, NUMBER, TEXT, TRUTH, Attribute, Colu
 from .people import ALIVE, People
 from .predicates import Fact, birthday
 from .program import Program
-from .values import DAY, Code
+from .values import DAY, KNOWN, Code
 
 WEEK = 7 * DAY
 UNSET = -ALIVE
@@ -31,7 +31,7 @@ NEVER = np.iinfo(np.int32).max
 MOST_TURNS = 300_000
 """Turns within `TOGETHER` steps, after which a module is taken to circle: a hundred times what any life needs."""
 TOGETHER = 13
-"""Steps that patients may be apart: the more, the more turns of a loop pass alone; the fewer, the fewer meet in a rare state."""
+"""Steps that patients may be apart: the more, the more turns of a loop pass alone; the fewer, the fewer meet in a rare state. What comes out is the same."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -39,7 +39,7 @@ class Run:
     """One block's patients on their way. Arrays of length N are by patient, those of N x roots by *slot*: a patient in a
     top-level module."""
 
-    def __init__(self, program: Program, people: People, stream: Stream) -> None:
+    def __init__(self, program: Program, people: People, stream: Stream, together: int = TOGETHER) -> None:
         n, roots = len(people), len(program.roots)
         self.program, self.people, self.stream, self.n = program, people, stream.child("draw"), n
         self.birth = people.birth
@@ -107,6 +107,9 @@ class Run:
         self.visit_used = np.zeros(len(visits.start), bool)
         self.visit_key = (visits.patient << 33) | ((visits.start - self.birth[visits.patient]) // 1_000_000)
         self.next_known = np.searchsorted(people.known.patient, np.arange(n + 1)) if people.known else None
+        # when the population last told of a diagnosis, and of which it can tell
+        self.told = np.full(n, UNSET)
+        self.told_codes = {c.code for s in program.states if s.kind == KNOWN for c in s.has["codes"]}
         self.log: dict[str, list[dict[str, Any]]] = {}
         self.trace: list[tuple[int, NDArray, NDArray]] | None = None
         # who waits where
@@ -116,6 +119,7 @@ class Run:
         self.later: dict[int, list[NDArray]] = {}
         self.steps: list[int] = []
         self.horizon = 0
+        self.together = together
 
     # --- the loop
 
@@ -182,7 +186,7 @@ class Run:
     def _resume(self) -> None:
         """All have come as far as the others: those who are due next go on together, so that many meet in one state."""
         k = heapq.heappop(self.steps)
-        self.horizon = k + TOGETHER
+        self.horizon = k + self.together
         parts = self.later.pop(k)
         while self.steps and self.steps[0] <= self.horizon:
             parts += self.later.pop(heapq.heappop(self.steps))
