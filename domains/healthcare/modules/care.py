@@ -102,13 +102,13 @@ def death(program: Program, s: int, state: State) -> Op:
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         at = run.clock[p] + length(amount, run, p)
-        sooner = at < run.death[p]
+        sooner = (at < run.death[p]) | ((at == run.death[p]) & (run.root < run.killer[p]))
         if run.people.seen is not None:
             sooner &= at >= run.people.seen[p]
         q = p[sooner]
         run.death[q] = at[sooner]
-        run.cause[q] = cause(run, q)
-        run.stop[q] = np.minimum(run.stop[q], run.death[q])
+        run.cause[q], run.killer[q] = cause(run, q), run.root
+        run.stop[q] = run.until[q] = np.minimum(run.stop[q], run.death[q])
         return p
 
     return op

@@ -18,7 +18,6 @@ from ..views import views
 from .join import Join
 from .library import Library, read_library
 from .live import FACTS, VITALS, Lives
-from .machine import TOGETHER
 from .values import Code
 from .widen import Wider, covered, widen, wider_of
 
@@ -27,8 +26,8 @@ RECORD = (
     "observation", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
-OWN_BLOCK, OWN_TOGETHER = 4_000, 156
-"""Patients in a block, and steps that they may be apart, with our own modules: rare states of whom so many meet that the machine's turns pay."""
+OWN_BLOCK = 4_000
+"""Patients in a block with our own modules: so many meet in rare states that the machine's turns pay."""
 COMPUTED = ("BMI", "Total Cholesterol", "EGFR")
 
 
@@ -61,9 +60,7 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     if ours:
         told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in covered(domain.schema, library))
         library = library.knowing(told_codes(domain, told))
-    lives = Step(
-        "modules", ("patient", *record), Lives(library, schema, told, OWN_TOGETHER if ours else TOGETHER), ("patient",)
-    )
+    lives = Step("modules", ("patient", *record), Lives(library, schema, told), ("patient",))
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
     )

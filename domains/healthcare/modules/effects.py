@@ -36,7 +36,7 @@ def _terminal(program: Program, s: int, state: State) -> Op:
         if len(p):
             run.depth[p] = depth
             run.clock[p] = run.frames[depth, p]
-            caller = run.back[depth, run.slot[p]]
+            caller = run.back[depth, run.slot(p)]
             if (caller == caller[0]).all():
                 run.leave(int(caller[0]), p)
                 return
@@ -52,7 +52,7 @@ def _call(program: Program, s: int, state: State) -> Op:
 
     def op(run: Run, s: int, p: NDArray) -> None:
         depth = run.depth[p]
-        run.back[depth, run.slot[p]] = s
+        run.back[depth, run.slot(p)] = s
         run.frames[depth, p] = run.clock[p]
         run.depth[p] = depth + 1
         run.forget(watches, p)

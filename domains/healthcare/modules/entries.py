@@ -59,11 +59,15 @@ def starting(program: Program, state: State, form: str, always: bool = False) ->
             q = p[new]
             entry[new] = run.entries.add(
                 len(q), form=number, patient=q, code=code, state=s, start=run.clock[q], stop=ALIVE, encounter=run.here(q),
-                reason=reason[new] if isinstance(reason, np.ndarray) else reason, ended_by=NONE,
+                reason=reason[new] if isinstance(reason, np.ndarray) else reason, begun=s,
+                root=run.root,
             )  # fmt: skip
             active[q] = entry[new]
-        # the last state to begin it gives its name, by which other states find it
-        run.entries["state"][entry] = s
+        if not new.all():
+            # the last state to begin it gives its name, by which other states find it
+            again, q = entry[~new], p[~new]
+            run.entries["state"][again] = s
+            run.write("renaming", entry=again, patient=q, at=run.clock[q], state=s)
         if attribute:
             run.set(attribute, p, ENTRY, entry)
         if new.any():
@@ -123,7 +127,7 @@ def onset(program: Program, s: int, state: State) -> Op:
     code = program.codes(state.has["codes"][0].code)
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
-        by = run.encounter_state[run.slot[p]]
+        by = run.encounter_state[run.slot(p)]
         now = (by >= 0) & names[by]
         if now.any():
             diagnose(run, s, p[now])
@@ -131,11 +135,11 @@ def onset(program: Program, s: int, state: State) -> Op:
         if len(later):
             if s not in run.pending:
                 run.pending[s] = np.zeros(len(run.due), bool)
-            run.pending[s][run.slot[later]] = True
+            run.pending[s][run.slot(later)] = True
             if attribute:
                 made = run.entries.add(
                     len(later), form=FORM["provisional"], patient=later, code=code, state=s, start=run.clock[later], stop=ALIVE,
-                    encounter=NONE, reason=NONE, ended_by=NONE,
+                    encounter=NONE, reason=NONE, begun=s, root=run.root,
                 )  # fmt: skip
                 run.set(attribute, later, ENTRY, made)
         return p
@@ -190,7 +194,6 @@ def end(program: Program, s: int, state: State) -> Op:
             return
         p, entry = p[has], entry[has]
         run.entries["stop"][entry] = run.clock[p]
-        run.entries["ended_by"][entry] = s
         active[p] = NONE
         run.touch((form, run.codes.values[code]), p)
         run.touch(("referenced", ""), p)
@@ -243,7 +246,7 @@ def known(program: Program, s: int, state: State) -> Op:
                 if begins:
                     active[q] = run.entries.add(
                         len(q), form=FORM["provisional"], patient=q, code=codes[n], state=s, start=run.clock[q], stop=ALIVE,
-                        encounter=NONE, reason=NONE, ended_by=NONE,
+                        encounter=NONE, reason=NONE, begun=s, root=run.root,
                     )  # fmt: skip
                 else:
                     active[q] = NONE

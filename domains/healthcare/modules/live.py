@@ -24,7 +24,7 @@ from ..encounters import check_ups
 from ..observations import treated
 from ..population import TRAITS
 from .library import Library
-from .machine import TOGETHER, Run
+from .machine import Run
 from .people import ALIVE, Known, People, Visits
 from .program import Program
 from .records import records
@@ -71,14 +71,13 @@ class Lives:
     schema: Schema
     told: tuple[str, ...] = ()
     """The chronic conditions, by ICD-10-CM, of which modules are told: those of the library's first module, in its order."""
-    together: int = TOGETHER
 
     @cached_property
     def program(self) -> Program:
         return Program(self.library)
 
     def __reduce__(self) -> Any:
-        return Lives, (self.library, self.schema, self.told, self.together)
+        return Lives, (self.library, self.schema, self.told)
 
     def __call__(self, block: Block, tables: Tables) -> Tables:
         """The patients with the deaths that modules bring about, and the record of the modules: tables `module …`, with times in
@@ -96,7 +95,7 @@ class Lives:
             _known(block, patient, self.schema.code_lists["state"].codes), _Body(block, patient, self.told), seen,
             _diagnoses(block, patient, self.told) if self.told else None,
         )  # fmt: skip
-        run = Run(self.program, people, block.stream.child("module"), self.together)
+        run = Run(self.program, people, block.stream.child("module"))
         run.run()
         made = {f"module {name}": frame for name, frame in records(run).items()}
         made["module encounter"] = made["module encounter"].with_columns(

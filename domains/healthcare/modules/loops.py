@@ -83,12 +83,12 @@ def operation(program: Program, s: int) -> tuple[Op, Callable[[Run, int, NDArray
             turns = np.floor(np.log(u) / np.log(np.clip(again, 0.0, 1.0)))
         turns = np.where(again >= 1.0, np.inf, np.where(again <= 0.0, 0.0, turns))
         ends = turns < most
-        run.leaves[run.slot[p]] = ends
+        run.leaves[run.slot(p)] = ends
         count = np.where(ends, turns, most).astype(np.int64)
         return np.where(count > ALIVE // (4 * turn), ALIVE // 2, first + count * turn)
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
-        slot = run.slot[p]
+        slot = run.slot(p)
         end = run.expiry[slot]
         new = end == -ALIVE
         touched = ~new & (end > run.time[p])
@@ -110,7 +110,7 @@ def operation(program: Program, s: int) -> tuple[Op, Callable[[Run, int, NDArray
 
     def out(run: Run, s: int, p: NDArray) -> None:
         weights = spread(run, p, run.clock[p])
-        leaves = run.leaves[run.slot[p]]
+        leaves = run.leaves[run.slot(p)]
         weights[:, here] = np.where(leaves, 0.0, weights[:, here])
         total = weights.sum(axis=1, keepdims=True)
         chosen = first_below(np.cumsum(weights / np.where(total > 0, total, 1.0), axis=1), run.uniform(p))

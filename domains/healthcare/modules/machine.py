@@ -2,8 +2,12 @@
 
 Within a patient the order is the framework's: in steps of seven days from birth, in each step the modules in their order, each until
 it blocks; a delay that ends between two steps takes the module's clock back to its end. But nobody walks through the weeks: a blocked
-module has the step in which it is due, and a patient goes straight to the earliest. Patients do not know of one another, so the
-machine is free to choose whom it moves next, and takes the state in which most are waiting.
+module has the step in which it is due, and goes straight there. Patients do not know of one another, and of a patient's modules most
+have nothing in common (`order.before`), so what comes of them does not depend on which goes first. The machine takes one module
+after another, and moves in it all patients as far as it may go before one that it must not overtake: through years, where there is
+none. Patients of any age meet in its states.
+
+Who dies by one module may have gone further in another: `lived` tells what came before the death, and what goes from the record.
 
 A random number is named by the patient, the top-level module and how many that module has drawn for the patient before: neither the
 order in which states are taken, nor the block, nor other modules matter to it.
@@ -28,27 +32,26 @@ from .values import DAY, KNOWN, Code
 WEEK = 7 * DAY
 UNSET = -ALIVE
 NEVER = np.iinfo(np.int32).max
-MOST_TURNS = 300_000
-"""Turns within `TOGETHER` steps, after which a module is taken to circle: a hundred times what any life needs."""
-TOGETHER = 13
-"""Steps that patients may be apart: the more, the more turns of a loop pass alone; the fewer, the fewer meet in a rare state. What comes out is the same."""
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MOST_TURNS = 100_000
+"""Turns in which no module comes to rest, after which it is taken to circle: a hundred times what any needs."""
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Run:
-    """One block's patients on their way. Arrays of length N are by patient, those of N x roots by *slot*: a patient in a
+    """One block's patients on their way. Arrays of length N are by patient, those of roots x N by *slot*: a patient in a
     top-level module."""
 
-    def __init__(self, program: Program, people: People, stream: Stream, together: int = TOGETHER) -> None:
+    def __init__(self, program: Program, people: People, stream: Stream) -> None:
         n, roots = len(people), len(program.roots)
         self.program, self.people, self.stream, self.n = program, people, stream.child("draw"), n
         self.birth = people.birth
         self.stop = np.minimum(people.end, people.death)
         self.death = people.death.copy()
         self.cause = np.full(n, NONE, np.int64)
-        # where each patient is now
-        self.root = np.zeros(n, np.int64)
-        self.slot = np.zeros(n, np.int64)
+        self.killer = np.full(n, NONE, np.int64)
+        # the top-level module that is running, and where each patient is in it
+        self.root = NONE
+        self.until = self.stop
         self.step = np.zeros(n, np.int64)
         self.time = np.zeros(n, np.int64)
         self.clock = np.zeros(n, np.int64)
@@ -56,9 +59,9 @@ class Run:
         self.frames = np.zeros((program.deepest + 1, n), np.int64)
         self.order = np.zeros(n, np.int64)
         # where each module of each patient rests
-        self.wake = np.zeros((n, roots), np.int32)
+        self.wake = np.zeros((roots, n), np.int32)
         self.due = self.wake.reshape(-1)
-        self.cursor = np.tile(program.initial, n)
+        self.cursor = np.repeat(program.initial, n)
         self.rest_depth = np.zeros(n * roots, np.int8)
         self.back = np.zeros((program.deepest + 1, n * roots), np.int32)
         self.expiry = np.full(n * roots, UNSET)
@@ -71,8 +74,8 @@ class Run:
         salts = np.array(
             [int.from_bytes(stream.child("module", r).key[:8], "little") for r in program.roots], np.uint64
         )
-        self.base = join_rows(people.rows[:, None] ^ salts[None, :], 0).reshape(-1)
-        self.drawn = np.zeros(n * roots, np.uint64)
+        # the address of the next random number of each
+        self.chance = join_rows(people.rows[None, :] ^ salts[:, None], 0).reshape(-1)
         # what is known of them
         self.texts, self.codes = Names(), program.codes
         self.attributes: dict[str, Attribute] = {}
@@ -89,11 +92,12 @@ class Run:
         # what is recorded
         self.entries = Columns(
             form=np.int8, patient=np.int64, code=np.int64, state=np.int32, start=np.int64, stop=np.int64, encounter=np.int64,
-            reason=np.int64, ended_by=np.int32,
+            reason=np.int64, begun=np.int32, root=np.int16,
         )  # fmt: skip
         visits = people.visits
         self.encounters = Columns(
             patient=np.int64, state=np.int32, start=np.int64, stop=np.int64, reason=np.int64, disposition=np.int64,
+            root=np.int16,
         )  # fmt: skip
         self.encounters.add(
             len(visits.start),
@@ -103,6 +107,7 @@ class Run:
             stop=visits.end,
             reason=NONE,
             disposition=NONE,
+            root=NONE,
         )
         self.visit_used = np.zeros(len(visits.start), bool)
         self.visit_key = (visits.patient << 33) | ((visits.start - self.birth[visits.patient]) // 1_000_000)
@@ -116,86 +121,71 @@ class Run:
         self.waiting: list[list[NDArray]] = [[] for _ in range(len(program.states) + 1)]
         self.ready: list[int] = []
         self.idle = len(program.states)
-        self.later: dict[int, list[NDArray]] = {}
-        self.steps: list[int] = []
-        self.horizon = 0
-        self.together = together
 
     # --- the loop
 
     def run(self) -> None:
         """Move everyone until nothing is due before their end. Raises UserError where a module circles without time passing."""
-        self.push(self.idle, np.arange(self.n))
+        everyone = np.arange(self.n)
+        moved = True
+        while moved:
+            moved = False
+            for root in range(len(self.program.roots)):
+                self.root = root
+                self.until = self.stop + (root < self.killer)
+                ready = self._free(everyone)
+                if len(ready):
+                    moved = True
+                    self._wake(ready)
+                    self._advance()
+        if self.trace is not None:
+            self.trace = [(s, p[at <= self.stop[p]], at[at <= self.stop[p]]) for s, p, at in self.trace]
+
+    def _advance(self) -> None:
+        """Move those who are in the running module until all rest in it, at a state that is due too late or not before another."""
         since = 0
-        while True:
-            if not self.ready:
-                if not self.later:
-                    break
-                self._resume()
-                since = 0
-                continue
+        while self.ready:
             s = heapq.heappop(self.ready)
             here = self.waiting[s]
             p = here[0] if len(here) == 1 else np.concatenate(here)
             self.waiting[s] = []
             if s == self.idle:
-                self._next(p)
-            else:
-                if self.trace is not None:
-                    self.trace.append((s, p, self.clock[p]))
-                passed = self.program.ops[s](self, s, p)
-                if passed is not None and len(passed):
-                    self.leave(s, passed)
+                p = self._free(p)
+                if len(p):
+                    self._wake(p)
+                since = 0
+                continue
+            if self.trace is not None:
+                self.trace.append((s, p, self.clock[p]))
+            passed = self.program.ops[s](self, s, p)
+            if passed is not None and len(passed):
+                self.leave(s, passed)
             since += 1
             if since > MOST_TURNS:
                 raise UserError(
                     f"module {self.program.files[s]}: circles without time passing, at state '{self.program.states[s].name}'"
                 )
 
-    def _next(self, p: NDArray) -> None:
-        """Each patient's next due module: the earliest step, in it the first module."""
-        due = self.wake[p]
-        root = due.argmin(axis=1)
-        step = due[np.arange(len(p)), root].astype(np.int64)
-        time = self.birth[p] + step * WEEK
-        alive = (step < NEVER) & (time < self.stop[p])
-        if not alive.all():
-            p, root, step = p[alive], root[alive], step[alive]
-            if not len(p):
-                return
-        self.root[p], self.step[p] = root, step
-        late = step > self.horizon
-        if late.any():
-            self._put_off(p[late], step[late])
-            p = p[~late]
-            if not len(p):
-                return
-        self._wake(p)
+    def _free(self, p: NDArray) -> NDArray:
+        """Those for whom the running module is due before their end, and before all that it must not overtake."""
+        due = self.wake[self.root][p]
+        free = (due < NEVER) & (self.birth[p] + due.astype(np.int64) * WEEK < self.until[p])
+        earlier, later = self.program.before[self.root]
+        if len(earlier):
+            free &= due < self.wake[earlier[:, None], p].min(axis=0)
+        if len(later):
+            free &= due <= self.wake[later[:, None], p].min(axis=0)
+        return p[free]
 
-    def _put_off(self, p: NDArray, step: NDArray) -> None:
-        order = np.argsort(step, kind="stable")
-        p, step = p[order], step[order]
-        first = np.concatenate(([0], np.flatnonzero(step[1:] != step[:-1]) + 1))
-        for a, b in zip(first.tolist(), [*first[1:].tolist(), len(p)], strict=True):
-            k = int(step[a])
-            if k not in self.later:
-                self.later[k] = []
-                heapq.heappush(self.steps, k)
-            self.later[k].append(p[a:b])
-
-    def _resume(self) -> None:
-        """All have come as far as the others: those who are due next go on together, so that many meet in one state."""
-        k = heapq.heappop(self.steps)
-        self.horizon = k + self.together
-        parts = self.later.pop(k)
-        while self.steps and self.steps[0] <= self.horizon:
-            parts += self.later.pop(heapq.heappop(self.steps))
-        self._wake(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    def slot(self, p: NDArray) -> NDArray[np.int64]:
+        """Where the running module of each keeps what it knows."""
+        return p + self.root * self.n
 
     def _wake(self, p: NDArray) -> None:
-        root, time = self.root[p], self.birth[p] + self.step[p] * WEEK
-        slot = p * len(self.program.roots) + root
-        self.slot[p] = slot
+        slot = self.slot(p)
+        step = self.due[slot].astype(np.int64)
+        self.step[p] = step
+        time = self.birth[p] + step * WEEK
         self.time[p] = self.clock[p] = time
         depth = self.rest_depth[slot].astype(np.int64)
         self.depth[p] = depth
@@ -204,6 +194,11 @@ class Run:
         self.due[slot] = NEVER
         self.guarded[slot] = False
         self.scatter(self.cursor[slot], p)
+
+    def lived(self, p: NDArray, at: NDArray, root: NDArray | int) -> NDArray[np.bool_]:
+        """Whether what a module did came before the death that another brought about."""
+        death = self.death[p]
+        return (at < death) | ((at == death) & ((root <= self.killer[p]) | (self.killer[p] == NONE)))
 
     def push(self, s: int, p: NDArray) -> None:
         here = self.waiting[s]
@@ -228,17 +223,17 @@ class Run:
         """The state is done: remember that, and take its way out."""
         for w in self.program.watchers[s]:
             order, left = self._mark(w)
-            at = p * order.shape[1] + self.program.watch_column[w][self.root[p]]
+            column = self.program.watch_column[w][self.root]
             self.order[p] += 1
-            order.reshape(-1)[at] = self.order[p]
-            left.reshape(-1)[at] = self.clock[p]
+            order[column, p] = self.order[p]
+            left[column, p] = self.clock[p]
         self.program.ways[s](self, s, p)
 
     # --- time
 
     def sleep(self, s: int, p: NDArray, until: NDArray) -> None:
         """Blocked at a state until a time after this step."""
-        slot = self.slot[p]
+        slot = self.slot(p)
         step = -((self.birth[p] - until) // WEEK)
         self.due[slot] = np.minimum(np.maximum(step, self.step[p] + 1), NEVER)
         self.cursor[slot] = s
@@ -248,7 +243,7 @@ class Run:
     def reach(self, p: NDArray, when: NDArray) -> NDArray[np.bool_]:
         """Set the clocks to a later time if this step has come to it; which have. Modules that called this one go on at the time
         at which the framework would have come back to them."""
-        ok = (when <= self.time[p]) & (when < self.stop[p])
+        ok = (when <= self.time[p]) & (when < self.until[p])
         if ok.all():
             q, t = p, when
         else:
@@ -275,7 +270,7 @@ class Run:
 
     def next_visit(self, p: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Time and number of each patient's next wellness visit that the running module has not used."""
-        after = np.maximum(self.clock[p], self.last_visit[self.slot[p]] + 1) - self.birth[p]
+        after = np.maximum(self.clock[p], self.last_visit[self.slot(p)] + 1) - self.birth[p]
         key = (p << 33) | -((-np.maximum(after, 0)) // 1_000_000)
         at = np.searchsorted(self.visit_key, key)
         visits = self.people.visits
@@ -295,13 +290,16 @@ class Run:
 
     def uniform(self, p: NDArray, each: int = 1) -> NDArray[np.float64]:
         """The next uniforms of the running modules: one each, or a row of several."""
-        slot = self.slot[p]
-        first = self.drawn[slot]
-        self.drawn[slot] = first + np.uint64(each)
+        slot = self.slot(p)
+        first = self.chance[slot]
+        self.chance[slot] = first + _steps(each)
         if each == 1:
-            return self.stream.uniform(self.base[slot] + first * _GOLDEN)
-        counter = first[:, None] + np.arange(each, dtype=np.uint64)
-        return self.stream.uniform(self.base[slot][:, None] + counter * _GOLDEN)
+            return self.stream.uniform(first)
+        return self.stream.uniform(first[:, None] + np.arange(each, dtype=np.uint64) * np.uint64(_GOLDEN))
+
+    def skip(self, p: NDArray, each: int) -> None:
+        """Leave out numbers that nobody needs, so that those after them stay the same."""
+        self.chance[self.slot(p)] += _steps(each)
 
     # --- what modules know
 
@@ -378,17 +376,16 @@ class Run:
     def touch(self, fact: Fact, p: NDArray) -> None:
         """Something that guards read has changed: those who wait at one are due, in this step if their module comes later in it."""
         for r in self.program.readers.get(fact, ()):
-            slot = p * len(self.program.roots) + r
+            slot = p + r * self.n
             here = self.guarded[slot]
             if here.any():
-                q, slot = p[here], slot[here]
-                step = self.step[q] + (r <= self.root[q])
-                self.due[slot] = np.minimum(self.due[slot], step)
+                slot = slot[here]
+                self.due[slot] = np.minimum(self.due[slot], self.step[p[here]] + (r <= self.root))
 
     def _mark(self, w: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         made = self.marks.get(w)
         if made is None:
-            shape = (self.n, self.program.watch_width[w])
+            shape = (self.program.watch_width[w], self.n)
             made = self.marks[w] = (np.zeros(shape, np.int64), np.full(shape, UNSET))
         return made
 
@@ -396,21 +393,21 @@ class Run:
         """When a state of a module's history was last left: as a place in the order of all that was left (0: never), and the time."""
         w = self.program.watch[file, name]
         order, left = self._mark(w)
-        column = self.program.watch_column[w][self.root[p]]
-        return order[p, column], left[p, column]
+        column = self.program.watch_column[w][self.root]
+        return order[column, p], left[column, p]
 
     def forget(self, watches: tuple[int, ...], p: NDArray) -> None:
         """A submodule that is called begins with an empty history."""
         for w in watches:
             order, left = self._mark(w)
-            column = self.program.watch_column[w][self.root[p]]
-            order[p, column], left[p, column] = 0, UNSET
+            column = self.program.watch_column[w][self.root]
+            order[column, p], left[column, p] = 0, UNSET
 
     # --- the record
 
     def here(self, p: NDArray) -> NDArray[np.int64]:
         """The encounter that each is in with the running module; `NONE` if it is over."""
-        encounter = self.encounter[self.slot[p]]
+        encounter = self.encounter[self.slot(p)]
         known = encounter >= 0
         over = (
             self.encounters["stop"][np.where(known, encounter, 0)] < self.clock[p] if self.encounters.height else ~known
@@ -419,4 +416,9 @@ class Run:
 
     def write(self, table: str, **columns: Any) -> None:
         """Append a batch to a log."""
+        columns["root"] = self.root
         self.log.setdefault(table, []).append(columns)
+
+
+def _steps(n: int) -> np.uint64:
+    return np.uint64(n * _GOLDEN & 2**64 - 1)

@@ -41,6 +41,7 @@ class Program:
         """`traced`: patients stop in every state, in those too that do nothing, so that `Run.trace` sees them all."""
         from . import loops
         from .effects import operation
+        from .order import before
         from .ways import way
 
         self.library = library
@@ -75,6 +76,7 @@ class Program:
         self.initial = np.array([self.onward(self.index[r, "Initial"]) for r in self.roots], np.int32)
         self._readers()
         self.asked = {code for fact, code in self.facts if fact == "observation"}
+        self.before = before(self)
         self.ops: list[Op] = []
         self.ways: list[Way] = []
         for s in range(len(self.states)):

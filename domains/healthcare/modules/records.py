@@ -27,26 +27,37 @@ def records(run: Run) -> dict[str, Frame]:
     the row of `encounter`, null outside of encounters; `reason` the row of `condition`, and `reason_code` the code, that a thing was
     for. Frames: encounter, condition, allergy, reaction, medication, administration, careplan, device, procedure, observation, report,
     imaging, supply, vaccine, death."""
-    entries = run.entries.whole()
+    entries, logs = _entered(run), _logs(run)
     last = np.minimum(run.stop, run.people.end)
     names = _Names(run)
-    made: dict[str, Frame] = {"encounter": _encounters(run, names, last)}
+    made: dict[str, Frame] = {"encounter": _encounters(run, names, last, entries, logs)}
     number = np.full(len(entries["form"]), NONE, np.int64)
     for form, name in enumerate(FORMS[:-1]):
         at = np.flatnonzero(entries["form"] == form)
         if name == "condition":
             number[at] = np.arange(len(at))
-        made[name] = _entries(run, names, name, at, last)
+        made[name] = _entries(run, names, name, at, last, entries)
     made = {name: _reasons(frame, run, names, number) for name, frame in made.items()}
     made["medication"] = _renewed(run, made["medication"])
     made["reaction"] = _reactions(run, names, entries["form"] == FORMS.index("allergy"))
     for name, build in _LOGS.items():
-        frame = build(run, names, _joined(run, name))
+        frame = build(run, names, logs[name])
         made[name] = _reasons(frame, run, names, number) if "reason" in frame.columns else frame
     died = np.flatnonzero(run.death <= run.people.end)
     cause = names.codes(run.cause[died])
     made["death"] = pl.DataFrame({"patient": died, "at": run.death[died], **cause})
     return made
+
+
+def _entered(run: Run) -> dict[str, NDArray]:
+    """The entries: those that were begun after a death have no form, and none has a name from after it."""
+    entries = run.entries.whole()
+    lived = run.lived(entries["patient"], entries["start"], entries["root"])
+    state = entries["begun"].copy()
+    for batch in run.log.get("renaming", ()):
+        kept = run.lived(batch["patient"], batch["at"], batch["root"])
+        state[batch["entry"][kept]] = batch["state"]
+    return {**entries, "form": np.where(lived, entries["form"], NONE), "state": state}
 
 
 class _Names:
@@ -55,7 +66,17 @@ class _Names:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.catalogue = catalogue(run.program.states)
-        self.of_state: dict[tuple[str, str], pl.Series] = {}
+        encounters = run.encounters.whole()
+        lived = run.lived(encounters["patient"], encounters["start"], encounters["root"])
+        self.kept = lived | (encounters["state"] < 0)
+        self.place = np.cumsum(self.kept) - 1
+
+    def encounter(self, index: NDArray) -> pl.Series:
+        """The row of `encounter` of an encounter by index; null outside of any."""
+        if not len(self.place):
+            return _or_null(index)
+        known = np.where(index >= 0, index, 0)
+        return _or_null(np.where((index >= 0) & self.kept[known], self.place[known], NONE))
 
     def codes(self, index: NDArray, prefix: str = "") -> dict[str, pl.Series]:
         """Columns `system`, `code` and `display` of codes by index; null where there is none."""
@@ -107,21 +128,26 @@ def _code(state: State) -> Code | None:
     return codes[0] if codes else state.get("code", state.get("procedure_code"))
 
 
-def _encounters(run: Run, names: _Names, last: NDArray) -> Frame:
+def _encounters(
+    run: Run, names: _Names, last: NDArray, entries: dict[str, NDArray], logs: dict[str, dict[str, NDArray]]
+) -> Frame:
     """Those that modules began after the wellness visits that they were given, which come first."""
     columns = run.encounters.whole()
-    state, stop = columns["state"], columns["stop"].copy()
-    open_ = stop == ALIVE
+    # what a module did beyond a death ended no encounter
+    open_ = ~run.lived(columns["patient"], columns["stop"], columns["root"]) | (columns["stop"] == ALIVE)
+    disposition = np.where(open_, NONE, columns["disposition"])[names.kept]
+    until = columns["start"] + SHORTEST
     if open_.any():
-        until = columns["start"] + SHORTEST
-        entries = run.entries.whole()
+        there = entries["form"] >= 0
         for encounter, at in [
-            (entries["encounter"], entries["start"]),
-            *((b["encounter"], b.get("stop", b["at"])) for batches in run.log.values() for b in batches if "at" in b),
+            (entries["encounter"][there], entries["start"][there]),
+            *((log["encounter"], log.get("stop", log["at"])) for log in logs.values()),
         ]:
             inside = encounter >= 0
             np.maximum.at(until, encounter[inside], at[inside])
-        stop = np.where(open_, until, stop)
+    stop = np.where(open_, until, columns["stop"])[names.kept]
+    columns = {k: v[names.kept] for k, v in columns.items()}
+    state = columns["state"]
     wellness = state < 0
     stop = np.where(wellness, stop, np.maximum(stop, columns["start"] + SHORTEST))
     stop = np.maximum(np.minimum(stop, last[columns["patient"]]), columns["start"])
@@ -129,7 +155,7 @@ def _encounters(run: Run, names: _Names, last: NDArray) -> Frame:
     code = {k: v.set(pl.Series(wellness), None) for k, v in names.first(known, _code).items()}
     kind = names.states(known, "class", lambda s: _class(s)).set(pl.Series(wellness), "wellness")
     used = np.ones(len(state), bool)
-    used[: len(run.visit_used)] = run.visit_used
+    used[: len(run.visit_used)] = _used(run)
     return pl.DataFrame(
         {
             "patient": columns["patient"],
@@ -138,7 +164,7 @@ def _encounters(run: Run, names: _Names, last: NDArray) -> Frame:
             "stop": stop,
             **code,
             "reason": columns["reason"],
-            **{f"disposition_{k}": v for k, v in names.codes(columns["disposition"]).items()},
+            **{f"disposition_{k}": v for k, v in names.codes(disposition).items()},
             "used": used,
         }
     )
@@ -152,8 +178,14 @@ def _class(state: State) -> str:
     )
 
 
-def _entries(run: Run, names: _Names, form: str, at: NDArray, last: NDArray) -> Frame:
-    entries = {k: v[at] for k, v in run.entries.whole().items()}
+def _used(run: Run) -> NDArray[np.bool_]:
+    """The wellness visits that a module made use of while the patient was alive."""
+    visits = run.people.visits
+    return run.visit_used & (visits.start < run.death[visits.patient])
+
+
+def _entries(run: Run, names: _Names, form: str, at: NDArray, last: NDArray, entries: dict[str, NDArray]) -> Frame:
+    entries = {k: v[at] for k, v in entries.items()}
     until = last[entries["patient"]]
     stop = np.minimum(
         entries["stop"], np.where(run.death[entries["patient"]] <= run.people.end[entries["patient"]], until, ALIVE)
@@ -164,7 +196,7 @@ def _entries(run: Run, names: _Names, form: str, at: NDArray, last: NDArray) -> 
         "start": entries["start"],
         "stop": pl.Series(stop).set(pl.Series(stop >= ALIVE), None),
         **names.codes(entries["code"]),
-        "encounter": _or_null(entries["encounter"]),
+        "encounter": names.encounter(entries["encounter"]),
         "reason": entries["reason"],
     }
     if form == "allergy":
@@ -216,7 +248,7 @@ def _reasons(frame: Frame, run: Run, names: _Names, number: NDArray) -> Frame:
 
 def _renewed(run: Run, frame: Frame) -> Frame:
     """Chronic prescriptions are stopped and ordered anew at each wellness visit that modules make use of."""
-    visits, used = run.people.visits, run.visit_used
+    visits, used = run.people.visits, _used(run)
     key = (visits.patient[used] << 33) | ((visits.start[used] - run.birth[visits.patient[used]]) // 1_000_000)
     number = np.flatnonzero(used)
     patient, start = frame["patient"].to_numpy(), frame["start"].to_numpy()
@@ -248,7 +280,18 @@ def _reactions(run: Run, names: _Names, allergy: NDArray) -> Frame:
     lengths = [len(b["entry"]) for b in batches]
     code = np.repeat(np.array([b["code"] for b in batches], np.int64), lengths)
     severity = np.repeat(np.array([b["severity"] for b in batches], "U8"), lengths)
-    return pl.DataFrame({"allergy": row[entry], **names.codes(code), "severity": severity})
+    made = pl.DataFrame({"allergy": row[entry], **names.codes(code), "severity": severity})
+    return made.filter(pl.Series(allergy[entry], dtype=pl.Boolean))
+
+
+def _logs(run: Run) -> dict[str, dict[str, NDArray]]:
+    """Every log's batches end to end, without what was done after a death. Of an observation, `report` is its row among the reports."""
+    logs = {name: _joined(run, name) for name in _LOGS}
+    lived = {name: run.lived(log["patient"], log["at"], log["root"]) for name, log in logs.items()}
+    report = _report_rows(run)
+    place = np.cumsum(lived["report"]) - 1
+    logs["observation"]["report"] = np.where(report >= 0, place[report], NONE) if len(place) else report
+    return {name: {k: v[lived[name]] for k, v in log.items()} for name, log in logs.items()}
 
 
 def _joined(run: Run, name: str) -> dict[str, NDArray]:
@@ -262,7 +305,7 @@ def _joined(run: Run, name: str) -> dict[str, NDArray]:
     }.get(name, ())
     made = {}
     lengths = np.array([len(b["patient"]) for b in batches], np.int64)
-    for key in ("patient", "at", "state", "encounter", *keys):
+    for key in ("patient", "at", "state", "encounter", "root", *keys):
         parts = [b[key] for b in batches]
         alone = [not isinstance(x, np.ndarray) for x in parts]
         if not parts:
@@ -281,7 +324,7 @@ def _plain(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
             "patient": log["patient"],
             "at": log["at"],
             **names.first(log["state"], _code),
-            "encounter": _or_null(log["encounter"]),
+            "encounter": names.encounter(log["encounter"]),
         }
     )
 
@@ -313,9 +356,8 @@ def _observations(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
     texts = pl.Series([*run.texts.values, None], dtype=pl.String)
     columns["text"] = texts.gather(np.where(kind == TEXT, whole, len(run.texts.values)))
     columns.update(names.codes(np.where(kind == CODE, whole, NONE), "value_"))
-    columns["encounter"] = _or_null(log["encounter"])
-    grouped = np.array([states[int(k) // 1024].kind != "Observation" for k in known.tolist()], bool)[at]
-    columns["report"] = _or_null(np.where(grouped, _report_rows(run, log, grouped), NONE))
+    columns["encounter"] = names.encounter(log["encounter"])
+    columns["report"] = _or_null(log["report"])
     return pl.DataFrame(columns).filter(pl.Series(kind != NIL))
 
 
@@ -323,18 +365,18 @@ def _part(state: State, n: int) -> State:
     return state.has["observations"][n] if "observations" in state.has else state
 
 
-def _report_rows(run: Run, log: dict[str, NDArray], grouped: NDArray) -> NDArray[np.int64]:
-    """The report that each observation belongs to: batches of both are written in step."""
-    rows = np.full(len(log["patient"]), NONE, np.int64)
-    at, report = 0, 0
+def _report_rows(run: Run) -> NDArray[np.int64]:
+    """The report or panel that each observation belongs to: batches of both are written in step."""
+    states, rows, report = run.program.states, [np.empty(0, np.int64)], 0
     for batch in run.log.get("observation", ()):
         n = len(batch["patient"])
-        if grouped[at : at + 1].any():
-            # the first part of a group comes right after its report
-            report += n if batch["part"] == 0 else 0
-            rows[at : at + n] = np.arange(report - n, report)
-        at += n
-    return rows
+        if states[batch["state"]].kind == "Observation":
+            rows.append(np.full(n, NONE, np.int64))
+            continue
+        # the first part of a group comes right after its report
+        report += n if batch["part"] == 0 else 0
+        rows.append(np.arange(report - n, report))
+    return np.concatenate(rows)
 
 
 def _reports(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
@@ -370,7 +412,7 @@ def _supplies(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
     for field in ("system", "code", "display"):
         columns[field] = pl.Series([getattr(t["code"], field) for t in things], dtype=pl.String)
     columns["quantity"] = pl.Series([t["quantity"] for t in things], dtype=pl.Int64)
-    columns["encounter"] = _or_null(log["encounter"][at])
+    columns["encounter"] = names.encounter(log["encounter"][at])
     return pl.DataFrame(columns)
 
 

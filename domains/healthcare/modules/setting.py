@@ -73,7 +73,7 @@ def symptom(program: Program, s: int, state: State) -> Op:
 
         def unread(run: Run, s: int, p: NDArray) -> NDArray:
             # no condition asks for it; what the module draws next must not depend on whether one does
-            run.drawn[run.slot[p]] += np.uint64(draws)
+            run.skip(p, draws)
             return p
 
         return unread

@@ -26,9 +26,9 @@ def encounter(program: Program, s: int, state: State) -> Op:
         for start, diagnose in targets:
             waits = run.pending.get(start)
             if waits is not None:
-                mine = waits[run.slot[p]]
+                mine = waits[run.slot(p)]
                 if mine.any():
-                    run.pending[start][run.slot[p[mine]]] = False
+                    run.pending[start][run.slot(p[mine])] = False
                     diagnose(run, start, p[mine])
         return p
 
@@ -38,7 +38,7 @@ def encounter(program: Program, s: int, state: State) -> Op:
             p = wait(run, s, p, lambda q: run.next_visit(q)[0])
             if not len(p):
                 return p
-            slot, at = run.slot[p], run.clock[p]
+            slot, at = run.slot(p), run.clock[p]
             _, number = run.next_visit(p)
             run.last_visit[slot] = at
             run.encounter[slot], run.encounter_state[slot] = number, s
@@ -48,11 +48,11 @@ def encounter(program: Program, s: int, state: State) -> Op:
         return visit
 
     def begin(run: Run, s: int, p: NDArray) -> NDArray:
-        slot, at = run.slot[p], run.clock[p]
+        slot, at = run.slot(p), run.clock[p]
         _close(run, p, at, NONE)
         why = reason(run, p)
         made = run.encounters.add(
-            len(p), patient=p, state=s, start=at, stop=ALIVE, reason=why, disposition=NONE
+            len(p), patient=p, state=s, start=at, stop=ALIVE, reason=why, disposition=NONE, root=run.root
         )  # fmt: skip
         run.encounter[slot], run.encounter_state[slot] = made, s
         return arrive(run, p)
@@ -62,7 +62,7 @@ def encounter(program: Program, s: int, state: State) -> Op:
 
 def _close(run: Run, p: NDArray, at: NDArray, disposition: int) -> None:
     """End the encounter that the running module has open; a wellness visit ends by itself."""
-    encounter = run.encounter[run.slot[p]]
+    encounter = run.encounter[run.slot(p)]
     mine = encounter >= len(run.people.visits.start)
     e = encounter[mine]
     e, at = e[run.encounters["stop"][e] == ALIVE], at[mine][run.encounters["stop"][e] == ALIVE]
@@ -76,8 +76,8 @@ def encounter_end(program: Program, s: int, state: State) -> Op:
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         _close(run, p, run.clock[p], disposition)
-        run.encounter[run.slot[p]] = NONE
-        run.encounter_state[run.slot[p]] = NONE
+        run.encounter[run.slot(p)] = NONE
+        run.encounter_state[run.slot(p)] = NONE
         return p
 
     return op

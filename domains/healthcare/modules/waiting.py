@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def wait(run: Run, s: int, p: NDArray, begin: Callable[[NDArray], NDArray]) -> NDArray:
     """Those whose time has come. `begin` is called for those who arrive, and gives the end of their wait."""
-    slot = run.slot[p]
+    slot = run.slot(p)
     end = run.expiry[slot]
     new = end == UNSET
     if new.all():
@@ -71,7 +71,7 @@ def guard(program: Program, s: int, state: State) -> Op:
             again = level > at
             wait = p[~again]
             if len(wait):
-                run.guarded[run.slot[wait]] = True
+                run.guarded[run.slot(wait)] = True
                 run.sleep(s, wait, next_change(run, wait, at[~again]))
             p = p[again]
             if len(p):
@@ -84,7 +84,7 @@ def guard(program: Program, s: int, state: State) -> Op:
 def _since_told(run: Run, p: NDArray, true: NDArray[np.bool_], at: NDArray) -> None:
     """Whoever has waited for what the population tells goes on at the time at which it told it, as after a delay that ended between two steps.
     A guard's expiry is the time of arrival."""
-    slot = run.slot[p]
+    slot = run.slot(p)
     arrived = run.expiry[slot]
     waited = true & (arrived != UNSET) & (run.told[p] > run.time[p] - WEEK)
     if waited.any():

@@ -233,3 +233,27 @@ def test_expressions_see_attributes(tmp_path: Path) -> None:
     run = play(tmp_path, {"a": states})
     assert run.attributes["b"].value[0] == 7
     assert run.attributes["c"].kind[0] == 0
+
+
+def test_what_a_module_did_beyond_a_death_leaves_nothing(tmp_path: Path) -> None:
+    """The first module runs ahead of the second, which brings death after two years: nothing stays of what it did later, nor the name that it then
+    gave to what had begun before, nor how it then ended a visit."""
+    home = {"system": "NUBC", "code": "01", "display": "Home"}
+    first = {
+        "Visit": {"type": "Encounter", "encounter_class": "inpatient", "codes": VISIT, **go("Pill")},
+        "Pill": {"type": "MedicationOrder", "codes": PILL, **go("Seen")},
+        "Seen": record("early", "Years"),
+        "Years": wait(1000, "Again"),
+        "Again": {"type": "MedicationOrder", "codes": PILL, "chronic": True, **go("Later")},
+        "Later": record("late", "Left"),
+        "Left": {"type": "EncounterEnd", "discharge_disposition": home, **go("End")},
+    }
+    second = {"Long": wait(730, "Dies"), "Dies": {"type": "Death", **go("End")}}
+    run = play(tmp_path, {"a": first, "b": second})
+    frames = records(run)
+    assert frames["death"].height == 1
+    assert frames["observation"].height == 1
+    assert frames["medication"]["chronic"].to_list() == [False]
+    own = frames["encounter"].filter(pl.col("code") == VISIT[0]["code"])
+    assert own["disposition_code"].to_list() == [None]
+    assert (own["stop"] < int(run.death[0])).all()
