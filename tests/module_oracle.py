@@ -25,14 +25,16 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self.modules = {}
-        for file in sorted((folder / "modules").rglob("*.json")):
-            path = file.relative_to(folder / "modules").with_suffix("").as_posix()
+        root = folder / "modules" if (folder / "modules").is_dir() else folder
+        for file in sorted(root.rglob("*.json")):
+            path = file.relative_to(root).with_suffix("").as_posix()
             self.modules[path] = json.loads(file.read_text("utf-8-sig"))
         self.tables = {}
         for file in (folder / "lookup_tables").glob("*.csv"):
             with file.open(encoding="utf-8-sig") as lines:
                 self.tables[file.name] = [[cell(c.strip()) for c in row] for row in csv.reader(lines) if any(row)]
-        self.care = json.loads((folder / "telemedicine_config.json").read_text())
+        care = folder / "telemedicine_config.json"
+        self.care = json.loads(care.read_text()) if care.exists() else {}
 
 
 class Frame:
@@ -56,6 +58,7 @@ class Patient:
         visits: list[int],
         vital: Callable[[str, int], float],
         seed: object,
+        told: list[tuple[int, str, bool]] | None = None,
     ) -> None:
         self.files, self.random = files, random.Random(str(seed))
         self.attributes = dict(attributes)
@@ -68,6 +71,9 @@ class Patient:
         self.visited: dict[str, int] = {}
         self.entered: dict[tuple[str, str, str], int] = {}
         self.counts: dict[str, int] = {}
+        # diagnoses that the world around the modules makes: when, its code, whether it begins
+        self.told, self.last_told = list(told or ()), -NEVER
+        self.told_codes = {code for _, code, _ in self.told}
 
     def live(self, modules: list[str]) -> None:
         roots = {m: Frame(m) for m in modules}
@@ -76,10 +82,19 @@ class Patient:
             self.enter(m, roots[m], "Initial", time)
         open_ = dict(roots)
         while time < min(self.end, self.death):
+            self.hear(time)
             for name in list(open_):
                 if time < self.death and self.process(name, open_[name], time):
                     del open_[name]
             time += WEEK
+
+    def hear(self, time: int) -> None:
+        while self.told and self.told[0][0] <= time:
+            self.last_told, code, begins = self.told.pop(0)
+            if begins:
+                self.active["condition", code] = {"name": ""}
+            else:
+                self.active.pop(("condition", code), None)
 
     def enter(self, root: str, frame: Frame, state: str, time: int) -> None:
         frame.state, frame.until = state, None
@@ -115,7 +130,12 @@ class Patient:
             frame.called = None
             return time
         if kind == "Guard":
-            return time if self.true(frame, state["allow"], time) else None
+            if not self.true(frame, state["allow"], time):
+                frame.until = time if frame.until is None else frame.until
+                return None
+            waited = frame.until is not None and self.last_told > time - WEEK
+            told = any(code in json.dumps(state["allow"]) for code in self.told_codes)
+            return max(self.last_told, frame.until or time) if waited and told else time
         if kind == "Encounter" and state.get("wellness"):
             if frame.until is None:
                 after = max(time, self.visited.get(root, -NEVER) + 1)

@@ -28,11 +28,15 @@ Examples:
   populace modules check my-modules/"""
 )
 @click.argument("folder", metavar="DIR")
-@click.option("--sources", is_flag=True, help="Name each state that draws a number whose source it does not tell.")
+@click.option(
+    "--sources",
+    is_flag=True,
+    help="Name each state that draws a number whose source it does not tell, and count assumptions.",
+)
 def check(folder: str, sources: bool) -> int:
     """Say what is wrong with the modules of a folder (`own`: those of populace), with file, line and state. Exit 0: nothing; 1: problems, listed."""
     from ...domains.healthcare.modules.library import check_library
-    from ...domains.healthcare.modules.sources import unsourced
+    from ...domains.healthcare.modules.sources import origins
     from ...domains.healthcare.own import module_folder
 
     library, problems = check_library(module_folder(folder))
@@ -43,9 +47,17 @@ def check(folder: str, sources: bool) -> int:
         f"{folder}: {len(library.modules)} modules, {len(library.submodules)} submodules, {len(library.lookups)} lookup tables, "
         f"{states:,} states, {len(problems)} problems"
     )
-    missing = list(unsourced(library)) if sources else []
-    for path, state, drawn in missing:
-        click.echo(f"module {path}, state '{state}': {drawn}: no remark says from where (an address, https://…)")
+    said = list(origins(library)) if sources else []
+    missing = [s for s in said if not s.sources and not s.assumptions]
+    for s in missing:
+        click.echo(
+            f"module {s.module}, state '{s.state}': {s.drawn}: no remark says from where (an address, https://…)"
+        )
+    if sources:
+        assumed = sum(bool(s.assumptions) for s in said)
+        click.echo(
+            f"{len(said):,} states draw a number: {sum(bool(s.sources) for s in said):,} from a source, {assumed:,} with an assumption"
+        )
     return 1 if problems or missing else 0
 
 

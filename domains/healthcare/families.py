@@ -42,8 +42,8 @@ class Families:
     """The woman from whom a child's background comes; otherwise the person."""
 
 
-def families(people: People, mothers: tuple[float, float]) -> Families:
-    """The families of whole neighbourhoods. `mothers`: least and greatest age at a birth, in years."""
+def families(people: People, mothers: tuple[float, float], apart: float) -> Families:
+    """The families of whole neighbourhoods. `mothers`: least and greatest age at a birth, `apart`: between two births of one mother, in years."""
     size = -(-len(people.units) // NEIGHBOURHOOD) * NEIGHBOURHOOD
     first = int(people.units[0])
 
@@ -60,6 +60,9 @@ def families(people: People, mothers: tuple[float, float]) -> Families:
     for j in range(1, NEIGHBOURHOOD):
         gap = (birth[:, j, None] - birth[:, :j]) / YEAR
         able = ~male[:, :j] & (gap >= mothers[0]) & (gap < mothers[1] + 1) & (death[:, :j] > birth[:, j, None])
+        for c in range(1, j):
+            close = (mother[:, c] != NOBODY) & (np.abs(birth[:, j] - birth[:, c]) < apart * YEAR)
+            able[lane[close], mother[close, c]] = False
         last = j - 1 - np.argmax(able[:, ::-1], axis=1)
         born = child[:, j] & able.any(axis=1)
         free = married[:, :j] & (spouse[:, :j] == NOBODY) & (male[:, :j] != male[:, j, None]) & ~child[:, :j]

@@ -27,7 +27,7 @@ def patients(block: Block, _: Tables) -> Tables:
     stream, priors = block.stream.child("patient"), block.priors
     start, end = block.window.start, block.window.end
     people, status = _neighbourhood(block, stream)
-    kin = families(people, priors("family.mother_age"))
+    kin = families(people, priors("family.mother_age"), priors("family.gestation") / 52.18)
     here = slice(block.first - int(people.units[0]), None)
     units, male, birth, death = people.units[here], people.male[here], people.birth[here], people.death[here]
     head, root, mother, spouse = (a[here] for a in (kin.head, kin.root, kin.mother, kin.spouse))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..own import OWN
 from ..views import views
 from .join import Join
 from .library import Library, read_library
-from .live import VITALS, Lives
+from .live import FACTS, VITALS, Lives
 from .values import Code
 from .widen import Wider, covered, widen, wider_of
 
@@ -26,6 +26,8 @@ RECORD = (
     "observation", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
+OWN_BLOCK = 4_000
+"""Patients in a block with our own modules: so many meet in rare states that the machine's turns pay."""
 COMPUTED = ("BMI", "Total Cholesterol", "EGFR")
 
 
@@ -54,9 +56,10 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
     people, *courses = steps.values()
     told: tuple[str, ...] = ()
-    if given["modules"] == OWN:
+    ours = given["modules"] == OWN
+    if ours:
         told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in covered(domain.schema, library))
-        library = library.knowing(tuple(_snomed(domain.schema, c) for c in told))
+        library = library.knowing(told_codes(domain, told))
     lives = Step("modules", ("patient", *record), Lives(library, schema, told), ("patient",))
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
@@ -72,7 +75,14 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         views={**fhir.views(schema), **views(schema)},
         extend=None,
         remembers=asdict(wider),
+        block=OWN_BLOCK if ours else domain.block,
     )
+
+
+def told_codes(domain: Domain, chronic: Sequence[str] = ()) -> tuple[Code, ...]:
+    """Of what our own modules are told: chronic conditions (all of the population's where none are given) and the facts of life."""
+    chronic = chronic or conditions.chronic_codes(domain.priors)
+    return (*(_snomed(domain.schema, c) for c in chronic), *FACTS)
 
 
 def _snomed(schema: Schema, code: str) -> Code:

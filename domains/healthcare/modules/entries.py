@@ -236,6 +236,7 @@ def known(program: Program, s: int, state: State) -> Op:
             return p
         k = run.next_known[p]
         run.next_known[p] += 1
+        run.told[p] = run.clock[p]
         for n in np.unique(told.code[k]).tolist():
             for begins in (True, False):
                 here = (told.code[k] == n) & (told.begins[k] == begins)

@@ -21,12 +21,14 @@ from .. import physiology as body
 from ..conditions import courses
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
+from ..observations import treated
 from ..population import TRAITS
 from .library import Library
 from .machine import Run
 from .people import ALIVE, Known, People, Visits
 from .program import Program
 from .records import records
+from .values import Code
 
 RACES = {
     "2106-3": "white", "2054-5": "black", "2028-9": "asian", "1002-5": "native", "2076-8": "hawaiian", "2131-1": "other"
@@ -49,8 +51,15 @@ VITALS = {
     "Urea Nitrogen": blood.UREA,
     "Chloride": blood.CHLORIDE,
     "Sodium": blood.SODIUM,
+    "Hemoglobin": blood.HEMOGLOBIN,
 }
 """What modules call what a body measures (Generic Module Framework: vital signs; its Blood Glucose is HbA1c)."""
+FACTS = (
+    Code("SNOMED-CT", "77386006", "Pregnancy (finding)"),
+    Code("SNOMED-CT", "300936002", "Terminal illness (finding)"),
+)
+"""What of life itself our own modules are told: a pregnancy, until the child of the population is born, and the last half year before a natural death."""
+DYING = int(YEAR / 2)
 NEVER_SEEN = {"I10": False, "E11.9": False, "E78.5": False, "N18.9": False, "E78.5 treated": False}
 
 
@@ -83,7 +92,7 @@ class Lives:
         seen = patient["first_seen"].to_numpy()
         people = People(
             patient[ROW].to_numpy(), birth, np.full(len(birth), block.window.end), natural, visits,
-            _known(block, patient, self.schema.code_lists["state"].codes), _Body(block, patient), seen,
+            _known(block, patient, self.schema.code_lists["state"].codes), _Body(block, patient, self.told), seen,
             _diagnoses(block, patient, self.told) if self.told else None,
         )  # fmt: skip
         run = Run(self.program, people, block.stream.child("module"))
@@ -113,10 +122,31 @@ def _diagnoses(block: Block, patient: Table, codes: tuple[str, ...]) -> Known:
         for at, begins in zip(courses(block, patient, code), (True, False), strict=True):
             who = np.flatnonzero(at < 2**61)
             parts.append((who, at[who], np.full(len(who), n), np.full(len(who), begins)))
+    # of a natural death after the window nothing is known yet
+    death = patient["death_at"].cast(pl.Int64)
+    dying = np.flatnonzero(death.is_not_null().to_numpy())
+    parts.append((dying, death.to_numpy()[dying].astype(np.int64) - DYING, *_fact(len(codes) + 1, True, len(dying))))
+    mother, begin, born = pregnancies(block, patient)
+    for at, begins in ((begin, True), (born, False)):
+        parts.append((mother, at, *_fact(len(codes), begins, len(mother))))
     who, at, code, begins = (np.concatenate(p) for p in zip(*parts, strict=True))
     at = np.maximum(at, patient["birth"].to_numpy()[who])
     order = np.lexsort((begins, at, who))
     return Known(who[order], at[order], code[order], begins[order])
+
+
+def _fact(n: int, begins: bool, many: int) -> tuple[NDArray, NDArray]:
+    return np.full(many, n), np.full(many, begins)
+
+
+def pregnancies(block: Block, patient: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Position of the mother, begin (the last period) and birth, in microseconds, of each child whose mother is among the block's patients."""
+    first = int(patient["patient_id"][0])
+    mother = patient["mother_id"].fill_null(-1).to_numpy() - first
+    child = np.flatnonzero((mother >= 0) & (mother < patient.height))
+    born = patient["birth"].to_numpy()[child]
+    weeks = block.priors("family.gestation")
+    return mother[child], born - int(weeks * 7 * DAY), born
 
 
 def _activities(run: Run, plans: Table) -> Table:
@@ -163,12 +193,15 @@ def _smoker(block: Block, patient: Table, age: NDArray) -> NDArray[np.bool_]:
 class _Body:
     """Vital signs and laboratory values that no module has set, of the bodies that the population has."""
 
-    def __init__(self, block: Block, patient: Table) -> None:
+    def __init__(self, block: Block, patient: Table, told: tuple[str, ...]) -> None:
         self.block = block
         self.rows = patient[ROW].to_numpy()
         self.birth = patient["birth"].to_numpy()
         self.male = (patient["sex"] == "male").to_numpy()
         self.traits = {t: patient[f"z_{t}"].to_numpy() for t in TRAITS}
+        # the diagnoses of which modules are told show in what they measure, as in what the population measures
+        self.courses = {c: courses(block, patient, c) for c in NEVER_SEEN if c in told}
+        self.treated = treated(block, self.rows, "E78.5") if "E78.5" in told else None
 
     def __call__(self, name: str, p: NDArray, at: NDArray) -> NDArray[np.float64]:
         if name == "BMI":
@@ -185,10 +218,13 @@ class _Body:
         return body.report(b, code, body.measure(b, code))
 
     def _measured(self, p: NDArray, at: NDArray) -> body.Body:
-        none = np.zeros(len(p), bool)
+        has = dict.fromkeys(NEVER_SEEN, np.zeros(len(p), bool))
+        has |= {c: (onset[p] <= at) & (at < end[p]) for c, (onset, end) in self.courses.items()}
+        if self.treated is not None:
+            has["E78.5 treated"] = self.treated[p]
         return body.Body(
             join_rows(self.rows[p], at), self.birth[p], at, self.male[p], {t: z[p] for t, z in self.traits.items()},
-            dict.fromkeys(NEVER_SEEN, none), self.block.priors, self.block.stream.child("observation"),
+            has, self.block.priors, self.block.stream.child("observation"),
         )  # fmt: skip
 
     def _reference(self, name: str, p: NDArray, at: NDArray) -> NDArray[np.float64]:

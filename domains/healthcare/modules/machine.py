@@ -27,7 +27,7 @@ from .memory import CODE, ENTRY, NIL, NONE, NUMBER, TEXT, TRUTH, Attribute, Colu
 from .people import ALIVE, People
 from .predicates import Fact, birthday
 from .program import Program
-from .values import DAY, Code
+from .values import DAY, KNOWN, Code
 
 WEEK = 7 * DAY
 UNSET = -ALIVE
@@ -112,6 +112,9 @@ class Run:
         self.visit_used = np.zeros(len(visits.start), bool)
         self.visit_key = (visits.patient << 33) | ((visits.start - self.birth[visits.patient]) // 1_000_000)
         self.next_known = np.searchsorted(people.known.patient, np.arange(n + 1)) if people.known else None
+        # when the population last told of a diagnosis, and of which it can tell
+        self.told = np.full(n, UNSET)
+        self.told_codes = {c.code for s in program.states if s.kind == KNOWN for c in s.has["codes"]}
         self.log: dict[str, list[dict[str, Any]]] = {}
         self.trace: list[tuple[int, NDArray, NDArray]] | None = None
         # who waits where

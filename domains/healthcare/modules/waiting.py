@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .draws import duration, fixed, sample
-from .machine import UNSET
+from .machine import UNSET, WEEK
 from .predicates import changes, holds
 from .values import Amount, State
 
@@ -55,12 +55,16 @@ def delay(program: Program, s: int, state: State) -> Op:
 def guard(program: Program, s: int, state: State) -> Op:
     file = program.files[s]
     test, next_change = holds(state.has["allow"], file), changes(state.has["allow"], file)
+    read = {c.code for part in state.has["allow"].walk() for c in part.has.get("codes", ())}
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         passed = []
+        told = bool(read & run.told_codes)
         while len(p):
             at = run.clock[p]
             true = test(run, p, at)
+            if told:
+                _since_told(run, p, true, at)
             passed.append(p[true])
             p, at = p[~true], at[~true]
             level = run.next_level(p)
@@ -75,3 +79,14 @@ def guard(program: Program, s: int, state: State) -> Op:
         return np.concatenate(passed) if passed else p
 
     return op
+
+
+def _since_told(run: Run, p: NDArray, true: NDArray[np.bool_], at: NDArray) -> None:
+    """Whoever has waited for what the population tells goes on at the time at which it told it, as after a delay that ended between two steps.
+    A guard's expiry is the time of arrival."""
+    slot = run.slot(p)
+    arrived = run.expiry[slot]
+    waited = true & (arrived != UNSET) & (run.told[p] > run.time[p] - WEEK)
+    if waited.any():
+        run.reach(p[waited], np.maximum(run.told[p], arrived)[waited])
+    run.expiry[slot] = np.where(true, UNSET, np.where(arrived == UNSET, at, arrived))

@@ -7,80 +7,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from module_oracle import Files, Patient
+from lives import differences, entered, run_engine, run_oracle
+from module_oracle import Files
 from numpy.typing import NDArray
-from patients import YEAR, make_people, vital
-from scipy.stats import fisher_exact, ks_2samp
+from patients import make_people
 
 from populace.core.stream import Stream
-from populace.domains.healthcare.modules.library import Library, read_library
+from populace.domains.healthcare.modules.library import read_library
 from populace.domains.healthcare.modules.machine import Run
-from populace.domains.healthcare.modules.people import People
 from populace.domains.healthcare.modules.program import Program
 from populace.domains.healthcare.modules.records import records
 
-ERROR = 1e-3
-"""The chance that any test of one module fails though the two agree (Bonferroni over its states)."""
 FEW = ("ear_infections", "hypertension", "female_reproduction", "gout")
-State = tuple[str, str]
-
-
-def entered(run: Run) -> dict[State, dict[int, float]]:
-    """For each state, the age (years) at which each patient first came to it."""
-    assert run.trace is not None
-    found: dict[State, dict[int, float]] = {}
-    for s, p, at in run.trace:
-        ages = found.setdefault((run.program.files[s], run.program.states[s].name), {})
-        for i, t in zip(p.tolist(), at.tolist(), strict=True):
-            age = (t - run.birth[i]) / YEAR
-            ages[i] = min(age, ages.get(i, age))
-    return found
-
-
-def run_engine(library: Library, people: People, seed: int = 1) -> Run:
-    run = Run(Program(library, traced=True), people, Stream.root(seed))
-    run.trace = []
-    run.run()
-    return run
-
-
-def run_oracle(files: Files, modules: list[str], people: People, seed: int) -> dict[State, dict[int, float]]:
-    found: dict[State, dict[int, float]] = {}
-    visits = people.visits
-    for i in range(len(people)):
-        held = {k: np.asarray(v)[i] for k, v in people.attributes.items()}
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in held.items()}
-        body = lambda name, at, i=i: vital(name, int(people.rows[i]), at)  # noqa: E731
-        seen = visits.start[visits.patient == i].tolist()
-        end = int(min(people.end[i], people.death[i]))
-        patient = Patient(files, plain, int(people.birth[i]), end, seen, body, (seed, i))
-        patient.live(modules)
-        for (_, file, state), at in patient.entered.items():
-            ages, age = found.setdefault((file, state), {}), (at - patient.birth) / YEAR
-            # a submodule may have been called by several modules
-            ages[i] = min(age, ages.get(i, age))
-    return found
-
-
-def same_ages(x: dict[int, float], y: dict[int, float]) -> float:
-    """The p-value of the two-sample Kolmogorov-Smirnov test on ages."""
-    return float(ks_2samp(list(x.values()), list(y.values()))[1])  # type: ignore[arg-type]
-
-
-def differences(a: dict[State, dict[int, float]], b: dict[State, dict[int, float]], n: int, m: int) -> list[str]:
-    """States whose share or ages differ by more than chance allows."""
-    states = sorted(a.keys() | b.keys())
-    limit = ERROR / (2 * len(states))
-    found = []
-    for state in states:
-        x, y = a.get(state, {}), b.get(state, {})
-        p = float(fisher_exact([[len(x), n - len(x)], [len(y), m - len(y)]]).pvalue)  # type: ignore[attr-defined]
-        if p < limit:
-            found.append(f"{state}: reached by {len(x)}/{n} and {len(y)}/{m}, p = {p:.1e}")
-        if len(x) > 5 and len(y) > 5 and (p := same_ages(x, y)) < limit:
-            ages = np.median(list(x.values())), np.median(list(y.values()))
-            found.append(f"{state}: median ages {ages[0]:.2f} and {ages[1]:.2f}, p = {p:.1e}")
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,100 @@
+"""What our own modules leave in a dataset: valid records that know of the population's diagnoses, of its newborn and of how its people die."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import populace
+from populace.core.dataset import Dataset
+from populace.core.validate import validate
+from populace.domains.healthcare import DOMAIN
+
+DELIVERIES = ("177184002", "11466000")
+STAGES = ("258215001", "258219007", "258224005", "258228008")
+CANCERS = ("254837009", "93761005", "399068003", "424132000", "425048006", "422968005", "423121009")
+
+
+def make(size: int, start: str = "2021-01-01") -> Dataset:
+    return populace.generate("healthcare", size=size, seed=2, start=start, end="2024-01-01", modules="own")
+
+
+@pytest.fixture(scope="module")
+def ours() -> Dataset:
+    return make(240)
+
+
+def coded(data: Dataset, table: str) -> pl.DataFrame:
+    return data.frames[table].with_columns(pl.col("code").cast(pl.String))
+
+
+def test_a_dataset_with_them_is_valid_and_says_so_itself(ours: Dataset, tmp_path: Path):
+    assert ours.validate().is_empty()
+    plain = populace.generate("healthcare", size=240, seed=2, start="2021-01-01", end="2024-01-01")
+    same = ["patient_id", "birth_date", "mrn", "family_name", "mother_id", "death_at"]
+    assert ours.frames["patient"].select(same).equals(plain.frames["patient"].select(same))
+    complicated = coded(ours, "condition").filter(pl.col("code").is_in(["90781000119102", "368581000119106"]))
+    diabetics = coded(plain, "condition").filter(pl.col("code") == "E11.9")
+    assert complicated.height > 0
+    assert set(complicated["patient_id"]) <= set(diabetics["patient_id"])
+    ours.write(str(tmp_path / "out"), f"fhir+ndjson:{tmp_path / 'fhir'}")
+    assert validate(DOMAIN, str(tmp_path / "out")).valid
+    assert validate(DOMAIN, str(tmp_path / "fhir")).valid
+
+
+def births(data: Dataset) -> pl.DataFrame:
+    """Each child born in the window to a mother among the patients who lived to its birth, with the delivery in her record on that day."""
+    start = data.plan.window.start / 86_400e6
+    patients = data.frames["patient"]
+    dead = patients.select(mother_id="patient_id", mother_death=pl.col("death_at").cast(pl.Date))
+    children = (
+        patients.filter(pl.col("birth_date").to_physical() > start + 60)
+        .join(dead, on="mother_id")
+        .filter(pl.col("mother_death").is_null() | (pl.col("mother_death") > pl.col("birth_date")))
+    )
+    delivered = coded(data, "procedure").filter(pl.col("code").is_in(DELIVERIES))
+    return children.select("patient_id", "mother_id", "birth_date").join(
+        delivered.select(mother_id="patient_id", birth_date=pl.col("at").cast(pl.Date), code="code"),
+        on=["mother_id", "birth_date"],
+        how="left",
+    )
+
+
+def test_a_newborn_s_mother_gives_birth_on_the_day_on_which_it_is_born(ours: Dataset):
+    found = births(ours)
+    assert found.height > 1
+    # a stay in hospital for something else may put the birth off
+    assert found["code"].null_count() <= 0.1 * found.height
+    delivered = coded(ours, "procedure").filter(pl.col("code").is_in(DELIVERIES))
+    assert set(delivered["patient_id"]) <= set(ours.frames["patient"]["mother_id"].drop_nulls())
+
+
+def test_children_of_one_mother_are_a_pregnancy_apart(population: Dataset):
+    born = population.frames["patient"].filter(pl.col("mother_id").is_not_null()).sort("mother_id", "birth_date")
+    gap = born.select(gap=(pl.col("birth_date") - pl.col("birth_date").shift()).dt.total_days().over("mother_id"))
+    assert gap["gap"].min() >= int(38.7 * 7) - 1  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+
+
+@pytest.mark.slow
+def test_many_births_stages_and_hospice_stays_are_as_their_sources_say():
+    data = make(20_000, "2019-01-01")
+    found = births(data)
+    assert found.height > 700
+    assert found["code"].null_count() <= 0.03 * found.height
+    cesarean = (found["code"].drop_nulls() == "11466000").to_numpy().mean()
+    assert abs(cesarean - 0.321) < 0.06
+    staged = data.frames["observation"].filter(pl.col("code") == "21908-9")
+    cancers = coded(data, "condition").filter(pl.col("code").is_in(CANCERS) & pl.col("encounter_id").is_not_null())
+    # each cancer that is found in the window has one stage, at the visit at which it is found
+    assert staged.height == cancers.height > 300
+    assert set(staged["encounter_id"]) == set(cancers["encounter_id"])
+    assert set(staged["value_code"].cast(pl.String)) == set(STAGES)
+    old = data.frames["patient"].filter(
+        pl.col("death_at").is_not_null() & ((pl.col("death_at").cast(pl.Date) - pl.col("birth_date")).dt.total_days() > 65.6 * 365.25)
+    )  # fmt: skip
+    late = old.filter(pl.col("death_at").dt.year() > 2019)
+    hospice = coded(data, "care_plan").filter(pl.col("code") == "385763009")["patient_id"]
+    share = late["patient_id"].is_in(hospice.implode()).to_numpy().mean()
+    assert abs(share - 0.46) < 0.06
