@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
+PYTEST := POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-all lint types bench docs format clean
 
@@ -17,10 +18,10 @@ demo: $(SETUP)            ## generate, fit, validate and show all three domains 
 	$(BIN)/populace demo $(if $(REAL),--real $(REAL))
 
 test: $(SETUP)            ## the tests that every change must pass
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 test-all: $(SETUP)        ## the slow ones too
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 lint: $(SETUP)            ## style, format and the layers
 	$(BIN)/ruff check .

@@ -6,17 +6,23 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
 
 from .dataset import Dataset, generate
 from .plan import Plan
 from .schema import LABEL
+from .tables import Table
 
 KEPT = 200
 """Datasets at most; the oldest go."""
+BYTES = 4 << 30
+"""What they may take on disk."""
 
 
 def cached(plan: Plan, folder: Path) -> Dataset:
@@ -27,8 +33,8 @@ def cached(plan: Plan, folder: Path) -> Dataset:
         _keep(generate(plan), place)
         _prune(folder)
     try:
-        found = {n: pl.read_ipc(p) for n in names if (p := place / f"{n}.arrow").is_file()}
-    except (OSError, pl.exceptions.PolarsError):  # a disk that failed, or somebody tidied up: it can be made again
+        found = {n: _mapped(p) for n in names if (p := place / f"{n}.arrow").is_file()}
+    except (OSError, pa.ArrowException):  # a disk that failed, or somebody tidied up: it can be made again
         found = {}
     if LABEL.name in found:
         return Dataset(found, plan)
@@ -36,6 +42,12 @@ def cached(plan: Plan, folder: Path) -> Dataset:
     data = generate(plan)
     _keep(data, place)
     return data
+
+
+def _mapped(path: Path) -> Table:
+    """A table as it lies on disk, read where it is looked at."""
+    with pa.memory_map(str(path)) as file:
+        return pl.DataFrame(pl.from_arrow(pa.ipc.open_file(file).read_all()))
 
 
 def place_of(plan: Plan, folder: Path) -> Path:
@@ -48,7 +60,7 @@ def _keep(data: Dataset, place: Path) -> None:
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
     try:
         for name, frame in data.frames.items():
-            frame.write_ipc(draft / f"{name}.arrow", compression="lz4")
+            frame.write_ipc(draft / f"{name}.arrow", compression="uncompressed")
         os.rename(draft, place)
     except OSError:  # another process was first
         if not place.is_dir():
@@ -59,8 +71,12 @@ def _keep(data: Dataset, place: Path) -> None:
 
 def _prune(folder: Path) -> None:
     kept = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in kept[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    taken = 0
+    for n, old in enumerate(kept):
+        with suppress(FileNotFoundError):  # another process tidies up too
+            taken += sum(p.stat().st_size for p in old.iterdir())
+        if n and (n >= KEPT or taken > BYTES):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @cache

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -60,3 +63,13 @@ def rank(groups: NDArray) -> NDArray[np.int64]:
     first = np.concatenate(([True], groups[1:] != groups[:-1]))
     starts = np.flatnonzero(first)
     return np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
+
+
+def runs(frame: Table, *columns: str) -> Iterator[tuple[tuple[Any, ...], int, int]]:
+    """Each run of rows that are alike in some columns without nulls: what they hold, and the rows [a, b)."""
+    if not frame.height:
+        return
+    breaks = pl.any_horizontal(pl.col(c) != pl.col(c).shift() for c in columns)
+    starts = [0, *frame.select(breaks.fill_null(False).arg_true()).to_series().to_list()]
+    for a, b in zip(starts, [*starts[1:], frame.height], strict=True):
+        yield frame.select(columns).row(a), a, b

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -74,11 +75,10 @@ def _rows(columns: list[Mixer], start: int, stop: int, buffers: U64) -> Digest:
 def _mixer(series: pl.Series) -> Mixer:
     seed = _seed(series.name)
     if series.dtype == pl.String and _repeats(series):
-        series = series.cast(pl.Enum(series.drop_nulls().unique()))
+        return _repeated(series, seed)
     if isinstance(series.dtype, pl.Enum):
         # mix each category once, then look it up; null stands behind the last
-        words = np.append(_text_words(series.dtype.categories), _NULL) ^ seed
-        _mix(words, np.empty_like(words))
+        words = _category_words(series.dtype, series.name)
         codes = series.to_physical()
         codes = (codes.cast(pl.UInt32).fill_null(len(words) - 1) if codes.null_count() else codes).to_numpy()
 
@@ -99,6 +99,37 @@ def _mixer(series: pl.Series) -> Mixer:
         return z
 
     return mixed
+
+
+def _repeated(series: pl.Series, seed: np.uint64) -> Mixer:
+    """Of a column of few different texts, each mixed once; mostly, those of a piece are all the same."""
+
+    def looked_up(start: int, stop: int, z: U64, t: U64) -> U64 | np.uint64:
+        mine = series[start:stop]
+        if mine[0] == mine[-1] and not mine.null_count() and (mine == mine[0]).all():
+            return _word(mine[0], seed)
+        texts = mine.drop_nulls().unique()
+        codes = mine.cast(pl.Enum(texts)).to_physical().cast(pl.UInt32).fill_null(len(texts)).to_numpy()
+        return np.take(np.array([_word(text, seed) for text in [*texts, None]]), codes, out=z, mode="clip")
+
+    return looked_up
+
+
+@lru_cache(4096)
+def _word(text: str | None, seed: np.uint64) -> np.uint64:
+    """One text's mixed word, in a column of this seed."""
+    words = (np.array([_NULL]) if text is None else _text_words(pl.Series([text]))) ^ seed
+    _mix(words, np.empty_like(words))
+    return words[0]
+
+
+@lru_cache(512)
+def _category_words(kind: pl.Enum, name: str) -> U64:
+    """The mixed word of each category of a column, and of null."""
+    words = np.append(_text_words(kind.categories), _NULL) ^ _seed(name)
+    _mix(words, np.empty_like(words))
+    words.flags.writeable = False
+    return words
 
 
 def _repeats(texts: pl.Series) -> bool:
@@ -129,6 +160,7 @@ def _mix(z: U64, t: U64) -> None:
     np.bitwise_xor(z, t, out=z)
 
 
+@lru_cache(1024)
 def _seed(name: str) -> np.uint64:
     return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), np.uint64)[0]
 

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from .domain import View
+from .domain import Domain, View
 from .schema import Schema
 from .sinks.folder import as_text
 from .tables import Table, Tables
 
 NAME = "nested+json"
+
+
+def all_views(domain: Domain) -> dict[str, View]:
+    """The views of a domain by name, and the one that every domain has."""
+    return {**domain.views, NAME: nested(domain.schema)}
 
 
 def nested(schema: Schema) -> View:

@@ -18,10 +18,12 @@ from starlette.exceptions import HTTPException as StarletteError
 from ...core.address import redact
 from ...core.domain import Domain, domain_names, find_domain
 from ...core.errors import UserError, unknown
+from ...core.nested import all_views
 from ...core.plan import make_plan
 from ...core.render_json import render
 from ...core.schema import LABEL
 from ...core.schema_text import FORMS
+from ...core.sinks import FORMATS
 from .guard import guard
 from .jobs import Full, Job, Jobs
 from .request import Asked, JobAsked, OfJob, RowAsked, StreamAsked, Told
@@ -146,10 +148,10 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
     def submit(asked: JobAsked) -> dict[str, Any]:
         checked(asked, limits.size)
         domain = find_domain(asked.domain)
-        if asked.view is not None and asked.view not in domain.views:
-            raise unknown("view", asked.view, domain.views)
-        if asked.format not in ("parquet", "csv", "ndjson"):
-            raise unknown("format", asked.format, ("parquet", "csv", "ndjson"))
+        if asked.view is not None and asked.view not in (views := all_views(domain)):
+            raise unknown("view", asked.view, views)
+        if asked.format not in FORMATS:
+            raise unknown("format", asked.format, FORMATS)
         if asked.to is not None and not _lets(allowed, asked.to):
             raise UserError("this server writes to no such target; its owner names them with --allow")
         if asked.to is not None and asked.view is not None:
@@ -319,7 +321,8 @@ def _about(domain: Domain, most: int) -> dict[str, Any]:
         "most": most,
         "start": domain.window[0],
         "end": domain.window[1],
-        "views": {v.name: v.doc for v in domain.views.values()},
+        "formats": FORMATS,
+        "views": {v.name: v.doc for v in all_views(domain).values()},
         "scenarios": [
             {
                 "name": s.name,

@@ -45,7 +45,8 @@ function choose(name) {
   form.elements.size.max = chosen.most;
   form.elements.start.value = chosen.start;
   form.elements.end.value = chosen.end;
-  const forms = [["parquet", "Parquet"], ["csv", "CSV"], ["ndjson", "NDJSON"], ...Object.keys(chosen.views).map((v) => [v, v]), ...targets.filter(isDatabase).map((t) => [t, `into ${t}`])];
+  const shown = { parquet: "Parquet", csv: "CSV", ndjson: "NDJSON", json: "JSON" };
+  const forms = [...chosen.formats.map((f) => [f, shown[f] || f]), ...Object.keys(chosen.views).map((v) => [v, v]), ...targets.filter(isDatabase).map((t) => [t, `into ${t}`])];
   const brokers = [["", "here, to be read"], ...targets.filter((t) => !isDatabase(t)).map((t) => [t, t])];
   form.elements.broker.replaceChildren(...brokers.map(([value, text]) => make("option", { value }, text)));
   form.elements.form.replaceChildren(...forms.map(([value, text]) => make("option", { value }, text)));
@@ -140,7 +141,9 @@ async function preview() {
   const found = await ask("api/preview", { method: "POST", body: JSON.stringify(body) });
   at("pictures").replaceChildren(
     ...found.pictures.map((p) => {
-      const picture = make("img", { alt: `${p.title}. ${p.caption}`, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(p.svg)}` });
+      // an image knows nothing of the page that it stands on: its ink is the page's, told here
+      const svg = p.svg.replaceAll("currentColor", getComputedStyle(document.body).color);
+      const picture = make("img", { alt: `${p.title}. ${p.caption}`, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}` });
       return make("figure", {}, make("h3", {}, p.title), picture, make("figcaption", { className: "soft" }, p.caption));
     }),
   );
@@ -199,7 +202,7 @@ async function explain(body) {
 async function start() {
   const kind = form.elements.form.value;
   const body = asked();
-  if (["parquet", "csv", "ndjson"].includes(kind)) body.format = kind;
+  if (chosen.formats.includes(kind)) body.format = kind;
   else if (kind.includes("://")) body.to = kind;
   else body.view = kind;
   await ask("api/jobs", { method: "POST", body: JSON.stringify(body) });

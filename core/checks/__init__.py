@@ -211,10 +211,16 @@ def _rises(key: pl.Series) -> bool:
 
 
 def _all_known(refers: pl.Series, known: pl.Series) -> bool:
-    """Whether every reference is known, told by one of each run of equal ones: rows stand with their siblings for the most part."""
-    if refers.null_count() or not refers.dtype.is_integer() or not len(refers):
+    """Whether every reference is known: where keys have no gap by the least and the greatest, else by one of each run of equal ones, for rows
+    stand with their siblings for the most part."""
+    if not refers.dtype.is_integer() or not known.dtype.is_integer() or not len(refers) or not len(known):
         return False
-    values = refers.to_numpy()
+    there = refers.drop_nulls() if refers.null_count() else refers
+    values, keys = there.to_numpy(), known.to_numpy()
+    if not len(values):
+        return True
+    if keys[-1] - keys[0] == len(keys) - 1 and _rises(known):
+        return bool(values.min() >= keys[0] and values.max() <= keys[-1])
     if refers.flags["SORTED_ASC"]:
         last = ends_of_runs(values) - 1
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,4 +97,8 @@ def refused(url: str, told: str) -> UserError:
     return UserError(f"{redact(url)}: the database refuses: {redact(told)}")
 
 
-LEDGER = f"CREATE TABLE IF NOT EXISTS {MANIFEST} (manifest TEXT NOT NULL)"
+def keep_ledger(execute: Callable[..., Any], manifest: str, value: str = "?") -> None:
+    """Write the ledger anew; `value` is how the driver's SQL has a value that comes beside it."""
+    execute(f"CREATE TABLE IF NOT EXISTS {MANIFEST} (manifest TEXT NOT NULL)")
+    execute(f"DELETE FROM {MANIFEST}")  # noqa: S608
+    execute(f"INSERT INTO {MANIFEST} VALUES ({value})", (manifest,))  # noqa: S608

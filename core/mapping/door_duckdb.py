@@ -15,7 +15,7 @@ import polars as pl
 from ..errors import UserError
 from ..sinks.load import MANIFEST, first_line
 from ..tables import Table
-from .door import LEDGER, refused
+from .door import keep_ledger, refused
 from .target import Reference, Target, TargetTable
 
 
@@ -76,9 +76,7 @@ class _DuckDB:
                     )
 
     def keep(self, manifest: str) -> None:
-        self._open().execute(LEDGER)
-        self._open().execute(f"DELETE FROM {MANIFEST}")  # noqa: S608
-        self._open().execute(f"INSERT INTO {MANIFEST} VALUES (?)", (manifest,))  # noqa: S608
+        keep_ledger(self._open().execute, manifest)
 
     def forget(self) -> None:
         self._open().execute(f"DROP TABLE {MANIFEST}")

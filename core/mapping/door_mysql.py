@@ -74,7 +74,7 @@ def mysql(url: str, scratch: Path | None) -> Iterator[_MySQL]:
         cursor.execute("START TRANSACTION")
         try:
             yield door
-        except BaseException:
+        except BaseException:  # raised again: an interrupt too must take the ledger's empty table with it
             cursor.connection.rollback()
             if door.ledgered() and not door.rows(f"SELECT 1 FROM {MANIFEST}"):  # noqa: S608
                 cursor.execute(f"DROP TABLE {MANIFEST}")

@@ -12,7 +12,7 @@ from ..address import redact
 from ..errors import Interrupted
 from ..sinks.load import MANIFEST, first_line
 from ..tables import Table
-from .door import LEDGER, refused
+from .door import keep_ledger, refused
 from .target import Target, TargetTable, connect_url
 
 
@@ -63,9 +63,7 @@ class _PostgreSQL:
         self._cursor.execute(f"WITH {', '.join(gone)} SELECT 1")
 
     def keep(self, manifest: str) -> None:
-        self._cursor.execute(LEDGER)
-        self._cursor.execute(f"DELETE FROM {MANIFEST}")  # noqa: S608
-        self._cursor.execute(f"INSERT INTO {MANIFEST} VALUES (%s)", (manifest,))  # noqa: S608
+        keep_ledger(self._cursor.execute, manifest, "%s")
 
     def forget(self) -> None:
         self._cursor.execute(f"DROP TABLE {MANIFEST}")

@@ -11,7 +11,7 @@ import polars as pl
 from ..errors import UserError
 from ..sinks.load import MANIFEST, first_line
 from ..tables import Table
-from .door import LEDGER, refused
+from .door import keep_ledger, refused
 from .target import Target, TargetTable
 
 
@@ -63,9 +63,7 @@ class _SQLite:
             self._cursor.execute(f"DELETE FROM {self.name(table.name)}")  # noqa: S608
 
     def keep(self, manifest: str) -> None:
-        self._cursor.execute(LEDGER)
-        self._cursor.execute(f"DELETE FROM {MANIFEST}")  # noqa: S608
-        self._cursor.execute(f"INSERT INTO {MANIFEST} VALUES (?)", (manifest,))  # noqa: S608
+        keep_ledger(self._cursor.execute, manifest)
 
     def forget(self) -> None:
         self._cursor.execute(f"DROP TABLE {MANIFEST}")

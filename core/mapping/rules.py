@@ -11,6 +11,7 @@ import polars as pl
 
 from ..errors import UserError
 from ..tables import Table
+from .pattern import pattern_of
 from .target import DIALECTS, TargetTable
 
 
@@ -24,6 +25,8 @@ class Hint:
     below: bool = False
     shortest: int = 0
     longest: int | None = None
+    pattern: str | None = None
+    """A regular expression that values match somewhere."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,23 @@ def _hint(part: Any, hints: Mapping[str, Hint]) -> None:
     if isinstance(part, exp.Or):
         found = [_equal(p) for p in part.flatten()]
         named = [f for f in found if f]
+        there = [p.unnest() for p in part.flatten()]
+        there = [p for p in there if not (isinstance(p, exp.Is) and isinstance(p.right, exp.Null))]
         if named and len(named) == len(found) and len({name for name, _ in named}) == 1 and named[0][0] in hints:
             hints[named[0][0]].choices = tuple(value for _, values in named for value in values)
+        elif len(there) == 1:
+            _hint(there[0], hints)
     elif found := _equal(part):
         if found[0] in hints:
             hints[found[0]].choices = tuple(found[1])
+    elif (matched := pattern_of(part)) is not None:
+        on = _bare(matched[0])
+        if isinstance(on, exp.Column) and on.name in hints:
+            hints[on.name].pattern = matched[1]
+    elif isinstance(part, exp.EQ):
+        if isinstance(_bare(part.left), exp.Length):
+            _bound(part.left, _value(part.right), hints, low=True)
+            _bound(part.left, _value(part.right), hints, low=False)
     elif isinstance(part, exp.Between):
         _bound(part.this, _value(part.args["low"]), hints, low=True)
         _bound(part.this, _value(part.args["high"]), hints, low=False)

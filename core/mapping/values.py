@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..samplers.text import Company, person
 from ..stream import Stream
 from .meaning import concept, words
+from .pattern import distinct_matching, draw_matching
 from .rules import Hint
 from .target import TargetColumn, TargetTable
 
@@ -39,6 +40,9 @@ def draw(
         return pl.Series(column.name, np.full(len(rows), "{}"))
     if column.kind == "bytes":
         return pl.Series(column.name, [b""] * len(rows), pl.Binary)
+    if column.kind == "text" and hint.pattern is not None:
+        matching = draw_matching(hint.pattern, rows, stream, hint.shortest, _longest(column, hint))
+        return pl.Series(column.name, matching, pl.String)
     if column.kind == "text":
         return _text(table, column, hint, rows, stream, kin)
     raise UserError(
@@ -73,6 +77,10 @@ def distinct(
     if column.kind != "text":
         raise UserError(f"{place}: no {count:,} different values of the type {column.kind} are known")
     longest = _longest(column, hint)
+    if hint.pattern is not None:
+        return pl.Series(
+            column.name, distinct_matching(hint.pattern, count, stream, hint.shortest, longest, place), pl.String
+        )
     about = concept(column.name)
     if about and longest >= 24:
         if about == "email":

@@ -118,7 +118,7 @@ def open_target(
 
     Raises UserError for an unknown scheme, view, format or mode.
     """
-    from ..nested import nested
+    from ..nested import all_views
     from .folder import FolderSink, ViewSink
 
     if mode not in MODES:
@@ -133,7 +133,7 @@ def open_target(
             return SCHEMES[name](rest, domain, omit, mode)
         if mode != "create":
             raise UserError(f"--mode {mode} is for databases; target '{redact(target)}' is none")
-        views = {**domain.views, (plain := nested(domain.schema)).name: plain}
+        views = all_views(domain)
         if name in views:
             if not rest:
                 raise UserError(f"target '{target}' names no folder; expected {name}:FOLDER")

@@ -115,19 +115,15 @@ class Embedded:
             if self.scheme == "duckdb":
                 import duckdb
 
+                # here as below: closing a connection that has not committed rolls back
                 with duckdb.connect(str(path)) as connection:
                     connection.execute("SET TimeZone = 'UTC'")
                     connection.begin()
-                    try:
-                        yield connection
-                    except BaseException:
-                        connection.rollback()
-                        raise
+                    yield connection
                     connection.commit()
                 return
             from adbc_driver_sqlite import dbapi
 
-            # closing a connection that has not committed rolls back
             with dbapi.connect(str(path)) as connection, connection.cursor() as cursor:
                 yield cursor
                 connection.commit()

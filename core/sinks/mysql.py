@@ -113,6 +113,7 @@ class MySQL:
         statements = load_statements(load.schema, self.scheme, load.omit)
         with self.connected(local=True) as cursor:
             self._hold(cursor)
+            self._references(cursor, load.replaced)
             for database in (stage, gone):
                 cursor.execute(f"DROP DATABASE IF EXISTS {_name(database)}")  # what a run that was killed has left
                 cursor.execute(f"CREATE DATABASE {_name(database)}")
@@ -153,25 +154,31 @@ class MySQL:
                 for future in as_completed(futures):
                     future.result()
                     load.step()
-            except BaseException:
+            finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-                raise
 
     def remove(self, tables: tuple[str, ...]) -> None:
         with self.connected() as cursor:
             self._hold(cursor)
-            cursor.execute(
-                "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS "
-                "WHERE CONSTRAINT_SCHEMA = %s",
-                (self.address.database,),
-            )
-            kept = [(child, name) for child, name, parent in cursor.fetchall() if parent in tables]
-            if others := sorted({child for child, _ in kept if child not in tables}):
-                raise UserError(f"{self.place}: table '{others[0]}', which is not populace's, refers to what is to go")
             # MySQL drops table by table and refuses one that another still refers to, whatever the order of circles
-            for child, name in kept:
+            for child, name in self._references(cursor, tables):
                 cursor.execute(f"ALTER TABLE {_name(child)} DROP FOREIGN KEY {_name(name)}")
             cursor.execute(f"DROP TABLE IF EXISTS {', '.join(map(_name, (*tables, MANIFEST)))}")
+
+    def _references(self, cursor: Any, tables: tuple[str, ...]) -> list[tuple[str, str]]:
+        """The references to tables that are to go, by table and name. Raises UserError where one is of a table that is not among them."""
+        cursor.execute(
+            "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS "
+            "WHERE UNIQUE_CONSTRAINT_SCHEMA = %s",
+            (self.address.database,),
+        )
+        here = self.address.database
+        found = [(space, child, name) for space, child, name, parent in cursor.fetchall() if parent in tables]
+        for space, child, _ in sorted(found):
+            if space != here or child not in tables:
+                shown = child if space == here else f"{space}.{child}"
+                raise UserError(f"{self.place}: table '{shown}', which is not populace's, refers to what is to go")
+        return [(child, name) for _, child, name in found]
 
     def _hold(self, cursor: Any) -> None:
         """Be the only one at work on this database until the connection ends."""

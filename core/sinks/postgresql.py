@@ -6,9 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import polars as pl
@@ -23,8 +24,12 @@ from .stage import parse_manifest
 _LARGE = 16 << 20
 """Bytes of Parquet from which on several connections are worth their cost."""
 _CONNECTIONS = 4
-_SORTING = "128MB"
-"""What each of them may use to sort an index's entries."""
+_SETTINGS = (
+    "maintenance_work_mem = '128MB'",  # to sort an index's entries, to judge a reference
+    "synchronous_commit = off",  # the commit that brings the tables over waits for all that was written before it
+    "jit = off",  # each statement runs once
+)
+"""Of each of them."""
 
 
 @dataclass(frozen=True)
@@ -106,44 +111,38 @@ class PostgreSQL:
     def _load_beside(self, load: Load) -> None:
         """Many rows go in over several connections at once, which cannot share a transaction: into a schema beside the target. What is whole there is
         brought over by one that only renames."""
-        statements = load_statements(load.schema, self.scheme, load.omit)
-        tables = list(load.parts)
-        with self._connected() as cursor, ThreadPoolExecutor(_CONNECTIONS) as pool:
+        with self._connected() as cursor:
             self._hold(cursor)
             try:
-                cursor.execute(
-                    f"DROP SCHEMA IF EXISTS {_name(self._beside)} CASCADE"
-                )  # what a run that was killed has left
+                # what a run that was killed has left
+                cursor.execute(f"DROP SCHEMA IF EXISTS {_name(self._beside)} CASCADE")
                 cursor.execute(f"CREATE SCHEMA {_name(self._beside)}")
-                self._run(cursor, [s for t in tables for s in statements[t].create])
-                by_size = sorted(((t, p) for t in tables for p in load.parts[t]), key=lambda x: -x[1].stat().st_size)
-                left = {t: len(load.parts[t]) for t in tables}
-                for table in self._all(
-                    pool, [(t, lambda c, t=t, p=p: _copy(c, t, self._beside, p)) for t, p in by_size]
-                ):
-                    left[table] -= 1
-                    if not left[table]:
-                        load.step()
-                for _ in self._all(
-                    pool, [(t, lambda c, s=s: self._run(c, [s])) for t in tables for s in statements[t].keys]
-                ):
-                    pass
-                # to declare references takes a lock on both tables, to judge them does not
-                self._run(
-                    cursor, [f"{s} NOT VALID" for t in tables for r in statements[t].references for s in _each(r)]
-                )
-                judged = [(t, lambda c, t=t, n=n: self._validate(c, t, n)) for t, n in self._unjudged(cursor)]
-                more = [(t, lambda c, s=s: self._run(c, [s])) for t in tables for s in statements[t].indexes]
-                for _ in self._all(pool, [*judged, *more]):
-                    pass
-                self._bring_over(cursor, load, tables)
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
+                with self._hands() as hands:
+                    self._fill_beside(cursor, hands, load)
+                self._bring_over(cursor, load, list(load.parts))
+            except BaseException:  # raised again: an interrupt too must leave no schema behind
                 with suppress(Exception):
                     cursor.connection.rollback()
                     cursor.execute(f"DROP SCHEMA IF EXISTS {_name(self._beside)} CASCADE")
                     cursor.connection.commit()
                 raise
+
+    def _fill_beside(self, cursor: Any, hands: _Hands, load: Load) -> None:
+        statements = load_statements(load.schema, self.scheme, load.omit)
+        tables = list(load.parts)
+        self._run(cursor, [s for t in tables for s in statements[t].create])
+        by_size = sorted(((t, p) for t in tables for p in load.parts[t]), key=lambda x: -x[1].stat().st_size)
+        left = {t: len(load.parts[t]) for t in tables}
+        for table in hands.all([(t, lambda c, t=t, p=p: _copy(c, t, self._beside, p)) for t, p in by_size]):
+            left[table] -= 1
+            if not left[table]:
+                load.step()
+        hands.run([(t, lambda c, s=s: self._run(c, [s])) for t in tables for s in statements[t].keys])
+        # to declare references takes a lock on both tables, to judge them does not
+        self._run(cursor, [f"{s} NOT VALID" for t in tables for r in statements[t].references for s in _each(r)])
+        judged = [(t, lambda c, t=t, n=n: self._validate(c, t, n)) for t, n in self._unjudged(cursor)]
+        more = [(t, lambda c, s=s: self._run(c, [s])) for t in tables for s in statements[t].indexes]
+        hands.run([*judged, *more])
 
     def _bring_over(self, cursor: Any, load: Load, tables: list[str]) -> None:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(self._space)}")
@@ -155,19 +154,20 @@ class PostgreSQL:
         self._keep_manifest(cursor, load.manifest)
         cursor.connection.commit()
 
-    def _all(self, pool: ThreadPoolExecutor, tasks: list[tuple[str, Callable[[Any], None]]]) -> Iterator[str]:
-        """Run tasks, each over a connection of its own; yields the name of each as it is done."""
-
-        def work(task: Callable[[Any], None]) -> None:
-            with self._connected() as cursor:
-                cursor.execute(f"SET maintenance_work_mem = '{_SORTING}'")
-                task(cursor)
+    @contextmanager
+    def _hands(self) -> Iterator[_Hands]:
+        """Several connections, each opened once: to open one costs as much as to load some thousand rows."""
+        with ExitStack() as stack:
+            cursors = [stack.enter_context(self._connected()) for _ in range(_CONNECTIONS)]
+            for cursor in cursors:
+                for setting in _SETTINGS:
+                    cursor.execute(f"SET {setting}")
                 cursor.connection.commit()
-
-        futures = {pool.submit(work, task): name for name, task in tasks}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+            pool = stack.enter_context(ThreadPoolExecutor(_CONNECTIONS))
+            try:
+                yield _Hands(cursors, pool)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, cursor: Any, statements: list[str]) -> None:
         cursor.execute(f"SET LOCAL search_path TO {_name(self._beside)}")
@@ -241,6 +241,36 @@ class PostgreSQL:
             ):  # the connection itself, not what was asked over it
                 raise Interrupted(f"{self.place}: {told}") from None
             raise UserError(f"{self.place}: the database refuses: {told}") from None
+
+
+class _Hands:
+    """Connections that share out what is to be done, each at one thing at a time."""
+
+    def __init__(self, cursors: list[Any], pool: ThreadPoolExecutor) -> None:
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for cursor in cursors:
+            self._free.put(cursor)
+        self._pool = pool
+
+    def all(self, tasks: list[tuple[str, Callable[[Any], None]]]) -> Iterator[str]:
+        """Do tasks, each in a transaction of its own; yields the name of each as it is done."""
+
+        def work(task: Callable[[Any], None]) -> None:
+            cursor = self._free.get()
+            try:
+                task(cursor)
+                cursor.connection.commit()
+            finally:
+                self._free.put(cursor)
+
+        futures = {self._pool.submit(work, task): name for name, task in tasks}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+
+    def run(self, tasks: list[tuple[str, Callable[[Any], None]]]) -> None:
+        for _ in self.all(tasks):
+            pass
 
 
 def _copy(cursor: Any, table: str, space: str, part: Path) -> None:

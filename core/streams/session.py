@@ -99,7 +99,7 @@ class Session:
             plan = _changed(self.plan, {**entry, "from": _shown(instant)})
             self._asked = (plan, {k: v for k, v in entry.items() if k != "from"})
             self.controls.following = self._store(plan, f"change-{len(self.changes)}")
-        except BaseException:
+        except BaseException:  # raised again: whatever stopped this change must not stand in the way of the next
             self._asked = None
             raise
         finally:

@@ -13,18 +13,10 @@ from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
+from .holdings import account_holders, accounts, cards, counterparties, devices
 from .ledger import identities, postings
 from .loans import loans
-from .parties import (
-    CREDIT_SLOT,
-    account_holders,
-    accounts,
-    cards,
-    counterparties,
-    customers,
-    devices,
-    households,
-)  # fmt: skip
+from .parties import CREDIT_SLOT, customers, households
 from .patterns import patterns
 from .payments import purchases, rows_each
 from .pictures import pictures

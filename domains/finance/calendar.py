@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -19,14 +19,24 @@ ZONES = ("Europe/London", "Europe/Berlin")
 """Time zones of the customers' countries, in their order: GB, DE."""
 
 
+OfDay = Callable[[int, pl.Series], F64]
+
+
 def curve(
-    window: Window, hours: list[float], weekdays: list[float], of_day: Callable[[int, pl.Series], F64] | None = None
+    window: Window, hours: Sequence[float], weekdays: Sequence[float], of_day: OfDay | None = None
 ) -> tuple[F64, F64]:
     """The cumulative share of events by hour of the window for each zone, laid end to end: zone z spans z to z + 1.
 
     Two arrays to interpolate between: cumulative share, and microseconds since 1970. Summer time is the zone's own. `of_day` gives, for a zone and its local
-    moments, a further weight of each (seasons, holidays).
+    moments, a further weight of each (seasons, holidays). Curves are kept: a block asks for the same ones again and again.
     """
+    return _curve(window, tuple(hours), tuple(weekdays), of_day)
+
+
+@lru_cache(16)
+def _curve(
+    window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...], of_day: OfDay | None
+) -> tuple[F64, F64]:
     edges = np.arange(window.start, window.end + 1, HOUR)
     at = pl.Series(edges[:-1]).cast(pl.Datetime("us", "UTC"))
     shares, instants = [], []
@@ -39,12 +49,19 @@ def curve(
         total = np.concatenate(([0.0], np.cumsum(weight)))
         shares.append(n + total / total[-1])
         instants.append(edges.astype(np.float64))
-    return np.concatenate(shares), np.concatenate(instants)
+    found = np.concatenate(shares), np.concatenate(instants)
+    for each in found:
+        each.flags.writeable = False
+    return found
 
 
-def seasons(months: list[float], thirds: list[float], holiday: float) -> Callable[[int, pl.Series], F64]:
+def seasons(months: Sequence[float], thirds: Sequence[float], holiday: float) -> OfDay:
     """The weight of a day by its month, by the third of the month it is in, and where it is a public holiday of the zone's country."""
+    return _seasons(tuple(months), tuple(thirds), holiday)
 
+
+@lru_cache(4)
+def _seasons(months: tuple[float, ...], thirds: tuple[float, ...], holiday: float) -> OfDay:
     def of_day(zone: int, local: pl.Series) -> F64:
         day = local.dt.date()
         free = day.is_in(holidays(zone, int(day.dt.year().min()), int(day.dt.year().max())))  # type: ignore[arg-type]

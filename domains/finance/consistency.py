@@ -27,8 +27,12 @@ def currency(tables: Lazy) -> pl.DataFrame:
     account = tables["account"].select("account_id", own=pl.col("currency").cast(pl.String)).collect()
     found = []
     for table, key in (("transaction", "transaction_id"), ("ledger_entry", "ledger_entry_id")):
-        # few accounts, many rows: the rows of each account are told apart first
-        pairs = tables[table].group_by("account_id", pl.col("currency").cast(pl.String)).agg(pl.len()).collect()
+        # rows stand by account: of each run of rows alike in both, the first is judged
+        pair = ("account_id", "currency")
+        heads = (
+            tables[table].select(pair).filter(pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift(1)) for c in pair))
+        )
+        pairs = heads.unique().with_columns(pl.col("currency").cast(pl.String)).collect()
         bad = pairs.join(account, on="account_id").filter(pl.col("currency") != pl.col("own"))
         if bad.height:
             rows = (

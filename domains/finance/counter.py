@@ -20,8 +20,9 @@ from .flows import (
     WALLET_USE,
     Flows,
 )  # fmt: skip
+from .holdings import ACCOUNTS, CARDS, LOAN, WALLET
 from .loans import due_days, interest
-from .parties import ACCOUNTS, CARDS, LOAN, WALLET, YEAR
+from .parties import YEAR
 from .payments import MONTH, device_used
 from .reference import cells
 

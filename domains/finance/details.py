@@ -13,7 +13,7 @@ from ...core.stream import U64
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
 from .draws import below, choose, enum, keep, lane
-from .parties import ACCOUNTS, addresses
+from .holdings import ACCOUNTS, addresses
 from .payments import part_refunded
 from .reference import TERMINALS, fx_table
 

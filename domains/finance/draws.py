@@ -6,9 +6,11 @@ A 64-bit word holds four 16-bit lanes, each good for one choice among weights in
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...core.stream import F64, U64
@@ -64,14 +66,28 @@ def poisson(u: F64, mean: F64) -> NDArray[np.int64]:
     return counts
 
 
+SHORT = 1 << 15
+"""Rows of a column below which a call costs more than what it does."""
+
+
 def enum(codes: NDArray, categories: Iterable[str], where: NDArray[np.bool_] | None = None) -> pl.Series:
     """An Enum column from category numbers; null where `where` is false."""
-    series = pl.Series(codes.astype(np.uint32, copy=False)).cat.to(pl.Enum(list(categories)))
+    every = _every(tuple(categories))
+    codes = codes.astype(np.uint32, copy=False)
+    series = every[codes] if len(codes) < SHORT else pl.Series(codes).cat.to(every.dtype)
     return series if where is None else keep(series, where)
+
+
+@lru_cache(256)
+def _every(categories: tuple[str, ...]) -> pl.Series:
+    """One of each category, in order."""
+    return pl.Series(categories, dtype=pl.Enum(categories))
 
 
 def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:
     """The values where `where` is true, else null."""
+    if isinstance(values, np.ndarray) and len(values) < SHORT and values.dtype.kind in "iuf":
+        return pl.Series("", pa.array(values, mask=~where))
     return pl.select(pl.when(pl.Series(where)).then(pl.Series(values))).to_series()
 
 

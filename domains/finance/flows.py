@@ -16,8 +16,8 @@ from ...core.tables import ROW, Tables
 from .calendar import DAY, micros, months
 from .circles import contacts
 from .draws import poisson
+from .holdings import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
 from .loans import loan_terms
-from .parties import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
 from .payments import purchase_rate
 from .reference import bill_categories
 

@@ -10,7 +10,7 @@ from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import Tables
-from .parties import ACCOUNTS
+from .holdings import ACCOUNTS
 
 CREDIT, BACK, DEBIT = range(3)
 """Why an account moves, in the order of one moment: money comes in, is released or refunded, is asked for."""

@@ -6,36 +6,23 @@ does. What is asked for here is judged by the funds step as any other payment is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.samplers.text import Name
 from ...core.schema import Schema
-from ...core.stream import F64, U64, join_rows
-from ...core.tables import ROW, Tables, concat
+from ...core.stream import join_rows
+from ...core.tables import ROW, Tables
 from .calendar import DAY, curve, instants
 from .circles import members
-from .draws import choose, keep, poisson, siblings
-from .identifiers import home_ibans, other_ibans
-from .parties import ACCOUNTS, CARDS, COUNTERPARTY, YEAR, addresses, holder_names
-from .payments import complete, device_used, fact_types
-from .people import CIRCLE, origins, sample
+from .habit_rows import HABITS, ROUND, SECOND, Book, Habit
+from .holdings import ACCOUNTS, COUNTERPARTY, addresses
+from .parties import YEAR
+from .payments import fact_types
+from .people import CIRCLE, origins
 
 OWN_ELSEWHERE = 1
-SECOND = 1_000_000
 MONTH = 30 * DAY
-ROUND = 500
-HABITS = (
-    "new_phone", "house_move", "used_car", "over_order", "retry", "family_loan", "shop_takings", "flat_share", "collection", "renovation",
-    "sale_day", "ticket_rush", "group_holiday", "savings_club",
-)  # fmt: skip
-"""What customers do that looks like something else: the n-th has the addresses from FIRST + n on."""
-FIRST = 1 << 24
 
 
 def habits(schema: Schema):
@@ -43,241 +30,15 @@ def habits(schema: Schema):
     types = fact_types(schema)
 
     def run(block: Block, tables: Tables) -> Tables:
-        book = _Book(block, tables)
+        book = Book(block, tables)
         for name in HABITS:
-            _PLAYED[name](_Habit(book, name))
+            _PLAYED[name](Habit(book, name))
         return book.tables(types)
 
     return run
 
 
-class _Book:
-    """What the habits have added so far, and what they all look up."""
-
-    def __init__(self, block: Block, tables: Tables) -> None:
-        self.block, self.before = block, tables
-        customer = tables["customer"]
-        self.currency = customer["currency"]
-        self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
-        self.business = customer["segment"].to_physical().to_numpy() > 0
-        self.since = customer["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
-        oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("account_id") % ACCOUNTS == 0))
-        self.issued = np.zeros(len(block.units), np.int64)
-        self.issued[oldest["account_id"].to_numpy() // ACCOUNTS - block.first] = (
-            oldest["issued_on"].to_physical().to_numpy()
-        )
-        self.payees: list[tuple[U64, NDArray[np.int64], NDArray[np.int64], bool]] = []
-        self.made: dict[str, list[pl.DataFrame]] = {"transaction": [], "counterparty": [], "device": []}
-
-    def tables(self, types: Mapping[str, pl.DataType]) -> Tables:
-        """The tables with everything added."""
-        out = {}
-        self.made["counterparty"].append(self._named())
-        for name, parts in self.made.items():
-            frame = self.before[name]
-            shape = dict(types) if name == "transaction" else dict(frame.schema)
-            out[name] = concat([frame, *(complete(p, shape) for p in parts if p.height)])
-        return out
-
-    def _named(self) -> pl.DataFrame:
-        """All new payees at other banks, named together: that costs a tenth of naming each habit's."""
-        rows, who, added = (np.concatenate([p[n] for p in self.payees]) for n in range(3))
-        company = np.concatenate([np.full(len(p[0]), p[3]) for p in self.payees])
-        stream, german = self.block.stream.child("habit", "payee"), self.zone[who] == 1
-        return pl.DataFrame(
-            {
-                ROW: rows,
-                "customer_id": self.block.units.astype(np.int64)[who],
-                "kind": np.where(company, "company", "person"),
-                "name": sample(Name, stream, rows, german)["name"],
-                "iban": other_ibans(stream.child("iban"), np.where(german, "DE", "GB"), rows),
-                "added_at": added,
-                "place": np.full(len(rows), -1),
-            }
-        )
-
-
-class _Habit:
-    """One habit: its stream, its numbers, and ways to add payments."""
-
-    def __init__(self, book: _Book, name: str) -> None:
-        self.book, self.block, self.units = book, book.block, book.block.units
-        self.stream = book.block.stream.child("habit", name)
-        self.kind = FIRST + HABITS.index(name)
-        self.p: Mapping[str, Any] = book.block.priors(f"habit.{name}")
-        self.span = self.block.window.end - self.block.window.start
-
-    def events(self) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
-        """Who does it, the event's address, when it begins."""
-        n = poisson(
-            self.stream.child("count").uniform(self.units),
-            np.full(len(self.units), self.p["per_year"] * self.block.window.days / YEAR),
-        )
-        who, k = siblings(n)
-        rows = join_rows(join_rows(self.units, self.kind)[who], k)
-        return who, rows, self.clock(who, self.stream.child("begin").uniform(rows))
-
-    def some(self) -> NDArray[np.int64]:
-        """The customers who have the habit, where it is a share of them."""
-        return np.flatnonzero(self.stream.child("has").uniform(self.units) < self.p["share"])
-
-    def clock(self, who: NDArray, u: F64) -> NDArray[np.int64]:
-        """The moment of the window by which a share `u` of what people do by day has been done."""
-        hours = self.block.priors("purchase.hour")
-        return instants(curve(self.block.window, hours, [1.0] * 7), self.book.zone[who], u)
-
-    def later(self, at: NDArray[np.int64], hours: F64) -> NDArray[np.int64]:
-        """So much later, but by day: the hour is one that things are done at."""
-        moved = at + np.floor(hours * 3_600).astype(np.int64) * SECOND
-        night = (moved // 3_600_000_000 % 24) < 6
-        return moved + night * 8 * 3_600_000_000
-
-    def times(self, rows: U64, n: int) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
-        """Every event n times over: which event, the address of each part, which part it is."""
-        event, k = np.repeat(np.arange(len(rows)), n), np.tile(np.arange(n), len(rows))
-        return event, join_rows(rows[event], k), k
-
-    def drawn(self, name: str, rows: U64, median: float | F64, spread: float) -> NDArray[np.int64]:
-        """Log-normal amounts in minor units."""
-        return np.floor(100 * median * np.exp(spread * self.stream.child(name).normal(rows))).astype(np.int64)
-
-    def payee(self, who: NDArray, rows: U64, at: NDArray[np.int64], company: bool = False) -> U64:
-        """New entries on the customers' lists, recorded a little before `at`; their addresses."""
-        ahead = 120 + np.floor(self.stream.child("payee", "ahead").uniform(rows) ** 3 * 86_400)
-        address = join_rows(rows, COUNTERPARTY)
-        added = np.maximum(at - ahead.astype(np.int64) * SECOND, self.book.since[who] + SECOND)
-        self.book.payees.append((address, who, added, company))
-        return address
-
-    def transfers(
-        self, who: NDArray, rows: U64, at: NDArray[np.int64], amount: NDArray, party: U64, *,
-        inward: bool = False, device: U64 | None = None, account: NDArray[np.int64] | None = None,
-    ) -> None:  # fmt: skip
-        """Payments to or from people at other banks, or to their `account` at this one, of those that lie within the window."""
-        even = self.stream.child("even").uniform(rows) < self.block.priors("transfer.round_share")
-        amount = np.where(even & (amount > 2 * ROUND), np.round(amount / ROUND) * ROUND, amount)
-        clear = self.stream.child("clear").uniform(rows) ** 4 * self.block.priors("transfer.clearing_hours")
-        if device is None:
-            lane = self.stream.child("device").integers(rows, 1 << 16).astype(np.uint16)
-            device = device_used(self.block, self.book.before, who, at, lane)
-        frame = pl.DataFrame(
-            {
-                ROW: rows,
-                "account_id": self.units.astype(np.int64)[who] * ACCOUNTS,
-                "device_row": keep(device, np.full(len(who), not inward)),
-                "counterparty_row": party,
-                "channel": ["transfer"] * len(who),
-                "type": ["RCDT/ESCT" if inward else "ICDT/ESCT" if account is None else "ICDT/BOOK"] * len(who),
-                "direction": ["CRDT" if inward else "DBIT"] * len(who),
-                "amount_minor": np.maximum(amount, 1).astype(np.int64),
-                "currency": self.book.currency.gather(who),
-                "authorised_at": at,
-                "cleared_at": at + (1 + np.floor(clear * 3_600).astype(np.int64)) * SECOND,
-            }
-        )
-        if account is not None:
-            frame = frame.with_columns(pl.Series("counterparty_account_id", account))
-        self._add(frame)
-
-    def acquaintances(self, who: NDArray, entry: U64, other: U64) -> None:
-        """Customers of this bank on other customers' lists, those beyond the size of the dataset left out."""
-        entry, first = np.unique(entry, return_index=True)
-        who, other = who[first], other[first]
-        here = other < np.uint64(self.block.size)
-        entry, who, other = entry[here], who[here], other[here]
-        self.book.made["counterparty"].append(
-            pl.DataFrame(
-                {
-                    ROW: entry,
-                    "customer_id": self.units.astype(np.int64)[who],
-                    "kind": ["person"] * len(who),
-                    "name": holder_names(self.block, other)["name"],
-                    "iban": home_ibans(
-                        self.block.stream, origins(self.block, other)[0], other.astype(np.int64) * ACCOUNTS
-                    ),
-                    "added_at": np.maximum(self.block.window.start - DAY, self.book.since[who] + SECOND),
-                    "place": np.full(len(who), -1),
-                }
-            )
-        )
-
-    def purchases(
-        self, who: NDArray, rows: U64, at: NDArray[np.int64], *, shop: U64, category: str | None = None,
-        refused: NDArray[np.bool_] | None = None, back: NDArray[np.bool_] | None = None, device: U64 | None = None,
-    ) -> None:  # fmt: skip
-        """Online purchases: one shop for each value of `shop`, amounts as for anyone there."""
-        p, stream = self.block.priors, self.stream
-        merchant = self.block.reference["merchant"]
-        picked = _online(self.block, self.book.zone[who], stream.child("shop").uniform(shop), category)
-        kind = merchant["category"].cast(pl.String).gather(picked).to_numpy()
-        mean, sigma = (np.array([p(f"purchase.log_{x}")[c] for c in kind]) for x in ("mean", "sigma"))
-        amount = np.maximum(np.floor(100 * np.exp(mean + sigma * stream.child("amount").normal(rows))), 1)
-        lane = stream.child("device").integers(rows, 1 << 16).astype(np.uint16)
-        known = device_used(self.block, self.book.before, who, at, lane) if device is None else device
-        seen = stream.child("seen").uniform(rows) >= p("purchase.unseen_device")
-        no = np.zeros(len(who), bool) if refused is None else refused
-        codes = p("purchase.declined")
-        why = np.array(list(codes))[choose(stream.child("why").uniform(rows), codes.values())]
-        delay = -np.log2(stream.child("clear").uniform(rows)) * p("purchase.clearing_hours")["online"] * 3_600
-        cleared = at + np.floor(delay).astype(np.int64) * SECOND
-        returned = (
-            cleared
-            + DAY
-            + np.floor(-np.log(stream.child("back").uniform(rows)) * p("purchase.refund_days") * 86_400).astype(
-                np.int64
-            )
-            * SECOND
-        )
-        sent_back = np.zeros(len(who), bool) if back is None else back & ~no
-        valid = int(p("card.validity_years") * YEAR)
-        account = self.units.astype(np.int64)[who] * ACCOUNTS
-        frame = pl.DataFrame(
-            {
-                ROW: rows,
-                "account_id": account,
-                "card_id": account * CARDS + (at // DAY - self.book.issued[who]) // valid,
-                "device_row": keep(known, seen),
-                "merchant_id": picked,
-                "channel": ["card-not-present"] * len(who),
-                "type": ["CCRD/POSD"] * len(who),
-                "direction": ["DBIT"] * len(who),
-                "mcc": merchant["mcc"].gather(picked),
-                "amount_minor": amount.astype(np.int64),
-                "currency": self.book.currency.gather(who),
-                "authorised_at": at,
-                "cleared_at": keep(cleared, ~no),
-                "reversed_at": keep(returned, sent_back),
-                "reversal": keep(pl.Series(["refund"]).new_from_index(0, len(who)), sent_back),
-                "reversed_minor": keep(amount.astype(np.int64), sent_back),
-                "response_code": np.where(no, why, "00"),
-                "entry_mode": ["81"] * len(who),
-                "country": merchant["country"].gather(picked),
-            }
-        )
-        self._add(frame)
-
-    def _add(self, frame: pl.DataFrame) -> None:
-        within = pl.col("authorised_at").is_between(self.block.window.start, self.block.window.end - 1)
-        self.book.made["transaction"].append(frame.filter(within))
-
-
-def _online(block: Block, zone: NDArray[np.int64], u: F64, category: str | None) -> NDArray[np.int64]:
-    """A merchant of the customer's country that sells online, as popular as for anyone."""
-    merchant = block.reference["merchant"]
-    name, country = merchant["category"].cast(pl.String), merchant["country"].cast(pl.String).to_numpy()
-    bought = name.replace_strict(block.priors("purchase.share"), default=0.0, return_dtype=pl.Float64).to_numpy()
-    weight = merchant["popularity"].to_numpy() * bought * merchant["online"].to_numpy() * (name != "cash").to_numpy()
-    if category:
-        weight = weight * (name == category).to_numpy()
-    out = np.zeros(len(u), np.int64)
-    for n, home in enumerate(("GB", "DE")):
-        upto = np.cumsum(weight * (country == home))
-        here = zone == n
-        out[here] = np.minimum(np.searchsorted(upto / upto[-1], u[here]), len(upto) - 1)
-    return merchant["merchant_id"].to_numpy()[out]
-
-
-def _new_phone(h: _Habit) -> None:
+def _new_phone(h: Habit) -> None:
     who, rows, at = h.events()
     kind = h.stream.child("os").integers(rows, 2)
     device = join_rows(rows, 1)
@@ -304,7 +65,7 @@ def _new_phone(h: _Habit) -> None:
     h.transfers(who[mine], part[~buys], then[~buys], amount, party, device=device[mine])
 
 
-def _house_move(h: _Habit) -> None:
+def _house_move(h: Habit) -> None:
     who, rows, at = h.events()
     event, part, _ = h.times(rows, int(h.p["payees"]))
     then = h.later(at[event], 24 * h.p["days"] * h.stream.child("then").uniform(part))
@@ -312,7 +73,7 @@ def _house_move(h: _Habit) -> None:
     h.transfers(who[event], part, then, h.drawn("amount", part, h.p["amount"], h.p["spread"]), party)
 
 
-def _used_car(h: _Habit) -> None:
+def _used_car(h: Habit) -> None:
     who, rows, at = h.events()
     spread = h.p["spread"]
     price = h.drawn("price", rows, h.p["amount"] * np.exp(-(spread**2) / 2), spread)
@@ -322,7 +83,7 @@ def _used_car(h: _Habit) -> None:
     h.transfers(who, rows, then, price, h.payee(who, rows, then))
 
 
-def _over_order(h: _Habit) -> None:
+def _over_order(h: Habit) -> None:
     who, rows, at = h.events()
     event, part, _ = h.times(rows, int(h.p["orders"]))
     then = at[event] + np.floor(h.stream.child("then").uniform(part) * h.p["minutes"] * 60).astype(np.int64) * SECOND
@@ -330,7 +91,7 @@ def _over_order(h: _Habit) -> None:
     h.purchases(who[event], part, then, shop=rows[event], category="clothing", back=back)
 
 
-def _retry(h: _Habit) -> None:
+def _retry(h: Habit) -> None:
     who, rows, at = h.events()
     tries = int(h.p["refused"]) + 1
     event, part, k = h.times(rows, tries)
@@ -338,7 +99,7 @@ def _retry(h: _Habit) -> None:
     h.purchases(who[event], part, at[event] + pause * SECOND, shop=rows[event], refused=k < tries - 1)
 
 
-def _family_loan(h: _Habit) -> None:
+def _family_loan(h: Habit) -> None:
     who, rows, at = h.events()
     lent = h.drawn("lent", rows, h.p["amount"], h.p["spread"])
     party = h.payee(who, rows, at)
@@ -349,7 +110,7 @@ def _family_loan(h: _Habit) -> None:
     h.transfers(who[event], part, then, np.ceil(lent[event] / n / ROUND) * ROUND, party[event])
 
 
-def _shop_takings(h: _Habit) -> None:
+def _shop_takings(h: Habit) -> None:
     mine = h.some()
     mine = mine[h.book.business[mine]]
     rows = join_rows(h.units, h.kind)[mine]
@@ -376,7 +137,7 @@ def _shop_takings(h: _Habit) -> None:
     h.transfers(mine[event], part, last, np.floor(taken * (1 - h.p["kept"])), supplier[event])
 
 
-def _flat_share(h: _Habit) -> None:
+def _flat_share(h: Habit) -> None:
     mine = h.some()
     rows = join_rows(h.units, h.kind)[mine]
     mates = int(h.p["flatmates"])
@@ -397,7 +158,7 @@ def _flat_share(h: _Habit) -> None:
     h.transfers(mine[event], part, at, rent[event] * (mates + 1), landlord[event])
 
 
-def _collection(h: _Habit) -> None:
+def _collection(h: Habit) -> None:
     who, rows, at = h.events()
     event, part, _ = h.times(rows, int(h.p["givers"]))
     then = h.later(at[event], 24 * h.p["days"] * h.stream.child("then").uniform(part))
@@ -408,7 +169,7 @@ def _collection(h: _Habit) -> None:
     h.transfers(who, rows, last, total, h.payee(who, rows, last))
 
 
-def _renovation(h: _Habit) -> None:
+def _renovation(h: Habit) -> None:
     who, rows, at = h.events()
     n, spread, growth = int(h.p["stages"]), h.p["spread"], h.p["growth"]
     whole = h.drawn("whole", rows, h.p["amount"] * np.exp(-(spread**2) / 2), spread)
@@ -419,14 +180,14 @@ def _renovation(h: _Habit) -> None:
     h.transfers(who[event], part, then, np.floor(whole[event] * share / ROUND) * ROUND, party[event])
 
 
-def _sale_day(h: _Habit) -> None:
+def _sale_day(h: Habit) -> None:
     who, rows, at = h.events()
     event, part, _ = h.times(rows, int(h.p["purchases"]))
     then = h.later(at[event], h.p["hours"] * h.stream.child("then").uniform(part))
     h.purchases(who[event], part, then, shop=part)
 
 
-def _ticket_rush(h: _Habit) -> None:
+def _ticket_rush(h: Habit) -> None:
     """All who wait for a sale try at one shop, in the same minutes."""
     who, rows, _ = h.events()
     sales = max(1, round(h.p["sales_a_year"] * h.block.window.days / YEAR))
@@ -447,7 +208,7 @@ def _ticket_rush(h: _Habit) -> None:
     h.purchases(who[event], part, then, shop=which[event], category="leisure", refused=k < tries - 1)
 
 
-def _group_holiday(h: _Habit) -> None:
+def _group_holiday(h: Habit) -> None:
     who, rows, at = h.events()
     event, part, _ = h.times(rows, int(h.p["friends"]))
     then = h.later(at[event], 24 * h.p["days"] * h.stream.child("then").uniform(part))
@@ -458,7 +219,7 @@ def _group_holiday(h: _Habit) -> None:
     h.transfers(who, rows, last, total, h.payee(who, rows, last, company=True))
 
 
-def _savings_club(h: _Habit) -> None:
+def _savings_club(h: Habit) -> None:
     """Round by round, each member of a circle's club pays the one whose turn it is."""
     stream, block, units = h.stream, h.block, h.units
     near = members(units)

@@ -65,10 +65,15 @@ def creditor_reference_broken(texts: pl.Series) -> NDArray[np.bool_]:
 
 
 def _characters(texts: pl.Series, width: int) -> NDArray[np.uint8]:
-    """Each text's characters as the numbers they count for: digits 0 to 9, capitals 10 to 35, anything else and padding 99."""
-    plain = texts.fill_null("").str.replace_all(r"[^0-9A-Z]", "~").str.slice(0, width).str.pad_end(width, "~")
-    found = np.frombuffer("".join(plain.to_list()).encode("ascii"), np.uint8).reshape(len(texts), width)
-    return _VALUE[found]
+    """Each text's bytes as the numbers they count for, as many as there is width for: digits 0 to 9, capitals 10 to 35, anything else and padding 99."""
+    import pyarrow as pa
+
+    held = texts.fill_null("").to_arrow().cast(pa.large_string())
+    _, offsets, data = held.buffers()
+    ends = np.frombuffer(offsets, np.int64)[held.offset : held.offset + len(held) + 1]
+    letters = np.append(_VALUE[np.frombuffer(data or b"", np.uint8)], np.uint8(99))
+    place = ends[:-1, None] + np.arange(width)
+    return letters[np.where(place < ends[1:, None], place, -1)]
 
 
 _VALUE = np.full(256, 99, np.uint8)

@@ -16,7 +16,7 @@ from ...core.schema import Schema
 from ...core.tables import ROW, Tables
 from .calendar import DAY
 from .draws import enum, keep
-from .parties import ACCOUNTS
+from .holdings import ACCOUNTS
 
 PURPOSE = {
     "card-present": "card-settlement",

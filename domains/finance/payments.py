@@ -13,8 +13,9 @@ from ...core.stream import F64, U64, Stream, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
+from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
 from .life import MOVED, home_market, homes, whereabouts
-from .parties import ACCOUNTS, CARDS, CREDIT, VIRTUAL, YEAR, virtual_cards
+from .parties import YEAR
 from .people import cities
 from .reference import cells, popularity, purchase_categories
 
@@ -47,8 +48,14 @@ def fact_types(schema: Schema) -> dict[str, pl.DataType]:
 
 def complete(frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame:
     """The frame with every fact, absent ones null, in one order and one set of types."""
-    have = frame.columns
-    return frame.select((pl.col(c).cast(d) if c in have else pl.lit(None, d).alias(c)) for c, d in types.items())
+    have = frame.schema
+    columns = []
+    for name, kind in types.items():
+        if name not in have:
+            columns.append(pl.Series(name, [], kind).clear(frame.height))
+        else:
+            columns.append(frame[name] if have[name] == kind else frame[name].cast(kind))
+    return pl.DataFrame(columns)
 
 
 def purchases(schema: Schema):

@@ -83,22 +83,40 @@ def known(schema: Schema):
     return run
 
 
+ASKED = ("card-present", "card-not-present", "atm", "transfer")
+"""Channels by which customers ask for a payment themselves."""
+HOME = ("GB", "DE")
+
+
 def _scores(block: Block, tables: Tables) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Each payment's score, and which rule weighs most; 0 for what customers do not ask for themselves."""
     payment, weight = tables["transaction"], block.priors("alert.weight")
-    channel = payment["channel"].cast(pl.String)
-    asked = channel.is_in(["card-present", "card-not-present", "atm", "transfer"]).to_numpy()
+    channel = payment["channel"]
+    asked = _among(channel, ASKED)
     asked &= payment["direction"].to_physical().to_numpy() == 0
     at = payment["authorised_at"].to_numpy()
-    parts = [
-        weight["amount"] * np.maximum(_unusual(payment, asked), 0.0),
-        weight["new_payee"] * _new(payment["counterparty_row"], tables["counterparty"], "added_at", at),
-        weight["new_device"] * _new(payment["device_row"], tables["device"], "first_seen_at", at),
-        weight["abroad"]
-        * ((channel == "card-present") & ~payment["country"].cast(pl.String).is_in(["GB", "DE"])).to_numpy(),
-    ]
-    each = np.stack(parts) * asked
-    return each.sum(axis=0), each.argmax(axis=0)
+    abroad = _among(channel, ("card-present",))
+    abroad &= payment["country"].is_not_null().to_numpy() & ~_among(payment["country"], HOME)
+    score, rule = np.zeros(len(at)), np.zeros(len(at), np.int64)
+    most = np.full(len(at), -1.0)
+    for n, part in enumerate(
+        (
+            weight["amount"] * np.maximum(_unusual(payment, asked), 0.0),
+            weight["new_payee"] * _new(payment["counterparty_row"], tables["counterparty"], "added_at", at),
+            weight["new_device"] * _new(payment["device_row"], tables["device"], "first_seen_at", at),
+            weight["abroad"] * abroad,
+        )
+    ):
+        score += part
+        rule[part > most] = n
+        np.maximum(most, part, out=most)
+    return score * asked, rule
+
+
+def _among(codes: pl.Series, wanted: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Whether each code is one of these; false where there is none."""
+    those = np.array([name in wanted for name in codes.dtype.categories] + [False])  # type: ignore[attr-defined]
+    return those[codes.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()]
 
 
 def _unusual(payment: pl.DataFrame, asked: NDArray[np.bool_]) -> NDArray[np.float64]:

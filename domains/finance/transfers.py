@@ -27,8 +27,8 @@ from .flows import (
     TOPPED_UP,
     Flows,
 )  # fmt: skip
+from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
 from .life import NEVER, job_changed_on
-from .parties import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
 from .payments import MONTH, complete, device_used, fact_types
 from .reference import bill_categories, cells, purchase_categories
 

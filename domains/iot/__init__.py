@@ -27,7 +27,7 @@ _EVENTS = ("device_event", "gateway_event", "anomaly")
 
 def _numbered(block: Block, tables: Tables) -> Tables:
     made = {name: number(tables[name], SCHEMA[name], "started_at") for name in ("device_event", "gateway_event")}
-    made["device_event"] = simulation.completed(made["device_event"])
+    made["device_event"] = simulation.completed(block, made["device_event"])
     return {**made, "anomaly": number(truth.overlaps(tables["anomaly"]), SCHEMA["anomaly"], "started_at")}
 
 
@@ -51,6 +51,7 @@ DOMAIN = Domain(
         Step("sites", ("site",), population.sites),
         Step("zones", ("zone",), population.zones),
         Step("crews", ("crew",), population.crews),
+        Step("operators", ("operator",), population.operators),
         Step("devices", ("device",), population.devices),
         Step("gateways", ("gateway",), population.gateways, ("device",)),
         Step("channels", ("channel",), population.channels, ("device",)),

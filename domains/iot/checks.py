@@ -13,7 +13,9 @@ from ...core.domain import Check
 from ...core.tables import Table
 from .labels import LABELS
 from .physics import Profiles, physics
-from .readings import AWAKE, COPY, FAN, in_order, places, sampled, spans, union
+from .population import GATEWAYS
+from .profiles import LINKS
+from .readings import AWAKE, COPY, FAN, RETRIED, in_order, places, sampled, spans, union
 
 Lazy = Mapping[str, pl.LazyFrame]
 
@@ -107,7 +109,7 @@ def arrivals_explained(tables: Lazy) -> Table:
     found = [violations()]
     outages = spans(tables["gateway_event"].collect(), "gateway_id")
     gateway = dict(tables["device"].select("device_id", "gateway_id").collect().iter_rows())
-    for channel, (key, observed, received) in _channels(tables, "observed_at", "received_at"):
+    for channel, (key, observed, received, quality) in _channels(tables, "observed_at", "received_at", "quality"):
         held = union(outages.get(gateway.get(channel["device_id"], -1), ()))
         for a, b in held:
             if (during := (received >= a) & (received < b)).any():
@@ -117,6 +119,9 @@ def arrivals_explained(tables: Lazy) -> Table:
             continue
         late = np.flatnonzero(wait > channel["interval_us"])
         late = late[key[late] - channel["channel_id"] * FAN < COPY]
+        if gateway.get(channel["device_id"], 0) % GATEWAYS != LINKS.index("wire"):
+            # what nobody had acknowledged was sent again
+            late = late[quality[late] != RETRIED]
         if len(late):
             # the last outage that began before it arrived must have lasted until it was there to be sent
             starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
@@ -173,7 +178,7 @@ _OF_EVENTS = (
     Check(
         "arrivals-explained",
         ("device", "channel", "reading", "gateway_event"),
-        "nothing arrives through a gateway that is cut off, and nothing late but what such a gateway stored",
+        "nothing arrives through a gateway that is cut off, and nothing late but what such a gateway stored or a device sent again",
         arrivals_explained,
     ),
     Check(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from ...core.checks import violations
+from ...core.derive import runs
 from ...core.domain import Check
 from ...core.tables import Table
 from .readings import COPY, FAN
@@ -50,40 +52,55 @@ def inside_series(tables: Lazy) -> Table:
 
 def shown(tables: Lazy) -> Table:
     """A reading that is labelled lies in the span of an anomaly of its scenario, and no anomaly leaves its channel as it would have been."""
-    anomaly = tables["anomaly"].select("anomaly_id", *_OF, pl.col("started_at", "ended_at").to_physical()).collect()
-    label = (
-        tables["label"]
-        .filter(pl.col("table") == "reading")
-        .select("scenario", "instance", "row_key", "effect")
+    grid = tables["channel"].select("channel_id", pl.col("first_sample_at").to_physical(), "interval_us")
+    anomaly = (
+        tables["anomaly"]
+        .select("anomaly_id", *_OF, pl.col("started_at", "ended_at").to_physical())
+        .join(grid, on="channel_id", how="left")
         .collect()
     )
-    grid = tables["channel"].select("channel_id", pl.col("first_sample_at").to_physical(), "interval_us").collect()
-    mine = label.filter(
-        pl.col("row_key").is_not_null() & pl.col("scenario").is_in(anomaly["scenario"].unique().implode())
-    )
-    mine = mine.with_columns(channel_id=pl.col("row_key") // FAN, index=pl.col("row_key") % FAN % COPY)
-    mine = mine.join(grid, on="channel_id").with_columns(
-        due=pl.col("first_sample_at") + pl.col("index") * pl.col("interval_us")
-    )
-    within = mine.join(anomaly, on=list(_OF)).filter(
-        (pl.col("due") >= pl.col("started_at")) & (pl.col("due") < pl.col("ended_at"))
-    )
-    stray = mine.join(
-        within.select("scenario", "instance", "row_key"), on=["scenario", "instance", "row_key"], how="anti"
-    )
+    label = tables["label"].select("scenario", "instance", "table", "row_key").collect()
+    mine = label.filter((pl.col("table") == "reading") & pl.col("row_key").is_not_null())
+    keys = {of: part["row_key"].to_numpy() for of, part in _by_instance(mine).items()}
     # what was taken away has left no row: there the anomaly's own scenario says so on the channel, the device or the gateway
-    whole = tables["label"].filter(
-        (pl.col("table") != "anomaly") & ((pl.col("table") != "reading") | pl.col("row_key").is_null())
-    )
-    elsewhere = whole.select("scenario", "instance").unique().collect()
-    quiet = anomaly.join(within.select("anomaly_id").unique(), on="anomaly_id", how="anti")
-    quiet = quiet.join(elsewhere, on=["scenario", "instance"], how="anti")
+    other = (pl.col("table") != "anomaly") & ((pl.col("table") != "reading") | pl.col("row_key").is_null())
+    elsewhere = _by_instance(label.filter(other))
+    named = _by_instance(anomaly)
+    stray, quiet = [np.empty(0, np.int64)], []
+    for of, spans in named.items():
+        key = keys.pop(of, np.empty(0, np.int64))
+        key = np.sort(key - (key % FAN >= COPY) * COPY), key
+        numbers, first, every = (spans[c].to_numpy() for c in ("channel_id", "first_sample_at", "interval_us"))
+        # the numbers of the first sample that is due at the start or later, and of the first that is at the end or later
+        a, b = (numbers * FAN - (first - spans[c].to_numpy()) // every for c in ("started_at", "ended_at"))
+        low, high = np.searchsorted(key[0], a), np.searchsorted(key[0], b)
+        if of not in elsewhere:
+            quiet += spans["anomaly_id"].to_numpy()[high <= low].tolist()
+        edge = np.zeros(len(key[0]) + 1, np.int64)
+        np.add.at(edge, low, 1)
+        np.add.at(edge, np.maximum(high, low), -1)
+        outside = key[0][edge[:-1].cumsum() == 0]
+        if len(outside):
+            stray.append(key[1][np.isin(key[1] - (key[1] % FAN >= COPY) * COPY, outside)])
+    # a scenario that names anomalies does so for each instance
+    known = {scenario for scenario, _ in named}
+    stray += [key for (scenario, _), key in keys.items() if scenario in known]
     return pl.concat(
         [
-            violations("", "reading", stray["row_key"].unique(), "labelled, and in no anomaly of its scenario"),
-            violations("", "anomaly", quiet["anomaly_id"], "changed nothing in its channel"),
+            violations(
+                "", "reading", pl.Series(np.concatenate(stray)).unique(), "labelled, and in no anomaly of its scenario"
+            ),
+            violations("", "anomaly", pl.Series(quiet, dtype=pl.Int64), "changed nothing in its channel"),
         ]
     ).drop("check")
+
+
+def _by_instance(rows: Table) -> dict[tuple[str, int], Table]:
+    """The rows of each instance of each scenario."""
+    found: dict[tuple[str, int], list[Table]] = {}
+    for (scenario, instance), a, b in runs(rows, "scenario", "instance"):
+        found.setdefault((scenario, instance), []).append(rows[a:b])
+    return {of: pl.concat(parts) for of, parts in found.items()}
 
 
 LABELS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _NEVER = 1 << 62
 _DAY = 24 * HOUR
 
 
-@dataclass
+@dataclass(frozen=True)
 class Part:
     """What wears: new at `start`, spent at `end`, evenly in between."""
 
@@ -44,7 +44,7 @@ class Part:
         return _NEVER if wear is None else self.start + round(wear * (self.end - self.start))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Charge:
     """A battery: full at `start`, empty at `end`; on the charger from `plugged` on until it is full."""
 
@@ -68,8 +68,9 @@ class Charge:
         part = Part.aged(Reliability(power.hours, power.shape or 1.0, None, ""), factor, born, now, rng)
         return Charge(part.start, part.end)
 
-    def plug(self, now: int, hours: float) -> None:
-        self.plugged, self.full = now, now + max(1, round(hours * HOUR))
+    def plug(self, now: int, hours: float) -> Charge:
+        """The same on the charger."""
+        return replace(self, plugged=now, full=now + max(1, round(hours * HOUR)))
 
     def at(self, t: int) -> float:
         if t > self.plugged:

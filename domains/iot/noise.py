@@ -50,17 +50,18 @@ def recur(x: F64, phi: float, before: float) -> F64:
         return x
     up, down = _powers(phi)
     count, width = len(x), len(up)
-    rows = -(-count // width)
-    table = np.zeros((rows, width))
-    np.copyto(table.reshape(-1)[:count], x)
-    table *= down
+    rows = count // width
+    table = np.empty((rows + 1, width))
+    np.multiply(x[: rows * width].reshape(rows, width), down, out=table[:rows])
+    table[rows] = 0.0
+    np.multiply(x[rows * width :], down[: count - rows * width], out=table[rows, : count - rows * width])
     np.cumsum(table, axis=1, out=table)
+    carried, last = np.empty(rows + 1), float(up[-1])
+    for n, total in enumerate(table[:, -1].tolist()):
+        carried[n] = phi * before
+        before = last * (total + phi * before)
+    table += carried[:, None]
     table *= up
-    carried, fades = np.empty(rows), phi * up[-1]
-    for n, last in enumerate(table[:, -1].tolist()):
-        carried[n] = before
-        before = last + fades * before
-    table += np.multiply.outer(carried, phi * up)
     return table.reshape(-1)[:count]
 
 

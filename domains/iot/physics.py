@@ -35,9 +35,11 @@ class Trace:
         whole = len(key) and index[-1] < COPY and np.isfinite(value.min()) and np.isfinite(value.max())
         if not whole or apart:
             kept = (index < COPY) & np.isfinite(value)
-            grid = channel["first_sample_at"] + index * channel["interval_us"]
+            first, every = channel["first_sample_at"], channel["interval_us"]
             for t0, t1 in apart:
-                kept &= (grid < t0) | (grid >= t1 + channel["interval_us"])
+                # points of the grid from the first at t0 or later to the last before t1 + every
+                a, b = np.searchsorted(index, [-((first - t0) // every), -((first - t1) // every) + 1])
+                kept[a:b] = False
             index, key, observed, value = index[kept], key[kept], observed[kept], value[kept]
         self.index, self.key, self.observed, self.value = index, key, observed, value
 
@@ -275,8 +277,9 @@ def _together(*found: Trace) -> tuple[I64, list[Any]]:
     if all(np.array_equal(shared, other.index) for other in found[1:]):
         return shared, [slice(None)] * len(found)
     for other in found[1:]:
-        shared = shared[np.isin(shared, other.index)]
-    return shared, [np.isin(t.index, shared) for t in found]
+        at = np.searchsorted(other.index, shared)
+        shared = shared[at < len(other.index)][other.index[at[at < len(other.index)]] == shared[at < len(other.index)]]
+    return shared, [np.searchsorted(t.index, shared) for t in found]
 
 
 def _rows(key: NDArray, detail: str) -> Table:

@@ -18,7 +18,9 @@ from ...core.tables import Table, Tables
 from .profiles import LINKS, Profile, load_profiles
 
 SCHEMA = load_schema("iot")
-ZONES, CREWS, GATEWAYS, DEVICES, CHANNELS = (SCHEMA[t].fan for t in ("zone", "crew", "gateway", "device", "channel"))
+ZONES, CREWS, OPERATORS, GATEWAYS, DEVICES, CHANNELS = (
+    SCHEMA[t].fan for t in ("zone", "crew", "operator", "gateway", "device", "channel")
+)
 DAY = 86_400_000_000
 PROFILES = load_profiles()
 
@@ -52,8 +54,18 @@ def crews(block: Block, tables: Tables) -> Tables:
     }
 
 
+def operators(block: Block, tables: Tables) -> Tables:
+    each = block.priors("operator.shifts")
+    site = np.repeat(block.units.astype(np.int64), each)
+    shift = np.tile(np.arange(each), len(block.units))
+    # the hours that do not come out even are the last one's
+    start = (shift * (24 // each)).astype(np.int32)
+    return {"operator": pl.DataFrame({"operator_id": site * OPERATORS + shift, "site_id": site, "shift_start": start})}
+
+
 def fleet(block: Block) -> Table:
-    """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews."""
+    """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews. `life` is what its batch
+    leaves of the life of its parts."""
     stream, priors = block.stream.child("device"), block.priors
     ids = np.arange(block.first * DEVICES, block.last * DEVICES, dtype=np.uint64)
     key = ids.astype(np.int64)
@@ -63,6 +75,14 @@ def fleet(block: Block) -> Table:
     link = pl.Series(profile).replace_strict({p.name: LINKS.index(p.link) for p in block.library.values()}).to_numpy()
     start = block.window.start // DAY
     age = _ages(stream.child("age").uniform(ids), priors, (block.window.end - block.window.start) // DAY)
+    installed = pl.Series("installed_on", start - age).cast(pl.Int32).cast(pl.Date)
+    batch = pl.select(
+        pl.concat_str(
+            pl.lit(pl.Series(profile)), installed.dt.year(), installed.dt.quarter().cast(pl.String), separator="-"
+        )
+        .str.replace(r"-(\d)$", "-q$1")
+        .alias("batch")
+    )["batch"]
     return pl.DataFrame(
         {
             "device_id": key,
@@ -71,16 +91,27 @@ def fleet(block: Block) -> Table:
             "gateway_id": site * GATEWAYS + link,
             "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
-            "installed_on": pl.Series(start - age).cast(pl.Int32).cast(pl.Date),
+            "installed_on": installed,
+            "batch": batch,
+            "life": batch.replace_strict(_lives(block, batch)),
+            "clock_ppm": np.round(stream.child("clock").uniform(ids) * priors("clock.ppm"), 3),
         }
     )
 
 
+def _lives(block: Block, batch: pl.Series) -> Mapping[str, float]:
+    """What each batch leaves of the life of its parts: a defect is the batch's own, wherever its devices stand."""
+    share, life = block.priors("batch.defective"), block.priors("batch.life")
+    names, zero = batch.unique(), np.zeros(1, np.uint64)
+    return {name: life if block.stream.child("batch", name).uniform(zero)[0] < share else 1.0 for name in names}
+
+
 def chosen(priors: Priors, known: Mapping[str, Profile]) -> Mapping[str, Profile]:
-    """The profiles that devices may have: all that are known, or those that `device.profiles` names."""
+    """The profiles that devices may have: all that are known and at home somewhere, or those that `device.profiles` names."""
     text = priors("device.profiles")
     if text == "all":
-        return known
+        # what stands at no kind of site is there for those who ask for it
+        return {name: p for name, p in known.items() if p.sites}
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:

@@ -107,6 +107,11 @@ class Entries:
             raise UserError(f"{self.where(key)}: {key} is empty, expected some of {', '.join(known)}")
         return tuple(found)
 
+    def none(self, key: str) -> tuple[str, ...]:
+        """Of an empty list."""
+        self.get(key, list)
+        return ()
+
     def table(self, key: str) -> Entries:
         return Entries(self.get(key, dict), self.place, self.lines, (key, 0))
 

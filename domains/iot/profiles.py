@@ -4,7 +4,7 @@ One file is one profile; its name is the file's. A file says which kinds of site
 fail, and for each channel its unit, range, resolution and signal model: a list of terms (see `terms.py`). Every part names its source:
 
     title = "Soil probe"
-    sites = ["farm"]
+    sites = ["farm"]            # none ([]): only where device.profiles names it
     link = "radio"
     interval_s = 900
     source = "…"
@@ -175,7 +175,7 @@ def read_profile(name: str, text: str, place: str = "", folder: Path | None = No
     profile = Profile(
         name,
         top.get("title", str),
-        top.all_of("sites", SITES),
+        top.all_of("sites", SITES) if top.raw.get("sites") != [] else top.none("sites"),
         top.one_of("link", LINKS),
         top.number("interval_s", 0.001, 86_400),
         Power(

@@ -13,10 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
+from ...core.priors import Priors
 from ...core.tables import Table, Tables, room
-from .climate import climate, of_zone
+from .climate import HOUR, climate, of_zone
 from .gauges import Gauges
-from .noise import exponential_slices, words
+from .noise import SLICES, exponential_slices, words
 from .population import SCHEMA
 from .signals import quantise, stretches
 
@@ -27,7 +28,7 @@ AWAKE = ("up", "degraded")
 """The states in which a device samples."""
 COPY = FAN // 2
 """What was delivered twice stands a second time, this far behind its own place on the grid."""
-LATE, LIMITED = 1, 2  # places in the code list `quality`, where `good` is 0
+LATE, LIMITED, RETRIED = 1, 2, 3  # places in the code list `quality`, where `good` is 0
 
 
 def readings(block: Block, tables: Tables) -> Tables:
@@ -37,7 +38,7 @@ def readings(block: Block, tables: Tables) -> Tables:
     lives = _lives(tables["device_event"])
     sites = {row["site_id"]: climate(block, row) for row in tables["site"].iter_rows(named=True)}
     shared = cache(lambda site, zone: of_zone(block, sites[site], site, zone))
-    where = device.select("device_id", "profile", "site_id", "zone_id").iter_rows()
+    where = device.select("device_id", "profile", "site_id", "zone_id", "clock_ppm").iter_rows()
     at_site = {number: place for number, *place in where}
     grids = channel.select("device_id", "first_sample_at", "interval_us", "jitter_us")
     runs = {n: sampled(awake(lives.get(n, ())), *grid) for n, *grid in grids.unique("device_id").iter_rows()}
@@ -52,10 +53,10 @@ def readings(block: Block, tables: Tables) -> Tables:
         if not count:
             continue
         keys = [row[4] for row in mine]
-        name, site, zone = at_site[number]
+        name, site, zone, ppm = at_site[number]
         profile = block.library[name]
         streams = {c.signal: block.stream.child("signal", k) for c, k in zip(profile.channels, keys, strict=True)}
-        clock = _Clock(block, number, first, interval, jitter)
+        clock = _Clock(block, number, (first, interval, jitter), ppm, profile.link != "wire")
         gauges = Gauges(lives.get(number, ()), block, number)
         done = 0
         for start, made in stretches(profile, (first, interval, count), shared(site, zone), streams, gauges):
@@ -101,13 +102,21 @@ def awake(life: Sequence[tuple[Any, ...]]) -> list[tuple[int, int]]:
 
 
 class _Clock:
-    """When samples are taken, and when they arrive. A delay never disturbs either order: both stay below half an interval."""
+    """When samples are taken, and when they arrive. Both stay below half an interval, so that neither disturbs the order, but for what the
+    network loses and a device sends again.
 
-    def __init__(self, block: Block, device: int, first: int, interval: int, jitter: int) -> None:
+    A device takes and stamps its samples by its own clock, which loses some millionths until it is set right: what it sends arrives so
+    much later than its stamp says.
+    """
+
+    def __init__(self, block: Block, device: int, grid: tuple[int, int, int], ppm: float, wireless: bool) -> None:
+        priors = block.priors
         self._rng = block.stream.child("transport", device).generator()
-        self._grid = first, interval, jitter
-        least, tail = block.priors("gateway.latency_us"), block.priors("gateway.latency_tail_us")
-        self._delays = _delays(least, tail, interval // 2)
+        self._grid, self._ppm, self._sync = grid, ppm, max(1, round(priors("clock.sync_hours") * HOUR))
+        least, tail = priors("gateway.latency_us"), priors("gateway.latency_tail_us")
+        self._delays = _delays(least, tail, grid[1] // 2)
+        if wireless and priors("network.loss"):
+            self._delays = self._delays + waits(priors)
 
     def tick(self, start: int, count: int) -> tuple[I64, I64, I64]:
         """The grid points of a stretch, when they were sampled, and when that arrived."""
@@ -121,6 +130,9 @@ class _Clock:
         taken += index * interval
         arrived = np.take(self._delays, drawn[count:])
         arrived += taken
+        if self._ppm:
+            lost = index * interval % self._sync * (self._ppm / 1e6)
+            arrived += lost.astype(np.int64)
         return index, taken, arrived
 
 
@@ -128,6 +140,26 @@ class _Clock:
 def _delays(least: int, tail: int, most: int) -> I64:
     """From sample to arrival, by slices of the law: an exponential tail above the least."""
     return np.minimum(least + tail * exponential_slices(), most).astype(np.int64)
+
+
+def waits(priors: Priors) -> I64:
+    """What it takes to be heard, by slices of the law of delays: nothing for most; else a wait for an acknowledgement that does not come
+    before each repetition, and each twice as long as the one before (RFC 7252, section 4.2)."""
+    return _waits(*(priors(f"network.{name}") for name in ("loss", "timeout_us", "timeout_spread", "retries")))
+
+
+@lru_cache(16)
+def _waits(loss: float, timeout: int, spread: float, retries: int) -> I64:
+    # two orders of the slices that have nothing to do with theirs by delay, nor with one another
+    one, other = ((np.arange(SLICES) * odd % SLICES + 0.5) / SLICES for odd in (40_503, 27_893))
+    lost = sum((one < loss**k).astype(np.int64) for k in range(1, retries + 1)) + np.zeros(SLICES, np.int64)
+    return np.rint((2**lost - 1) * timeout * (1 + (spread - 1) * other)).astype(np.int64)
+
+
+def longest_wait(priors: Priors) -> int:
+    """Until a message has been heard for sure, in microseconds."""
+    timeout, spread, retries = (priors(f"network.{name}") for name in ("timeout_us", "timeout_spread", "retries"))
+    return round(timeout * spread * (2**retries - 1))
 
 
 def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int, int]]:
@@ -143,7 +175,9 @@ def sampled(up: Spans, first: int, interval: int, jitter: int) -> list[tuple[int
 
 def in_order(reading: Table) -> Table:
     """Readings in order of key, and so each channel's together and in order of the grid."""
-    return reading if reading["reading_id"].is_sorted() else reading.sort("reading_id")
+    # said once, so that no later look need find it out again
+    known = reading if reading["reading_id"].is_sorted() else reading.sort("reading_id")
+    return known.with_columns(pl.col("reading_id").set_sorted())
 
 
 def places(key: I64, channels: Iterable[int]) -> list[tuple[int, int]]:
@@ -247,17 +281,26 @@ def arrivals(block: Block, tables: Tables) -> Tables:
     quality = np.zeros(reading.height, np.uint8)
     outages = spans(tables["gateway_event"], "gateway_id")
     channel = tables["channel"].select("channel_id", "device_id", "low", "high")
-    channel = channel.join(tables["device"].select("device_id", "gateway_id"), on="device_id", maintain_order="left")
+    link = {p.name: p.link != "wire" for p in block.library.values()}
+    device = tables["device"].select(
+        "device_id", "gateway_id", pl.col("profile").replace_strict(link).alias("wireless")
+    )
+    channel = channel.join(device, on="device_id", maintain_order="left")
+    first, most = block.priors("network.timeout_us"), longest_wait(block.priors)
+    observed = reading["observed_at"].to_physical().to_numpy()
     channel = channel.join(
         tables["gateway"].select("gateway_id", "backfill_speed"), on="gateway_id", maintain_order="left"
     )
     where = places(reading["reading_id"].to_numpy(), channel["channel_id"])
-    limits = channel.select("low", "high", "gateway_id", "backfill_speed").iter_rows()
-    for (a, b), (low, high, gateway, speed) in zip(where, limits, strict=True):
+    limits = channel.select("low", "high", "gateway_id", "backfill_speed", "wireless").iter_rows()
+    for (a, b), (low, high, gateway, speed, wireless) in zip(where, limits, strict=True):
         to = slice(a, b)
         # what is no number makes the least and the greatest none
         if b > a and not (value[to].min() > low and value[to].max() < high):
             quality[to][(value[to] <= low) | (value[to] >= high)] = LIMITED
+        if wireless:
+            took = planned[to] - observed[to]
+            quality[to][(took >= first) & (took <= 2 * most)] = RETRIED
         for late in _hold(received[to], outages.get(gateway, ()), speed):
             quality[to][late][received[to][late] != planned[to][late]] = LATE
     codes = SCHEMA["reading"].columns["quality"].dtype

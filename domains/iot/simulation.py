@@ -20,8 +20,8 @@ from ...core.stream import Stream, join_rows
 from ...core.tables import ROW, Table, Tables
 from .climate import HOUR, Climate, climate
 from .lives import Charge, Duty, Part
-from .population import CREWS, DAY, fleet
-from .profiles import Profile
+from .population import CREWS, DAY, DEVICES, GATEWAYS, OPERATORS, fleet
+from .profiles import LINKS, Profile
 from .rollout import Rollout, rollouts
 
 SECOND = 1_000_000
@@ -78,17 +78,19 @@ def simulate(
     site = _Site(env, number, block.priors, shared, stream.child("store").generator())
     waves = rollouts(block)
     logs = []
-    for key, profile, firmware, installed in devices.select(
-        "device_id", "profile", "firmware", "installed_on"
+    for key, profile, firmware, installed, life in devices.select(
+        "device_id", "profile", "firmware", "installed_on", "life"
     ).iter_rows():
         age = window.start - (installed - _EPOCH).days * DAY
         logs.append(_Log(env, key, firmware))
-        process = _device(site, block.library[profile], age, logs[-1], waves, stream.child("device", key))
+        process = _device(site, block.library[profile], age, life, logs[-1], waves, stream.child("device", key))
         logs[-1].process = env.process(process)
     cut: list[Outage] = []
     gateways = list(gateways)
     for key in gateways:
         env.process(_uplink(site, cut, key, stream.child("gateway", key)))
+        if key % GATEWAYS == LINKS.index("cellular"):
+            env.process(_coverage(site, cut, key, stream.child("coverage", key)))
     env.process(_mains(site, cut, gateways, stream.child("mains")))
     env.run(until=window.end)
     return [span for log in logs for span in log.close(window.end)], [i._replace(t1=min(i.t1, window.end)) for i in cut]
@@ -122,9 +124,14 @@ class _Log:
         self._env, self.entity, self.firmware = env, entity, firmware
         self._since, self._state, self._cause, self._crew = 0, "", "", None
         self._done: list[Span] = []
-        self.part: Part | None = None
-        self.charge: Charge | None = None
+        self._gauges: tuple[int | None, ...] = ()
         self.process: Any = None
+
+    def fit(self, part: Part, charge: Charge | None) -> None:
+        """From now on this part and this battery are in the device."""
+        battery = (charge.start, charge.end, charge.plugged, charge.full) if charge else _NO_BATTERY
+        self.again()
+        self._gauges = (part.start, part.end, *battery)
 
     def enter(self, state: str, cause: str, crew: int | None = None) -> None:
         """End the state that is, with the part and the battery as they are: change those afterwards."""
@@ -143,16 +150,26 @@ class _Log:
 
     def _end(self, now: int) -> None:
         if self._state and now > self._since:
-            part, charge = self.part, self.charge
-            assert part
-            battery = (charge.start, charge.end, charge.plugged, charge.full) if charge else _NO_BATTERY
-            facts = (self.entity, self._since, now, self._state, self._cause, self.firmware, self._crew)
-            self._done.append((*facts, part.start, part.end, *battery))
+            self._done.append(
+                (self.entity, self._since, now, self._state, self._cause, self.firmware, self._crew, *self._gauges)
+            )
         self._since = now
 
 
+class _Waits:
+    """Exponential times, drawn by the hundred: one at a time costs more than the event that it is for."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng, self._drawn = rng, list[float]()
+
+    def __call__(self, mean: float) -> int:
+        if not self._drawn:
+            self._drawn = self._rng.standard_exponential(128).tolist()
+        return int(mean * self._drawn.pop()) or 1
+
+
 def _device(
-    site: _Site, profile: Profile, age: int, log: _Log, waves: list[Rollout], stream: Stream
+    site: _Site, profile: Profile, age: int, life: float, log: _Log, waves: list[Rollout], stream: Stream
 ) -> Generator[Any, Any, None]:
     import simpy
 
@@ -160,8 +177,11 @@ def _device(
     timeout, enter, live, entity = env.timeout, log.enter, site.live, log.entity
     hangs, starts = priors("watchdog.hours") * HOUR, priors("watchdog.seconds") * SECOND
     born, now = env.now - age, env.now
-    log.part = Part.aged(profile.reliability, priors("profile.life"), born, now, rng)
-    log.charge = Charge.aged(profile.power, priors("profile.life"), born, now, rng)
+    life *= priors("profile.life")
+    part = Part.aged(profile.reliability, life, born, now, rng)
+    battery = Charge.aged(profile.power, priors("profile.life"), born, now, rng)
+    log.fit(part, battery)
+    wait = _Waits(rng)
     mains = profile.power.supply == "mains"
     if age < 0:
         enter("provisioned", "delivery")
@@ -169,10 +189,10 @@ def _device(
     duty = Duty(profile.duty, site.shared) if profile.duty else None
     wave = rng.random()
     due = {
-        "hardware": log.part.end,
+        "hardware": part.end,
         "wear": _NEVER,
-        "battery": log.charge.end if log.charge else _NEVER,
-        "watchdog": env.now + _exponential(rng, hangs),
+        "battery": battery.end if battery else _NEVER,
+        "watchdog": env.now + wait(hangs),
         "age": born + priors("device.age_days") * DAY,
         "schedule": _NEVER,
     }
@@ -190,7 +210,7 @@ def _device(
         awake = True
         if duty:
             awake, due["schedule"] = duty.at(now)
-        worn_at = log.part.reaches(profile.reliability.degraded)
+        worn_at = part.reaches(profile.reliability.degraded)
         worn = worn_at <= now
         due["wear"] = _NEVER if worn else worn_at
         cause = min(due, key=due.__getitem__)
@@ -211,28 +231,30 @@ def _device(
                 log.firmware = version
                 due["update"], version = next(updates)
             else:
-                due[cause] = env.now + _exponential(rng, hangs)
+                due[cause] = env.now + wait(hangs)
             if awake:
                 enter("restart", cause)
-                yield timeout(_exponential(rng, starts))
+                yield timeout(wait(starts))
             continue
         charged = cause == "battery" and profile.power.charge_hours is not None
         if charged:
-            assert log.charge
+            assert battery
             assert profile.power.charge_hours
             enter("asleep", "charging")
-            log.charge.plug(env.now, profile.power.charge_hours)
+            battery = battery.plug(env.now, profile.power.charge_hours)
+            log.fit(part, battery)
             yield timeout(max(1, round(profile.power.charge_hours * HOUR)))
         else:
             yield from _repair(site, log, cause, rng)
         enter(*_UP)
         # a crew changes all in a device that is spent
-        if not charged and log.part.end <= env.now:
-            log.part = Part.new(profile.reliability, priors("profile.life"), env.now, rng)
-            due["hardware"] = log.part.end
-        if log.charge and log.charge.end <= env.now:
-            log.charge = Charge.new(profile.power, priors("profile.life"), env.now, rng)
-            due["battery"] = log.charge.end
+        if not charged and part.end <= env.now:
+            part = Part.new(profile.reliability, life, env.now, rng)
+            due["hardware"] = part.end
+        if battery and battery.end <= env.now:
+            battery = Charge.new(profile.power, priors("profile.life"), env.now, rng)
+            due["battery"] = battery.end
+        log.fit(part, battery)
 
 
 def _repair(site: _Site, log: _Log, cause: str, rng: np.random.Generator) -> Generator[Any, Any, None]:
@@ -256,9 +278,9 @@ def _repair(site: _Site, log: _Log, cause: str, rng: np.random.Generator) -> Gen
     yield site.crews.put(crew)
 
 
-def completed(event: Table) -> Table:
+def completed(block: Block, event: Table) -> Table:
     """Events in order, of which scenarios have put in some or moved their ends: these run on the firmware that was, keep wear and charge
-    as they were where they do not say, and wear goes on growing, charge falling."""
+    as they were where they do not say, and wear goes on growing, charge falling. A failure has the operator on duty."""
     device = pl.col("device_id")
     state, cause = pl.col("state").cast(pl.String), pl.col("cause").cast(pl.String)
     fresh = (state.shift() == "repair") | (cause == "charging") | (cause.shift() == "charging")
@@ -279,7 +301,10 @@ def completed(event: Table) -> Table:
         before = end.shift().over(part)
         pair = pl.max_horizontal(start, before) if gauge == "wear" else pl.min_horizontal(start, before)
         known = known.with_columns(pair.alias(start.meta.output_name()))
-    return known.drop("_part")
+    shifts, offset = block.priors("operator.shifts"), block.priors("site.utc_offset_minutes") * 60 * SECOND
+    hour = (pl.col("started_at").to_physical() + offset) // HOUR % 24
+    on_duty = device // DEVICES * OPERATORS + pl.min_horizontal(hour // (24 // shifts), shifts - 1)
+    return known.drop("_part").with_columns(operator_id=pl.when(state == "failed").then(on_duty))
 
 
 def _uplink(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Generator[Any, Any, None]:
@@ -288,6 +313,15 @@ def _uplink(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Gene
         yield env.timeout(_exponential(rng, priors("gateway.days_between_outages") * DAY))
         span = _lasting(rng, priors("gateway.outage_minutes"), priors("gateway.outage_log_sigma"))
         cut.append(Outage(number, env.now, env.now + span, "uplink"))
+        yield env.timeout(span)
+
+
+def _coverage(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Generator[Any, Any, None]:
+    env, priors, rng = site.env, site.priors, stream.generator()
+    while True:
+        yield env.timeout(_exponential(rng, priors("coverage.days_between") * DAY))
+        span = _exponential(rng, priors("coverage.minutes") * 60 * SECOND)
+        cut.append(Outage(number, env.now, env.now + span, "coverage"))
         yield env.timeout(span)
 
 

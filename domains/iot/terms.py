@@ -269,6 +269,21 @@ def _clip(s: Setting, v: Values, x: F64) -> F64:
     return np.clip(x, v.get("low", -np.inf), v.get("high", np.inf), out=x)
 
 
+def _harmonics(s: Setting, v: Values, x: F64) -> F64:
+    """Sines at a frequency (Hz) and its multiples, the k-th of amplitude `gain` / k; with `exponent`, times that power of the wear: so the
+    spectrum moves from the frequency that stays to the one that grows."""
+    times = (s.since + np.arange(s.count)) * s.seconds
+    scale: Any = v["gain"]
+    if "exponent" in v:
+        assert s.gauges
+        scale = scale * s.gauges.wear(s, v["exponent"])
+    for k in range(1, int(v["count"]) + 1):
+        phase = s.once(f"phase {k}", s.rng.random)
+        # whole turns are taken off first: after days the sine of the rest is as exact as on the first
+        x += scale / k * np.sin(2 * np.pi * ((k * v["frequency"] * times) % 1 + phase))
+    return x
+
+
 def _dew_point(s: Setting, v: Values, x: F64) -> F64:
     """Magnus' formula, from air temperature (Cel) and relative humidity (%)."""
     t, humidity = (s.made[name] for name in v["of"])
@@ -330,6 +345,7 @@ TERMS: dict[str, Term] = {
     "toggle": Term(_toggle, ("on", "off", "gain"), ("of",)),
     "while": Term(_while, ("of", "above", "otherwise"), channels=True),
     "clip": Term(_clip, (), ("low", "high")),
+    "harmonics": Term(_harmonics, ("frequency", "count", "gain"), ("exponent",)),
     "dew-point": Term(_dew_point, ("of",), channels=True),
     "position": Term(_position, ("axis",)),
     "learned": Term(_learned, ("model", "column"), ("gain",)),

@@ -1,5 +1,6 @@
-"""Run one small plan into targets, as a process of its own that a test can kill: one_run.py DOMAIN WORKERS TARGET..."""
+"""One small run, as the whole life of a process that a test can kill. A server that has imported this forks the lives."""
 
+import os
 import sys
 
 from laws.over import DOMAINS, companies, small
@@ -10,14 +11,13 @@ from populace.core.sinks import open_target
 from populace.core.spec import ScenarioRequest, Spec
 
 
-def main(name: str, workers: str, *targets: str) -> None:
+def live(pipe: str, name: str, workers: int, *targets: str) -> None:
+    """Run into the targets in a process group of its own, and say "ready" down the pipe, which every worker holds, before the start."""
+    os.setsid()
+    sys.stdout.flush()
+    os.dup2(os.open(pipe, os.O_WRONLY), 1)
     domain = small(DOMAINS[name])
     plan = make_plan(Spec(name, scenarios=tuple(ScenarioRequest(s) for s in companies(domain)[0])), domain)
     sinks = [open_target(t, domain, "parquet", plan.breaks) for t in targets]
-    print("ready", flush=True)
-    run(plan, sinks, workers=int(workers), resume=True)
-    print("done", flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    os.write(1, b"ready\n")
+    run(plan, sinks, workers=workers, resume=True)

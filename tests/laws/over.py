@@ -44,5 +44,6 @@ def companies(domain: Domain) -> list[tuple[str, ...]]:
 @lru_cache(maxsize=8)
 def roomy(name: str, *scenarios: str) -> Dataset:
     domain = small(DOMAINS[name])
+    domain = replace(domain, block=domain.size // domain.per_unit * ROOM // 2)
     asked = tuple(ScenarioRequest(s, {"count": INSTANCES}) for s in scenarios)
     return generate(make_plan(Spec(name, size=domain.size * ROOM, scenarios=asked), domain))

@@ -161,6 +161,21 @@ def test_a_job_is_made_checked_and_handed_over_in_every_form(server: Server):
     assert not (server.folder / job["id"]).exists()
 
 
+def test_all_forms_that_the_command_line_has_are_offered(server: Server):
+    from populace.core.domain import find_domain
+    from populace.core.nested import all_views
+    from populace.core.sinks import FORMATS
+
+    for domain in server.client.get("/api/domains").json():
+        assert domain["formats"] == list(FORMATS)
+        assert set(domain["views"]) == set(all_views(find_domain(domain["name"])))
+    for form, file in (({"view": "nested+json"}, "customer/0.json"), ({"format": "json"}, "customer.json")):
+        job = server.ended(server.client.post("/api/jobs", json={**SMALL, "size": 2, **form}).json()["id"])
+        assert job["state"] == "done"
+        archive = zipfile.ZipFile(io.BytesIO(server.client.get(f"/api/jobs/{job['id']}/download").content))
+        assert file in archive.namelist()
+
+
 def test_a_view_becomes_documents(server: Server):
     asked = {"domain": "healthcare", "size": 5, "view": "fhir+ndjson"}
     job = server.ended(server.client.post("/api/jobs", json=asked).json()["id"])

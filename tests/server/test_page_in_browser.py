@@ -74,6 +74,11 @@ def test_look_make_and_take_away(page: Any, tmp_path: Path):
     for n in range(page.locator("#pictures img").count()):
         assert page.locator("#pictures img").nth(n).evaluate("i => i.complete && i.naturalWidth > 0")
     assert page.inner_text("#command").startswith("populace generate finance --size 30")
+    black = page.locator("#pictures img").first.get_attribute("src").count("currentColor")
+    assert not black, "axes and letters have the page's own ink"
+    for width in (360, 1200):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "wide tables scroll by themselves"
     page.get_by_role("tab", name="label").click()
     assert page.locator("#table tbody tr").count() > 0
     assert "card-testing" in page.inner_text("#table")

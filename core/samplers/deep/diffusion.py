@@ -94,7 +94,7 @@ class Diffusion:
         layout, count, end = self.layout, len(address), int(self.layout.offsets[-1])
         names = [stream.child(m.name) for m in self.marginals]
         state = np.zeros((BLOCK, len(layout.sizes)), np.int64)
-        place = np.zeros((BLOCK, len(layout.scaled)), np.float32)
+        place = np.zeros((BLOCK, len(layout.scaled)))
         for n, size in enumerate(layout.sizes):
             state[:count, n] = self._any(n, size, names[n].child("begin").uniform(address))
         place[:count] = latent(stream.child("begin"), address, place.shape[1])
@@ -115,34 +115,40 @@ class Diffusion:
             first = (place - np.sqrt(1 - now) * out[:, end:]) / np.sqrt(now)
             first = np.clip(first, -SPAN, SPAN)
             noise = (place - np.sqrt(now) * first) / np.sqrt(1 - now)
-            place = (np.sqrt(then) * first + np.sqrt(max(1 - then - new, 0.0)) * noise).astype(np.float32)
-            place[:count] += np.float32(np.sqrt(new)) * fresh
+            place = np.sqrt(then) * first + np.sqrt(max(1 - then - new, 0.0)) * noise
+            place[:count] += np.sqrt(new) * fresh
             stay = (1 - then) / (1 - now)
             for n, size in enumerate(layout.sizes):
-                scores = np.ascontiguousarray(out[:count, layout.offsets[n] : layout.offsets[n] + size].T)
+                scores = np.ascontiguousarray(out[:count, layout.offsets[n] : layout.offsets[n] + size].T, np.float32)
                 if not self.marginals[n].missing and size > 1:
                     scores[0] = -np.inf
                 origin = choose_class(scores, names[n].child("origin", k).uniform(address))
                 u, turn = names[n].child("turn", k).uniform(address), then - stay * now
                 other = self._any(n, size, np.clip((u - stay - turn) / max(1 - stay - turn, 1e-12), 0.0, 1 - 1e-12))
                 state[:count, n] = np.where(u < stay, state[:count, n], np.where(u < stay + turn, origin, other))
-        return state[:count], place[:count]
+        return state[:count], place[:count].astype(np.float32)
 
     def _any(self, n: int, size: int, u: F64) -> NDArray[np.int64]:
         """A class of column `n`, each as likely; what is never missing has no class for that."""
         low = 0 if self.marginals[n].missing or size == 1 else 1
         return low + np.minimum((u * (size - low)).astype(np.int64), size - low - 1)
 
-    def _out(self, state: NDArray, place: F32, time: float) -> F32:
-        x = waves(np.array([time]))[0] @ self.layers[0].weight[-2 * CLOCK :] + self.layers[0].shift
+    def _out(self, state: NDArray, place: F64, time: float) -> F64:
+        (weight, shift), *rest = self._exact
+        x = waves(np.array([time]))[0] @ weight[-2 * CLOCK :] + shift
         end = int(self.layout.offsets[-1])
         # a product with rows of one 1 for each column is a sum of look-ups
-        x = x + place @ self.layers[0].weight[end : -2 * CLOCK]
+        x = x + place @ weight[end : -2 * CLOCK]
         for n in range(len(self.layout.sizes)):
-            x += self.layers[0].weight[self.layout.offsets[n] + state[:, n]]
-        for layer in self.layers[1:]:
-            x = np.maximum(x, 0) @ layer.weight + layer.shift
+            x += weight[self.layout.offsets[n] + state[:, n]]
+        for weight, shift in rest:
+            x = np.maximum(x, 0) @ weight + shift
         return x
+
+    @cached_property
+    def _exact(self) -> list[tuple[F64, F64]]:
+        """The layers in double precision: a product's last bits hang on a row's place in it, and are rounded away at the end."""
+        return [(layer.weight.astype(np.float64), layer.shift.astype(np.float64)) for layer in self.layers]
 
     @cached_property
     def _scaled(self) -> dict[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -128,11 +129,11 @@ class SeriesSampler:
     def _part(self, address: NDArray, stream: Stream) -> Table:
         from .networks import DRAWS
 
-        # always as many series: a product's last bits must not hang on how many are asked for
+        # always as many series: a product's last bits must not hang on how many there are
         count, whole = len(address), np.zeros(_CHUNK, address.dtype)
         whole[:count] = address
-        out, lengths = DRAWS[self.network](self.parameters, self.settings, whole, stream.child("network"))
-        out, lengths, steps = out[:count], lengths[:count], out.shape[1]
+        out, lengths = DRAWS[self.network](self._exact, self.settings, whole, stream.child("network"))
+        out, lengths, steps = out[:count].astype(np.float32), lengths[:count], out.shape[1]
         flat, each = (
             out.reshape(count * steps, out.shape[2]),
             join_rows(address[:, None], np.arange(steps)[None, :]).ravel(),
@@ -161,6 +162,11 @@ class SeriesSampler:
         )
         keys = self.entity.values(address, stream.child("rule"))
         return pl.DataFrame([keys, *(table[c] for c in self.columns[1:])])
+
+    @cached_property
+    def _exact(self) -> Mapping[str, NDArray]:
+        """The parameters in double precision: a product's last bits hang on a row's place in it, and are rounded away at the end."""
+        return {name: values.astype(np.float64) for name, values in self.parameters.items()}
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.layout.marginals)

@@ -34,8 +34,8 @@ from ....core.stream import join_rows
 from ....core.tables import ROW
 from ..calendar import DAY
 from ..draws import keep
+from ..holdings import CARDS, addresses
 from ..identifiers import other_ibans
-from ..parties import CARDS, addresses
 from .staging import card_on, members_here, start_of, whole_seconds
 
 

@@ -13,7 +13,7 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR, curve, instants
-from ..parties import CARDS, addresses
+from ..holdings import CARDS, addresses
 
 SECOND = 1_000_000
 

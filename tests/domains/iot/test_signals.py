@@ -69,6 +69,35 @@ def test_noise_is_stationary_from_its_first_value():
     assert abs(np.corrcoef(first, second)[0, 1] - 0.9) < 0.02
 
 
+def test_the_spectrum_of_a_bearing_moves_as_it_wears(shared: Climate):
+    """From the shaft's frequency and its multiples to those of the outer race (3.5848 times as high, as measured at Case Western Reserve
+    University): eight seconds of a sound bearing, of one at the middle of its life and of a worn one."""
+    profile = DOMAIN.library["bearing-waveform"]
+    first, count = int(shared.hours[0]), 8_192
+    block = make_plan(Spec("iot", size=10), DOMAIN).block(0)
+    moved = []
+    for wear in (0.05, 0.5, 0.98):
+        gauges = Gauges([(first, first + 10**7, "up", wear, wear, None, None)], block, 0)
+        streams = {"acceleration": Stream.root(3).child("bearing")}
+        made = [
+            values["acceleration"].copy()
+            for _, values in stretches(profile, (first, 1_000, count), shared, streams, gauges)
+        ]
+        power = np.abs(np.fft.rfft(np.concatenate(made) * np.hanning(count))) ** 2
+        at = np.fft.rfftfreq(count, 0.001)
+        shaft, race = (
+            sum(power[np.abs(at - k * f) < 1.5].sum() for k in (1, 2, 3)) / power.sum() for f in (29.95, 3.5848 * 29.95)
+        )
+        moved.append(race / (race + shaft))
+        assert shaft + race > 0.99, "nothing but these stands out of the noise"
+        top = at[np.argmax(power)]
+        assert top == pytest.approx(29.95 if wear < 0.6 else 107.36, abs=0.5)
+    # as the squares of the root mean squares: 0.2126 g of the shaft, 1.135 g * wear^3.4 of the race
+    for share, wear in zip(moved, (0.05, 0.5, 0.98), strict=True):
+        grown = (1.135 * wear**3.4) ** 2
+        assert share == pytest.approx(grown / (grown + 0.2126**2), abs=0.01)
+
+
 @given(
     x=st.lists(st.floats(-1e3, 1e3), max_size=1500),
     phi=st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 1e-11, 0.5, 0.99, 1 - 1e-9])),

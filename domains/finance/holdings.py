@@ -1,0 +1,290 @@
+"""What customers hold and whom they know: accounts, cards, devices, counterparties."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.samplers.text import Company, Name
+from ...core.stream import U64, Stream, join_rows
+from ...core.tables import ROW, Tables
+from .calendar import DAY, HOUR
+from .circles import contacts
+from .draws import choose, enum, poisson, siblings
+from .identifiers import home_ibans, other_ibans, pans
+from .loans import loan_terms, most_owed
+from .parties import CURRENCIES, YEAR, employers_of, holder_names
+from .people import heads, origins, sample
+
+CURRENT, SAVINGS, CREDIT, LOAN, WALLET = range(5)
+"""The place of each product among a customer's accounts: account_id = customer_id * 8 + place."""
+PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet")
+VIRTUAL = 16
+"""Virtual cards have numbers of their own among an account's cards: VIRTUAL + which renewal."""
+ACCOUNTS, CARDS = 8, 32
+# devices and counterparties of a customer are addressed in ranges of their own
+COUNTERPARTY = 1 << 20
+NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
+
+
+def accounts(block: Block, tables: Tables) -> Tables:
+    p, units, stream = block.priors, block.units, block.stream.child("account")
+    customer = tables["customer"]
+    has = np.stack(
+        [
+            np.ones(len(units), bool),
+            stream.child("savings").uniform(units) < p("account.savings"),
+            stream.child("credit").uniform(units) < p("account.credit"),
+            stream.child("loan").uniform(units) < p("account.loan"),
+            stream.child("wallet").uniform(units) < p("account.wallet"),
+        ],
+        axis=1,
+    )
+    who, place = np.nonzero(has)
+    account_id = units[who].astype(np.int64) * ACCOUNTS + place
+    rows = account_id.astype(np.uint64)
+    german = customer["country"].to_physical().to_numpy()[who] == 1
+    business = customer["segment"].to_physical().to_numpy()[who] > 0
+    income = customer["income_minor"].to_numpy()[who]
+    z = stream.child("opening").normal(rows)
+    months = np.exp(p("account.opening_months_log_mean") + p("account.opening_months_log_sigma") * z)
+    savings = p("account.savings_months") * np.exp(z)
+    statement = customer["statement_minor"].to_numpy()[who]
+    terms = loan_terms(block, units, customer["income_minor"].to_numpy())
+    opening = np.select(
+        [place == CURRENT, place == SAVINGS, place == CREDIT, place == LOAN],
+        [income * months, income * savings, -np.maximum(statement, 0), -terms.owed[who]],
+        income * p("wallet.opening_months") * np.exp(z),
+    )
+    limit = np.select(
+        [place == CURRENT, place == CREDIT, place == LOAN],
+        [
+            np.round(income * p("account.overdraft_months"), -4),
+            customer["credit_limit_minor"].to_numpy()[who],
+            most_owed(terms)[who],
+        ],
+        0,
+    )
+    since = customer["opened_on"].to_physical().to_numpy()[who].astype(np.int64)
+    later = np.floor(stream.child("later").uniform(rows) * (block.window.start // DAY - since))
+    opened = np.where(place == CURRENT, since, since + later)
+    opened = np.where(place == LOAN, terms.paid_out[who], opened)
+    kind = np.select([(place == CURRENT) & business, place == CURRENT], [1, 0], place + 1)
+    return {
+        "account": pl.DataFrame(
+            {
+                "account_id": account_id,
+                "customer_id": units[who].astype(np.int64),
+                "type": enum(kind, PRODUCTS),
+                "iban": home_ibans(block.stream, german, account_id),
+                "currency": enum(german, CURRENCIES),
+                "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
+                "overdraft_limit_minor": limit.astype(np.int64),
+                "opening_balance_minor": np.round(opening).astype(np.int64),
+            }
+        )
+    }
+
+
+def account_holders(block: Block, tables: Tables) -> Tables:
+    """Every account's first holder, and the second customer of a household where its first one's account is joint."""
+    units, account = block.units, tables["account"]
+    ids, first = account["account_id"].to_numpy(), account["customer_id"].to_numpy()
+    head = heads(block, units)
+    # the second of a household is the one after its head
+    second = (head != units) & (head == units - np.uint64(1))
+    joint = second & (block.stream.child("household", "joint").uniform(head) < block.priors("household.joint"))
+    shared = head[joint].astype(np.int64) * ACCOUNTS
+    who = units[joint].astype(np.int64)
+    return {
+        "account_holder": pl.DataFrame(
+            {
+                "account_holder_id": np.concatenate([ids * 4, shared * 4 + 1]),
+                "account_id": np.concatenate([ids, shared]),
+                "customer_id": np.concatenate([first, who]),
+                "role": enum(np.repeat([0, 1], [len(ids), len(shared)]), ["first", "joint"]),
+            }
+        ).sort("account_holder_id")
+    }
+
+
+def cards(block: Block, tables: Tables) -> Tables:
+    """A card for each current, credit and wallet account, and their renewals in the window; some have a virtual one beside it."""
+    p = block.priors
+    account = tables["account"].filter(
+        pl.col("type").cast(pl.String).is_in(["current", "business", "credit", "wallet"])
+    )
+    ids = account["account_id"].to_numpy()
+    valid = int(p("card.validity_years") * YEAR)
+    age = block.stream.child("card", "age").integers(ids.astype(np.uint64), valid)
+    issued = np.maximum(block.window.start // DAY - 1 - age, account["opened_on"].to_physical().to_numpy())
+    count = (block.window.end // DAY - issued) // valid + 1
+    virtual = virtual_cards(block, ids) & (ids % ACCOUNTS != WALLET)
+    both = np.flatnonzero(virtual)
+    ids, issued, count = (np.concatenate([x, x[both]]) for x in (ids, issued, count))
+    form = np.repeat([0, 1], [len(ids) - len(both), len(both)])
+    parent, k = siblings(count)
+    card_id = ids[parent] * CARDS + form[parent] * VIRTUAL + k
+    day = issued[parent] + k * valid
+    place = ids[parent] % ACCOUNTS
+    return {
+        "card": pl.DataFrame(
+            {
+                "card_id": card_id,
+                "account_id": ids[parent],
+                "pan": pans(block.stream, card_id),
+                "kind": enum(np.select([place == CREDIT, place == WALLET], [1, 2], 0), ["debit", "credit", "prepaid"]),
+                "form": enum(form[parent], ["plastic", "virtual"]),
+                "issued_on": pl.Series(day.astype(np.int32)).cast(pl.Date),
+                # the old card still works to the end of the month after the new one comes
+                "expires_on": pl.Series((day + valid).astype(np.int32))
+                .cast(pl.Date)
+                .dt.offset_by("1mo")
+                .dt.month_end(),
+            }
+        ).sort("card_id")
+    }
+
+
+def virtual_cards(block: Block, account_id: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the holder of an account has virtual cards for it."""
+    rows = (account_id // ACCOUNTS).astype(np.uint64)
+    return block.stream.child("card", "virtual").uniform(rows) < block.priors("card.virtual")
+
+
+def devices(block: Block, tables: Tables) -> Tables:
+    p, units, stream = block.priors, block.units, block.stream.child("device")
+    count = 1 + choose(stream.child("count").uniform(units), p("device.count"))
+    parent, k = siblings(count)
+    rows = join_rows(units[parent], k)
+    os = p("device.os")
+    system = choose(stream.child("os").uniform(rows), os.values())
+    tablet = stream.child("tablet").uniform(rows) < p("device.tablet")
+    kind = np.where(system >= 2, 2, np.where(tablet, 1, 0))
+    # the first device was there before the window; the others came at any time around it
+    span = block.window.end - block.window.start
+    back = np.where(k == 0, -1.0, 1.0) * stream.child("seen").uniform(rows)
+    seen = block.window.start + np.floor(back * span / 1e6).astype(np.int64) * 1_000_000
+    since = tables["customer"]["opened_on"].to_physical().to_numpy()[parent].astype(np.int64) * DAY
+    seen = np.maximum(seen, since + 10 * HOUR + k * 60_000_000)
+    return {
+        "device": pl.DataFrame(
+            {
+                ROW: rows,
+                "customer_id": units[parent].astype(np.int64),
+                "type": enum(kind, ["phone", "tablet", "computer"]),
+                "os": enum(system, ["android", "ios", "windows", "macos"]),
+                "ip": addresses(stream.child("ip"), heads(block, units)[parent]),
+                "first_seen_at": seen,
+            }
+        )
+    }
+
+
+def addresses(stream: Stream, rows: U64) -> pl.Series:
+    """IP addresses from the ranges kept for documentation and benchmarks (RFC 5737, RFC 2544)."""
+    net = pl.Series(["192.0.2.", "198.51.100.", "203.0.113.", "198.18.", "198.19."])
+    at = stream.child("net").integers(rows, 131_840)
+    # 131,072 of the 131,840 addresses are in 198.18.0.0/15
+    which = np.where(at < 768, at // 256, 3 + (at - 768) // 65_536)
+    third = pl.Series(((at - 768) // 256 % 256).astype(np.int64)).cast(pl.String) + "."
+    third = pl.select(pl.when(pl.Series(at >= 768)).then(third).otherwise(pl.lit(""))).to_series()
+    return net.gather(which) + third + pl.Series(at % 256).cast(pl.String)
+
+
+def counterparties(block: Block, tables: Tables) -> Tables:
+    """Per customer: 0 employer or payer, 1 own account elsewhere, 2 and 3 own savings and credit here, then people who bank elsewhere;
+    after all these, with no place among them, the customers of this bank whom they know."""
+    p, units, stream = block.priors, block.units, block.stream.child("counterparty")
+    count = 5 + poisson(stream.child("count").uniform(units), np.full(len(units), p("counterparty.people")))
+    parent, k = siblings(count)
+    rows = join_rows(units[parent], COUNTERPARTY + k)
+    german = (tables["customer"]["country"].to_physical().to_numpy() == 1)[parent]
+    there = np.ones(len(rows), bool)
+    held = tables["account"].group_by("customer_id", maintain_order=True).agg("type")["type"]
+    for place, name in ((SAVINGS, "savings"), (CREDIT, "credit")):
+        there &= (k != 1 + place) | held.list.contains(name).to_numpy()[parent]
+    home = p("counterparty.country")["home"]
+    country = np.where(stream.child("country").uniform(rows) < home, np.where(german, "DE", "GB"), "NL")
+    inside = (k == 2) | (k == 3)
+    here = home_ibans(block.stream, german[inside], units[parent].astype(np.int64)[inside] * ACCOUNTS + k[inside] - 1)
+    ibans = other_ibans(stream.child("number"), country, rows).scatter(np.flatnonzero(inside), here)
+    names = holder_names(block, units)["name"].gather(parent)
+    payer, person = np.flatnonzero(k == 0), np.flatnonzero(k >= 4)
+    company = sample(lambda locale: Company("company", locale), stream, rows[payer], german[payer])["company"]
+    people = sample(Name, stream.child("person"), rows[person], german[person])["name"]
+    customer = tables["customer"]
+    business = (customer["segment"].to_physical().to_numpy() > 0)[parent[payer]]
+    employer = block.reference["employer"]
+    paid_by = employers_of(
+        block,
+        units,
+        (customer["country"].to_physical().to_numpy() == 1),
+        customer["employment"].to_physical().to_numpy(),
+    )
+    payers = np.flatnonzero(~business)
+    names = (
+        names.scatter(payer, company)
+        .scatter(payer[payers], employer["name"].gather(paid_by[0][parent[payer[payers]]]))
+        .scatter(person, people)
+    )
+    ibans = ibans.scatter(payer[payers], employer["iban"].gather(paid_by[0][parent[payer[payers]]]))
+    before = stream.child("before").uniform(rows) < p("counterparty.added_before")
+    span = (block.window.end - block.window.start) / 1e6
+    sign = np.where(before | (k <= 4), -1.0, 1.0)
+    added = (
+        block.window.start + np.floor(sign * stream.child("added").uniform(rows) * span).astype(np.int64) * 1_000_000
+    )
+    frame = pl.DataFrame(
+        {
+            ROW: rows,
+            "customer_id": units[parent].astype(np.int64),
+            "kind": enum(k != 0, ["company", "person"]),
+            "name": names,
+            "iban": ibans,
+            "added_at": added,
+            "place": k,
+        }
+    )
+    return {
+        "counterparty": pl.concat(
+            [frame.filter(pl.Series(there)), _next_employers(block, customer, paid_by[1]), _acquaintances(block)]
+        )
+    }
+
+
+def _next_employers(block: Block, customer: pl.DataFrame, employer_id: NDArray[np.int64]) -> pl.DataFrame:
+    """Who pays those that change job, known from that day on."""
+    at = np.flatnonzero(customer["job_changed_on"].is_not_null().to_numpy())
+    employer, units = block.reference["employer"], block.units[at]
+    return pl.DataFrame(
+        {
+            ROW: join_rows(units, NEXT_EMPLOYER),
+            "customer_id": units.astype(np.int64),
+            "kind": enum(np.zeros(len(at)), ["company", "person"]),
+            "name": employer["name"].gather(employer_id[at]),
+            "iban": employer["iban"].gather(employer_id[at]),
+            "added_at": customer["job_changed_on"].gather(at).to_physical().to_numpy().astype(np.int64) * DAY,
+            "place": np.full(len(at), -2),
+        }
+    )
+
+
+def _acquaintances(block: Block) -> pl.DataFrame:
+    known = contacts(block)
+    here = known.other < np.uint64(block.size)
+    other, who = known.other[here], known.who[here]
+    german, _ = origins(block, other)
+    return pl.DataFrame(
+        {
+            ROW: known.rows[here],
+            "customer_id": block.units.astype(np.int64)[who],
+            "kind": enum(np.ones(len(other)), ["company", "person"]),
+            "name": holder_names(block, other)["name"],
+            "iban": home_ibans(block.stream, german, other.astype(np.int64) * ACCOUNTS),
+            "added_at": known.added[here],
+            "place": np.full(len(other), -1),
+        }
+    )
