@@ -174,7 +174,7 @@ def _visit(scene: Scene, patient: Table, code: str) -> tuple[Table, Table]:
 
 
 def prescriptions(scene: Scene) -> list[Edit]:
-    """One visit at which several drugs are ordered for one condition."""
+    """One visit at which drugs, or none, are ordered for one condition; beside it another thing is known of the patient where asked for."""
     patient = as_it_stands(scene).sort("instance")
     visits, found = _visit(scene, patient, scene["condition"])
     visit, illness, at = (visits[ROW].to_numpy(), found[ROW].to_numpy(), visits["start_at"].to_numpy() + 10 * MINUTE)
@@ -183,15 +183,19 @@ def prescriptions(scene: Scene) -> list[Edit]:
         _order(scene, base, f"order {n}", visit, illness, drug, at) for n, drug in enumerate(listed(scene["drugs"]))
     ]
     visits = visits.with_columns(pl.lit(scene["condition"]).alias("reason"), pl.Series("condition_row", illness))
+    beside = found.with_columns(
+        pl.lit(scene["known"]).alias("code"), pl.Series(ROW, scene.address("known", patient["instance"].to_numpy(), 0))
+    )
     return [
         scene.edit("insert", "condition", found, "patient", "illness"),
+        *([scene.edit("insert", "condition", beside, "patient", "known")] if scene["known"] else []),
         scene.edit("insert", "encounter", visits, "patient", "visit"),
         *(scene.edit("insert", "medication_request", order, "patient", "order") for order in orders),
     ]
 
 
 def spoiled_result(scene: Scene) -> list[Edit]:
-    """A visit with one result: its value times a factor, its date days off, on record as often as asked for."""
+    """A visit with one result: its value times a factor, its time days and hours off, on record as often as asked for."""
     patient = as_it_stands(scene).sort("instance")
     instance, code = patient["instance"].to_numpy(), scene["code"]
     visits, _ = _visit(scene, patient, "")
@@ -201,7 +205,7 @@ def spoiled_result(scene: Scene) -> list[Edit]:
     results = patient.select("instance", "patient_id").with_columns(
         pl.Series("encounter_row", visits[ROW]),
         pl.lit(code).alias("code"),
-        pl.Series("at", at + scene["days"] * DAY),
+        pl.Series("at", at + scene["days"] * DAY + scene["hours"] * HOUR),
         pl.Series("value", value),
     )
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from . import judge
 from .parts import resource_id
-from .resources import REFERENCE, resources
+from .resources import REFERENCE, kinds, resource, resources
 
 SERVER = "https://fhir.example.org/r4"
 """What `fullUrl` begins with, so that relative references resolve inside a bundle (R4, Resolving references in Bundles)."""
@@ -22,7 +22,7 @@ def views(schema: Schema) -> dict[str, View]:
     """The views by name."""
 
     def ndjson(tables: Tables, _: Tables) -> Mapping[str, Table]:
-        return {kind: pl.DataFrame({"text": text}) for kind, (_, text) in resources(schema, tables).items()}
+        return _Lines(schema, tables)
 
     def bundle(tables: Tables, _: Tables) -> Mapping[str, Table]:
         return {"Bundle": bundles(schema, tables)}
@@ -59,6 +59,25 @@ def views(schema: Schema) -> dict[str, View]:
             judge.RULES,
         ),
     }
+
+
+class _Lines(Mapping[str, Table]):
+    """The lines of each resource type, made when they are asked for: the text of a block is many times its tables, and what has been written
+    need not stay."""
+
+    def __init__(self, schema: Schema, tables: Tables) -> None:
+        self.schema, self.tables, self.kinds = schema, tables, kinds(tables)
+
+    def __getitem__(self, kind: str) -> Table:
+        if kind not in self.kinds:
+            raise KeyError(kind)
+        return pl.DataFrame({"text": resource(self.schema, self.tables, kind)[1]})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
 
 
 def bundles(schema: Schema, tables: Tables) -> Table:

@@ -169,7 +169,31 @@ def _bill(schema: Schema, kind: str) -> Template:
         "billablePeriod": {"start": pl.col("start_at"), "end": pl.col("end_at")},
         "created": pl.col("at"),
         "provider": reference("Organization"),
+        "diagnosis": [{"sequence": 1, "diagnosisCodeableConcept": concept(schema, "condition", "reason")}],
     }
+
+
+def _line(schema: Schema) -> Template:
+    """The one service that a claim is for: the encounter."""
+    return {
+        "sequence": 1,
+        # the diagnosis that it was for, where there is one
+        "diagnosisSequence": [Pick(pl.col("reason"), dict.fromkeys(schema.code_lists["condition"].codes, 1))],
+        "productOrService": concept(schema, "encounter_type", "type"),
+        "servicedPeriod": {"start": pl.col("start_at"), "end": pl.col("end_at")},
+        "encounter": [reference("Encounter")],
+        "net": _money("total"),
+    }
+
+
+def _adjudicated() -> list[Template]:
+    """What was asked for, what the insurer paid, and what was left to the patient."""
+    said = (
+        ("submitted", "Submitted Amount", "total"),
+        ("benefit", "Benefit Amount", "paid_by_insurer"),
+        ("copay", "CoPay", "paid_by_patient"),
+    )
+    return [{"category": term("adjudication", code, shown), "amount": _money(paid)} for code, shown, paid in said]
 
 
 def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
@@ -178,14 +202,7 @@ def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             **_bill(schema, "Claim"),
             "priority": term("processpriority", "normal", "Normal"),
             "insurance": [{"sequence": 1, "focal": True, "coverage": coverage}],
-            "item": [
-                {
-                    "sequence": 1,
-                    "productOrService": concept(schema, "encounter_type", "type"),
-                    "encounter": [reference("Encounter")],
-                    "net": _money("total"),
-                }
-            ],
+            "item": [_line(schema)],
             "total": _money("total"),
         }
 
@@ -200,17 +217,16 @@ def _explanation(schema: Schema) -> Template:
         "claim": reference("Claim"),
         "outcome": "complete",
         "insurance": [{"focal": True, "coverage": reference("Coverage")}],
-        "total": [
-            {"category": term("adjudication", "submitted", "Submitted Amount"), "amount": _money("total")},
-            {"category": term("adjudication", "benefit", "Benefit Amount"), "amount": _money("paid_by_insurer")},
-            {"category": term("adjudication", "copay", "CoPay"), "amount": _money("paid_by_patient")},
-        ],
+        "item": [{**_line(schema), "adjudication": _adjudicated()}],
+        "total": _adjudicated(),
         "payment": {"amount": _money("paid_by_insurer")},
     }
 
 
 def _billed(_: Schema, tables: Tables) -> Table:
-    visits = tables["encounter"].select("encounter_id", "class", "type", "start_at", "end_at", "organization_id")
+    visits = tables["encounter"].select(
+        "encounter_id", "class", "type", "reason", "start_at", "end_at", "organization_id"
+    )
     insurers = tables["coverage"].select("coverage_id", insurer_id="organization_id")
     bills = tables["claim"].join(visits, on="encounter_id", how="left", maintain_order="left")
     return bills.join(insurers, on="coverage_id", how="left", maintain_order="left")

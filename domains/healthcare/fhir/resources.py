@@ -50,16 +50,21 @@ VITAL_SIGNS = {
 """The US Core profile of each vital sign."""
 
 
+def kinds(tables: Tables) -> list[str]:
+    """The resource types whose tables are there."""
+    return [kind for kind, shape in TYPES.items() if tables.keys() >= set(shape.tables)]
+
+
+def resource(schema: Schema, tables: Tables, kind: str) -> tuple[Table, pl.Series]:
+    """The frame that the rows of a resource type come from, and the resources as JSON text, aligned."""
+    shape = TYPES[kind]
+    frame, template = shape.prepare(schema, tables), shape.template(schema)
+    return frame, render_cases(frame, template if isinstance(template, list) else [(pl.lit(True), template)])
+
+
 def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
-    """Per resource type: the frame that its rows come from, and the resources as JSON text, aligned. Only for tables that are there."""
-    made = {}
-    for kind, shape in TYPES.items():
-        if tables.keys() >= set(shape.tables):
-            frame = shape.prepare(schema, tables)
-            template = shape.template(schema)
-            cases = template if isinstance(template, list) else [(pl.lit(True), template)]
-            made[kind] = (frame, render_cases(frame, cases))
-    return made
+    """Every resource type whose tables are there, as `resource` makes it."""
+    return {kind: resource(schema, tables, kind) for kind in kinds(tables)}
 
 
 def _organization(schema: Schema) -> Template:

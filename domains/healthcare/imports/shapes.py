@@ -23,6 +23,7 @@ ADDRESS = {"line": [TEXT], "city": TEXT, "state": TEXT, "postalCode": TEXT, "cou
 VALUES = {
     "valueQuantity": QUANTITY, "valueCodeableConcept": CONCEPT, "valueString": TEXT, "valueInteger": COUNT, "valueBoolean": TRUTH,
 }  # fmt: skip
+BILLED = {"item": [{"encounter": [REFERENCE]}], "diagnosis": [{"diagnosisCodeableConcept": CONCEPT}]}
 PLACE = {"identifier": [IDENTIFIER], "name": TEXT, "telecom": [CONTACT]}
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -95,10 +96,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "Claim": {
         "status": TEXT, "patient": REFERENCE, "created": TEXT, "insurance": [{"coverage": REFERENCE}], "total": MONEY,
-        "item": [{"encounter": [REFERENCE]}],
+        **BILLED,
     },
     "ExplanationOfBenefit": {
-        "status": TEXT, "patient": REFERENCE, "claim": REFERENCE, "payment": {"amount": MONEY},
+        "status": TEXT, "patient": REFERENCE, "claim": REFERENCE, "payment": {"amount": MONEY}, **BILLED,
         "total": [{"category": CONCEPT, "amount": MONEY}],
     },
 }  # fmt: skip
@@ -129,6 +130,7 @@ CONSTANT = {
 QUIET = (
     "id", "use", "system", "display", "text", "type", "version", "userSelected", "rank", "sequence", "focal", "currency", "preferred",
     "prefix", "period", "assigner", "number", "started", "uid", "instance", "status", "adjudication", "productOrService", "net", "valueCode",
+    "diagnosisSequence", "servicedPeriod",
 )  # fmt: skip
 """Parts of elements that add nothing which a row could say, or which views make anew."""
 VOID = ("entered-in-error", "cancelled", "not-done", "planned", "draft", "refuted", "proposed", "booked", "pending")

@@ -33,7 +33,7 @@ def records(run: Run) -> dict[str, Frame]:
     made: dict[str, Frame] = {"encounter": _encounters(run, names, last, entries, logs)}
     number = np.full(len(entries["form"]), NONE, np.int64)
     for form, name in enumerate(FORMS[:-1]):
-        at = np.flatnonzero(entries["form"] == form)
+        at = _in_order(np.flatnonzero(entries["form"] == form), entries["root"])
         if name == "condition":
             number[at] = np.arange(len(at))
         made[name] = _entries(run, names, name, at, last, entries)
@@ -68,15 +68,12 @@ class _Names:
         self.catalogue = catalogue(run.program.states)
         encounters = run.encounters.whole()
         lived = run.lived(encounters["patient"], encounters["start"], encounters["root"])
-        self.kept = lived | (encounters["state"] < 0)
-        self.place = np.cumsum(self.kept) - 1
+        self.kept = _in_order(np.flatnonzero(lived | (encounters["state"] < 0)), encounters["root"])
+        self.place = _places(self.kept, len(lived))
 
     def encounter(self, index: NDArray) -> pl.Series:
         """The row of `encounter` of an encounter by index; null outside of any."""
-        if not len(self.place):
-            return _or_null(index)
-        known = np.where(index >= 0, index, 0)
-        return _or_null(np.where((index >= 0) & self.kept[known], self.place[known], NONE))
+        return _or_null(self.place[index])
 
     def codes(self, index: NDArray, prefix: str = "") -> dict[str, pl.Series]:
         """Columns `system`, `code` and `display` of codes by index; null where there is none."""
@@ -289,9 +286,21 @@ def _logs(run: Run) -> dict[str, dict[str, NDArray]]:
     logs = {name: _joined(run, name) for name in _LOGS}
     lived = {name: run.lived(log["patient"], log["at"], log["root"]) for name, log in logs.items()}
     report = _report_rows(run)
-    place = np.cumsum(lived["report"]) - 1
-    logs["observation"]["report"] = np.where(report >= 0, place[report], NONE) if len(place) else report
-    return {name: {k: v[lived[name]] for k, v in log.items()} for name, log in logs.items()}
+    kept = {name: _in_order(np.flatnonzero(lived[name]), log["root"]) for name, log in logs.items()}
+    logs["observation"]["report"] = _places(kept["report"], len(lived["report"]))[report]
+    return {name: {k: v[kept[name]] for k, v in log.items()} for name, log in logs.items()}
+
+
+def _in_order(rows: NDArray[np.int64], root: NDArray) -> NDArray[np.int64]:
+    """Rows in the order of modules, those of one module in its own: when the machine took it does not matter."""
+    return rows[np.argsort(root[rows], kind="stable")]
+
+
+def _places(rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """The position of each of n things among chosen rows; `NONE` for those that were not, and at index `NONE`."""
+    place = np.full(n + 1, NONE, np.int64)
+    place[rows] = np.arange(len(rows))
+    return place
 
 
 def _joined(run: Run, name: str) -> dict[str, NDArray]:

@@ -276,3 +276,17 @@ def test_an_implausible_value_and_a_repeated_result_are_found(tiny: Dataset, tmp
         d.startswith(("Organization", "Practitioner", "Location"))
         for d in found.filter(check="fhir.reference")["detail"]
     )
+
+
+def test_an_explanation_s_lines_say_what_its_totals_say(few: Dataset):
+    rendered = NDJSON.render(tables(few), {})
+    claims = {c["id"]: c for c in map(json.loads, rendered["Claim"]["text"])}
+    settled = [json.loads(t) for t in rendered["ExplanationOfBenefit"]["text"]]
+    assert settled
+    for bill in settled:
+        asked, paid, own = (a["amount"]["value"] for a in bill["item"][0]["adjudication"])
+        assert asked == pytest.approx(paid + own, abs=0.011)
+        assert [a["amount"]["value"] for a in bill["total"]] == [asked, paid, own]
+        claim = claims[bill["claim"]["reference"].removeprefix("Claim/")]
+        assert claim["item"][0]["net"]["value"] == claim["total"]["value"] == asked
+        assert ("diagnosis" in claim) == ("diagnosisSequence" in claim["item"][0])

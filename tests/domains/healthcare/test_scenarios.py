@@ -161,3 +161,27 @@ def test_scenarios_compose_in_any_order_and_block_size():
         assert made[0].validate().is_empty()
         for table, frame in made[0].frames.items():
             assert frame.sort(frame.columns).equals(made[1].frames[table].sort(frame.columns)), table
+
+
+def test_a_penicillin_is_ordered_when_the_allergy_is_known():
+    data = play("allergy-ignored", count=3)
+    known = labelled(data, "condition", effect="known").select("instance", "encounter_id", "onset_at")
+    both = known.join(labelled(data, "medication_request", effect="order"), on=["instance", "encounter_id"])
+    assert both.height == 3
+    assert (both["onset_at"] <= both["at"]).all()
+
+
+def test_a_refused_treatment_is_not_ordered():
+    data = play("refused-treatment", count=3)
+    assert labelled(data, "condition", effect="known")["code"].to_list() == ["Z53.20"] * 3
+    visits = labelled(data, "encounter", effect="visit")["encounter_id"]
+    assert not data.frames["medication_request"]["encounter_id"].is_in(visits.implode()).any()
+
+
+@pytest.mark.parametrize(("name", "hours"), [("local-time-as-utc", -5), ("daylight-saving", 1)])
+def test_a_wrong_clock_shifts_a_result_by_hours(name: str, hours: int):
+    data = play(name, count=3)
+    visits = labelled(data, "encounter", effect="visit").select("instance", "start_at")
+    results = labelled(data, "observation", effect="result").join(visits, on="instance")
+    late = results["at"] - results["start_at"]
+    assert (late == dt.timedelta(hours=hours, minutes=5)).all()
