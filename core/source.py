@@ -36,23 +36,18 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
+def domain_of(place: str) -> str:
+    """The name of the domain whose dataset lies there. Raises UserError where no manifest says so."""
+    _, _, manifest = _open(place)
+    told = (manifest or {}).get("populace", {}).get("spec")
+    if not isinstance(told, dict) or not isinstance(told.get("domain"), str):
+        raise UserError(f"{redact(place)}: has no manifest that says how populace made it")
+    return told["domain"]
+
+
 def read_source(domain: Domain, place: str) -> Source:
     """Read every table of the domain's schema that is there. Raises UserError if there is nothing to look at."""
-    if is_database(place):
-        database = open_database(place)
-        place = database.place
-        if isinstance(database, Embedded) and not database.path.is_file():
-            raise UserError(f"{place}: there is no file {database.path}")
-        raw = {n: (lambda n=n: database.read(n)) for n in database.tables()}
-        manifest = database.manifest()
-    else:
-        if (scheme := place.partition("://")[0]) != place and not Path(place).exists():
-            raise unknown("database", scheme, [*FILES, *SERVERS], f"'{redact(place)}'")
-        path = Path(place)
-        if not path.is_dir():
-            raise UserError(f"{place}: there is no such folder")
-        raw = _folder_tables(path)
-        manifest = read_manifest(path / "manifest.json")
+    place, raw, manifest = _open(place)
     said = (manifest or {}).get("populace", {}).get("schema")
     if said and domain.recall and not domain.remembers:
         domain = domain.recall(domain, said)
@@ -70,6 +65,21 @@ def read_source(domain: Domain, place: str) -> Source:
     notes += [f"table {n} is not in the schema: not checked" for n in raw if n not in known and n != MANIFEST]
     label = tables.pop(LABEL.name, pl.DataFrame(schema=LABEL.polars))
     return Source(tables, label, manifest, pl.concat(found), domain, notes)
+
+
+def _open(place: str) -> tuple[str, dict[str, Callable[[], Table]], Mapping[str, Any] | None]:
+    """What a message may call the place, how to read each table there, and the manifest."""
+    if is_database(place):
+        database = open_database(place)
+        if isinstance(database, Embedded) and not database.path.is_file():
+            raise UserError(f"{database.place}: there is no file {database.path}")
+        return database.place, {n: (lambda n=n: database.read(n)) for n in database.tables()}, database.manifest()
+    if (scheme := place.partition("://")[0]) != place and not Path(place).exists():
+        raise unknown("database", scheme, [*FILES, *SERVERS], f"'{redact(place)}'")
+    path = Path(place)
+    if not path.is_dir():
+        raise UserError(f"{place}: there is no such folder")
+    return place, _folder_tables(path), read_manifest(path / "manifest.json")
 
 
 def coerce(frame: Table, spec: TableSchema) -> tuple[Table, Table]:
