@@ -45,7 +45,12 @@ class Rule:
         with duckdb.connect() as connection:
             connection.register("rows", frame.with_row_index("__row"))
             quoted = f"SELECT __row, ({self.sql}) AS holds FROM rows ORDER BY __row"  # noqa: S608
-            holds = pl.DataFrame(pl.from_arrow(connection.sql(quoted).to_arrow_table()))["holds"]
+            try:
+                holds = pl.DataFrame(pl.from_arrow(connection.sql(quoted).to_arrow_table()))["holds"]
+            except duckdb.Error as error:
+                raise UserError(
+                    f"check {self.name}, {self.sql}, cannot be judged: {str(error).splitlines()[0]}"
+                ) from None
         if not self.unique:
             return (holds == False).fill_null(False)  # noqa: E712
         there = frame.select(self.unique).with_columns(
@@ -59,6 +64,8 @@ def rules_of(table: TargetTable, dialect: str, place: str) -> tuple[list[Rule], 
     rules, hints = [], {name: Hint() for name in table.columns}
     for name, sql in table.checks.items():
         tree = _parse(sql, dialect, f"{place}: check {name} of {table.name}")
+        if dialect == "sqlite":
+            tree = _texts_in_double_quotes(tree, table)
         rules.append(Rule(name, tree.sql(dialect="duckdb", identify=True), _columns(tree, table)))
         for part in _parts(tree):
             _hint(part, hints)
@@ -82,6 +89,19 @@ def _parse(sql: str, dialect: str, place: str) -> Any:
         return sqlglot.parse_one(sql, read=DIALECTS[dialect])
     except SqlglotError as error:
         raise UserError(f"{place} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _texts_in_double_quotes(tree: Any, table: TargetTable) -> Any:
+    """SQLite takes a name in double quotes that is no column's for a text: https://www.sqlite.org/quirks.html"""
+    from sqlglot import exp
+
+    known = {name.lower() for name in table.columns}
+
+    def told(node: Any) -> Any:
+        bare = isinstance(node, exp.Column) and node.this.args.get("quoted") and not node.table
+        return exp.Literal.string(node.name) if bare and node.name.lower() not in known else node
+
+    return tree.transform(told)
 
 
 def _columns(tree: Any, table: TargetTable) -> frozenset[str]:

@@ -41,7 +41,7 @@ CHECKS = {
     "sqlite": {
         "plate": "plate GLOB '[A-Z][A-Z]-[0-9][0-9][0-9] [a-z]*'",
         "sku": "sku GLOB '[A-Z]?[0-9][0-9][0-9][0-9][0-9][0-9]'",
-        "mail": "mail LIKE '%@%.example'",
+        "mail": 'mail LIKE "%@%.example"',  # an old habit of SQLite: no column is called so
         "hex": "hex IS NULL OR length(hex) = 8",
     },
 }
