@@ -33,8 +33,13 @@ def sdv(name: str) -> Callable[[pd.DataFrame, dict[str, Any]], Draw]:
         model = getattr(sdv.single_table, f"{name}Synthesizer")(
             Metadata.detect_from_dataframes({"table": frame}), **more
         )
-        model.fit(frame)
-        return model.sample
+        model.fit({"table": frame})
+
+        def draw(n: int) -> pd.DataFrame:
+            made = model.sample(n)
+            return made["table"] if isinstance(made, dict) else made
+
+        return draw
 
     return learn
 

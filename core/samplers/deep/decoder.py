@@ -132,7 +132,8 @@ class Decoder:
     def _through(self, layer: Layer, x: F32, cell: NDArray[np.int64]) -> F32:
         # the cells are the input's last, all 0 but one: a product with them is a look-up
         dense = x.shape[1]
-        out = x @ layer.weight[:dense] + layer.shift
+        # in double precision and rounded: a product's last bits hang on a row's place in it
+        out = (x.astype(np.float64) @ layer.weight[:dense].astype(np.float64)).astype(np.float32) + layer.shift
         return out + layer.weight[dense:][cell] if len(layer.weight) > dense else out
 
     def _log_chances(self, n: int, out: F32) -> F64:

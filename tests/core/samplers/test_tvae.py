@@ -40,7 +40,7 @@ TABLE = pl.DataFrame(
 
 @pytest.fixture(scope="module")
 def network() -> Decoder:
-    return fit_tvae(TABLE, Stream.root(1), Effort(epochs=90))
+    return fit_tvae(TABLE, Stream.root(1), Effort(epochs=150))
 
 
 def drawn(network: Decoder, given_: pl.DataFrame | None = None, n: int = N) -> pl.DataFrame:
