@@ -12,7 +12,7 @@ import polars as pl
 from .conditions import check_columns, conditioned, read_as, settled
 from .errors import UserError, unknown
 from .model_kinds import MODELS
-from .relational.database import Database
+from .relational.database import LearntDatabase
 from .samplers import Sampler
 from .samplers.statistical.marginal import Marginal, dtype_of
 from .samplers.statistical.network import Network
@@ -35,7 +35,7 @@ class Model:
     """A fitted sampler with its card: what it is, and what it was learnt from."""
 
     name: str
-    sampler: Sampler | Database
+    sampler: Sampler | LearntDatabase
     card: Mapping[str, Any]
 
     @property
@@ -45,7 +45,7 @@ class Model:
     @property
     def several(self) -> bool:
         """Whether it holds several tables."""
-        return isinstance(self.sampler, Database)
+        return isinstance(self.sampler, LearntDatabase)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -81,7 +81,7 @@ class Model:
         Raises UserError for a column that the model does not have, a category it has not seen, a value of the wrong kind, a column that is
         told twice, or ranges and sets that rows do not meet in `conditions.TRIES` draws.
         """
-        if isinstance(self.sampler, Database):
+        if isinstance(self.sampler, LearntDatabase):
             raise UserError("the model holds several tables: draw them with sample_tables, or in a shell with --to")
         if MODELS[self.name].series and (where or balance or given is not None):
             raise UserError(
@@ -140,7 +140,7 @@ class Model:
         """
         from .relational.draw import draw_database
 
-        if not isinstance(self.sampler, Database):
+        if not isinstance(self.sampler, LearntDatabase):
             raise UserError("the model holds one table: draw rows with sample")
         if n is not None:
             _check_rows(n)

@@ -66,7 +66,7 @@ class Learnt:
 
 
 @dataclass(frozen=True, eq=False)
-class Database:
+class LearntDatabase:
     """Tables in the order they are made: parents first."""
 
     tables: tuple[Learnt, ...]
@@ -105,8 +105,8 @@ class Database:
         return {"tables": plain}, arrays
 
 
-def rebuild_database(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Database:
-    """The inverse of `Database.state`. Raises ValueError for what is no database: a walk over tables, columns and parents must end and find them."""
+def rebuild_database(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> LearntDatabase:
+    """The inverse of `LearntDatabase.state`. Raises ValueError for what is no database: a walk over tables, columns and parents must end and find them."""
     made: list[Learnt] = []
     for n, held in enumerate(plain["tables"]):
         raw = dict(held["shape"])
@@ -127,7 +127,7 @@ def rebuild_database(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) ->
         parts = {name: _part(held[name], {k[len(f"{n}.{name}.") :]: a for k, a in arrays.items() if k.startswith(f"{n}.{name}.")}) for name in ("first", "later") if name in held}  # fmt: skip
         made.append(Learnt(shape, tuple(held["counts"]), {k: tuple(v) for k, v in held["kinds"].items()}, parts.get("first"), parts.get("later")))  # fmt: skip
     _check(made)
-    return Database(tuple(made))
+    return LearntDatabase(tuple(made))
 
 
 def _check(made: list[Learnt]) -> None:

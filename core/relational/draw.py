@@ -17,7 +17,7 @@ from ..samplers.statistical.marginal import dtype_of
 from ..samplers.statistical.regenerate import check_room
 from ..stream import F64, Stream, join_rows
 from ..tables import ROW, Table
-from .database import POSITION, Database, Learnt, Part
+from .database import POSITION, Learnt, LearntDatabase, Part
 from .place import match, points, rooms
 from .shape import I64, Reference, count_name
 from .steps import BEFORE, UP
@@ -36,7 +36,7 @@ class Drawn:
 
 
 def draw_database(
-    database: Database,
+    database: LearntDatabase,
     n: int | None,
     stream: Stream,
     where: Mapping[str, Any] | None = None,

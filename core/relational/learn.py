@@ -18,7 +18,7 @@ from ..samplers.statistical.forest import Classes, code_of
 from ..samplers.statistical.marginal import fit_marginal
 from ..stream import Stream
 from ..tables import Table
-from .database import POSITION, Database, Learnt, Part
+from .database import POSITION, Learnt, LearntDatabase, Part
 from .shape import I64, Named, Reference, TableShape, count_name, places, shapes_of
 from .steps import BEFORE, UP, find_steps
 
@@ -48,7 +48,7 @@ def fit_database(
     keep: Sequence[str] = (),
     times: Mapping[str, str] | None = None,
     target: tuple[str, str] | None = None,
-) -> Database:
+) -> LearntDatabase:
     """Learn tables that refer to one another, each with the named model of one table. Raises UserError for references that do not hold, and for a
     model that is private or not of one table."""
     if model != "auto" and (MODELS[model].private or MODELS[model].shape != "one table"):
@@ -65,7 +65,7 @@ def fit_database(
             wanted = target[1] if target and target[0] == shape.name else None
             made.append(_table(shape, ordered, at, links, features, stream.child("table", shape.name), work, wanted))
             progress.step()
-    return Database(tuple(made))
+    return LearntDatabase(tuple(made))
 
 
 class _Work:
