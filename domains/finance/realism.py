@@ -218,7 +218,8 @@ def fraud_value(tables: Tables, channels: list[str], scenarios: list[str]) -> Me
     marked = label.filter(mine)["row_key"]
     if not len(marked):
         return None
-    mine = pl.col("channel").cast(pl.String).is_in(channels) & (pl.col("status").cast(pl.String) == "booked")
+    # what was charged back later was paid all the same
+    mine = pl.col("channel").cast(pl.String).is_in(channels) & pl.col("cleared_at").is_not_null()
     paid = tables["transaction"].filter(mine & (pl.col("direction").cast(pl.String) == "DBIT"))
     if paid.height < FEWEST:
         return None

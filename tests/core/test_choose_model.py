@@ -36,11 +36,21 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
 
 
 @pytest.mark.parametrize(
-    ("rows", "seconds", "name"),
-    [(40_000, None, "autoregressive"), (40_000, 60, "autoregressive"), (40_000, 10, "forest"), (2_000, 60, "forest")],
+    ("rows", "numbers", "seconds", "name"),
+    [
+        (40_000, 15, None, "autoregressive"),
+        (40_000, 3, 60, "autoregressive"),
+        (40_000, 15, 60, "forest"),
+        (40_000, 3, 10, "forest"),
+        (2_000, 3, 60, "forest"),
+    ],
 )
-def test_where_torch_is_a_network_is_chosen_that_has_time_enough(rows: int, seconds: float | None, name: str):
-    assert choose(table(rows, 15), seconds, networks=True).name == name
+def test_where_torch_is_a_network_is_chosen_that_has_time_enough(
+    rows: int, numbers: int, seconds: float | None, name: str
+):
+    """Fifteen columns, some of numbers that are all different: for many of these the network is wider, and slower."""
+    few = pl.DataFrame({f"k{n}": np.arange(rows) % 5 for n in range(15 - numbers)})
+    assert choose(pl.concat([table(rows, numbers), few], how="horizontal"), seconds, networks=True).name == name
 
 
 def test_without_torch_no_network_is_chosen(monkeypatch: pytest.MonkeyPatch):

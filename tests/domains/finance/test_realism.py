@@ -59,7 +59,7 @@ def test_the_value_taken_by_fraud_is_counted_where_scenarios_were_cast(bank: Dat
     label = bank.frames["label"].filter(pl.col("table") == "transaction", pl.col("scenario") == "card-testing")
     paid = bank.frames["transaction"].filter(
         pl.col("channel").cast(pl.String).is_in(["card-present", "card-not-present", "atm"])
-        & (pl.col("status") == "booked")
+        & pl.col("cleared_at").is_not_null()
         & (pl.col("direction") == "DBIT")
     )
     taken = paid.filter(pl.col("transaction_id").is_in(label["row_key"].implode()))["amount_minor"].sum()
