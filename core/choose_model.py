@@ -19,7 +19,7 @@ from .tables import Table
 
 EVENTS, VALUED = "semi-markov", "sequence-transformer"
 FEW_ROWS = 200
-NETWORK_ROWS, FEWEST_PASSES = 5_000, 12
+NETWORK_ROWS, FEWEST_PASSES = 10_000, 12
 """Of fewer rows, or with fewer passes over them, the forest is better (`benchmarks/models.py`)."""
 _FEWEST_TREES = 2
 _TRIALS = 5

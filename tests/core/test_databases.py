@@ -38,6 +38,9 @@ from populace.core.spec import ScenarioRequest, Spec
 from populace.core.validate import validate
 from toy import TOY
 
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("mysql", "sqlite")]
+"""Databases in which what two others have shown is shown again."""
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +110,7 @@ def test_what_scenarios_break_is_not_enforced_and_all_else_is(database: str):
     assert read_source(TOY, database).tables["sale"]["amount_minor"].max() == 500_000
 
 
+@pytest.mark.parametrize("database", ["duckdb", "postgresql", *SLOW], indirect=True)
 @pytest.mark.parametrize("name", ["healthcare", "finance"])
 def test_every_scenario_of_a_domain_at_once(name: str, database: str):
     domain = find_domain(name)
@@ -479,6 +483,7 @@ def test_mysql_refuses_what_it_cannot_keep(mysql_server: str, tmp_path: Path):
         _write_rows(pl.DataFrame({"x": [1.0, None, float("nan")]}), tmp_path / "x.csv", "t")
 
 
+@pytest.mark.parametrize("database", ["postgresql", *SLOW], indirect=True)
 def test_from_the_command_line(database: str):
     runner = CliRunner()
     for arguments, words in (
@@ -496,13 +501,8 @@ def test_from_the_command_line(database: str):
 
 
 def test_a_dataset_in_memory_goes_there_too(database: str):
-    domain = find_domain("finance")
-
-    def data(size: int) -> Dataset:
-        return generate(make_plan(Spec("finance", size=size, end="2025-02-01"), domain))
-
-    assert data(5).write(database) == [open_database(database).place]
-    grown = data(8)
+    assert generate(plan(size=50)).write(database) == [open_database(database).place]
+    grown = generate(plan(size=80))
     grown.write(database, mode="append")
     holds(grown.plan, database)
 

@@ -16,7 +16,7 @@ from populace.core.spec import Spec
 
 
 def test_a_row_is_made_again_with_everything_that_made_it(domain: Domain):
-    """Of each table a row of the middle and one that a scenario touched; and every prior that a step read is told with its source."""
+    """Of each table a row that a scenario touched, or else one of the middle; and every prior that a step read is told with its source."""
     data = roomy(domain.name, *companies(domain)[0][:3])
     plan, cast = data.plan, make_cast(data.plan)
     label = data.frames["label"]
@@ -24,7 +24,7 @@ def test_a_row_is_made_again_with_everything_that_made_it(domain: Domain):
     for name, spec in domain.schema.tables.items():
         frame = data.frames[name]
         labelled = label.filter(pl.col("table") == name)["row_key"].drop_nulls().unique().sort()
-        for key in (*frame[spec.key].slice(frame.height // 2, 1), *labelled.head(1)):
+        for key in labelled.head(1) if labelled.len() else frame[spec.key].slice(frame.height // 2, 1):
             found = explain(plan, name, key, cast)
             row = frame.filter(pl.col(spec.key) == key).row(0, named=True)
             assert found.row == row

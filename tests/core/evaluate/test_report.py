@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -29,6 +30,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
 def page(tables: Path) -> str:
     real, held, twin = (pl.read_parquet(tables / f"{n}.parquet") for n in ("real", "held", "twin"))
     found = evaluate(real, twin, held, target="member", sensitive=["job"])

@@ -160,6 +160,11 @@ def test_folders_and_databases_say_the_same(twin: Evaluation, tmp_path: Path, ca
     assert "a file goes with a file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "database",
+    ["duckdb", "postgresql", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mysql", "sqlite"))],
+    indirect=True,
+)
 def test_a_staged_dataset_is_compared_and_judged_where_it_stands(database: str, staged: Path):
     assert run_command(["generate", "finance", "--size", "12", "--seed", "1", "--to", database]) == 0
     found = evaluate(staged, database, only=["diagnostics"])
