@@ -40,7 +40,11 @@ class Factory:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._item = request.node
         self._marked = request.node.get_closest_marker("populace")
-        self._folder = Path(request.config.cache.mkdir("populace"))  # type: ignore[union-attr]
+        cache = getattr(request.config, "cache", None)
+        # without pytest's cache (`-p no:cacheprovider`), what was made is kept for the session
+        self._folder = Path(
+            cache.mkdir("populace") if cache else request.getfixturevalue("tmp_path_factory").getbasetemp()
+        )
         self.seed = int.from_bytes(hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).digest(), "big") >> 1
 
     def __call__(self, domain: str | None = None, **asked: Any) -> Dataset:

@@ -89,6 +89,14 @@ def test_tests_are_seeded_by_their_ids_and_do_not_disturb_one_another(tmp_path: 
     assert [p.stat().st_mtime_ns for p in kept] == stamps, "the second session read what the first had kept"
 
 
+def test_without_a_cache_datasets_last_for_the_session(tmp_path: Path):
+    code, told = session(
+        tmp_path, "def test_it(populace):\n    assert populace.rows('finance', 'card', 2)\n", "-p", "no:cacheprovider"
+    )
+    assert code == 0, told
+    assert not (tmp_path / ".pytest_cache").exists()
+
+
 def test_a_failure_prints_the_line_that_makes_the_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     code, told = session(
         tmp_path,
