@@ -20,7 +20,7 @@ from .bound_columns import EARLIEST, Bound, Row, bound_columns
 from .dataset import Dataset, generate
 from .domain import Domain, find_domain
 from .errors import UserError, unknown
-from .plan import make_plan
+from .plan import MAX_SIZE, make_plan
 from .records import maker
 from .schema import Column, TableSchema
 from .spec import Spec, read_requests
@@ -199,6 +199,9 @@ def _linked(domain: Domain, names: Sequence[str], max_rows: int) -> st.SearchStr
     order = [n for n in domain.schema.tables if n in wanted]
     groups = {n: bound_columns(domain, domain.schema[n]) for n in order}
     drawn = {n: {c.name: column(c) for c in domain.schema[n].columns.values()} for n in order}
+    for spec in (domain.schema[n] for n in order):
+        # what lies within the largest dataset's last unit still has a key of 64 bits
+        drawn[spec.name][spec.key] = st.integers(0, MAX_SIZE - 1)
 
     @st.composite
     def draw_tables(draw: st.DrawFn) -> dict[str, list[Row]]:

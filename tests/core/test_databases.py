@@ -329,8 +329,8 @@ def _constraints(url: str) -> list[tuple[Any, ...]]:
 
 def test_killed_at_random_moments_and_resumed(database: str):
     """Whenever the blow comes, a reader sees the whole or nothing."""
-    began = time.monotonic()
-    assert start(TOY, 1, database).end() == 0
+    whole, began = start(TOY, 1, database), time.monotonic()
+    assert whole.end() == 0
     longest = time.monotonic() - began
     expected = _content(database)
     killed = 0

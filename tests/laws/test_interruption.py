@@ -81,8 +81,8 @@ def test_killed_at_random_moments_and_resumed(domain: Domain, kills: int, tmp_pa
     def result(name: str) -> list[dict[str, str]]:
         return [files(tmp_path / name), *(files(tmp_path / f"{name}-view") for _ in views)]
 
-    began = time.monotonic()
-    assert start(domain, 1, *targets("whole")).end() == 0
+    whole, began = start(domain, 1, *targets("whole")), time.monotonic()
+    assert whole.end() == 0
     longest = time.monotonic() - began
     expected, chance, killed = result("whole"), random.Random(domain.name), 0
     for n in range(kills):
