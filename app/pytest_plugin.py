@@ -41,9 +41,11 @@ class Factory:
         self._item = request.node
         self._marked = request.node.get_closest_marker("populace")
         cache = getattr(request.config, "cache", None)
-        # without pytest's cache (`-p no:cacheprovider`), what was made is kept for the session
-        self._folder = Path(
-            cache.mkdir("populace") if cache else request.getfixturevalue("tmp_path_factory").getbasetemp()
+        # without pytest's cache (`-p no:cacheprovider`), what was made is kept for the session; in a folder of its own, for the oldest go
+        self._folder = (
+            Path(cache.mkdir("populace"))
+            if cache
+            else request.getfixturevalue("tmp_path_factory").getbasetemp() / "populace"
         )
         self.seed = int.from_bytes(hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).digest(), "big") >> 1
 

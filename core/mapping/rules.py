@@ -63,9 +63,7 @@ def rules_of(table: TargetTable, dialect: str, place: str) -> tuple[list[Rule], 
     """The checks and unique constraints of a table, and what they ask of single columns. Raises UserError for SQL that cannot be read."""
     rules, hints = [], {name: Hint() for name in table.columns}
     for name, sql in table.checks.items():
-        tree = _parse(sql, dialect, f"{place}: check {name} of {table.name}")
-        if dialect == "sqlite":
-            tree = _texts_in_double_quotes(tree, table)
+        tree = _parse(sql, dialect, table, f"{place}: check {name} of {table.name}")
         rules.append(Rule(name, tree.sql(dialect="duckdb", identify=True), _columns(tree, table)))
         for part in _parts(tree):
             _hint(part, hints)
@@ -73,22 +71,23 @@ def rules_of(table: TargetTable, dialect: str, place: str) -> tuple[list[Rule], 
         if unique.where is None:
             rules.append(Rule(f"unique {n + 1}", "true", frozenset(unique.columns), unique.columns))
         else:
-            tree = _parse(unique.where, dialect, f"{place}: unique index of {table.name}")
+            tree = _parse(unique.where, dialect, table, f"{place}: unique index of {table.name}")
             both = _columns(tree, table) | frozenset(unique.columns)
             rules.append(Rule(f"unique {n + 1}", tree.sql(dialect="duckdb", identify=True), both, unique.columns))
     made = {c.name for c in table.columns.values() if c.made}  # of what the database computes, it is the judge
     return [r for r in rules if not r.columns & made], hints
 
 
-def _parse(sql: str, dialect: str, place: str) -> Any:
+def _parse(sql: str, dialect: str, table: TargetTable, place: str) -> Any:
     import sqlglot
     from sqlglot.errors import SqlglotError
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
-        return sqlglot.parse_one(sql, read=DIALECTS[dialect])
+        tree = sqlglot.parse_one(sql, read=DIALECTS[dialect])
     except SqlglotError as error:
         raise UserError(f"{place} cannot be read: {str(error).splitlines()[0]}") from None
+    return _texts_in_double_quotes(tree, table) if dialect == "sqlite" else tree
 
 
 def _texts_in_double_quotes(tree: Any, table: TargetTable) -> Any:

@@ -89,9 +89,22 @@ def test_tests_are_seeded_by_their_ids_and_do_not_disturb_one_another(tmp_path: 
     assert [p.stat().st_mtime_ns for p in kept] == stamps, "the second session read what the first had kept"
 
 
-def test_without_a_cache_datasets_last_for_the_session(tmp_path: Path):
+def test_without_a_cache_datasets_last_for_the_session_and_others_folders_stay(tmp_path: Path):
     code, told = session(
-        tmp_path, "def test_it(populace):\n    assert populace.rows('finance', 'card', 2)\n", "-p", "no:cacheprovider"
+        tmp_path,
+        """
+from populace.core import cache
+
+def test_it(populace, tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(cache, "KEPT", 1)
+    mine = [tmp_path, *(tmp_path_factory.mktemp("mine") for _ in range(3))]
+    for seed in (1, 2):
+        populace("finance", size=2, seed=seed, end="2025-01-05")
+    assert all(folder.is_dir() for folder in mine)
+    assert len(list((tmp_path_factory.getbasetemp() / "populace").iterdir())) == 1
+""",
+        "-p",
+        "no:cacheprovider",
     )
     assert code == 0, told
     assert not (tmp_path / ".pytest_cache").exists()
