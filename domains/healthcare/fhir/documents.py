@@ -21,6 +21,7 @@ NOTES = {
     "VR": ("11506-3", "Progress note"),
 }
 """LOINC document types by class of encounter."""
+LABORATORY_REPORT = term("http://loinc.org", "11502-2", "Laboratory report")
 
 
 def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
@@ -40,7 +41,7 @@ def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             "result": Raw(pl.col("results")),
         }
 
-    plain = report("us-core-diagnosticreport-lab", laboratory, term("http://loinc.org", "11502-2", "Laboratory report"))
+    plain = report("us-core-diagnosticreport-lab", laboratory, LABORATORY_REPORT)
     if "diagnostic_report" not in schema.tables:
         return [(pl.lit(True), plain)]
     named = concept(schema, "diagnostic_report", "code")

@@ -34,6 +34,8 @@ KEYS = {
     "Provenance": "encounter_id",
     "Procedure": "procedure_id",
     "CarePlan": "care_plan_id",
+    "Goal": "goal_id",
+    "Medication": "drug_id",
     "AllergyIntolerance": "allergy_id",
     "Device": "device_id",
     "ImagingStudy": "imaging_study_id",

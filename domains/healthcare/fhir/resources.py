@@ -23,7 +23,7 @@ from ..physiology import (
     TEMPERATURE,
     WEIGHT,
 )
-from . import administrative, care, documents
+from . import administrative, bills, care, documents, waveform
 from .parts import TERMS, US_CORE, Shape, Template, address, coding, concept, opening, reference, table, telecom, term
 
 PRESSURE_PANEL = {
@@ -238,7 +238,9 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     }
     if "value_code" not in schema["observation"].columns:
         return [(pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+    traced = [(pl.col("samples").is_not_null(), {**opening("Observation"), **waveform.template()})]
     return [
+        *(traced if "procedure" in schema.tables else []),
         ((pl.col("code") == SYSTOLIC) & pl.col("diastolic").is_not_null(), panel),
         (pl.col("value_text").is_not_null(), {**found, "valueString": pl.col("value_text")}),
         (
@@ -304,7 +306,18 @@ def _with_requester(_: Schema, tables: Tables) -> Table:
     return tables["medication_request"].join(who, on="encounter_id", how="left", maintain_order="left")
 
 
-def _pressure_joined(_: Schema, tables: Tables) -> Table:
+def _measured(schema: Schema, tables: Tables) -> Table:
+    """What was measured, and the electrocardiograms that were recorded."""
+    frame = _pressure_joined(tables)
+    if "procedure" not in schema.tables:
+        return frame
+    traces = waveform.recordings(schema, tables)
+    if traces.is_empty():
+        return frame.with_columns(samples=pl.lit(None, pl.String))
+    return pl.concat([frame.with_columns(pl.col("observation_id").cast(pl.String)), traces], how="diagonal")
+
+
+def _pressure_joined(tables: Tables) -> Table:
     """The two blood pressures of one moment in one row, under the systolic one's key; every other row as it is."""
     frame = tables["observation"]
     code, moment = pl.col("code"), ["patient_id", "encounter_id", "at"]
@@ -323,18 +336,19 @@ TYPES: dict[str, Shape] = {
     "Organization": Shape(("organization",), _organization, table("organization")),
     "Practitioner": Shape(("practitioner",), _practitioner, table("practitioner")),
     **administrative.REFERENCE,
+    **care.REFERENCE,
     "Patient": Shape(("patient",), _patient, table("patient")),
     **administrative.OF_PATIENTS,
     "Encounter": Shape(("encounter",), _encounter, table("encounter")),
     "Condition": Shape(("condition",), _condition, table("condition")),
-    "Observation": Shape(("observation",), _observation, _pressure_joined),
+    "Observation": Shape(("observation",), _observation, _measured),
     "MedicationRequest": Shape(("medication_request", "encounter"), _medication_request, _with_requester),
     "Immunization": Shape(("immunization",), _immunization, table("immunization")),
     **care.TYPES,
     **documents.TYPES,
-    **administrative.OF_CLAIMS,
+    **bills.TYPES,
 }
 """Resource types, each after those that it refers to."""
 
-REFERENCE = ("Organization", "Practitioner", *administrative.REFERENCE)
+REFERENCE = ("Organization", "Practitioner", *administrative.REFERENCE, *care.REFERENCE)
 """Those that are the same for every patient."""

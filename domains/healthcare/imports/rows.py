@@ -311,7 +311,28 @@ def _care_plan(frame: Table, codes: Codes) -> Rows:
     each = each.explode("activity").filter(pl.col("activity").is_not_null())
     asked = codes.concept(each, _field("activity", "detail", "code"), "care_activity")
     parts = each.select("patient_id", "at", care_plan_id="id").with_columns(code=asked)
-    return {"care_plan": made, "care_activity": _numbered(parts, "care_plan_id").filter(pl.col("code").is_not_null())}
+    named = frame.select("goal", care_plan_id="id").explode("goal").filter(pl.col("goal").is_not_null())
+    return {
+        "care_plan": made,
+        "care_activity": _numbered(parts, "care_plan_id").filter(pl.col("code").is_not_null()),
+        "planned": named.select("care_plan_id", id=target(pl.col("goal"))),
+    }
+
+
+def _goal(frame: Table, codes: Codes) -> Rows:
+    """The plan that a goal belongs to is the one that names it."""
+    sought = first("target").struct.field("detailQuantity").struct
+    said = pl.col("description").struct
+    made = frame.select(
+        "id", patient_id=target(pl.col("subject")), at=instant(pl.col("startDate")), comparator=sought.field("comparator"),
+        text=pl.coalesce(said.field("text"), said.field("coding").list.get(0, null_on_oob=True).struct.field("display")),
+        target=sought.field("value"),
+    )  # fmt: skip
+    return {
+        "goal": made.with_columns(
+            measure=codes.first(frame, pl.col("target").list.eval(pl.element().struct.field("measure")), "observation")
+        )
+    }
 
 
 def _allergy(frame: Table, codes: Codes) -> Rows:
@@ -411,6 +432,7 @@ READERS: dict[str, Callable[[Table, Codes], Rows]] = {
     "Immunization": _immunization,
     "Procedure": _procedure,
     "CarePlan": _care_plan,
+    "Goal": _goal,
     "AllergyIntolerance": _allergy,
     "Device": _device,
     "ImagingStudy": _imaging_study,

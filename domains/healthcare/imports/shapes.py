@@ -78,7 +78,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "CarePlan": {
         "status": TEXT, "category": [CONCEPT], "subject": REFERENCE, "encounter": REFERENCE, "period": PERIOD, "addresses": [REFERENCE],
-        "activity": [{"detail": {"code": CONCEPT}}],
+        "goal": [REFERENCE], "activity": [{"detail": {"code": CONCEPT}}],
+    },
+    "Goal": {
+        "lifecycleStatus": TEXT, "description": CONCEPT, "subject": REFERENCE, "startDate": TEXT,
+        "target": [{"measure": CONCEPT, "detailQuantity": {**QUANTITY, "comparator": TEXT}}],
     },
     "AllergyIntolerance": {
         "clinicalStatus": CONCEPT, "verificationStatus": CONCEPT, "type": TEXT, "category": [TEXT], "code": CONCEPT,
@@ -122,6 +126,8 @@ CONSTANT = {
     "MedicationRequest": ("intent", "category", "reportedBoolean", "requester", "dosageInstruction"),
     "Immunization": ("primarySource",),
     "CarePlan": ("intent",),
+    "Goal": ("addresses",),
+    "Medication": ("status",),
     "SupplyDelivery": ("type",),
     "Claim": ("type", "use", "billablePeriod", "provider", "priority"),
     "ExplanationOfBenefit": ("type", "use", "billablePeriod", "created", "provider", "insurer", "outcome", "insurance"),

@@ -22,7 +22,7 @@ from .values import Code
 from .widen import Wider, covered, widen, wider_of
 
 RECORD = (
-    "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "device", "procedure",
+    "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "goal", "device", "procedure",
     "observation", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""

@@ -60,7 +60,12 @@ FURTHER = (
     "supply", "finding",
 )  # fmt: skip
 """The lists that modules alone fill."""
-FILLED = {"medication_administration": "medication", "imaging_study": "modality", "allergy_reaction": "reaction"}
+FILLED = {
+    "medication_administration": "medication",
+    "imaging_study": "modality",
+    "allergy_reaction": "reaction",
+    "goal": "care_plan",
+}
 """The list without which a table is empty, where it has another name."""
 OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept")
 """Lists that give something else than displays."""
@@ -235,6 +240,7 @@ def _of_state(state: State) -> Iterator[tuple[str, Iterable[Code]]]:
         yield _FIRST[state.kind], has.get("codes", ())[:1]
     if state.kind == "CarePlanStart":
         yield "care_activity", has.get("activities", ())
+        yield "observation", [goal["observation"]["codes"][0] for goal in has.get("goals", ()) if "observation" in goal]
     elif state.kind == "AllergyOnset":
         yield "reaction", [r["reaction"] for r in has.get("reactions", ())]
     elif state.kind == "EncounterEnd" and "discharge_disposition" in has:

@@ -88,7 +88,9 @@ def test_many_births_stages_and_hospice_stays_are_as_their_sources_say():
     staged = data.frames["observation"].filter(pl.col("code") == "21908-9")
     cancers = coded(data, "condition").filter(pl.col("code").is_in(CANCERS) & pl.col("encounter_id").is_not_null())
     # each cancer that is found in the window has one stage, at the visit at which it is found
-    assert staged.height == cancers.height > 300
+    # American Cancer Society 2020: 276,480 breast, 191,930 prostate, 228,820 lung, 104,610 colon among 331.5 million: 240 in five years
+    assert abs(cancers.height - 240) < 60
+    assert staged.height == cancers.height
     assert set(staged["encounter_id"]) == set(cancers["encounter_id"])
     assert set(staged["value_code"].cast(pl.String)) == set(STAGES)
     old = data.frames["patient"].filter(
