@@ -1,4 +1,4 @@
-"""Healthcare: patients of a US health system from birth to death, with FHIR R4 views."""
+"""Healthcare: patients of a health system from birth to death, with FHIR R4 views."""
 
 from __future__ import annotations
 
@@ -41,12 +41,25 @@ def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         from .imports.mixed import with_records
 
         return with_records(domain, given["from"])
+    if "country" in given:
+        from .countries import in_country
+
+        domain = in_country(domain, given["country"])
+        given = {n: v for n, v in given.items() if n != "country"}
+        if not given:
+            return domain
     from .modules.domain import extend
 
     return extend(domain, given)
 
 
 def _recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
+    if "country" in said:
+        from .countries import in_country
+
+        domain = in_country(domain, [said["country"]])
+    if "codes" not in said and "country" in said:
+        return domain
     from .modules.domain import recall
 
     return recall(domain, said)
@@ -106,6 +119,7 @@ DOMAIN = Domain(
         ),
         "from": Input("Records that populace import has written: the first patients are those."),
         "module": Input("Only these modules of the folder.", folder=False),
+        "country": Input("Whose population it is: US, DE, FR or GB.", folder=False),
     },
     extend=_extend,
     recall=_recall,

@@ -12,7 +12,6 @@ from ...core.stream import join_rows
 from ...core.tables import ROW, Tables
 from .curves import DAY, YEAR, midnight
 
-KINDS = ("private", "medicaid", "uninsured")
 MEDICARE_AGE = 65
 """Years: entitlement to Medicare (42 USC 426)."""
 NEVER = 2**62
@@ -29,7 +28,7 @@ def coverages(block: Block, tables: Tables) -> Tables:
     parts = []
     for n, (name, begins, ends) in enumerate((("child", birth, grown), ("adult", grown, old), ("old", old, None))):
         until = np.full(len(birth), NEVER) if ends is None else ends
-        kind = np.full(len(birth), "medicare") if ends is None else np.array(KINDS)[choose(u, shares[name])]
+        kind = np.array(list(shares[name]))[choose(u, list(shares[name].values()))]
         start = np.maximum(first, begins)
         kept = (start < np.minimum(until, last)) & (kind != "uninsured")
         parts.append(
@@ -45,11 +44,13 @@ def coverages(block: Block, tables: Tables) -> Tables:
             ).filter(pl.Series(kept, dtype=pl.Boolean))
         )
     frame = pl.concat(parts)
-    insurers = block.reference["organization"].filter(
-        pl.col("kind").cast(pl.String).is_in(["private", "medicaid", "medicare"])
+    names = block.priors("reference.insurers")
+    insurers = block.reference["organization"].select(
+        "organization_id", pl.col("state").cast(pl.String), pl.col("kind").cast(pl.String)
     )
-    insurers = insurers.select("organization_id", "state", pl.col("kind").cast(pl.String))
-    everywhere = insurers.filter(kind="medicare").select("kind", national="organization_id")
+    insurers = insurers.filter(pl.col("kind").is_in(list(names)))
+    national = [kind for kind, name in names.items() if "{state}" not in name]
+    everywhere = insurers.filter(pl.col("kind").is_in(national)).select("kind", national="organization_id")
     frame = frame.join(insurers, on=["state", "kind"], how="left", maintain_order="left")
     frame = frame.join(everywhere, on="kind", how="left", maintain_order="left")
     digits = digit_text(scatter(stream.child("member"), frame[ROW].to_numpy(), 10), 10)

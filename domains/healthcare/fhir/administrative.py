@@ -10,7 +10,6 @@ from ....core.tables import Table, Tables
 from .parts import Shape, Template, address, concept, opening, reference, telecom, term
 
 MOTHER, SPOUSE = 0, 1
-INSURERS = ("private", "medicaid", "medicare")
 
 
 def _location(schema: Schema) -> Template:
@@ -25,7 +24,7 @@ def _location(schema: Schema) -> Template:
         "name": pl.col("name"),
         "type": [Pick(pl.col("kind"), kinds)],
         "telecom": telecom("work"),
-        "address": address(),
+        "address": address(schema),
         "managingOrganization": reference("Organization"),
     }
 
@@ -63,7 +62,7 @@ def _related_person(schema: Schema) -> Template:
         "telecom": telecom("home"),
         "gender": pl.col("sex"),
         "birthDate": pl.col("birth_date"),
-        "address": [address()],
+        "address": [address(schema)],
     }
 
 
@@ -147,8 +146,9 @@ def _teams(_: Schema, tables: Tables) -> Table:
     return tables["patient"].with_columns(alive=alive)
 
 
-def _places(_: Schema, tables: Tables) -> Table:
-    return tables["organization"].filter(~pl.col("kind").cast(pl.String).is_in(INSURERS))
+def _places(schema: Schema, tables: Tables) -> Table:
+    insurers = list(schema.code_lists["coverage_kind"].codes)
+    return tables["organization"].filter(~pl.col("kind").cast(pl.String).is_in(insurers))
 
 
 REFERENCE = {

@@ -15,14 +15,14 @@ from ....core.render_json import Pick, Raw, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from .documents import LABORATORY_REPORT
-from .parts import Shape, Template, concept, opening, reference, term
+from .parts import Shape, Template, concept, only, opening, reference, term
 
 LINES = 99
 """The most lines of one bill, as on the paper form's continuation pages; what lies beyond is part of the visit."""
 
 
-def _money(column: str) -> Template:
-    return {"value": pl.col(column), "currency": "USD"}
+def _money(schema: Schema, column: str) -> Template:
+    return {"value": pl.col(column), "currency": only(schema, "currency")}
 
 
 def _bill(schema: Schema, kind: str) -> Template:
@@ -56,18 +56,20 @@ def _line(schema: Schema) -> Template:
         "productOrService": Raw(pl.col("service")),
         "servicedPeriod": {"start": pl.col("start_at"), "end": pl.col("end_at")},
         "encounter": [reference("Encounter")],
-        "net": _money("net"),
+        "net": _money(schema, "net"),
     }
 
 
-def _adjudicated(total: str, insurer: str, patient: str) -> list[Template]:
+def _adjudicated(schema: Schema, total: str, insurer: str, patient: str) -> list[Template]:
     """What was asked for, what the insurer paid, and what was left to the patient."""
     said = (
         ("submitted", "Submitted Amount", total),
         ("benefit", "Benefit Amount", insurer),
         ("copay", "CoPay", patient),
     )
-    return [{"category": term("adjudication", code, shown), "amount": _money(paid)} for code, shown, paid in said]
+    return [
+        {"category": term("adjudication", code, shown), "amount": _money(schema, paid)} for code, shown, paid in said
+    ]
 
 
 def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
@@ -77,7 +79,7 @@ def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             "priority": term("processpriority", "normal", "Normal"),
             "insurance": [{"sequence": 1, "focal": True, "coverage": coverage}],
             "item": Raw(pl.col("items")),
-            "total": _money("total"),
+            "total": _money(schema, "total"),
         }
 
     insured = pl.col("coverage_id").is_not_null()
@@ -92,8 +94,8 @@ def _explanation(schema: Schema) -> Template:
         "outcome": "complete",
         "insurance": [{"focal": True, "coverage": reference("Coverage")}],
         "item": Raw(pl.col("items")),
-        "total": _adjudicated("total", "paid_by_insurer", "paid_by_patient"),
-        "payment": {"amount": _money("paid_by_insurer")},
+        "total": _adjudicated(schema, "total", "paid_by_insurer", "paid_by_patient"),
+        "payment": {"amount": _money(schema, "paid_by_insurer")},
     }
 
 
@@ -157,7 +159,7 @@ def _itemised(schema: Schema, tables: Tables, adjudicated: bool) -> Table:
     template = _line(schema)
     if adjudicated:
         rows = rows.filter(pl.col("coverage_id").is_not_null())
-        template = {**template, "adjudication": _adjudicated("net", "by_insurer", "by_patient")}
+        template = {**template, "adjudication": _adjudicated(schema, "net", "by_insurer", "by_patient")}
     made = rows.select("claim_id").with_columns(one=render(rows, template))
     listed = made.group_by("claim_id", maintain_order=True).agg(items=pl.col("one").str.join(","))
     listed = listed.with_columns(items=pl.concat_str(pl.lit("["), "items", pl.lit("]")))

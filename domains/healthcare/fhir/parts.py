@@ -110,11 +110,16 @@ def telecom(use: str) -> list[Template]:
     return [{"system": "phone", "value": pl.col("phone"), "use": use}]
 
 
-def address() -> Template:
+def only(schema: Schema, name: str) -> str:
+    """The one code of a list that has one: the country, the currency."""
+    return next(iter(schema.code_lists[name].codes))
+
+
+def address(schema: Schema) -> Template:
     return {
         "line": [pl.col("line")],
         "city": pl.col("city"),
         "state": pl.col("state"),
         "postalCode": pl.col("postal_code"),
-        "country": "US",
+        "country": only(schema, "country"),
     }

@@ -37,7 +37,6 @@ PULSE_OXIMETRY = {
     "display": "Oxygen saturation in Arterial blood by Pulse oximetry",
 }
 PROVIDER, INSURER = ("prov", "Healthcare Provider"), ("ins", "Insurance Company")
-COVERAGE_KINDS = ("private", "medicaid", "medicare")
 VITAL_SIGNS = {
     HEIGHT: "us-core-body-height",
     WEIGHT: "us-core-body-weight",
@@ -70,7 +69,7 @@ def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Serie
 def _organization(schema: Schema) -> Template:
     kinds = schema.code_lists["organization_kind"]
     types = {
-        k: term("organization-type", *(INSURER if k in COVERAGE_KINDS else PROVIDER), text=d)
+        k: term("organization-type", *(INSURER if k in schema.code_lists["coverage_kind"].codes else PROVIDER), text=d)
         for k, d in kinds.codes.items()
     }
     return {
@@ -79,14 +78,14 @@ def _organization(schema: Schema) -> Template:
         "type": [Pick(pl.col("kind"), types)],
         "name": pl.col("name"),
         "telecom": telecom("work"),
-        "address": [address()],
+        "address": [address(schema)],
     }
 
 
 def _practitioner(schema: Schema) -> Template:
     return {
         **opening("Practitioner", "us-core-practitioner"),
-        "identifier": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": pl.col("npi")}],
+        "identifier": [{"system": schema.code_lists["license"].system, "value": pl.col("npi")}],
         "active": True,
         "name": [{"family": pl.col("family_name"), "given": [pl.col("given_name")], "prefix": ["Dr."]}],
         "gender": pl.col("sex"),
@@ -100,6 +99,11 @@ def _patient(schema: Schema) -> Template:
         omb = {"url": "ombCategory", "valueCoding": Pick(pl.col(column), coding(schema, column))}
         return {"url": f"{US_CORE}/{url}", "extension": [omb, {"url": "text", "valueString": text}]}
 
+    number = []
+    if "national_id" in schema["patient"].columns:
+        said = schema.code_lists["national_identifier"]
+        kind = term("v2-0203", "NI", "National unique individual identifier", next(iter(said.codes.values())))
+        number = [{"use": "official", "type": kind, "system": said.system, "value": pl.col("national_id")}]
     return {
         **opening("Patient", "us-core-patient"),
         "extension": [
@@ -125,7 +129,8 @@ def _patient(schema: Schema) -> Template:
                 "type": {"coding": [{"system": f"{TERMS}/v2-0203", "code": "MR", "display": "Medical Record Number"}]},
                 "system": "urn:oid:2.16.840.1.113883.19.5",
                 "value": pl.col("mrn"),
-            }
+            },
+            *number,
         ],
         "active": True,
         "name": [
@@ -139,7 +144,7 @@ def _patient(schema: Schema) -> Template:
         "gender": pl.col("sex"),
         "birthDate": pl.col("birth_date"),
         "deceasedDateTime": pl.col("death_at"),
-        "address": [address()],
+        "address": [address(schema)],
         "maritalStatus": concept(schema, "marital_status", "marital_status"),
         "communication": [{"language": concept(schema, "language", "language"), "preferred": True}],
         "generalPractitioner": [reference("Practitioner")],

@@ -74,7 +74,7 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         checks=checks.checks(domain.priors, schema),
         views={**fhir.views(schema), **views(schema)},
         extend=None,
-        remembers=asdict(wider),
+        remembers={**domain.remembers, **asdict(wider)},
         block=OWN_BLOCK if ours else domain.block,
     )
 
@@ -113,7 +113,7 @@ def with_schema(domain: Domain, wider: Wider) -> Domain:
         checks=checks.checks(domain.priors, schema),
         views={**fhir.views(schema), **views(schema)},
         extend=None,
-        remembers=asdict(wider),
+        remembers={**domain.remembers, **asdict(wider)},
     )
 
 

@@ -190,13 +190,13 @@ def _known(block: Block, patient: Table, states: Mapping[str, str]) -> dict[str,
     tiers = block.priors("population.income_tier")
     household = patient["household_id"].to_numpy().astype(np.uint64)
     drawn = choose(block.stream.child("patient", "income tier").uniform(household), list(tiers.values()))
-    race = patient["race"].cast(pl.String).replace_strict(RACES, return_dtype=pl.String).to_numpy()
+    race = patient["race"].cast(pl.String).replace_strict(RACES, default="other", return_dtype=pl.String).to_numpy()
     age = (patient["last_seen"].to_numpy() - patient["birth"].to_numpy()) / YEAR
     return {
         "gender": np.where((patient["sex"] == "male").to_numpy(), "M", "F"),
         "race": race,
         "ethnicity": np.where((patient["ethnicity"] == "2135-2").to_numpy(), "hispanic", "nonhispanic"),
-        "state": patient["state"].cast(pl.String).replace_strict(states, return_dtype=pl.String).to_numpy(),
+        "state": patient["state"].cast(pl.String).replace_strict(states, default="", return_dtype=pl.String).to_numpy(),
         "socioeconomic_category": np.array([t.capitalize() for t in tiers])[drawn],
         "smoker": _smoker(block, patient, age),
     }
