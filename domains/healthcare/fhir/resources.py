@@ -307,8 +307,12 @@ def _immunization(schema: Schema) -> Template:
 
 
 def _with_requester(_: Schema, tables: Tables) -> Table:
+    """Who saw the patient; of a prescription that was written at no encounter of the record, the general practitioner."""
     who = tables["encounter"].select("encounter_id", "practitioner_id", "class")
-    return tables["medication_request"].join(who, on="encounter_id", how="left", maintain_order="left")
+    own = tables["patient"].select("patient_id", own="practitioner_id")
+    asked = tables["medication_request"].join(who, on="encounter_id", how="left", maintain_order="left")
+    asked = asked.join(own, on="patient_id", how="left", maintain_order="left")
+    return asked.with_columns(practitioner_id=pl.coalesce("practitioner_id", "own")).drop("own")
 
 
 def _measured(schema: Schema, tables: Tables) -> Table:
@@ -318,7 +322,7 @@ def _measured(schema: Schema, tables: Tables) -> Table:
         return frame
     traces = waveform.recordings(schema, tables)
     if traces.is_empty():
-        return frame.with_columns(samples=pl.lit(None, pl.String))
+        return frame.with_columns(samples=pl.lit(None, pl.String), procedure_id=pl.lit(None, pl.Int64))
     return pl.concat([frame.with_columns(pl.col("observation_id").cast(pl.String)), traces], how="diagonal")
 
 
@@ -347,7 +351,7 @@ TYPES: dict[str, Shape] = {
     "Encounter": Shape(("encounter",), _encounter, table("encounter")),
     "Condition": Shape(("condition",), _condition, table("condition")),
     "Observation": Shape(("observation",), _observation, _measured),
-    "MedicationRequest": Shape(("medication_request", "encounter"), _medication_request, _with_requester),
+    "MedicationRequest": Shape(("medication_request", "encounter", "patient"), _medication_request, _with_requester),
     "Immunization": Shape(("immunization",), _immunization, table("immunization")),
     **care.TYPES,
     **documents.TYPES,

@@ -133,6 +133,9 @@ def _us_core(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
                     yield "uscore.required", f"{kind}.{element}: required by {name}"
         if name == "us-core-patient" and not any({"family", "given"} & set(n) for n in _at(resource, ["name"])):
             yield "uscore.required", "Patient.name: us-core-6, family or given is required by us-core-patient"
+        ordered = str(resource.get("intent")).endswith("order")
+        if name == "us-core-medicationrequest" and ordered and "requester" not in resource:
+            yield "uscore.required", "MedicationRequest.requester: us-core-21, required of what is ordered"
 
 
 def moment(text: Any, last: bool = False) -> datetime | None:

@@ -222,6 +222,7 @@ RULES = {
         "Immunization", ("occurrenceDateTime",), "1850-01-01", "fhir.time", "Immunization.occurrenceDateTime",
     ),
     "a must-have of US Core left out": ("Condition", ("category",), None, "uscore.required", "Condition.category"),
+    "an order of nobody": ("MedicationRequest", ("requester",), None, "uscore.required", "MedicationRequest.requester"),
     "an abated condition that is active": (
         "Condition", ("abatementDateTime",), "2030-01-01", "fhir.invariant", "Condition.abatement",
     ),
