@@ -14,8 +14,21 @@ from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.streams.events import load_events
 from ...core.tables import Tables
-from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
+from . import (
+    checks,
+    conditions,
+    defects,
+    derived,
+    encounters,
+    fhir,
+    insurance,
+    observations,
+    orders,
+    population,
+    reference,
+)
 from .courses import COURSES
+from .defects import DEFECTS
 from .own import OWN
 from .realism import MEASURES
 from .scripts import SCRIPTS
@@ -98,6 +111,7 @@ DOMAIN = Domain(
         Step("medication requests", ("medication_request",), orders.medication_requests, ("encounter",)),
         Step("coverages", ("coverage",), insurance.coverages, ("patient",)),
         Step("immunizations", ("immunization",), orders.immunizations, ("patient", "encounter")),
+        Step("consents", ("consent",), defects.consents),
     ),
     derive=(
         Step("ages", ("patient",), derived.ages, ("patient",)),
@@ -106,7 +120,7 @@ DOMAIN = Domain(
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
         Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
     ),
-    scripts=SCRIPTS | COURSES,
+    scripts=SCRIPTS | COURSES | DEFECTS,
     checks=checks.checks(_PRIORS, _SCHEMA),
     views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
     showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson"),

@@ -74,6 +74,8 @@ def patients(block: Block, _: Tables) -> Tables:
             "household_id": head,
             "mother_id": pl.Series(mother).set(pl.Series(mother == NOBODY), None),
             "spouse_id": pl.Series(spouse).set(pl.Series(spouse == NOBODY), None),
+            **dict.fromkeys(("birth_precision", "link_type"), pl.repeat(None, len(units), dtype=pl.String, eager=True)),
+            "link_id": pl.repeat(None, len(units), dtype=pl.Int64, eager=True),
             "birth": birth,
             "first_seen": np.maximum(start, birth),
             "last_seen": last_seen,

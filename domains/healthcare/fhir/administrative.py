@@ -7,7 +7,7 @@ import polars as pl
 from ....core.render_json import Pick
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from .parts import Shape, Template, address, concept, opening, reference, telecom, term
+from .parts import Shape, Template, address, born, concept, opening, reference, telecom, term
 
 MOTHER, SPOUSE = 0, 1
 
@@ -61,7 +61,7 @@ def _related_person(schema: Schema) -> Template:
         "name": [{"use": "official", "family": pl.col("family_name"), "given": [pl.col("given_name")]}],
         "telecom": telecom("home"),
         "gender": pl.col("sex"),
-        "birthDate": pl.col("birth_date"),
+        "birthDate": pl.col("born"),
         "address": [address(schema)],
     }
 
@@ -75,11 +75,11 @@ def _relatives(_: Schema, tables: Tables) -> Table:
         "family_name",
         "phone",
         "sex",
-        "birth_date",
         "line",
         "city",
         "state",
         "postal_code",
+        born=born(),
         other="patient_id",
     )
     wed = people.filter(pl.col("spouse_id").is_not_null()).select("patient_id", "spouse_id")
@@ -151,6 +151,24 @@ def _places(schema: Schema, tables: Tables) -> Table:
     return tables["organization"].filter(~pl.col("kind").cast(pl.String).is_in(insurers))
 
 
+def _consent(_: Schema) -> Template:
+    return {
+        **opening("Consent"),
+        "status": Pick(pl.col("running"), {"true": "active", "false": "inactive"}),
+        "scope": term("consentscope", "patient-privacy", "Privacy Consent"),
+        "category": [term("http://loinc.org", "59284-0", "Consent Document")],
+        "patient": reference("Patient"),
+        "dateTime": pl.col("at"),
+        "policyRule": term("v3-ActCode", "OPTIN", "opt-in"),
+        "provision": {"type": "permit", "period": {"start": pl.col("at"), "end": pl.col("end_at")}},
+    }
+
+
+def _consents(_: Schema, tables: Tables) -> Table:
+    running = pl.when(pl.col("end_at").is_null()).then(pl.lit("true")).otherwise(pl.lit("false"))
+    return tables["consent"].with_columns(running=running)
+
+
 REFERENCE = {
     "Location": Shape(("organization",), _location, _places),
     "PractitionerRole": Shape(("practitioner", "organization"), _practitioner_role, _with_phone),
@@ -159,4 +177,5 @@ OF_PATIENTS = {
     "RelatedPerson": Shape(("patient",), _related_person, _relatives),
     "Coverage": Shape(("coverage",), _coverage, _policies),
     "CareTeam": Shape(("patient",), _care_team, _teams),
+    "Consent": Shape(("consent",), _consent, _consents),
 }

@@ -151,7 +151,7 @@ def notes(schema: Schema, tables: Tables) -> Table:
         pl.col("given_name"), pl.lit(" "), pl.col("family_name"), pl.lit(", "), pl.col("sex").cast(pl.String),
         pl.lit(", born "), pl.col("birth_date").dt.strftime("%Y-%m-%d"), pl.lit(".\n"),
         shown("type", "encounter_type"), pl.lit(" on "), day, pl.lit(".\n"),
-        *(e.fill_null("") for e in (reason, *(pl.col(s.columns[1]) for s in sections))),
+        *(e.fill_null("") for e in (reason, *(pl.col(s.columns[1]) for s in sections), pl.col("addendum") + "\n")),
     )  # fmt: skip
     return frame.select(*tables["encounter"].columns, text=text)
 

@@ -41,6 +41,7 @@ KEYS = {
     "ImagingStudy": "imaging_study_id",
     "SupplyDelivery": "supply_id",
     "MedicationAdministration": "medication_administration_id",
+    "Consent": "consent_id",
     "Claim": "claim_id",
     "ExplanationOfBenefit": "claim_id",
 }
@@ -113,6 +114,16 @@ def telecom(use: str) -> list[Template]:
 def only(schema: Schema, name: str) -> str:
     """The one code of a list that has one: the country, the currency."""
     return next(iter(schema.code_lists[name].codes))
+
+
+def born() -> pl.Expr:
+    """The date of birth, as much of it as is known."""
+    length = (
+        pl.col("birth_precision")
+        .cast(pl.String)
+        .replace_strict({"year": 4, "month": 7}, default=10, return_dtype=pl.Int64)
+    )
+    return pl.col("birth_date").cast(pl.String).str.slice(0, length)
 
 
 def address(schema: Schema) -> Template:

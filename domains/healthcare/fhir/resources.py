@@ -24,7 +24,21 @@ from ..physiology import (
     WEIGHT,
 )
 from . import administrative, bills, care, documents, waveform
-from .parts import TERMS, US_CORE, Shape, Template, address, coding, concept, opening, reference, table, telecom, term
+from .parts import (
+    TERMS,
+    US_CORE,
+    Shape,
+    Template,
+    address,
+    born,
+    coding,
+    concept,
+    opening,
+    reference,
+    table,
+    telecom,
+    term,
+)
 
 PRESSURE_PANEL = {
     "system": "http://loinc.org",
@@ -50,8 +64,9 @@ VITAL_SIGNS = {
 
 
 def kinds(tables: Tables) -> list[str]:
-    """The resource types whose tables are there."""
-    return [kind for kind, shape in TYPES.items() if tables.keys() >= set(shape.tables)]
+    """The resource types whose tables are there, and have rows to make them of."""
+    there = [(kind, shape) for kind, shape in TYPES.items() if tables.keys() >= set(shape.tables)]
+    return [kind for kind, shape in there if tables[shape.tables[0]].height]
 
 
 def resource(schema: Schema, tables: Tables, kind: str) -> tuple[Table, pl.Series]:
@@ -93,7 +108,7 @@ def _practitioner(schema: Schema) -> Template:
     }
 
 
-def _patient(schema: Schema) -> Template:
+def _patient(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     def category(url: str, column: str) -> Template:
         text = Pick(pl.col(column), dict(schema.code_lists[column].codes))
         omb = {"url": "ombCategory", "valueCoding": Pick(pl.col(column), coding(schema, column))}
@@ -104,7 +119,7 @@ def _patient(schema: Schema) -> Template:
         said = schema.code_lists["national_identifier"]
         kind = term("v2-0203", "NI", "National unique individual identifier", next(iter(said.codes.values())))
         number = [{"use": "official", "type": kind, "system": said.system, "value": pl.col("national_id")}]
-    return {
+    made = {
         **opening("Patient", "us-core-patient"),
         "extension": [
             # race outside the five OMB categories of the profile is not a category there, so it is text alone
@@ -142,14 +157,21 @@ def _patient(schema: Schema) -> Template:
         ],
         "telecom": telecom("home"),
         "gender": pl.col("sex"),
-        "birthDate": pl.col("birth_date"),
+        "birthDate": pl.col("born"),
         "deceasedDateTime": pl.col("death_at"),
         "address": [address(schema)],
         "maritalStatus": concept(schema, "marital_status", "marital_status"),
         "communication": [{"language": concept(schema, "language", "language"), "preferred": True}],
         "generalPractitioner": [reference("Practitioner")],
         "managingOrganization": reference("Organization"),
+        "link": [{"other": reference("Patient", "link_id"), "type": pl.col("link_type")}],
     }
+    retired = pl.col("link_type").cast(pl.String) == "replaced-by"
+    return [(retired.fill_null(False), {**made, "active": False}), (pl.lit(True), made)]
+
+
+def _people(_: Schema, tables: Tables) -> Table:
+    return tables["patient"].with_columns(born=born())
 
 
 def _encounter(schema: Schema) -> Template:
@@ -232,6 +254,12 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         return {"valueQuantity": {"value": pl.col("value"), "unit": unit_of, "system": unit.system, "code": unit_of}}
 
     single = {**found, **measured(ucum)}
+    status = {"status": pl.col("status")}
+    lacking = {**found, "dataAbsentReason": concept(schema, "absent", "absent")}
+    marked = [
+        (pl.col("absent").is_not_null(), lacking),
+        (pl.col("status").is_not_null() & pl.col("value").is_not_null(), {**single, **status}),
+    ]
     panel = {
         **common(
             f"{US_CORE}/us-core-blood-pressure", kinds[SYSTOLIC], {"coding": [PRESSURE_PANEL], "text": "Blood pressure"}
@@ -242,10 +270,11 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         ],
     }
     if "value_code" not in schema["observation"].columns:
-        return [(pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+        return [*marked, (pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
     traced = [(pl.col("samples").is_not_null(), {**opening("Observation"), **waveform.template()})]
     return [
         *(traced if "procedure" in schema.tables else []),
+        *marked,
         ((pl.col("code") == SYSTOLIC) & pl.col("diastolic").is_not_null(), panel),
         (pl.col("value_text").is_not_null(), {**found, "valueString": pl.col("value_text")}),
         (
@@ -281,7 +310,22 @@ def _medication_request(schema: Schema) -> Template:
         "authoredOn": pl.col("at"),
         "requester": reference("Practitioner"),
         "reasonReference": [reference("Condition")],
-        "dosageInstruction": [{"text": Text("as directed, supply for ", pl.col("days"), " days")}],
+        "dosageInstruction": [
+            {
+                "text": Text("as directed, supply for ", pl.col("days"), " days"),
+                "timing": {"repeat": {"frequency": pl.col("per_day"), "period": 1, "periodUnit": "d"}},
+                "doseAndRate": [
+                    {
+                        "doseQuantity": {
+                            "value": pl.col("dose"),
+                            "unit": "mg",
+                            "system": "http://unitsofmeasure.org",
+                            "code": "mg",
+                        }
+                    }
+                ],
+            }
+        ],
         "dispenseRequest": {
             "expectedSupplyDuration": {
                 "value": pl.col("days"),
@@ -346,7 +390,7 @@ TYPES: dict[str, Shape] = {
     "Practitioner": Shape(("practitioner",), _practitioner, table("practitioner")),
     **administrative.REFERENCE,
     **care.REFERENCE,
-    "Patient": Shape(("patient",), _patient, table("patient")),
+    "Patient": Shape(("patient",), _patient, _people),
     **administrative.OF_PATIENTS,
     "Encounter": Shape(("encounter",), _encounter, table("encounter")),
     "Condition": Shape(("condition",), _condition, table("condition")),

@@ -50,7 +50,7 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     _known_vitals(domain, library)
     wider = wider_of(domain.schema, library)
     schema = widen(domain.schema, wider)
-    made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage"))
+    made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage", "consent"))
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
     steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))

@@ -67,7 +67,7 @@ FILLED = {
     "goal": "care_plan",
 }
 """The list without which a table is empty, where it has another name."""
-OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept")
+OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept", "retired")
 """Lists that give something else than displays."""
 SNOMED = SYSTEMS["SNOMED-CT"]
 
@@ -169,7 +169,9 @@ def _foreign(spec: TableSchema) -> TableSchema:
 
 
 def _joined(own: TableSchema, more: TableSchema) -> TableSchema:
-    return replace(own, columns={**own.columns, **more.columns}, checks=(*own.checks, *more.checks), fan=more.fan)
+    anew = {c.name for c in more.checks}
+    checks = (*(c for c in own.checks if c.name not in anew), *more.checks)
+    return replace(own, columns={**own.columns, **more.columns}, checks=checks, fan=more.fan)
 
 
 def _wider(name: str, own: CodeList | None, found: Mapping[str, tuple[str, str]]) -> CodeList:
