@@ -253,7 +253,9 @@ def _settled(claims: Table, paid: Table | None) -> Table:
 
 def _measured(frame: Table, results: Table | None, codes: Codes, tally: _Tally) -> Table:
     valued = pl.any_horizontal(pl.col(c).is_not_null() for c in ("value", "value_text", "value_code"))
-    kept = frame.filter(valued)
+    # a reason stands only where there is no value
+    frame = frame.with_columns(absent=pl.when(~valued).then("absent"))
+    kept = frame.filter(valued | pl.col("absent").is_not_null())
     tally.leave("Observation", "no value", frame.height - kept.height)
     usual = {
         **{c: u for c, (u, _) in codes.measured.items() if u},

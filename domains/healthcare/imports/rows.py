@@ -18,6 +18,7 @@ Rows: TypeAlias = dict[str, Table]
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 RELATIONS = {"MTH": "mother", "NMTH": "mother", "SPS": "spouse", "HUSB": "spouse", "WIFE": "spouse"}
 """HL7 v3 RoleCode: the relatives that a record has a place for."""
+LINKS = ("replaced-by", "replaces", "seealso")
 NPI = "http://hl7.org/fhir/sid/us-npi"
 DERIVED_REPORT = "11502-2"
 """LOINC: the laboratory report that the view makes of the results of one moment."""
@@ -93,6 +94,11 @@ def _name() -> dict[str, pl.Expr]:
     }
 
 
+def _known(said: pl.Expr, words: tuple[str, ...]) -> pl.Expr:
+    """What is said, where it is one of these words."""
+    return pl.when(said.is_in(words)).then(said)
+
+
 def _organization(frame: Table, codes: Codes) -> Rows:
     kinds = {display: code for code, display in codes.schema.code_lists["organization_kind"].codes.items()}
     said = first("type").struct.field("text").replace_strict(kinds, default=None, return_dtype=pl.String)
@@ -139,6 +145,8 @@ def _patient(frame: Table, codes: Codes) -> Rows:
         "id", mrn=_identifier("MR"), **_name(), sex=pl.col("gender"), birth_date=date(pl.col("birthDate")),
         death_at=instant(pl.col("deceasedDateTime")), **_address(), phone=_phone(),
         organization_id=target(pl.col("managingOrganization")), practitioner_id=target(first("generalPractitioner")),
+        link_id=target(first("link").struct.field("other")), link_type=_known(first("link").struct.field("type"), LINKS),
+        birth_precision=pl.col("birthDate").str.len_chars().replace_strict({4: "year", 7: "month"}, default=None, return_dtype=pl.String),
     )  # fmt: skip
     return {
         "patient": made.with_columns(
@@ -206,7 +214,8 @@ def _observation(frame: Table, codes: Codes) -> Rows:
     whole = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=instant(at), category=category,
         concept="code", part=pl.lit(0, pl.Int64), **{k: pl.col(k) for k in kept},
-        parts=pl.col("component").list.len().fill_null(0), component="component",
+        parts=pl.col("component").list.len().fill_null(0), component="component", status=_known(pl.col("status"), ("corrected",)),
+        lacks="dataAbsentReason",
     )  # fmt: skip
     parts = whole.filter(pl.col("parts") > 0).drop("concept", *kept, "part").explode("component").unnest("component")
     parts = parts.rename({"code": "concept"}).with_columns(part=pl.int_range(1, pl.len() + 1).over("id").cast(pl.Int64))
@@ -218,6 +227,7 @@ def _observation(frame: Table, codes: Codes) -> Rows:
     ).drop("parts", "component")  # fmt: skip
     every = pl.concat([alone, parts.select(alone.columns)])
     found = codes.concept(every, pl.col("valueCodeableConcept"), "finding")
+    absent = codes.concept(every, pl.col("lacks"), "absent")
     quantity = pl.col("valueQuantity").struct
     text = pl.coalesce("valueString", pl.col("valueBoolean").cast(pl.String), _field("valueCodeableConcept", "text"))
     made = every.with_columns(
@@ -225,13 +235,27 @@ def _observation(frame: Table, codes: Codes) -> Rows:
         value=pl.coalesce(quantity.field("value"), pl.col("valueInteger").cast(pl.Float64)),
         unit=pl.coalesce(quantity.field("code"), quantity.field("unit")),
         value_code=found,
+        absent=absent,
     ).with_columns(
         value_text=pl.when(pl.col("value").is_null() & pl.col("value_code").is_null()).then(text),
         id=pl.when(pl.col("part") == 0).then("id").otherwise(pl.format("{}/{}", "id", "part")),
     )  # fmt: skip
     codes.measure(made)
     made = made.with_columns(low=(pl.col("code") == DIASTOLIC) & (pl.col("part") > 0))
-    names = ("id", "patient_id", "encounter_id", "at", "code", "value", "unit", "value_text", "value_code", "low")
+    names = (
+        "id",
+        "patient_id",
+        "encounter_id",
+        "at",
+        "code",
+        "value",
+        "unit",
+        "value_text",
+        "value_code",
+        "absent",
+        "status",
+        "low",
+    )
     return {"observation": made.select(names)}
 
 
@@ -262,10 +286,14 @@ def _medication(frame: Table, codes: Codes) -> Rows:
 
 
 def _medication_request(frame: Table, codes: Codes) -> Rows:
+    told = first("dosageInstruction")
+    dose = told.struct.field("doseAndRate").list.get(0, null_on_oob=True).struct.field("doseQuantity")
     made = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
         condition_id=target(first("reasonReference")), at=instant(pl.col("authoredOn")),
         days=_field("dispenseRequest", "expectedSupplyDuration", "value").round().cast(pl.Int32, strict=False), status="status",
+        dose=pl.when(dose.struct.field("code") == "mg").then(dose.struct.field("value")),
+        per_day=told.struct.field("timing").struct.field("repeat").struct.field("frequency").cast(pl.Int32, strict=False),
     )  # fmt: skip
     made = made.with_columns(status=codes.plain(made["status"], "request_status"), **_drug(frame, codes))
     return {"medication_request": made}
@@ -394,6 +422,14 @@ def _supply(frame: Table, codes: Codes) -> Rows:
     return {"supply": made.with_columns(code=thing)}
 
 
+def _consent(frame: Table, codes: Codes) -> Rows:
+    made = frame.select(
+        "id", patient_id=target(pl.col("patient")), at=instant(pl.coalesce("dateTime", _field("provision", "period", "start"))),
+        end_at=instant(_field("provision", "period", "end")),
+    )  # fmt: skip
+    return {"consent": made}
+
+
 def _claim(frame: Table, codes: Codes) -> Rows:
     made = frame.select(
         "id", patient_id=target(pl.col("patient")), at=instant(pl.col("created")),
@@ -437,6 +473,7 @@ READERS: dict[str, Callable[[Table, Codes], Rows]] = {
     "Device": _device,
     "ImagingStudy": _imaging_study,
     "SupplyDelivery": _supply,
+    "Consent": _consent,
     "Claim": _claim,
     "ExplanationOfBenefit": _explanation,
 }

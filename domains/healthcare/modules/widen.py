@@ -51,6 +51,7 @@ LISTS = {
     ("encounter", "disposition"): "disposition",
     ("condition", "code"): "condition",
     ("observation", "code"): "observation",
+    ("observation", "absent"): "absent",
     ("medication_request", "code"): "medication",
     ("immunization", "code"): "vaccine",
 }
