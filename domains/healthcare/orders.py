@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
-from ...core.tables import ROW, Table, Tables
+from ...core.tables import ROW, Tables
 from .curves import MINUTE
 from .encounters import MONTH, SHOT
 from .observations import treated
@@ -52,44 +53,48 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
 
 def immunizations(block: Block, tables: Tables) -> Tables:
     """One row per dose given. Helper column: `encounter_row`."""
-    visits = tables["encounter"]
-    columns = ("patient_id", pl.col(ROW).alias("encounter_row"), _late_in_visit().alias("at"))
-    people = tables["patient"].select("patient_id", "birth", "first_seen", person=ROW)
-    check_ups = visits.filter(pl.col("months").is_not_null()).join(people, on="patient_id", maintain_order="left")
-    check_ups = check_ups.with_columns(age=(pl.col("start_at") - pl.col("birth")) / MONTH).sort("start_at", ROW)
-    parts = []
+    visits, patient = tables["encounter"], tables["patient"]
+    check_ups = np.flatnonzero(visits["months"].is_not_null().to_numpy())
+    start, rows = visits["start_at"].to_numpy()[check_ups], visits[ROW].to_numpy()[check_ups]
+    who = visits["patient_id"].to_numpy()[check_ups] - int(patient["patient_id"][0]) if len(check_ups) else check_ups
+    order = np.lexsort((rows, start, who))
+    check_ups, start, who = check_ups[order], start[order], who[order]
+    person, birth, seen = (patient[c].to_numpy() for c in (ROW, "birth", "first_seen"))
+    age = (start - birth[who]) / MONTH
+    given, codes = [], []
     for code, series in block.priors("vaccine.series").items():
-        drawn = block.stream.child("immunization", code).uniform(check_ups["person"].to_numpy())
-        willing = check_ups.filter(pl.Series(drawn < series["share"], dtype=pl.Boolean))
-        parts += [dose.select(*columns, pl.lit(code).alias("code")) for dose in _doses(willing, series)]
-    parts.append(visits.filter(pl.col("type") == SHOT).select(*columns, pl.lit(INFLUENZA).alias("code")))
-    doses = pl.concat(parts)
-    code = doses["code"].cast(pl.UInt64)
-    return {
-        "immunization": doses.with_columns(
-            pl.Series(ROW, join_rows(doses["encounter_row"].to_numpy(), code.to_numpy()))
-        )
-    }
+        willing = block.stream.child("immunization", code).uniform(person) < series["share"]
+        kept = np.flatnonzero(willing[who])
+        for dose in _doses(series, who[kept], start[kept], age[kept], birth, seen):
+            given.append(check_ups[kept[dose]])
+            codes += [code] * len(dose)
+    shots = np.flatnonzero((visits["type"] == SHOT).to_numpy())
+    taken = np.concatenate([*given, shots])
+    doses = visits.select("patient_id", pl.col(ROW).alias("encounter_row"), _late_in_visit().alias("at"))
+    doses = doses.select(pl.all().gather(pl.Series(taken))).with_columns(
+        code=pl.Series(codes + [INFLUENZA] * len(shots), dtype=pl.String)
+    )
+    number = np.array([int(c) for c in (*codes, *[INFLUENZA] * len(shots))], np.uint64)
+    return {"immunization": doses.with_columns(pl.Series(ROW, join_rows(doses["encounter_row"].to_numpy(), number)))}
 
 
-def _doses(visits: Table, series: Mapping[str, Any]) -> Iterator[Table]:
-    """The visit at which each dose of a series is given, dose by dose: late where earlier visits were missed."""
+def _doses(
+    series: Mapping[str, Any], who: NDArray, start: NDArray, age: NDArray, birth: NDArray, seen: NDArray
+) -> Iterator[NDArray[np.int64]]:
+    """The visits at which each dose of a series is given, dose by dose: late where earlier visits were missed. `who`, `start` and `age` (months)
+    are of visits in order of patient and time; `birth` and `seen` of patients. Who misses a dose that was due is given none after it."""
     gap, until = series.get("gap", 1) * MONTH, series.get("until", math.inf)
-    before = visits.select("patient_id").unique().with_columns(last=pl.lit(-(2**62), pl.Int64))
+    last, going = np.full(len(birth), -(2**62)), np.ones(len(birth), bool)
     for months in series["months"]:
-        due = (pl.col("birth") + months * MONTH).cast(pl.Int64) >= pl.col("first_seen")
-        ready = (pl.col("age") >= months) & (pl.col("age") < until)
-        given = (
-            visits.filter(due & ready)
-            .join(before, on="patient_id", maintain_order="left")
-            .filter(pl.col("start_at") >= pl.col("last") + gap)
-            .unique("patient_id", keep="first", maintain_order=True)
-        )
-        yield given
-        # who misses a dose that was due is not given the next before it
-        missed = visits.filter(due).select("patient_id").unique().join(given, on="patient_id", how="anti")
-        before = before.join(given.select("patient_id", at="start_at"), on="patient_id", how="left")
-        before = before.select("patient_id", last=pl.coalesce("at", "last")).join(missed, on="patient_id", how="anti")
+        due = (birth + months * MONTH).astype(np.int64) >= seen
+        able = (going & due)[who] & (age >= months) & (age < until) & (start >= last[who] + gap)
+        at = np.flatnonzero(able)
+        first = at[np.append(True, who[at][1:] != who[at][:-1])] if len(at) else at
+        yield first
+        given = np.zeros(len(birth), bool)
+        given[who[first]] = True
+        last[who[first]] = start[first]
+        going &= given | ~due
 
 
 def _late_in_visit() -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -60,6 +61,28 @@ def births(data: Dataset) -> pl.DataFrame:
         on=["mother_id", "birth_date"],
         how="left",
     )
+
+
+def test_goals_and_doses_arrive_in_fhir_with_what_they_refer_to(ours: Dataset):
+    tables = {k: v for k, v in ours.frames.items() if k != "label"}
+    rendered = ours.plan.domain.views["fhir+ndjson"].render(tables, {})
+    goals = {g["id"]: g for g in map(json.loads, rendered["Goal"]["text"])}
+    plans = list(map(json.loads, rendered["CarePlan"]["text"]))
+    assert {r["reference"] for p in plans for r in p.get("goal", [])} == {f"Goal/{g}" for g in goals}
+    aimed = [g["target"][0]["detailQuantity"] for g in goals.values() if "target" in g]
+    assert {
+        "value": 130,
+        "comparator": "<",
+        "unit": "mm[Hg]",
+        "system": "http://unitsofmeasure.org",
+        "code": "mm[Hg]",
+    } in aimed
+    drugs = {json.loads(t)["id"] for t in rendered["Medication"]["text"]}
+    given = [
+        json.loads(t)["medicationReference"]["reference"]
+        for t in rendered.get("MedicationAdministration", pl.DataFrame({"text": []}))["text"]
+    ]
+    assert {g.removeprefix("Medication/") for g in given} <= drugs
 
 
 def test_a_newborn_s_mother_gives_birth_on_the_day_on_which_it_is_born(ours: Dataset):
