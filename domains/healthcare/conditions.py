@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from typing import TypeAlias
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -36,13 +40,39 @@ def _below(priors: Priors, group: str) -> list[str]:
     return [name.removeprefix(f"{group}.") for name in priors if name.startswith(f"{group}.")]
 
 
+Found: TypeAlias = tuple[NDArray, ...]
+"""Columns of diagnoses of one code: address, patient, code, onset, abatement, whether that lies beyond the record, whether it was found in the
+window, and of the encounter in which it was found the address, class, start and end."""
+
+
 def conditions(block: Block, tables: Tables) -> Tables:
     """One row per diagnosis. Helper columns: `encounter_row`, `care_class`, `care_start` and `care_end` of the encounter in which it
     is found, null for chronic conditions that are older than the window."""
     patient = tables["patient"]
     parts = [_chronic(block, patient, code) for code in chronic_codes(block.priors)]
     parts += [_acute(block, patient, code) for code in acute_codes(block.priors)]
-    return {"condition": pl.concat(parts)}
+    return {"condition": _frame(parts)}
+
+
+def _frame(parts: Sequence[Found]) -> Table:
+    """What was found, code by code, as one table; of what is older than the window no encounter is known."""
+    rows, who, code, onset, abates, open_, seen, encounter, care, start, end = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
+    )
+    old = pl.Series(~seen, dtype=pl.Boolean)
+    return pl.DataFrame(
+        {
+            ROW: rows,
+            "patient_id": who,
+            "code": pl.Series(code, dtype=pl.String),
+            "onset_at": onset,
+            "abatement_at": pl.Series(abates).set(pl.Series(open_, dtype=pl.Boolean), None),
+            "encounter_row": pl.Series(encounter).set(old, None),
+            "care_class": pl.Series(care, dtype=pl.String).set(old, None),
+            "care_start": pl.Series(start).set(old, None),
+            "care_end": pl.Series(end).set(old, None),
+        }
+    )
 
 
 def prevalence(priors: Priors, code: str, sex: str) -> NDArray[np.float64]:
@@ -101,7 +131,7 @@ def courses(block: Block, patient: Table, code: str) -> tuple[NDArray[np.int64],
     return onset, abates
 
 
-def _chronic(block: Block, patient: Table, code: str) -> Table:
+def _chronic(block: Block, patient: Table, code: str) -> Found:
     stream = block.stream.child("condition", code)
     onset, abates = courses(block, patient, code)
     rows = stream.child("row").bits(patient[ROW].to_numpy())
@@ -110,7 +140,7 @@ def _chronic(block: Block, patient: Table, code: str) -> Table:
     return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, "AMB")
 
 
-def _acute(block: Block, patient: Table, code: str) -> Table:
+def _acute(block: Block, patient: Table, code: str) -> Found:
     stream, priors = block.stream.child("condition", code), block.priors
     first, last = patient["first_seen"].to_numpy(), patient["last_seen"].to_numpy()
     years = np.arange(_year(block.window.start), _year(block.window.end - 1) + 1)
@@ -156,26 +186,19 @@ def _finish(
     seen: NDArray,
     start: NDArray,
     care: NDArray | str,
-) -> Table:
+) -> Found:
     """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens."""
     first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
     care = np.broadcast_to(np.asarray(care), who.shape)
     end = start + duration(block.priors, care, stream.child("duration"), rows)
     kept = np.where(seen, (end <= last) & (onset < last), (onset < first) & (abates > first))
-    return pl.DataFrame(
-        {
-            ROW: rows,
-            "patient_id": patient["patient_id"].to_numpy()[who],
-            "code": np.full(len(rows), code),
-            "onset_at": onset,
-            "abatement_at": pl.Series(abates).set(pl.Series(abates >= last), None),
-            "encounter_row": pl.Series(stream.child("encounter").bits(rows)).set(pl.Series(~seen), None),
-            "care_class": pl.Series(care).set(pl.Series(~seen), None),
-            "care_start": pl.Series(start).set(pl.Series(~seen), None),
-            "care_end": pl.Series(end).set(pl.Series(~seen), None),
-        },
-        schema_overrides={"code": pl.String, "care_class": pl.String},
-    ).filter(pl.Series(kept, dtype=pl.Boolean))
+    rows, who, onset, abates, seen, care, start, end, last = (
+        a[kept] for a in (rows, who, onset, abates, seen, care, start, end, last)
+    )
+    return (
+        rows, patient["patient_id"].to_numpy()[who], np.full(len(rows), code), onset, abates, abates >= last, seen,
+        stream.child("encounter").bits(rows), care, start, end,
+    )  # fmt: skip
 
 
 def duration(priors: Priors, kind: NDArray, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
@@ -205,5 +228,6 @@ def _poisson(u: NDArray, rate: NDArray) -> NDArray[np.int64]:
     return count
 
 
+@cache
 def _year(time: int) -> int:
     return int(np.datetime64(time, "us").astype("datetime64[Y]").astype(np.int64)) + 1970

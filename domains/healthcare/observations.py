@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -28,9 +30,10 @@ def observations(block: Block, tables: Tables) -> Tables:
     rounds = _rounds(block, tables)
     bodies = _bodies(block, tables, rounds)
     reason = rounds["reason"].to_numpy()
+    kinds, reasons = coded(rounds["type"]), coded(rounds["reason"])
     parts = []
     for code in body.VALUES:
-        due = _due(block, code, rounds, bodies)
+        due = _due(block, code, kinds, reasons, bodies)
         who = np.flatnonzero(due)
         measured = bodies.take(who)
         value = body.measure(measured, code) + _effect(block, code, reason[who])
@@ -101,19 +104,29 @@ def treated(block: Block, patients: NDArray, code: str) -> NDArray[np.bool_]:
     return block.stream.child("medication_request", code, "treated").uniform(patients) < share
 
 
-def _due(block: Block, code: str, rounds: Table, bodies: Body) -> NDArray[np.bool_]:
+def _due(block: Block, code: str, kinds: Coded, reasons: Coded, bodies: Body) -> NDArray[np.bool_]:
+    """At which rounds a code is measured: by the type of the encounter, or its reason, whichever asks for it more often."""
     asked = LINKED.get(code, code)
-    by_type = {k: v.get(asked, 0.0) for k, v in block.priors("panel.type").items()}
-    by_reason = {k: v.get(asked, 0.0) for k, v in block.priors("panel.reason").items()}
-    share = rounds.select(
-        pl.max_horizontal(
-            pl.col("type").replace_strict(by_type, return_dtype=pl.Float64),
-            pl.col("reason").replace_strict(by_reason, default=0.0, return_dtype=pl.Float64),
-        )
-    ).to_series()
+    by_type, by_reason = block.priors("panel.type"), block.priors("panel.reason")
+    of_type = np.array([by_type[name].get(asked, 0.0) for name in kinds.names])
+    of_reason = np.array([by_reason.get(name, {}).get(asked, 0.0) for name in reasons.names])
+    share = np.maximum(of_type[kinds.at], of_reason[reasons.at]) if len(kinds.at) else np.zeros(0)
     drawn = block.stream.child("observation", asked, "made").uniform(bodies.rows)
     youngest = block.priors("panel.youngest").get(asked, 0.0)
-    return (drawn < share.fill_null(0.0).to_numpy()) & ((bodies.at - bodies.birth) / YEAR >= youngest)
+    return (drawn < share) & ((bodies.at - bodies.birth) / YEAR >= youngest)
+
+
+class Coded(NamedTuple):
+    """A column of texts as its different values, and which of them each row has."""
+
+    names: list[str]
+    at: NDArray[np.int64]
+
+
+def coded(texts: pl.Series) -> Coded:
+    texts = texts.fill_null("")
+    names = texts.unique().sort().to_list()
+    return Coded(names, texts.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy())
 
 
 def _effect(block: Block, code: str, reason: NDArray) -> NDArray[np.float64]:
