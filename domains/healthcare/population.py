@@ -71,6 +71,7 @@ def patients(block: Block, _: Tables) -> Tables:
             "organization_id": doctors["organization_id"].gather(doctor),
             "practitioner_id": doctors["practitioner_id"].gather(doctor),
             "education": _education(block, stream, units, last_age),
+            "income": income(block, household),
             "household_id": head,
             "mother_id": pl.Series(mother).set(pl.Series(mother == NOBODY), None),
             "spouse_id": pl.Series(spouse).set(pl.Series(spouse == NOBODY), None),
@@ -198,6 +199,20 @@ def _education(block: Block, stream: Stream, units: NDArray, age: NDArray) -> pl
     shares = block.priors("population.education")
     level = np.array(list(shares))[choose(stream.child("education").uniform(units), list(shares.values()))]
     return pl.Series(level).set(pl.Series(age < EDUCATED), None)
+
+
+def income(block: Block, household: NDArray) -> pl.Series:
+    """What each household has a year, by the same draw as its tier of income: null where nothing is known of incomes."""
+    known = block.priors("population.income")
+    if not known["share"]:
+        return pl.repeat(None, len(household), dtype=pl.Int64, eager=True)
+    u = income_rank(block, household)
+    return pl.Series(np.round(np.exp(np.interp(u, known["share"], np.log(known["amount"]))), -2).astype(np.int64))
+
+
+def income_rank(block: Block, household: NDArray) -> NDArray[np.float64]:
+    """The share of households that have less than each, uniform on (0, 1)."""
+    return block.stream.child("patient", "income tier").uniform(household)
 
 
 def _general_practitioner(

@@ -23,6 +23,9 @@ def organizations(block: Block, _: Tables) -> Tables:
     kinds = np.concatenate([np.repeat(list(counts), list(counts.values())), np.array(local, dtype=str)])
     kind = np.concatenate([np.tile(kinds, len(states)), national])
     state = np.concatenate([np.repeat(list(states), len(kinds)), [block.priors("reference.national")] * len(national)])
+    rivals = block.priors("reference.rivals")
+    kind = np.concatenate([kind, np.repeat("private", len(rivals) * len(states))])
+    state = np.concatenate([state, np.tile(list(states), len(rivals))])
     rows = np.arange(len(kind), dtype=np.uint64)
     stream = block.stream.child("organization")
     address = pl.concat(
@@ -42,6 +45,8 @@ def organizations(block: Block, _: Tables) -> Tables:
         f"{n} {suffix[k]}" if k in suffix else insurers[k].format(state=s)
         for n, k, s in zip(city, kind, state, strict=True)
     ]
+    named = [name.format(state=s) for name in rivals for s in states]
+    names[len(names) - len(named) :] = named
     return {
         "organization": pl.DataFrame(
             {

@@ -22,7 +22,7 @@ from ..conditions import courses
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
 from ..observations import treated
-from ..population import TRAITS
+from ..population import TRAITS, income_rank
 from .library import Library
 from .machine import Run
 from .people import ALIVE, Known, People, Visits
@@ -189,7 +189,7 @@ def _known(block: Block, patient: Table, states: Mapping[str, str]) -> dict[str,
     """What modules may read of a patient and none of them sets."""
     tiers = block.priors("population.income_tier")
     household = patient["household_id"].to_numpy().astype(np.uint64)
-    drawn = choose(block.stream.child("patient", "income tier").uniform(household), list(tiers.values()))
+    drawn = choose(income_rank(block, household), list(tiers.values()))
     race = patient["race"].cast(pl.String).replace_strict(RACES, default="other", return_dtype=pl.String).to_numpy()
     age = (patient["last_seen"].to_numpy() - patient["birth"].to_numpy()) / YEAR
     return {
