@@ -70,7 +70,9 @@ def checks(priors: Priors, schema: Schema) -> tuple[Check, ...]:
             "The note does not deny what the record has.",
             partial(_denied, schema),
         ),
-        Check("encounter.consent", ("encounter", "consent"), "Not after consent was withdrawn.", _unwanted),
+        Check(
+            "consent.encounter", ("encounter", "consent"), "No encounter is recorded after it is withdrawn.", _unwanted
+        ),
         Check(
             "medication_request.dose",
             ("medication_request", "observation"),
@@ -181,10 +183,10 @@ def _denied(schema: Schema, tables: Lazy) -> Table:
 
 
 def _unwanted(tables: Lazy) -> Table:
-    ended = tables["consent"].filter(pl.col("end_at").is_not_null()).select("patient_id", withdrawn="end_at")
-    rows = tables["encounter"].join(ended, on="patient_id")
-    late = rows.filter(pl.col("start_at") >= pl.col("withdrawn")).unique("encounter_id")
-    return _report(late, "encounter", "after consent was withdrawn")
+    ended = tables["consent"].filter(pl.col("end_at").is_not_null())
+    rows = ended.join(tables["encounter"].select("patient_id", "start_at"), on="patient_id")
+    late = rows.filter(pl.col("start_at") >= pl.col("end_at")).unique("consent_id")
+    return _report(late, "consent", "an encounter is recorded after it was withdrawn")
 
 
 def _overdose(priors: Priors, tables: Lazy) -> Table:

@@ -23,7 +23,7 @@ PLANTED = {
     "orphan-result": "observation.encounter_id.reference",
     "retired-code": "condition.retired",
     "contradictory-note": "encounter.note",
-    "consent-ignored": "encounter.consent",
+    "consent-ignored": "consent.encounter",
     "tenfold-overdose": "medication_request.dose",
 }
 
