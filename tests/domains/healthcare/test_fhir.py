@@ -222,6 +222,7 @@ RULES = {
         "Immunization", ("occurrenceDateTime",), "1850-01-01", "fhir.time", "Immunization.occurrenceDateTime",
     ),
     "a must-have of US Core left out": ("Condition", ("category",), None, "uscore.required", "Condition.category"),
+    "a code that was retired": ("Condition", ("code", "coding", 0, "code"), "F32.8", "fhir.retired", "Condition.code"),
     "an order of nobody": ("MedicationRequest", ("requester",), None, "uscore.required", "MedicationRequest.requester"),
     "an abated condition that is active": (
         "Condition", ("abatementDateTime",), "2030-01-01", "fhir.invariant", "Condition.abatement",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A thousand patients with our own modules, which record more kinds of resources, as NDJSON."""
     out = tmp_path_factory.mktemp("thousand") / "fhir"
-    asked = ["--size", "1000", "--seed", "12", "--start", "2021-01-01", "--end", "2024-01-01", "--modules", "own"]
+    asked = ["--size", "1000", "--seed", "12", "--start", "2023-01-01", "--end", "2024-01-01", "--modules", "own"]
     assert (
         run_command(["generate", "healthcare", *asked, "--to", f"fhir+ndjson:{out}", "--workers", "1", "--quiet"]) == 0
     )
@@ -83,7 +83,7 @@ def test_fhirkit_and_fhir_resources_find_nothing_and_every_reference_closes(line
         except ValueError as error:
             faults.append(f"{kind} {resource['id']}: {error}")
     assert not faults, faults[:20]
-    assert count > 100_000
+    assert count > 40_000
     assert named <= here, sorted(named - here)[:10]
 
 
@@ -114,5 +114,5 @@ def test_medplum_with_us_core_and_npm_fhir_find_nothing(lines: Path, packages: P
     said = json.loads(done.stdout)
     assert not said["found"], json.dumps(said["found"], indent=1)[:4000]
     assert said["unread"] in ([], ["us-core-provenance"])  # whose slices Medplum 4.5.2 cannot read
-    assert said["judged"] > 100_000
+    assert said["judged"] > 40_000
     assert said["profiled"] > 0.8 * said["judged"]
