@@ -66,7 +66,7 @@ class _Lines(Mapping[str, Table]):
     need not stay."""
 
     def __init__(self, schema: Schema, tables: Tables) -> None:
-        self.schema, self.tables, self.kinds = schema, tables, kinds(tables)
+        self.schema, self.tables, self.kinds = schema, tables, kinds(schema, tables)
 
     def __getitem__(self, kind: str) -> Table:
         if kind not in self.kinds:

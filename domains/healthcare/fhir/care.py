@@ -205,10 +205,13 @@ def _supply(schema: Schema) -> Template:
 
 
 def _administration(schema: Schema) -> Template:
+    kept = schema.code_lists["formulary"].codes if "formulary" in schema.code_lists else {}
+    shown = concept(schema, "medication", "code").constants
     return {
         **opening("MedicationAdministration"),
         "status": "completed",
-        "medicationReference": Pick(pl.col("code"), {c: _of_drug(c) for c in schema.code_lists["medication"].codes}),
+        "medicationCodeableConcept": Pick(pl.col("code"), {c: v for c, v in shown.items() if c not in kept}),
+        "medicationReference": Pick(pl.col("code"), {c: _of_drug(c) for c in kept}),
         "subject": reference("Patient"),
         "context": reference("Encounter"),
         "effectiveDateTime": pl.col("at"),
@@ -227,18 +230,18 @@ def _drug_id(code: str) -> str:
 def _medication(schema: Schema) -> Template:
     return {
         **opening("Medication", "us-core-medication"),
-        "code": concept(schema, "medication", "code"),
+        "code": concept(schema, "formulary", "code"),
         "status": "active",
     }
 
 
 def _formulary(schema: Schema, _: Tables) -> Table:
-    codes = list(schema.code_lists["medication"].codes)
+    codes = list(schema.code_lists["formulary"].codes)
     return pl.DataFrame({"drug_id": [_drug_id(c) for c in codes], "code": codes})
 
 
-REFERENCE = {"Medication": Shape(("organization", "medication_administration"), _medication, _formulary)}
-"""What doses refer to: one resource for each drug, the same for every patient."""
+REFERENCE = {"Medication": Shape(("organization", "medication_administration"), _medication, _formulary, "formulary")}
+"""What doses refer to: one resource for each drug that is given in care, the same for every patient."""
 TYPES = {
     "Procedure": Shape(("procedure",), _procedure, table("procedure")),
     "Goal": Shape(("goal", "care_plan"), _goal, _goals),

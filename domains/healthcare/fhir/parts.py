@@ -59,6 +59,8 @@ class Shape(NamedTuple):
     """The template, or templates with the rows that take each."""
     prepare: Callable[[Schema, Tables], Table]
     """The frame that they read, one resource a row."""
+    list: str | None = None
+    """A code list that must be there too."""
 
 
 def table(name: str) -> Callable[[Schema, Tables], Table]:

@@ -63,9 +63,10 @@ VITAL_SIGNS = {
 """The US Core profile of each vital sign."""
 
 
-def kinds(tables: Tables) -> list[str]:
+def kinds(schema: Schema, tables: Tables) -> list[str]:
     """The resource types whose tables are there, and have rows to make them of."""
     there = [(kind, shape) for kind, shape in TYPES.items() if tables.keys() >= set(shape.tables)]
+    there = [(kind, shape) for kind, shape in there if shape.list is None or shape.list in schema.code_lists]
     return [kind for kind, shape in there if tables[shape.tables[0]].height]
 
 
@@ -78,7 +79,7 @@ def resource(schema: Schema, tables: Tables, kind: str) -> tuple[Table, pl.Serie
 
 def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
     """Every resource type whose tables are there, as `resource` makes it."""
-    return {kind: resource(schema, tables, kind) for kind in kinds(tables)}
+    return {kind: resource(schema, tables, kind) for kind in kinds(schema, tables)}
 
 
 def _organization(schema: Schema) -> Template:

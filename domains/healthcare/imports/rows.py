@@ -209,6 +209,7 @@ def _drug(frame: Table, codes: Codes) -> dict[str, pl.Series]:
 
 
 def _medication(frame: Table, codes: Codes) -> Rows:
+    codes.concept(frame, pl.col("code"), "formulary")
     return {"drug": frame.select("id").with_columns(code=codes.concept(frame, pl.col("code"), "medication"))}
 
 

@@ -241,6 +241,8 @@ def _of_state(state: State) -> Iterator[tuple[str, Iterable[Code]]]:
     has: Mapping[str, Any] = state.has
     if state.kind in _FIRST:
         yield _FIRST[state.kind], has.get("codes", ())[:1]
+    if state.kind == "MedicationOrder" and has.get("administration"):
+        yield "formulary", has.get("codes", ())[:1]
     if state.kind == "CarePlanStart":
         yield "care_activity", has.get("activities", ())
         yield "observation", [goal["observation"]["codes"][0] for goal in has.get("goals", ()) if "observation" in goal]
