@@ -16,7 +16,7 @@ from ...core.tables import ROW, Table, Tables
 from . import physiology as body
 from .courses import listed, spoiled_result, visit_of
 from .curves import DAY, MINUTE, YEAR, midnight
-from .encounters import ADMISSION
+from .encounters import ADMISSION, CHECK
 from .reference import HOSPITAL, nearest
 from .scripts import EVER, HOUR, as_it_stands, bodies, clear, duplicate_registration, measured
 
@@ -174,29 +174,31 @@ def _born(
 
 
 def withdrawn(scene: Scene) -> list[Edit]:
-    """Consent to the use of the record, given when it begins and withdrawn later: from then on nothing more is recorded, unless it is ignored."""
+    """Consent to the use of the record, given when it begins and withdrawn after the last visit; where that is ignored, withdrawn in the midst of it,
+    and a visit is recorded after that."""
     patient = as_it_stands(scene).sort("instance")
     instance = patient["instance"].to_numpy()
     first, last = (patient[c].to_numpy() for c in ("first_seen", "last_seen"))
     given = np.maximum(first, patient["birth"].to_numpy() + 18 * YEAR)
-    share = 0.3 + 0.4 * scene.stream.child("when").uniform(instance)
-    ends = midnight(given + share * (last - given))
     base = patient.select("instance", "patient_id")
+    if scene["ignored"]:
+        share = 0.3 + 0.4 * scene.stream.child("when").uniform(instance)
+        ends = midnight(given + share * (last - given))
+    else:
+        seen = scene.tables["encounter"].group_by("patient_id").agg(seen=pl.col("end_at").max())
+        seen = base.join(seen, on="patient_id", how="left", maintain_order="left")["seen"].fill_null(0).to_numpy()
+        ends = np.maximum(seen + MINUTE, given + HOUR)
     consent = base.with_columns(
         pl.Series(ROW, scene.address("consent", instance, 0)), pl.Series("at", given), pl.Series("end_at", ends)
     )
-    after = base.with_columns(since=pl.Series(ends), until=pl.lit(EVER))
-    edits = [
-        *clear(scene, after, "patient", "not recorded"),
-        scene.edit("insert", "consent", consent, "patient", "withdrawn"),
-    ]
+    edits = [scene.edit("insert", "consent", consent, "patient", "withdrawn")]
     if scene["ignored"]:
-        start, visits = ends + 20 * DAY, scene.address("visit", instance, 0)
-        seen = patient.select("instance", "patient_id", "organization_id", "practitioner_id").with_columns(
-            pl.Series(ROW, visits), pl.lit("AMB").alias("class"), pl.lit("185349003").alias("type"),
-            pl.Series("start_at", start + 10 * HOUR), pl.Series("end_at", start + 10 * HOUR + 20 * MINUTE),
+        start = ends + 20 * DAY + 10 * HOUR
+        visit = patient.select("instance", "patient_id", "organization_id", "practitioner_id").with_columns(
+            pl.Series(ROW, scene.address("visit", instance, 0)), pl.lit("AMB").alias("class"), pl.lit(CHECK).alias("type"),
+            pl.Series("start_at", start), pl.Series("end_at", start + 20 * MINUTE),
         )  # fmt: skip
-        return [*edits, scene.edit("insert", "encounter", seen, "patient", "without consent")]
+        edits.append(scene.edit("insert", "encounter", visit, "patient", "without consent"))
     return edits
 
 
