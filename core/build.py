@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from .cast import Cast
 from .checks import check_tables, declared_and_not
 from .conform import conform
 from .derive import runs
-from .domain import Block, Window
+from .domain import Block, Step, Window
 from .plan import Plan
 from .scenario import Edit, Scene, Use
 from .schema import LABEL, Schema
@@ -35,16 +36,12 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
     facts: Tables = {}
-    for step in plan.domain.steps:
-        facts = merge(facts, step.run(block, facts))
+    first, then = plan.steps
+    facts = _taken(first, block, facts)
     facts, log = play(plan, block, facts, cast)
-    for step in plan.domain.derive:
-        facts = merge(facts, step.run(block, facts))
-    owned = {
-        name: _owned(plan.domain.schema, name, t, block)
-        for name, t in facts.items()
-        if name in plan.domain.schema.tables
-    }
+    facts = _taken(then, block, facts)
+    owned = {name: _owned(plan.domain.schema, name, t, block) for name, t in facts.items() if name in plan.tables}
+    log = [edits for edits in log if not edits.is_empty() and edits["table"][0] in owned]
     label = _label(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
     reference = {name: conform(table, plan.domain.schema[name]) for name, table in plan.reference.items()}
@@ -58,8 +55,17 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     )
     undeclared, declared = declared_and_not(found, label, plan.uses)
     undeclared = pl.concat([undeclared, _unmet(plan, made, label)])
-    tables = merge(reference, made) if index == 0 else made
+    brought = {name: table for name, table in reference.items() if name in plan.tables} if index == 0 else {}
+    tables = merge(brought, made)
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
+
+
+def _taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
+    """The tables after some steps. A step sees what it says that it needs, and nothing else."""
+    for step in steps:
+        seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
+        tables = merge(tables, step.run(block, seen))
+    return tables
 
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:
@@ -200,15 +206,12 @@ def _label(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
     texts = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
     found: dict[str, list[NDArray[np.int64]]] = {c: [] for c in LABEL.columns}
-    logged = [edits for edits in log if not edits.is_empty()]
-    if not logged:
+    if not log:
         return pl.DataFrame(schema=LABEL.polars)
     # an edit is of one scenario and one table
-    mine = [
-        {c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in texts} for edits in logged
-    ]
+    mine = [{c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in texts} for edits in log]
     words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in texts}
-    for edits, own in zip(logged, mine, strict=True):
+    for edits, own in zip(log, mine, strict=True):
         name = edits["table"][0]
         frame, key = tables[name], schema[name].key
         address = frame[ROW] if ROW in frame.columns else frame[key]
@@ -294,7 +297,7 @@ def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
         name = use.scenario.name
         for n, expect in enumerate(use.scenario.expect):
             mine = keys.get((name, expect.table))
-            if mine is None:
+            if mine is None or expect.table not in tables:
                 continue
             if expect.role or expect.effect:
                 some = label.filter(scenario=name, table=expect.table)

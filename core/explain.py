@@ -188,7 +188,15 @@ def plan_of(
             f"{place}: was made with a model in slot {', '.join(sorted(missing))}: give it with --model SLOT=MODEL"
         )
     spec = Spec(
-        domain.name, told["size"], told["seed"], told["start"], told["end"], requests, told.get("set", {}), dict(models)
+        domain.name,
+        told["size"],
+        told["seed"],
+        told["start"],
+        told["end"],
+        requests,
+        told.get("set", {}),
+        dict(models),
+        tables=tuple(told.get("tables", ())),
     )
     plan = replace(make_plan(spec, domain), inputs=inputs)
     if plan.fingerprint != body.get("fingerprint"):

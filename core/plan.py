@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -42,6 +42,20 @@ class Plan:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What extended the domain: the SHA-256 of a folder, the names asked for."""
     balance: Balance | None = None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that are made whole, in the schema's order."""
+        wanted = self.spec.tables
+        return tuple(n for n in self.domain.schema.tables if n in wanted or not wanted)
+
+    @cached_property
+    def steps(self) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """The steps that it takes before scenarios play, and those after. Scenarios may edit any fact, so for them every fact is made."""
+        if not self.spec.tables:
+            return self.domain.steps, self.domain.derive
+        derive, wanted = leading_to(self.domain.derive, self.tables)
+        return self.domain.steps if self.uses else leading_to(self.domain.steps, wanted)[0], derive
 
     @property
     def units(self) -> int:
@@ -115,7 +129,8 @@ class Plan:
             ],
             "models": dict(self.models),
             **({"inputs": dict(self.inputs)} if self.inputs else {}),
-            "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
+            **({"tables": list(self.tables)} if self.spec.tables else {}),
+            "steps": [s.name for steps in (self.domain.reference, *self.steps) for s in steps],
             "blocks": self.blocks,
             **({"balance": asdict(self.balance)} if self.balance else {}),
         }
@@ -141,6 +156,9 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
     end = _date(spec.end or domain.window[1], "--end")
     if end <= start:
         raise UserError(f"--end is {end}, which is not after --start, {start}")
+    for name in spec.tables:
+        if name not in domain.schema.tables:
+            raise unknown("table", name, domain.schema.tables, "--tables")
     seen: dict[str, int] = {}
     uses, own, mixes = list[Use](), list[bool](), list[Mix]()
     for request in spec.scenarios:
@@ -196,12 +214,17 @@ def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
 
 def steps_for(domain: Domain, table: str) -> tuple[Step, ...]:
     """The steps, in order, that it takes to make one table."""
-    wanted, chosen = {table}, []
-    for step in reversed(domain.steps):
+    return leading_to(domain.steps, (table,))[0]
+
+
+def leading_to(steps: Sequence[Step], tables: Iterable[str]) -> tuple[tuple[Step, ...], set[str]]:
+    """Those of the steps that these tables come from, in order; and all tables that they come from."""
+    wanted, chosen = set(tables), list[Step]()
+    for step in reversed(steps):
         if wanted & set(step.makes):
             chosen.append(step)
             wanted |= set(step.needs)
-    return tuple(reversed(chosen))
+    return tuple(reversed(chosen)), wanted
 
 
 def _date(value: Any, flag: str) -> dt.date:

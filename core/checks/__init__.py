@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +46,14 @@ def row_rules(spec: TableSchema) -> list[RowRule]:
     return rules
 
 
-def check_names(domain: Domain) -> list[str]:
-    """The name of every check there is in a domain: what a scenario's `breaks` may say."""
-    names = [c.name for c in domain.checks]
-    for spec in domain.schema.tables.values():
+def check_names(domain: Domain, tables: Collection[str] | None = None) -> list[str]:
+    """The name of every check there is in a domain: what a scenario's `breaks` may say. With `tables`, of those that can be made with no others
+    there but reference tables."""
+    there = {n for n, s in domain.schema.tables.items() if s.reference or tables is None or n in tables} | {LABEL.name}
+    names = [c.name for c in domain.checks if there.issuperset(c.tables)]
+    for spec in (s for n, s in domain.schema.tables.items() if tables is None or n in tables):
         names += [r.name for r in row_rules(spec)] + [f"{spec.name}.key"]
-        names += [f"{spec.name}.{c}.reference" for c in spec.references]
+        names += [f"{spec.name}.{c}.reference" for c, target in spec.references.items() if target in there]
         names += [f"{spec.name}.{c.name}.each" for c in spec.columns.values() if c.each]
     return names
 

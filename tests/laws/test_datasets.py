@@ -51,6 +51,21 @@ def test_blocks_do_not_matter(domain: Domain):
         assert sums(generate(again)) == sums(expected)
 
 
+def test_tables_made_alone_are_those_made_among_all(domain: Domain):
+    names = list(domain.schema.tables)
+    domain = replace(
+        domain, block=10_000, weight=None, size=2 * domain.per_unit if domain.per_unit > 1 else domain.size
+    )
+    for asked, tables in (((), names[-1:]), (companies(domain)[0][:2], names[::3])):
+        whole, some = generate(plan(domain, *asked)), generate(plan(domain, *asked, tables=tuple(tables)))
+        assert set(some.frames) == {*tables, "label"}
+        whole_sums = sums(whole)
+        assert {n: d for n, d in sums(some).items() if n != "label"} == {n: whole_sums[n] for n in tables}
+        assert_frame_equal(
+            some.frames["label"], whole.frames["label"].filter(pl.col("table").is_in(tables)), categorical_as_str=True
+        )
+
+
 def test_rows_stand_in_key_order_and_valid(domain: Domain):
     data = generate(plan(domain))
     assert data.validate().is_empty()
