@@ -13,10 +13,10 @@ from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
-from .holdings import account_holders, accounts, cards, counterparties, devices
+from .holdings import account_holders, accounts, cards, counterparties, devices, payees
 from .ledger import JOURNAL, balances, identities, postings
 from .loans import loans
-from .parties import CREDIT_SLOT, customers, households
+from .parties import CREDIT_SLOT, contact, customers, households
 from .patterns import patterns
 from .payments import purchases, rows_each
 from .pictures import pictures
@@ -82,6 +82,8 @@ DOMAIN = Domain(
             identities(_SCHEMA),
             ("device", "counterparty", "transaction"),
         ),
+        Step("payees", ("counterparty",), payees, ("counterparty", "customer")),
+        Step("contact", ("customer",), contact, ("customer",)),
         Step(
             "known",
             ("fraud_report", "alert"),
