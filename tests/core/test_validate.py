@@ -52,7 +52,7 @@ def test_some_of_the_tables_are_valid_by_themselves(tmp_path: Path):
     assert verdict.declared["check"].to_list() == ["sale.small"]
     with pytest.raises(UserError, match="--tables is for folders of tables"):
         data.write(f"duckdb:///{tmp_path / 'toy.db'}")
-    with pytest.raises(UserError, match="unknown table 'sales'. Did you mean 'sale'"):
+    with pytest.raises(UserError, match="unknown table 'sales'"):
         make_plan(Spec("toy", tables=("sales",)), TOY)
 
 
