@@ -11,7 +11,8 @@ import polars as pl
 
 from .domain import Block
 from .errors import UserError
-from .plan import Plan, steps_for
+from .narrow import leading_to
+from .plan import Plan
 from .scenario import Role, Use
 from .stream import Stream
 from .tables import Table, Tables, merge
@@ -51,7 +52,7 @@ def candidates(plan: Plan, index: int) -> Candidates:
         for role in use.scenario.roles:
             if role.table not in made:
                 tables: Tables = {}
-                for step in steps_for(plan.whole, role.table):
+                for step in leading_to(plan.whole.steps, [role.table])[0]:
                     tables = merge(tables, step.run(block, tables))
                 made[role.table] = tables
             table, key = made[role.table].get(role.table), plan.whole.schema[role.table].key
