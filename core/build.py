@@ -44,7 +44,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
         for name, t in facts.items()
         if name in plan.domain.schema.tables
     }
-    label = _label(plan.domain.schema, owned, log)
+    label = ground_truth(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
     reference = {
         name: conform(table, plan.domain.schema[name])
@@ -207,7 +207,7 @@ def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
     return frame if mine.all() else frame.filter(mine)
 
 
-def _label(schema: Schema, tables: Tables, log: Log) -> Table:
+def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
     texts = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
     found: dict[str, list[NDArray[np.int64]]] = {c: [] for c in LABEL.columns}
