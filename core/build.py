@@ -36,15 +36,21 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
     facts: Tables = {}
-    first, then = plan.steps
-    facts = _taken(first, block, facts)
+    facts = taken(plan.domain.steps, block, facts)
     facts, log = play(plan, block, facts, cast)
-    facts = _taken(then, block, facts)
-    owned = {name: _owned(plan.domain.schema, name, t, block) for name, t in facts.items() if name in plan.tables}
-    log = [edits for edits in log if not edits.is_empty() and edits["table"][0] in owned]
-    label = _label(plan.domain.schema, owned, log)
+    facts = taken(plan.domain.derive, block, facts)
+    owned = {
+        name: _owned(plan.whole.schema, name, t, block)
+        for name, t in facts.items()
+        if name in plan.domain.schema.tables
+    }
+    label = ground_truth(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
-    reference = {name: conform(table, plan.domain.schema[name]) for name, table in plan.reference.items()}
+    reference = {
+        name: conform(table, plan.domain.schema[name])
+        for name, table in plan.reference.items()
+        if name in plan.domain.schema.tables
+    }
     found = check_tables(
         plan.domain,
         merge(reference, made),
@@ -55,13 +61,12 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     )
     undeclared, declared = declared_and_not(found, label, plan.uses)
     undeclared = pl.concat([undeclared, _unmet(plan, made, label)])
-    brought = {name: table for name, table in reference.items() if name in plan.tables} if index == 0 else {}
-    tables = merge(brought, made)
+    tables = merge(reference, made) if index == 0 else made
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
 
 
-def _taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
-    """The tables after some steps. A step sees what it says that it needs, and nothing else."""
+def taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
+    """The tables after some steps. A step sees what it says that it needs, what it makes anew, and nothing else."""
     for step in steps:
         seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
         tables = merge(tables, step.run(block, seen))
@@ -77,7 +82,7 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
             continue
         scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
         for edit in plan.domain.scripts[use.scenario.script](scene):
-            tables, edited = _apply(plan.domain.schema, tables, edit, block)
+            tables, edited = _apply(plan.whole.schema, tables, edit, block)
             log.append(
                 edited.select(
                     pl.lit(use.scenario.name).alias("scenario"),
@@ -202,16 +207,19 @@ def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
     return frame if mine.all() else frame.filter(mine)
 
 
-def _label(schema: Schema, tables: Tables, log: Log) -> Table:
+def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
     texts = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
     found: dict[str, list[NDArray[np.int64]]] = {c: [] for c in LABEL.columns}
-    if not log:
+    logged = [edits for edits in log if not edits.is_empty() and edits["table"][0] in tables]
+    if not logged:
         return pl.DataFrame(schema=LABEL.polars)
     # an edit is of one scenario and one table
-    mine = [{c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in texts} for edits in log]
+    mine = [
+        {c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in texts} for edits in logged
+    ]
     words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in texts}
-    for edits, own in zip(log, mine, strict=True):
+    for edits, own in zip(logged, mine, strict=True):
         name = edits["table"][0]
         frame, key = tables[name], schema[name].key
         address = frame[ROW] if ROW in frame.columns else frame[key]
@@ -297,7 +305,7 @@ def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
         name = use.scenario.name
         for n, expect in enumerate(use.scenario.expect):
             mine = keys.get((name, expect.table))
-            if mine is None or expect.table not in tables:
+            if mine is None:
                 continue
             if expect.role or expect.effect:
                 some = label.filter(scenario=name, table=expect.table)

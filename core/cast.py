@@ -11,7 +11,8 @@ import polars as pl
 
 from .domain import Block
 from .errors import UserError
-from .plan import Plan, steps_for
+from .narrow import leading_to
+from .plan import Plan
 from .scenario import Role, Use
 from .stream import Stream
 from .tables import Table, Tables, merge
@@ -38,7 +39,7 @@ class Cast:
         found: dict[str, list[pl.Series]] = {}
         for (use, role), table in self.members.items():
             spec = next(r for r in plan.uses[use].scenario.roles if r.name == role)
-            found.setdefault(spec.table, []).append(table[plan.domain.schema[spec.table].key])
+            found.setdefault(spec.table, []).append(table[plan.whole.schema[spec.table].key])
         return {table: pl.concat(parts).unique() for table, parts in found.items()}
 
 
@@ -51,10 +52,10 @@ def candidates(plan: Plan, index: int) -> Candidates:
         for role in use.scenario.roles:
             if role.table not in made:
                 tables: Tables = {}
-                for step in steps_for(plan.domain, role.table):
+                for step in leading_to(plan.whole.steps, [role.table])[0]:
                     tables = merge(tables, step.run(block, tables))
                 made[role.table] = tables
-            table, key = made[role.table].get(role.table), plan.domain.schema[role.table].key
+            table, key = made[role.table].get(role.table), plan.whole.schema[role.table].key
             if table is None or key not in table.columns:
                 raise UserError(
                     f"scenario {use.scenario.name}: role '{role.name}' casts rows of {role.table}, whose key {key} is derived after "
@@ -93,10 +94,10 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
 
 
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
-    spec = plan.domain.schema[role.table]
+    spec = plan.whole.schema[role.table]
     stream: Stream = plan.stream.child(*use.path, "cast", role.name)
     table = table.filter(pl.sql_expr(role.where)) if role.where != "true" else table
     draws = stream.uniform(table[spec.key].to_numpy())
-    unit = plan.domain.schema.unit_of(role.table, table[spec.key].to_numpy())
+    unit = plan.whole.schema.unit_of(role.table, table[spec.key].to_numpy())
     table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)
     return table.unique("unit", keep="first", maintain_order=True) if role.apart else table

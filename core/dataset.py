@@ -58,7 +58,7 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         domain, label = self.plan.domain, self.frames[LABEL.name]
         tables = {k: v for k, v in self.frames.items() if k != LABEL.name}
         found = check_tables(domain, tables, set(tables), label=label)
-        if domain.patterns and not self.plan.spec.tables:
+        if domain.patterns:
             found = pl.concat([found, domain.patterns(self.frames, label, self.plan.uses)])
         return declared_and_not(found, label, self.plan.uses)[0]
 
@@ -99,7 +99,7 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         Raises UserError if a target exists or cannot be written; then nothing is written at all.
         """
         from .manifest import make_manifest, receipt, total
-        from .sinks import made_ready, open_targets
+        from .sinks import open_targets
 
         plan = self.plan
         sinks = open_targets(targets, plan.domain, format, plan.breaks, mode)
@@ -113,7 +113,7 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         refuse(undeclared)
         summed = total([receipt(self.frames, declared)])
         reference = {k: v for k, v in tables.items() if plan.domain.schema[k].reference}
-        sinks = made_ready(sinks, plan)
+        sinks = [sink.ready(plan) for sink in sinks]
         written = []
         for sink in sinks:
             with sink.stage.opened(plan.fingerprint, sink.work, resume=False):

@@ -6,17 +6,18 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .domain import ROWS, Block, Domain, Step, Window, find_domain
+from .domain import ROWS, Block, Domain, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
 from .mix import Balance, Mix, sized, wished
+from .narrow import narrow
 from .priors import Priors
 from .scenario import Use, resolve
 from .spec import Spec
@@ -42,20 +43,15 @@ class Plan:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What extended the domain: the SHA-256 of a folder, the names asked for."""
     balance: Balance | None = None
+    only: tuple[str, ...] = ()
+    """The tables that are made, where not all are."""
+    part_of: Domain | None = None
+    """With `only`: the domain of which the plan's is a part."""
 
     @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables that are made whole, in the schema's order."""
-        wanted = self.spec.tables
-        return tuple(n for n in self.domain.schema.tables if n in wanted or not wanted)
-
-    @cached_property
-    def steps(self) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-        """The steps that it takes before scenarios play, and those after. Scenarios may edit any fact, so for them every fact is made."""
-        if not self.spec.tables:
-            return self.domain.steps, self.domain.derive
-        derive, wanted = leading_to(self.domain.derive, self.tables)
-        return self.domain.steps if self.uses else leading_to(self.domain.steps, wanted)[0], derive
+    def whole(self) -> Domain:
+        """The domain with all its tables: what steps and scenarios know."""
+        return self.part_of or self.domain
 
     @property
     def units(self) -> int:
@@ -129,10 +125,10 @@ class Plan:
             ],
             "models": dict(self.models),
             **({"inputs": dict(self.inputs)} if self.inputs else {}),
-            **({"tables": list(self.tables)} if self.spec.tables else {}),
-            "steps": [s.name for steps in (self.domain.reference, *self.steps) for s in steps],
+            "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
             **({"balance": asdict(self.balance)} if self.balance else {}),
+            **({"only": list(self.only)} if self.only else {}),
         }
 
     @property
@@ -156,9 +152,6 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
     end = _date(spec.end or domain.window[1], "--end")
     if end <= start:
         raise UserError(f"--end is {end}, which is not after --start, {start}")
-    for name in spec.tables:
-        if name not in domain.schema.tables:
-            raise unknown("table", name, domain.schema.tables, "--tables")
     seen: dict[str, int] = {}
     uses, own, mixes = list[Use](), list[bool](), list[Mix]()
     for request in spec.scenarios:
@@ -191,7 +184,11 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
         if missing := wanted - set(sampler.columns):
             raise UserError(f"--model {slot}: {spec.models[slot]} has no column {', '.join(sorted(missing))}")
-    return _balanced(plan, own, mixes)
+    plan = _balanced(plan, own, mixes)
+    if not spec.only:
+        return plan
+    part = narrow(domain, spec.only, bool(plan.uses))
+    return replace(plan, domain=part, only=tuple(part.schema.tables), part_of=domain)
 
 
 def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
@@ -210,21 +207,6 @@ def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
         return plan
     uses, balance = sized(plan, own, mixes, share)
     return replace(plan, uses=uses, balance=balance if plan.spec.balance is not None else None)
-
-
-def steps_for(domain: Domain, table: str) -> tuple[Step, ...]:
-    """The steps, in order, that it takes to make one table."""
-    return leading_to(domain.steps, (table,))[0]
-
-
-def leading_to(steps: Sequence[Step], tables: Iterable[str]) -> tuple[tuple[Step, ...], set[str]]:
-    """Those of the steps that these tables come from, in order; and all tables that they come from."""
-    wanted, chosen = set(tables), list[Step]()
-    for step in reversed(steps):
-        if wanted & set(step.makes):
-            chosen.append(step)
-            wanted |= set(step.needs)
-    return tuple(reversed(chosen)), wanted
 
 
 def _date(value: Any, flag: str) -> dt.date:

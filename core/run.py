@@ -17,7 +17,7 @@ from .errors import Interrupted
 from .manifest import make_manifest, receipt, total
 from .plan import Plan
 from .progress import Progress
-from .sinks import Sink, made_ready
+from .sinks import Sink
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run(
     sinks = [s for s in sinks if all(s is not t for t, _ in there)]
     if not sinks:
         return Outcome([s.place for s, _ in there], dict(there[0][1]), plan.blocks)
-    sinks = made_ready(sinks, plan)
+    sinks = [sink.ready(plan) for sink in sinks]
     with ExitStack() as held:
         for sink in sinks:
             held.enter_context(sink.stage.opened(plan.fingerprint, sink.work, resume))

@@ -28,8 +28,8 @@ class Spec:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     balance: float | None = None
     """Share of rows that scenarios shall label: cases are added to the base population until it is reached."""
-    tables: tuple[str, ...] = ()
-    """The tables to make; all, where none is named. What makes no other is left out, and what is made is the same as among all."""
+    only: tuple[str, ...] = ()
+    """The tables to make, where not all are wanted."""
 
 
 def read_requests(scenarios: Sequence[str | Mapping[str, Any]]) -> tuple[ScenarioRequest, ...]:
@@ -54,7 +54,7 @@ def as_command(spec: Spec, target: str) -> str:
         for name, value in settings.items():
             words += [f"--{flag}", f"{name}={value}"]
     words += [f"--balance=label={spec.balance}"] if spec.balance is not None else []
-    words += ["--tables", ",".join(spec.tables)] if spec.tables else []
+    words += ["--only", ",".join(spec.only)] if spec.only else []
     for name, value in spec.inputs.items():
         words += [f"--{name}", value if isinstance(value, str) else ",".join(map(str, value))]
     return shlex.join([*words, "--to", target])
@@ -71,14 +71,14 @@ FILE_KEYS = {
     "models",
     "inputs",
     "balance",
-    "tables",
+    "only",
     "to",
     "format",
     "workers",
 }
 _TYPES = {
     "domain": str, "size": int, "seed": int, "start": (str, dt.date), "end": (str, dt.date), "scenario": list,
-    "set": dict, "models": dict, "inputs": dict, "balance": float, "tables": list, "to": list, "format": str, "workers": int,
+    "set": dict, "models": dict, "inputs": dict, "balance": float, "only": list, "to": list, "format": str, "workers": int,
 }  # fmt: skip
 
 
@@ -127,11 +127,6 @@ def parse_settings(items: Sequence[str], flag: str = "--set") -> dict[str, str]:
             raise UserError(f"{flag} {item}: expected NAME=VALUE")
         settings[name.strip()] = value.strip()
     return settings
-
-
-def parse_tables(text: str) -> tuple[str, ...]:
-    """Read `TABLE,TABLE`."""
-    return tuple(name.strip() for name in text.split(","))
 
 
 def parse_balance(text: str) -> float:

@@ -51,7 +51,10 @@ _SPEC = (
         help="Add cases until scenarios label this share of the rows; says the weight that undoes it.",
     ),
     click.option(
-        "--tables", metavar="NAME,...", help="Make these tables only, as they are among all; into folders of files."
+        "--only",
+        multiple=True,
+        metavar="TABLE[,...]",
+        help="Make these tables alone, as they are in the whole.",
     ),
     *_INPUTS.values(),
     click.option("--spec", "spec_file", metavar="FILE.toml", help="Read settings from a file; flags win over it."),
@@ -77,7 +80,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
     """The spec that the flags and the spec file ask for, and the file's other settings. Raises UserError if they disagree on the domain."""
     from ...core.domain import domain_names
     from ...core.scenario import parse_request
-    from ...core.spec import Spec, parse_balance, parse_settings, parse_tables, read_spec_file
+    from ...core.spec import Spec, parse_balance, parse_settings, read_spec_file
 
     domain, file = flags["domain"], flags["spec_file"]
     written = read_spec_file(file) if file else {}
@@ -101,7 +104,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
         {**written.get("models", {}), **parse_settings(flags["models"], "--model")},
         {**written.get("inputs", {}), **inputs_of(flags)},
         parse_balance(flags["balance"]) if flags.get("balance") else written.get("balance"),
-        parse_tables(flags["tables"]) if flags.get("tables") else tuple(written.get("tables", ())),
+        tuple(n.strip() for names in flags["only"] for n in names.split(",")) or tuple(written.get("only", ())),
     )
     return spec, written
 

@@ -106,16 +106,6 @@ def open_targets(
     return sinks
 
 
-def made_ready(sinks: Sequence[Sink], plan: Plan) -> list[Sink]:
-    """The sinks as they are to be used for a plan. Raises UserError where it cannot go."""
-    for sink in sinks if plan.spec.tables else ():
-        if sink.form not in FORMATS:
-            raise UserError(
-                f"--tables is for folders of tables; target {sink.place} is {sink.form}, which takes them all"
-            )
-    return [sink.ready(plan) for sink in sinks]
-
-
 def open_target(
     target: str,
     domain: Domain,

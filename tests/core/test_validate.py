@@ -43,17 +43,13 @@ def test_our_own_data_is_valid_in_every_form(data: Dataset, form: str, tmp_path:
 
 def test_some_of_the_tables_are_valid_by_themselves(tmp_path: Path):
     requests = (ScenarioRequest("ring"), ScenarioRequest("splurge"))
-    data = generate(make_plan(Spec("toy", scenarios=requests, tables=("sale",)), TOY))
+    data = generate(make_plan(Spec("toy", scenarios=requests, only=("sale",)), TOY))
     assert set(data.frames) == {"sale", "label"}
     assert data.validate().is_empty()
     data.write(str(tmp_path / "toy"))
     verdict = validate(TOY, str(tmp_path / "toy"))
     assert verdict.listed() == []
     assert verdict.declared["check"].to_list() == ["sale.small"]
-    with pytest.raises(UserError, match="--tables is for folders of tables"):
-        data.write(f"duckdb:///{tmp_path / 'toy.db'}")
-    with pytest.raises(UserError, match="unknown table 'sales'"):
-        make_plan(Spec("toy", tables=("sales",)), TOY)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -23,18 +23,18 @@ from .detector import AGGREGATES, FORMAT, RAW, decayed, payments, per_scenario, 
 
 
 def bank_with_fraud(
-    size: int = 1_200, end: str = "2025-04-01", seed: int = 1, tables: tuple[str, ...] = (), **settings: float
+    size: int = 1_200, end: str = "2025-04-01", seed: int = 1, only: tuple[str, ...] = (), **settings: float
 ) -> Tables:
     """A bank with the default mix. A rate above the published one lets few customers show enough fraud: the area under the curve does not depend on it."""
     told = {k.replace("__", "."): v for k, v in settings.items()}
     scenarios = (ScenarioRequest("fraud"),)
-    spec = Spec("finance", size=size, seed=seed, end=end, scenarios=scenarios, settings=told, tables=tables)
+    spec = Spec("finance", size=size, seed=seed, end=end, scenarios=scenarios, settings=told, only=only)
     return generate(make_plan(spec, DOMAIN)).frames
 
 
 def played(**asked: Any) -> pl.DataFrame:
     """Its payments, and which scenario made each."""
-    return payments(bank_with_fraud(**asked, tables=("transaction", "counterparty", "device")))
+    return payments(bank_with_fraud(**asked, only=("transaction", "counterparty", "device")))
 
 
 @pytest.fixture(scope="module")
