@@ -194,9 +194,9 @@ def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
     return replace(plan, uses=uses, balance=balance if plan.spec.balance is not None else None)
 
 
-def steps_for(domain: Domain, table: str) -> tuple[Step, ...]:
-    """The steps, in order, that it takes to make one table."""
-    wanted, chosen = {table}, []
+def steps_for(domain: Domain, *tables: str) -> tuple[Step, ...]:
+    """The steps, in order, that it takes to make some tables."""
+    wanted, chosen = set(tables), []
     for step in reversed(domain.steps):
         if wanted & set(step.makes):
             chosen.append(step)

@@ -65,7 +65,18 @@ def operators(block: Block, tables: Tables) -> Tables:
 
 def fleet(block: Block) -> Table:
     """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews. `life` is what its batch
-    leaves of the life of its parts."""
+    leaves of the life of its parts. Several steps ask for it, one after the other: it is drawn once for a block."""
+    global _last
+    known = _last
+    if known is None or known[0] is not block:
+        _last = known = block, _fleet(block)
+    return known[1]
+
+
+_last: tuple[Block, Table] | None = None
+
+
+def _fleet(block: Block) -> Table:
     stream, priors = block.stream.child("device"), block.priors
     ids = np.arange(block.first * DEVICES, block.last * DEVICES, dtype=np.uint64)
     key = ids.astype(np.int64)
@@ -152,8 +163,9 @@ def gateways(block: Block, tables: Tables) -> Tables:
     key = tables["device"]["gateway_id"].unique().sort().to_numpy()
     ids = key.astype(np.uint64)
     pace = {name: 1e6 / interval_us(p, block.priors) for name, p in block.library.items()}
-    live = fleet(block).group_by("gateway_id").agg(pl.col("profile").replace_strict(pace).sum())
-    rate = dict(live.iter_rows())
+    rate: dict[int, float] = {}
+    for gateway, profile in fleet(block).select("gateway_id", "profile").iter_rows():
+        rate[gateway] = rate.get(gateway, 0.0) + pace[profile]
     most = block.priors("gateway.messages_per_second")
     uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
     # who sends by mobile network needs no other gateway: its modem is one
