@@ -5,6 +5,7 @@ A span that the table of anomalies names is left out, with the sample after it: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import pairwise
@@ -239,29 +240,34 @@ def charge(tables: Lazy) -> Table:
         (pl.col("wear_end") < pl.col("wear_start") - tiny, "wears backwards"),
         ((pl.col("wear_start") < pl.col("before_wear_end") - tiny) & ~changed, "is new without a repair"),
     )
-    parts = [violations("", "device_event", event.filter(rule)["device_event_id"], text) for rule, text in rules]
-    return pl.concat(parts).drop("check")
+    counts = event.select(rule.sum().alias(text) for rule, text in rules).row(0)
+    parts = [
+        violations("", "device_event", event.filter(rule)["device_event_id"], text)
+        for (rule, text), count in zip(rules, counts, strict=True)
+        if count
+    ]
+    return pl.concat([violations(), *parts]).drop("check")
 
 
 def as_profiled(profiles: Profiles, tables: Lazy) -> Table:
     """A device has the channels of its profile, with their units and ranges. Profiles that are not known here say nothing."""
-    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in profiles.values() for c in p.channels]
-    columns = ("profile", "signal", "unit_code", "resolution", "low", "high")
-    known = pl.DataFrame(of, schema=list(columns), orient="row")
-    device = tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect()
-    channel = tables["channel"].with_columns(pl.col("signal", "unit_code").cast(pl.String)).collect()
-    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(profiles)))
-    other = mine.join(known, on=columns, how="anti")["channel_id"]
-    has = mine.group_by("device_id").agg(pl.len().alias("has"))
-    should = pl.DataFrame(
-        [(p.name, len(p.channels)) for p in profiles.values()], schema=["profile", "should"], orient="row"
-    )
-    short = device.join(should, on="profile").join(has, on="device_id", how="left")
-    short = short.filter(pl.col("has").fill_null(0) != pl.col("should"))["device_id"]
+    known = {
+        name: {c.signal: (c.unit, c.resolution, c.low, c.high) for c in p.channels} for name, p in profiles.items()
+    }
+    texts = pl.col("signal", "unit_code").cast(pl.String)
+    channel = tables["channel"].select("channel_id", "device_id", texts, "resolution", "low", "high").collect()
+    device = dict(tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect().iter_rows())
+    has, other = Counter[int](), []
+    for number, owner, signal, *about in channel.iter_rows():
+        has[owner] += 1
+        profile = device.get(owner)
+        if profile in known and known[profile].get(signal) != tuple(about):
+            other.append(number)
+    short = [n for n, profile in device.items() if profile in known and has[n] != len(known[profile])]
     return pl.concat(
         [
-            violations("", "channel", other, "is not a channel of its device's profile"),
-            violations("", "device", short, "has not as many channels as its profile"),
+            violations("", "channel", pl.Series(other, dtype=pl.Int64), "is not a channel of its device's profile"),
+            violations("", "device", pl.Series(short, dtype=pl.Int64), "has not as many channels as its profile"),
         ]
     ).drop("check")
 

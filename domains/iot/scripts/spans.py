@@ -15,7 +15,6 @@ from ....core.errors import unknown
 from ....core.scenario import Scene
 from ....core.stream import F64, join_rows
 from ....core.tables import ROW, Table, Tables
-from ..population import DAY
 from ..readings import COPY, FAN, I64
 from ..signals import HOUR
 
@@ -72,11 +71,16 @@ def spread(value: F64, at: I64) -> float:
     these means on as many days as there are."""
     if len(value) < 2:
         return 0.0
-    hour = at // HOUR
-    group = hour % 24 + 24 * ((at // DAY + 3) % 7 >= 5)  # 1970-01-01 was a Thursday
+    # by a division of floats, which is right for instants below 2^53 and takes a fifth of the time of one of whole numbers
+    hour = np.floor(at / HOUR).astype(np.int64)
+    first = int(hour.min())
+    there = np.arange(first, int(hour.max()) + 1)
+    kinds = there % 24 + 24 * ((there // 24 + 3) % 7 >= 5)  # 1970-01-01 was a Thursday
+    hour -= first
+    group = kinds[hour]
     size = np.maximum(np.bincount(group), 1)
     left = value - (np.bincount(group, value) / size)[group]
-    cells, groups = len(np.unique(hour)), len(np.unique(group))
+    cells, groups = (int(np.count_nonzero(np.bincount(g))) for g in (hour, group))
     # with one day of a kind nothing is known of how days differ: as if there were two
     return float(np.sqrt((left @ left) / len(left) * cells / max(cells - groups, cells / 2)))
 
