@@ -227,12 +227,13 @@ def _label(schema: Schema, tables: Tables, log: Log) -> Table:
         final, kept = _final(schema, tables, edits)
         columns = {"instance": edits["instance"].to_numpy(), "row_key": final}
         for c in _TEXTS:
-            columns[c] = (
-                np.full(1, words[c].search_sorted(own[c][0]), np.int64)
-                if len(own[c]) == 1
-                else edits[c].cast(pl.Enum(words[c])).to_physical().to_numpy().astype(np.int64)
-            )
-        parts.append({c: values if kept is None or len(values) == 1 else values[kept] for c, values in columns.items()})
+            if len(own[c]) > 1:
+                columns[c] = edits[c].cast(pl.Enum(words[c])).to_physical().to_numpy().astype(np.int64)
+        if kept is not None:
+            columns = {c: values[kept] for c, values in columns.items()}
+        # what is the same for all of an edit stands once
+        same = {c: np.full(1, words[c].search_sorted(own[c][0]), np.int64) for c in _TEXTS if len(own[c]) == 1}
+        parts.append({**columns, **same})
     whole = _in_runs(parts) or _row_by_row(parts)
     return pl.DataFrame({c: _told(c, whole[c], words.get(c)) for c in LABEL.columns})
 
@@ -265,7 +266,9 @@ def _in_runs(parts: list[_Columns]) -> _Columns | None:
         keys, instance = part["row_key"], part["instance"]
         if any(len(part[c]) > 1 for c in _TEXTS):
             return None
-        first = np.flatnonzero(np.append(True, instance[1:] != instance[:-1]))[: len(keys)]
+        if not len(keys):
+            continue
+        first = np.flatnonzero(np.append(True, instance[1:] != instance[:-1]))
         if len(first) * 64 > len(keys) + 4_096:
             return None
         for a, b in zip(first.tolist(), [*first[1:].tolist(), len(keys)], strict=True):
