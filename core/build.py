@@ -41,13 +41,17 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     for step in plan.domain.derive:
         facts = merge(facts, step.run(block, facts))
     owned = {
-        name: _owned(plan.domain.schema, name, t, block)
+        name: _owned(plan.whole.schema, name, t, block)
         for name, t in facts.items()
         if name in plan.domain.schema.tables
     }
     label = _label(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
-    reference = {name: conform(table, plan.domain.schema[name]) for name, table in plan.reference.items()}
+    reference = {
+        name: conform(table, plan.domain.schema[name])
+        for name, table in plan.reference.items()
+        if name in plan.domain.schema.tables
+    }
     found = check_tables(
         plan.domain,
         merge(reference, made),
@@ -71,7 +75,7 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
             continue
         scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
         for edit in plan.domain.scripts[use.scenario.script](scene):
-            tables, edited = _apply(plan.domain.schema, tables, edit, block)
+            tables, edited = _apply(plan.whole.schema, tables, edit, block)
             log.append(
                 edited.select(
                     pl.lit(use.scenario.name).alias("scenario"),
@@ -214,7 +218,7 @@ def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
 
 def _label(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
-    logged = [edits for edits in log if not edits.is_empty()]
+    logged = [edits for edits in log if not edits.is_empty() and edits["table"][0] in tables]
     if not logged:
         return pl.DataFrame(schema=LABEL.polars)
     # an edit is of one scenario and one table

@@ -38,20 +38,20 @@ class Cast:
         found: dict[str, list[pl.Series]] = {}
         for (use, role), table in self.members.items():
             spec = next(r for r in plan.uses[use].scenario.roles if r.name == role)
-            found.setdefault(spec.table, []).append(table[plan.domain.schema[spec.table].key])
+            found.setdefault(spec.table, []).append(table[plan.whole.schema[spec.table].key])
         return {table: pl.concat(parts).unique() for table, parts in found.items()}
 
 
 def candidates(plan: Plan, index: int) -> Candidates:
     """The best candidates of one block for every role: at most as many as could possibly be taken."""
     block, tables = plan.block(index), dict[str, Table]()
-    for step in steps_for(plan.domain, *(role.table for use in plan.uses for role in use.scenario.roles)):
+    for step in steps_for(plan.whole, *(role.table for use in plan.uses for role in use.scenario.roles)):
         tables = merge(tables, step.run(block, tables))
     found: Candidates = {}
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)
         for role in use.scenario.roles:
-            table, key = tables.get(role.table), plan.domain.schema[role.table].key
+            table, key = tables.get(role.table), plan.whole.schema[role.table].key
             if table is None or key not in table.columns:
                 raise UserError(
                     f"scenario {use.scenario.name}: role '{role.name}' casts rows of {role.table}, whose key {key} is derived after "
@@ -90,10 +90,10 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
 
 
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
-    spec = plan.domain.schema[role.table]
+    spec = plan.whole.schema[role.table]
     stream: Stream = plan.stream.child(*use.path, "cast", role.name)
     table = table.filter(pl.sql_expr(role.where)) if role.where != "true" else table
     draws = stream.uniform(table[spec.key].to_numpy())
-    unit = plan.domain.schema.unit_of(role.table, table[spec.key].to_numpy())
+    unit = plan.whole.schema.unit_of(role.table, table[spec.key].to_numpy())
     table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)
     return table.unique("unit", keep="first", maintain_order=True) if role.apart else table

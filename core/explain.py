@@ -115,8 +115,7 @@ class _Noted(Priors):
 
 def explain(plan: Plan, table: str, key: int, cast: Cast | None = None) -> Explanation:
     """Explain the row of `table` with this key. Raises UserError if the plan makes none."""
-    domain = plan.domain
-    spec = domain.schema[table]
+    domain, spec = plan.whole, plan.domain.schema[table]
     if spec.reference:
         return _of_reference(plan, table, key)
     unit = int(domain.schema.unit_of(table, np.array([key]))[0])
@@ -188,7 +187,15 @@ def plan_of(
             f"{place}: was made with a model in slot {', '.join(sorted(missing))}: give it with --model SLOT=MODEL"
         )
     spec = Spec(
-        domain.name, told["size"], told["seed"], told["start"], told["end"], requests, told.get("set", {}), dict(models)
+        domain.name,
+        told["size"],
+        told["seed"],
+        told["start"],
+        told["end"],
+        requests,
+        told.get("set", {}),
+        dict(models),
+        only=tuple(told.get("only", ())),
     )
     plan = replace(make_plan(spec, domain), inputs=inputs)
     if plan.fingerprint != body.get("fingerprint"):

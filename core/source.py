@@ -14,6 +14,7 @@ from .checks import violations
 from .domain import Domain
 from .errors import UserError, unknown
 from .files import as_pattern
+from .narrow import narrow
 from .progress import Progress
 from .schema import LABEL, TableSchema
 from .sinks.database import FILES, SERVERS, is_database, open_database
@@ -51,6 +52,9 @@ def read_source(domain: Domain, place: str) -> Source:
     said = (manifest or {}).get("populace", {}).get("schema")
     if said and domain.recall and not domain.remembers:
         domain = domain.recall(domain, said)
+    only = (manifest or {}).get("populace", {}).get("spec", {}).get("only")
+    if only and raw.keys() & {*only}:
+        domain = narrow(domain, only, played=True)
     known = {**domain.schema.tables, LABEL.name: LABEL}
     if not raw.keys() & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
