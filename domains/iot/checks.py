@@ -38,12 +38,12 @@ NEXT = {
 
 
 def on_scale(tables: Lazy) -> Table:
-    found, scratch, limits = [violations()], Scratch(), sheet(tables).limits
-    for channel, (key, value) in sheet(tables).each("value"):
+    found, scratch, readings = [violations()], Scratch(), sheet(tables)
+    for channel, (key, value) in readings.each("value"):
         low, high = channel["low"], channel["high"]
         steps = float(round(1 / channel["resolution"]))
-        least, most = limits.get(channel["channel_id"], (low, high))
-        if least < low or most > high or least != least:
+        least, most = readings.limits(channel, value)
+        if not (least >= low and most <= high):
             found.append(_rows(key, (value < low) | (value > high), f"outside {low} to {high}"))
         for a in range(0, len(value), STRETCH):
             part = value[a : a + STRETCH]

@@ -66,11 +66,11 @@ def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[s
     if not mine:
         return
     key, observed, value = (readings.column(c) for c in ("reading_id", "observed_at", "value"))
-    apart, limits = _anomalies(tables), readings.limits
+    apart = _anomalies(tables)
     device: dict[int, tuple[str, dict[str, Trace]]] = {}
     for row, at in mine:
         number = row["channel_id"]
-        trace = Trace(row, key[at], observed[at], value[at], limits.get(number, (0.0, 0.0)), apart.get(number, ()))
+        trace = Trace(row, key[at], observed[at], value[at], readings.limits(row, value[at]), apart.get(number, ()))
         device.setdefault(row["device_id"], (row["profile"], {}))[1][row["signal"]] = trace
     yield from device.values()
 

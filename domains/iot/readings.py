@@ -239,6 +239,19 @@ def arrived(received: I64, outages: Spans, speed: int) -> I64:
     return found
 
 
+def later(received: I64, outages: Spans, more: Spans, speed: int) -> NDArray[np.bool_]:
+    """Which readings arrive at another time because of some more outages of their gateway."""
+    before = arrived(received, outages, speed) if outages else received
+    after, found = received.copy(), np.zeros(len(received), bool)
+    if not outages:
+        for part in _hold(after, more, speed):
+            np.not_equal(before[part], after[part], out=found[part])
+        return found
+    for _ in _hold(after, [*outages, *more], speed):
+        pass
+    return np.not_equal(before, after, out=found)
+
+
 def _hold(received: I64, outages: Spans, speed: int) -> Iterator[slice]:
     """Let readings wait, in place, that would arrive while their gateway is cut off; they may be in any order. Yields where they stand."""
     if not outages or not len(received):

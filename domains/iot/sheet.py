@@ -23,6 +23,7 @@ class Sheet:
 
     def __init__(self, tables: Lazy) -> None:
         self._reading = in_order(tables["reading"].collect())
+        self._limits: dict[int, tuple[float, float]] = {}
         self._tables = {name: tables[name] for name in ("channel", "device") if name in tables}
 
     @cached_property
@@ -47,15 +48,12 @@ class Sheet:
         for row, at in self.channels:
             yield row, [array[at] for array in arrays]
 
-    @cached_property
-    def limits(self) -> dict[int, tuple[float, float]]:
-        """The least and the greatest value of each channel that has readings; no numbers where any is none."""
-        value = self.column("value")
-        return {
-            row["channel_id"]: (float(value[at].min()), float(value[at].max()))
-            for row, at in self.channels
-            if at.stop > at.start
-        }
+    def limits(self, channel: Channel, value: NDArray) -> tuple[float, float]:
+        """The least and the greatest of a channel's values, looked for once; no numbers where any is none, or where there is none."""
+        number = channel["channel_id"]
+        if number not in self._limits:
+            self._limits[number] = (float(value.min()), float(value.max())) if len(value) else (np.nan, np.nan)
+        return self._limits[number]
 
 
 def sheet(tables: Lazy) -> Sheet:

@@ -16,7 +16,7 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64, Stream
 from ....core.tables import ROW, Table
 from ..population import SCHEMA
-from ..readings import COPY, FAN, I64, Spans, arrived, spans
+from ..readings import COPY, FAN, I64, Spans, arrived, later, spans
 from ..signals import quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
 from .lifecycle import Down, downs, take_down
@@ -195,8 +195,7 @@ def _cut(scene: Scene, found: list[Place], role: str) -> tuple[list[Place], list
     for place in found:
         gateway, rate = speed[place.trace.channel["device_id"]]
         trace, span = place.trace, added[gateway, place.instance]
-        before = arrived(trace.received, known.get(gateway, ()), rate)
-        late = before != arrived(trace.received, [*known.get(gateway, ()), span], rate)
+        late = later(trace.received, known.get(gateway, ()), [span], rate)
         parts.append((np.full(int(late.sum()), place.instance), trace.key[late]))
         drawn.append(place.drawn_out(trace.grid[late]))
     outage = pl.DataFrame(
