@@ -44,13 +44,16 @@ def disturb(scene: Scene) -> list[Edit]:
         return [_metadata(scene, role)]
     readings = Readings(scene.tables)
     found = list(places(scene, readings))
+    changes: list[Part] = []
+    if "values" in given:
+        found, changes = _where_it_shows(scene, readings, found)
     edits: list[Edit] = []
 
     def update(made: Iterable[Part], column: str, effect: str) -> None:
         edits.append(scene.edit("update", "reading", _rows(made, column), role, effect))
 
     if "values" in given:
-        update(_changed(found, "value", partial(_wrong, scene)), "value", given["effect"])
+        update(changes, "value", given["effect"])
         if any(entry.get("null") for entry in given["values"]):
             edits[-1] = replace(edits[-1], rows=edits[-1].rows.with_columns(pl.col("value").fill_nan(None)))
     if "clock" in given:
@@ -76,6 +79,30 @@ def disturb(scene: Scene) -> list[Edit]:
         edits.append(_unchanged(scene, found, shown, role))
         found = shown
     return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
+
+
+def _where_it_shows(scene: Scene, readings: Readings, found: list[Place]) -> tuple[list[Place], list[Part]]:
+    """The places, and what becomes of their values. An instance that would change nothing (a sensor that sticks while nothing moves) is played
+    elsewhere, if there is such a place among a few."""
+    changes = list(_changed(found, "value", partial(_wrong, scene)))
+    if _OTHERS & scene.arguments.keys():
+        return found, changes
+    for attempt in range(1, _TRIES):
+        shows = {p.instance for p, (_, keys, *_) in zip(found, changes, strict=True) if len(keys)}
+        silent = {p.instance for p in found} - shows
+        if not silent:
+            break
+        kept = [(p, part) for p, part in zip(found, changes, strict=True) if p.instance in shows]
+        again = list(places(scene, readings, attempt, silent, [p for p, _ in kept]))
+        kept += zip(again, _changed(again, "value", partial(_wrong, scene)), strict=True)
+        kept.sort(key=lambda one: one[0].instance)
+        found, changes = [p for p, _ in kept], [part for _, part in kept]
+    return found, changes
+
+
+_TRIES = 8
+_OTHERS = {"clock", "arrivals", "cut", "repeat", "lose", "down"}
+"""What shows in other ways than in values."""
 
 
 def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:

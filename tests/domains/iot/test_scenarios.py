@@ -173,6 +173,15 @@ def test_spans_lie_anywhere_in_the_window(make: Callable[..., Dataset]):
     assert kstest((onset - window.start) / (window.end - window.start), "uniform").pvalue > 0.01
 
 
+def test_what_would_show_nowhere_is_played_elsewhere(make: Callable[..., Dataset]):
+    """A wearable that sticks for three minutes often reads what it would have read: such an instance finds another place."""
+    worn = {"device.profiles": "wearable", "profile.interval": 1.0}
+    data = make("stuck-at", count=20, settings=worn, hours=0.05).frames
+    assert data["label"].filter(effect="unchanged").is_empty()
+    assert sorted(data["anomaly"]["instance"]) == list(range(20))
+    assert data["label"].filter(table="reading")["instance"].n_unique() == 20
+
+
 def test_outages_compose(make: Callable[..., Dataset]):
     """Outages that overlap others of the same gateway still name every reading that arrives at another time."""
     often = {"gateway.days_between_outages": 0.1}
