@@ -49,7 +49,7 @@ def write_parquet(table: Table, path: Path) -> None:
     pyarrow.parquet.write_table(
         pyarrow.Table.from_arrays(arrow.columns, schema=pyarrow.schema(fields)),
         path,
-        compression={name: "none" if name in whole else "snappy" for name in table.columns},
+        compression={name: "none" if name in whole else "snappy" for name in table.columns},  # type: ignore[arg-type]
         use_dictionary=[  # type: ignore[arg-type]
             name for name in table.columns if name not in encodings and _repeats(table[name])
         ],
