@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from .cast import Cast
 from .checks import check_tables, declared_and_not
 from .conform import conform
 from .derive import runs
-from .domain import Block, Window
+from .domain import Block, Step, Window
 from .plan import Plan
 from .scenario import Edit, Scene, Use
 from .schema import LABEL, Schema
@@ -35,17 +36,15 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
     facts: Tables = {}
-    for step in plan.domain.steps:
-        facts = merge(facts, step.run(block, facts))
+    facts = taken(plan.domain.steps, block, facts)
     facts, log = play(plan, block, facts, cast)
-    for step in plan.domain.derive:
-        facts = merge(facts, step.run(block, facts))
+    facts = taken(plan.domain.derive, block, facts)
     owned = {
         name: _owned(plan.whole.schema, name, t, block)
         for name, t in facts.items()
         if name in plan.domain.schema.tables
     }
-    label = _label(plan.domain.schema, owned, log)
+    label = ground_truth(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
     reference = {
         name: conform(table, plan.domain.schema[name])
@@ -64,6 +63,14 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     undeclared = pl.concat([undeclared, _unmet(plan, made, label)])
     tables = merge(reference, made) if index == 0 else made
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
+
+
+def taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
+    """The tables after some steps. A step sees what it says that it needs, what it makes anew, and nothing else."""
+    for step in steps:
+        seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
+        tables = merge(tables, step.run(block, seen))
+    return tables
 
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:
@@ -216,7 +223,7 @@ def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
     return frame if mine.all() else frame.filter(mine)
 
 
-def _label(schema: Schema, tables: Tables, log: Log) -> Table:
+def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
     logged = [edits for edits in log if not edits.is_empty() and edits["table"][0] in tables]
     if not logged:

@@ -11,7 +11,8 @@ import polars as pl
 
 from .domain import Block
 from .errors import UserError
-from .plan import Plan, steps_for
+from .narrow import leading_to
+from .plan import Plan
 from .scenario import Role, Use
 from .stream import Stream
 from .tables import Table, merge
@@ -45,7 +46,7 @@ class Cast:
 def candidates(plan: Plan, index: int) -> Candidates:
     """The best candidates of one block for every role: at most as many as could possibly be taken."""
     block, tables = plan.block(index), dict[str, Table]()
-    for step in steps_for(plan.whole, *(role.table for use in plan.uses for role in use.scenario.roles)):
+    for step in leading_to(plan.whole.steps, [role.table for use in plan.uses for role in use.scenario.roles])[0]:
         tables = merge(tables, step.run(block, tables))
     found: Candidates = {}
     for n, use in enumerate(plan.uses):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from .domain import Domain, Step
@@ -20,12 +20,11 @@ def narrow(domain: Domain, only: Sequence[str], played: bool) -> Domain:
             raise unknown("table", name, domain.schema.tables, "--only")
     schema = domain.schema
     tables = {n: _without_strangers(t, set(only)) for n, t in schema.tables.items() if n in only}
-    wanted = {*only}
-    derive = _needed(domain.derive, wanted)
+    derive, wanted = leading_to(domain.derive, only)
     return replace(
         domain,
         schema=replace(schema, tables=tables),
-        steps=domain.steps if played else _needed(domain.steps, wanted),
+        steps=domain.steps if played else leading_to(domain.steps, wanted)[0],
         derive=derive,
         checks=tuple(c for c in domain.checks if {*c.tables} <= {*only, LABEL.name}),
         events={n: e for n, e in domain.events.items() if e.table in only},
@@ -36,14 +35,14 @@ def narrow(domain: Domain, only: Sequence[str], played: bool) -> Domain:
     )
 
 
-def _needed(steps: Sequence[Step], wanted: set[str]) -> tuple[Step, ...]:
-    """The steps, in order, that make any of these tables; what they read is wanted from then on. One may make anew what it finds."""
-    chosen = []
+def leading_to(steps: Sequence[Step], tables: Iterable[str]) -> tuple[tuple[Step, ...], set[str]]:
+    """Those of the steps that these tables come from, in order; and all tables that they come from."""
+    wanted, chosen = set(tables), list[Step]()
     for step in reversed(steps):
         if wanted & {*step.makes}:
             chosen.append(step)
-            wanted |= {*step.makes, *step.needs}
-    return tuple(reversed(chosen))
+            wanted |= {*step.needs}
+    return tuple(reversed(chosen)), wanted
 
 
 def _without_strangers(table: TableSchema, there: set[str]) -> TableSchema:

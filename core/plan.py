@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .domain import ROWS, Block, Domain, Step, Window, find_domain
+from .domain import ROWS, Block, Domain, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
 from .mix import Balance, Mix, sized, wished
@@ -207,16 +207,6 @@ def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
         return plan
     uses, balance = sized(plan, own, mixes, share)
     return replace(plan, uses=uses, balance=balance if plan.spec.balance is not None else None)
-
-
-def steps_for(domain: Domain, *tables: str) -> tuple[Step, ...]:
-    """The steps, in order, that it takes to make some tables."""
-    wanted, chosen = set(tables), []
-    for step in reversed(domain.steps):
-        if wanted & set(step.makes):
-            chosen.append(step)
-            wanted |= set(step.needs)
-    return tuple(reversed(chosen))
 
 
 def _date(value: Any, flag: str) -> dt.date:

@@ -78,7 +78,10 @@ class MySQL:
         except ValueError as error:
             raise UserError(f"{self.place}: not a manifest of populace: {error}") from None
 
-    def read(self, table: str) -> Table:
+    def read(self, *tables: str) -> Iterator[Table]:
+        return map(self._read, tables)
+
+    def _read(self, table: str) -> Table:
         from pymysql.cursors import SSCursor
 
         with self.connected() as asked:
