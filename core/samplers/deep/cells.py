@@ -60,12 +60,6 @@ class Cells:
         """Cells of a class at most: 1 where classes are all there is to tell."""
         return int(self.depths.max())
 
-    @cached_property
-    def entropy(self) -> float:
-        """Of its classes."""
-        share = self.classes.share[self.classes.share > 0]
-        return float(-(share * np.log(share)).sum())
-
     def of_values(self, values: pl.Series) -> tuple[I64, I64]:
         """The class of each value, and the cell within its class."""
         return self.of_codes(code_of(self.marginal, values))
