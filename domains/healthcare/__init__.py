@@ -58,6 +58,8 @@ def _imports(domain: Domain, place: str) -> Imported:
     return read_records(domain, place)
 
 
+_STATED = ("condition", "medication_request", "immunization")
+
 DOMAIN = Domain(
     name="healthcare",
     doc=__doc__ or "",
@@ -91,7 +93,7 @@ DOMAIN = Domain(
         Step("measures", ("observation",), derived.measures, ("patient", "observation")),
         Step("claims", ("claim",), insurance.claims, ("encounter", "coverage")),
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
-        Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
+        Step("statuses", (*_STATED, "device"), derived.statuses, ("patient", *_STATED)),
     ),
     scripts=SCRIPTS | COURSES,
     checks=checks.checks(_PRIORS, _SCHEMA),

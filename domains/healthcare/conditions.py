@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -21,7 +23,21 @@ SPREAD_OF = {"I10": "systolic", "E11.9": "hba1c", "E78.5": "ldl_log", "N18.9": "
 """The measurement that a diagnosis rests on."""
 SEASON_OF = {"J11.1": "influenza", "J18.9": "influenza", "J06.9": "respiratory", "H66.90": "respiratory"}
 CLASSES = ("AMB", "EMER", "IMP")
+AMBULATORY = 0
 MOST_EPISODES = 6
+Found = dict[str, Any]
+"""The diagnoses of one code: the code, and arrays."""
+COLUMNS = (
+    ROW,
+    "patient_id",
+    "code",
+    "onset_at",
+    "abatement_at",
+    "encounter_row",
+    "care_class",
+    "care_start",
+    "care_end",
+)
 
 
 def chronic_codes(priors: Priors) -> list[str]:
@@ -42,7 +58,14 @@ def conditions(block: Block, tables: Tables) -> Tables:
     patient = tables["patient"]
     parts = [_chronic(block, patient, code) for code in chronic_codes(block.priors)]
     parts += [_acute(block, patient, code) for code in acute_codes(block.priors)]
-    return {"condition": pl.concat(parts)}
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "code"}
+    codes = pl.Series("code", [part["code"] for part in parts])[
+        np.repeat(np.arange(len(parts)), [len(p[ROW]) for p in parts])
+    ]
+    seen, over = (pl.Series(columns.pop(name)) for name in ("seen", "over"))
+    found = pl.DataFrame(columns).with_columns(codes, pl.Series("care_class", CLASSES)[columns["care_class"]])
+    within = pl.when(seen).then(pl.col("encounter_row", "care_class", "care_start", "care_end"))
+    return {"condition": found.with_columns(pl.when(over).then("abatement_at"), within).select(COLUMNS)}
 
 
 def prevalence(priors: Priors, code: str, sex: str) -> NDArray[np.float64]:
@@ -101,16 +124,17 @@ def courses(block: Block, patient: Table, code: str) -> tuple[NDArray[np.int64],
     return onset, abates
 
 
-def _chronic(block: Block, patient: Table, code: str) -> Table:
+def _chronic(block: Block, patient: Table, code: str) -> Found:
     stream = block.stream.child("condition", code)
     onset, abates = courses(block, patient, code)
     rows = stream.child("row").bits(patient[ROW].to_numpy())
     inside = onset >= patient["first_seen"].to_numpy()
     start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)
-    return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, "AMB")
+    care = np.full(patient.height, AMBULATORY)
+    return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, care)
 
 
-def _acute(block: Block, patient: Table, code: str) -> Table:
+def _acute(block: Block, patient: Table, code: str) -> Found:
     stream, priors = block.stream.child("condition", code), block.priors
     first, last = patient["first_seen"].to_numpy(), patient["last_seen"].to_numpy()
     years = np.arange(_year(block.window.start), _year(block.window.end - 1) + 1)
@@ -140,8 +164,7 @@ def _acute(block: Block, patient: Table, code: str) -> Table:
         any_time(onset, hours["emergency"], stream.child("arrival"), rows),
     )
     abates = midnight(onset + DAY + length * DAY)
-    care = np.array(CLASSES)[kind]
-    return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, care)
+    return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, kind)
 
 
 def _finish(
@@ -155,33 +178,30 @@ def _finish(
     abates: NDArray,
     seen: NDArray,
     start: NDArray,
-    care: NDArray | str,
-) -> Table:
-    """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens."""
+    care: NDArray[np.int64],
+) -> Found:
+    """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens. `care` is a place in `CLASSES`."""
     first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
-    care = np.broadcast_to(np.asarray(care), who.shape)
     end = start + duration(block.priors, care, stream.child("duration"), rows)
     kept = np.where(seen, (end <= last) & (onset < last), (onset < first) & (abates > first))
-    return pl.DataFrame(
-        {
-            ROW: rows,
-            "patient_id": patient["patient_id"].to_numpy()[who],
-            "code": np.full(len(rows), code),
-            "onset_at": onset,
-            "abatement_at": pl.Series(abates).set(pl.Series(abates >= last), None),
-            "encounter_row": pl.Series(stream.child("encounter").bits(rows)).set(pl.Series(~seen), None),
-            "care_class": pl.Series(care).set(pl.Series(~seen), None),
-            "care_start": pl.Series(start).set(pl.Series(~seen), None),
-            "care_end": pl.Series(end).set(pl.Series(~seen), None),
-        },
-        schema_overrides={"code": pl.String, "care_class": pl.String},
-    ).filter(pl.Series(kept, dtype=pl.Boolean))
+    columns = {
+        ROW: rows,
+        "patient_id": patient["patient_id"].to_numpy()[who],
+        "onset_at": onset,
+        "abatement_at": abates,
+        "over": abates < last,
+        "encounter_row": stream.child("encounter").bits(rows),
+        "care_class": care,
+        "care_start": start,
+        "care_end": end,
+        "seen": seen,
+    }
+    return {"code": code, **{name: values[kept] for name, values in columns.items()}}
 
 
-def duration(priors: Priors, kind: NDArray, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
-    """Microseconds that encounters of each class last, in whole minutes."""
-    minutes = priors("encounter.minutes")
-    median, sigma = (np.select([kind == c for c in CLASSES], [minutes[c][i] for c in CLASSES]) for i in (0, 1))
+def duration(priors: Priors, care: NDArray[np.int64] | int, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
+    """Microseconds that encounters last, in whole minutes, by their places in `CLASSES`."""
+    median, sigma = np.array([priors("encounter.minutes")[c] for c in CLASSES])[care].T
     return np.maximum(5, np.round(median * np.exp(sigma * stream.normal(rows)))).astype(np.int64) * MINUTE
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.samplers.rules import choose
@@ -54,40 +55,47 @@ def immunizations(block: Block, tables: Tables) -> Tables:
     columns = ("patient_id", pl.col(ROW).alias("encounter_row"), _late_in_visit().alias("at"))
     people = tables["patient"].select("patient_id", "birth", "first_seen", person=ROW)
     check_ups = visits.filter(pl.col("months").is_not_null()).join(people, on="patient_id", maintain_order="left")
-    check_ups = check_ups.with_columns(age=(pl.col("start_at") - pl.col("birth")) / MONTH).sort("start_at", ROW)
-    parts = []
+    check_ups = check_ups.sort("start_at", ROW)
+    taken, codes = [np.empty(0, np.int64)], list[str]()
+    offered = _Offered(check_ups)
     for code, series in block.priors("vaccine.series").items():
-        drawn = block.stream.child("immunization", code).uniform(check_ups["person"].to_numpy())
-        willing = check_ups.filter(pl.Series(drawn < series["share"], dtype=pl.Boolean))
-        parts += [dose.select(*columns, pl.lit(code).alias("code")) for dose in _doses(willing, series)]
-    parts.append(visits.filter(pl.col("type") == SHOT).select(*columns, pl.lit(INFLUENZA).alias("code")))
-    doses = pl.concat(parts)
-    code = doses["code"].cast(pl.UInt64)
-    return {
-        "immunization": doses.with_columns(
-            pl.Series(ROW, join_rows(doses["encounter_row"].to_numpy(), code.to_numpy()))
-        )
-    }
+        willing = block.stream.child("immunization", code).uniform(offered.person) < series["share"]
+        for dose in offered.doses(willing, series):
+            taken.append(dose)
+            codes.append(code)
+    shots = visits.filter(pl.col("type") == SHOT).select(*columns)
+    doses = pl.concat([check_ups.select(columns)[np.concatenate(taken)], shots])
+    each = np.repeat(np.arange(len(codes) + 1), [*map(len, taken[1:]), shots.height])
+    code = pl.Series("code", [*codes, INFLUENZA])[each]
+    address = join_rows(doses["encounter_row"].to_numpy(), code.cast(pl.UInt64).to_numpy())
+    return {"immunization": doses.with_columns(code, pl.Series(ROW, address))}
 
 
-def _doses(visits: Table, series: Mapping[str, Any]) -> Iterator[Table]:
-    """The visit at which each dose of a series is given, dose by dose: late where earlier visits were missed."""
-    gap, until = series.get("gap", 1) * MONTH, series.get("until", math.inf)
-    before = visits.select("patient_id").unique().with_columns(last=pl.lit(-(2**62), pl.Int64))
-    for months in series["months"]:
-        due = (pl.col("birth") + months * MONTH).cast(pl.Int64) >= pl.col("first_seen")
-        ready = (pl.col("age") >= months) & (pl.col("age") < until)
-        given = (
-            visits.filter(due & ready)
-            .join(before, on="patient_id", maintain_order="left")
-            .filter(pl.col("start_at") >= pl.col("last") + gap)
-            .unique("patient_id", keep="first", maintain_order=True)
-        )
-        yield given
-        # who misses a dose that was due is not given the next before it
-        missed = visits.filter(due).select("patient_id").unique().join(given, on="patient_id", how="anti")
-        before = before.join(given.select("patient_id", at="start_at"), on="patient_id", how="left")
-        before = before.select("patient_id", last=pl.coalesce("at", "last")).join(missed, on="patient_id", how="anti")
+class _Offered:
+    """The visits, in order of time, at which doses could be given, as arrays: whose, when and at what age."""
+
+    def __init__(self, visits: Table) -> None:
+        _, first, self.who = np.unique(visits["patient_id"].to_numpy(), return_index=True, return_inverse=True)
+        self.at = visits["start_at"].to_physical().to_numpy()
+        birth = visits["birth"].to_physical().to_numpy()
+        self.age = (self.at - birth) / MONTH
+        self.birth, self.seen = birth[first], visits["first_seen"].to_physical().to_numpy()[first]
+        self.person = visits["person"].to_numpy()[first]
+
+    def doses(self, willing: NDArray[np.bool_], series: Mapping[str, Any]) -> Iterator[NDArray[np.int64]]:
+        """The visits at which each dose of a series is given, dose by dose: late where earlier visits were missed."""
+        gap, until = series.get("gap", 1) * MONTH, series.get("until", math.inf)
+        takes, last = willing.copy(), np.full(len(willing), -(2**62))
+        for months in series["months"]:
+            due = takes & ((self.birth + months * MONTH).astype(np.int64) >= self.seen)
+            ready = due[self.who] & (self.age >= months) & (self.age < until) & (self.at >= (last + gap)[self.who])
+            there = np.flatnonzero(ready)
+            given, first = np.unique(self.who[there], return_index=True)
+            last[given] = self.at[there[first]]
+            # who misses a dose that was due is not given the next before it
+            takes &= ~due
+            takes[given] = True
+            yield np.sort(there[first])
 
 
 def _late_in_visit() -> pl.Expr:

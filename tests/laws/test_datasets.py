@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pytest
 from laws.over import COMPANY, INSTANCES, ROOM, companies
 from polars.testing import assert_frame_equal
 
@@ -98,6 +99,37 @@ def test_a_new_column_and_a_new_table_leave_the_rest_alone(domain: Domain):
     assert after.frames["extra"].height == before.frames[domain.root].height
     for name in before.frames:
         assert_frame_equal(after.frames[name].select(before.frames[name].columns), before.frames[name])
+
+
+def alone(whole: Dataset, domain: Domain, only: tuple[str, ...], *scenarios: str) -> Dataset:
+    part = generate(plan(domain, *scenarios, only=only))
+    assert part.frames.keys() == {*only, "label"}
+    for name in only:
+        assert_frame_equal(part.frames[name], whole.frames[name])
+    return part
+
+
+def test_some_tables_alone_are_as_in_the_whole(domain: Domain):
+    whole, names = generate(plan(domain)), list(domain.schema.tables)
+    for n in range(1, len(names), max(1, len(names) // 4)):
+        alone(whole, domain, (names[n],))
+
+
+@pytest.mark.slow
+def test_each_table_alone_is_as_in_the_whole(domain: Domain):
+    whole = generate(plan(domain))
+    for name in domain.schema.tables:
+        assert alone(whole, domain, (name,)).validate().is_empty()
+
+
+def test_some_tables_alone_have_the_labels_of_their_rows(domain: Domain):
+    several = companies(domain)[0][:COMPANY]
+    whole = generate(plan(domain, *several))
+    label = whole.frames["label"]
+    often = label.group_by("table").len().sort("len", "table")["table"][-1]
+    only = tuple(n for n in domain.schema.tables if n in (often, list(domain.schema.tables)[1]))
+    part = alone(whole, domain, only, *several)
+    assert_frame_equal(part.frames["label"], label.filter(pl.col("table").is_in(only)))
 
 
 def test_a_scenario_changes_only_the_units_it_cast(domain: Domain, scenario: str, base: Dataset, played: Dataset):
