@@ -15,7 +15,7 @@ from .narrow import leading_to
 from .plan import Plan
 from .scenario import Role, Use
 from .stream import Stream
-from .tables import Table, Tables, merge
+from .tables import Table, merge
 
 _DRAW = "_draw"
 Candidates = dict[tuple[int, str], Table]
@@ -45,17 +45,14 @@ class Cast:
 
 def candidates(plan: Plan, index: int) -> Candidates:
     """The best candidates of one block for every role: at most as many as could possibly be taken."""
-    block, made = plan.block(index), dict[str, Tables]()
+    block, tables = plan.block(index), dict[str, Table]()
+    for step in leading_to(plan.whole.steps, [role.table for use in plan.uses for role in use.scenario.roles])[0]:
+        tables = merge(tables, step.run(block, tables))
     found: Candidates = {}
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)
         for role in use.scenario.roles:
-            if role.table not in made:
-                tables: Tables = {}
-                for step in leading_to(plan.whole.steps, [role.table])[0]:
-                    tables = merge(tables, step.run(block, tables))
-                made[role.table] = tables
-            table, key = made[role.table].get(role.table), plan.whole.schema[role.table].key
+            table, key = tables.get(role.table), plan.whole.schema[role.table].key
             if table is None or key not in table.columns:
                 raise UserError(
                     f"scenario {use.scenario.name}: role '{role.name}' casts rows of {role.table}, whose key {key} is derived after "
