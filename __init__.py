@@ -35,19 +35,21 @@ def generate(
     scenarios: Sequence[str | Mapping[str, Any]] = (),
     set: Mapping[str, Any] | None = None,
     models: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
     **inputs: str | os.PathLike[str] | Sequence[str],
 ) -> Dataset:
     """Generate a dataset in memory.
 
     `size` counts root entities (patients, customers, devices). A scenario is its name, `"name:key=value"`, or a mapping with a `name`;
-    `set` overrides priors by name; `inputs` are folders and names that the domain takes (`modules="my-modules/"`). Raises UserError for anything that cannot be, before any row is made.
+    `set` overrides priors by name; `only` names the tables to make, where not all are wanted; `inputs` are folders and names that the domain takes (`modules="my-modules/"`). Raises UserError for anything that cannot be, before any row is made.
     """
     from .core.dataset import generate as build_dataset
     from .core.plan import make_plan
     from .core.spec import Spec, read_requests
 
     requests = read_requests(scenarios)
-    return build_dataset(make_plan(Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs)))
+    spec = Spec(domain, size, seed, start, end, requests, set or {}, models or {}, inputs, only=tuple(only))
+    return build_dataset(make_plan(spec))
 
 
 def rows(

@@ -92,7 +92,7 @@ class Factory:
                 raise UserError("@pytest.mark.populace takes one domain and settings by name")
             domain = str(self._marked.args[0])
             asked = {**{k: v for k, v in self._marked.kwargs.items() if k != "db"}, **asked}
-        known = ("size", "seed", "start", "end", "scenarios", "set", "models", "inputs")
+        known = ("size", "seed", "start", "end", "scenarios", "set", "models", "inputs", "only")
         for name in asked:
             if name not in known:
                 raise unknown("setting", name, known, "populace")
@@ -106,6 +106,7 @@ class Factory:
             asked.get("set", {}),
             asked.get("models", {}),
             asked.get("inputs", {}),
+            only=tuple(asked.get("only", ())),
         )
 
 

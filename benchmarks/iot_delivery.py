@@ -1,7 +1,7 @@
 """`python -m benchmarks.iot_delivery`: how fast a fleet is rendered and told, beside the same work done bare, and peers that label anomalies.
 
-POPULACE_TEST_MQTT names a broker (`mqtt://127.0.0.1`); POPULACE_BENCH_GUTENTAG an interpreter that has timeeval-gutentag. What is not there is skipped,
-with the reason.
+POPULACE_TEST_MQTT names a broker (`mqtt://127.0.0.1`); POPULACE_BENCH_GUTENTAG and POPULACE_BENCH_MOCKSERIES interpreters that have timeeval-gutentag and
+mockseries. What is not there is skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -115,22 +115,46 @@ print(200000 / (time.process_time() - began))
 """
 
 
-def gutentag() -> str:
-    """Labelled points a CPU-second of GutenTAG: one sine with one anomaly."""
-    python = os.environ.get("POPULACE_BENCH_GUTENTAG")
-    if not python:
-        return "GutenTAG: skipped, POPULACE_BENCH_GUTENTAG names no interpreter that has it"
-    done = subprocess.run([python, "-c", _GUTENTAG], capture_output=True, text=True)
-    if done.returncode:
-        return f"GutenTAG: skipped, {done.stderr.strip().splitlines()[-1]}"
+_MOCKSERIES = """
+import datetime as dt, time
+from mockseries.noise import RedNoise
+from mockseries.seasonality import SinusoidalSeasonality
+from mockseries.trend import LinearTrend
+from mockseries.utils import datetime_range
+day, start, count = dt.timedelta(days=1), dt.datetime(2025, 3, 3), 200000
+made = LinearTrend(coefficient=0.001, time_unit=day, flat_base=20) + SinusoidalSeasonality(amplitude=2, period=day)
+made = made + RedNoise(mean=0, std=0.1, correlation=0.9, random_seed=1)
+at = datetime_range(granularity=dt.timedelta(seconds=10), start_time=start, end_time=start + dt.timedelta(seconds=10 * count))
+began = time.process_time()
+made.generate(at)
+print(count / (time.process_time() - began))
+"""
+PEERS = {
+    "GutenTAG (one sine with one anomaly)": ("POPULACE_BENCH_GUTENTAG", _GUTENTAG),
+    "mockseries (trend, season and red noise)": ("POPULACE_BENCH_MOCKSERIES", _MOCKSERIES),
+}
+
+
+def peers() -> str:
+    """Points a CPU-second of those that are at hand, one series each, beside a whole fleet's, which is labelled and checked."""
     plan = make_plan(Spec("iot", size=40, end="2025-03-10", seed=3))
     began = time.process_time()
     made = generate(plan).frames["reading"].height
-    ours = made / (time.process_time() - began)
-    return f"GutenTAG: {float(done.stdout.split()[-1]):,.0f} points a CPU-second; a whole fleet, checked, {ours:,.0f} readings"
+    told = [f"a whole fleet, checked: {made / (time.process_time() - began):,.0f} readings a CPU-second"]
+    for name, (variable, script) in PEERS.items():
+        python = os.environ.get(variable)
+        if not python:
+            told.append(f"{name}: skipped, {variable} names no interpreter that has it")
+            continue
+        done = subprocess.run([python, "-c", script], capture_output=True, text=True)
+        if done.returncode:
+            told.append(f"{name}: skipped, {done.stderr.strip().splitlines()[-1]}")
+        else:
+            told.append(f"{name}: {float(done.stdout.split()[-1]):,.0f} points a CPU-second")
+    return "\n".join(told)
 
 
 if __name__ == "__main__":
-    for work in (line_protocol, mqtt, gutentag):
+    for work in (line_protocol, mqtt, peers):
         print(work(), flush=True)
     sys.exit()

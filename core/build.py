@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from .cast import Cast
 from .checks import check_tables, declared_and_not
 from .conform import conform
 from .derive import runs
-from .domain import Block, Window
+from .domain import Block, Step, Window
 from .plan import Plan
 from .scenario import Edit, Scene, Use
 from .schema import LABEL, Schema
@@ -35,19 +36,21 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
     facts: Tables = {}
-    for step in plan.domain.steps:
-        facts = merge(facts, step.run(block, facts))
+    facts = taken(plan.domain.steps, block, facts)
     facts, log = play(plan, block, facts, cast)
-    for step in plan.domain.derive:
-        facts = merge(facts, step.run(block, facts))
+    facts = taken(plan.domain.derive, block, facts)
     owned = {
-        name: _owned(plan.domain.schema, name, t, block)
+        name: _owned(plan.whole.schema, name, t, block)
         for name, t in facts.items()
         if name in plan.domain.schema.tables
     }
-    label = _label(plan.domain.schema, owned, log)
+    label = ground_truth(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
-    reference = {name: conform(table, plan.domain.schema[name]) for name, table in plan.reference.items()}
+    reference = {
+        name: conform(table, plan.domain.schema[name])
+        for name, table in plan.reference.items()
+        if name in plan.domain.schema.tables
+    }
     found = check_tables(
         plan.domain,
         merge(reference, made),
@@ -62,6 +65,14 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
 
 
+def taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
+    """The tables after some steps. A step sees what it says that it needs, what it makes anew, and nothing else."""
+    for step in steps:
+        seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
+        tables = merge(tables, step.run(block, seen))
+    return tables
+
+
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:
     """Let every cast scenario edit the facts, in the order asked for, and log each edited row."""
     log: Log = []
@@ -71,7 +82,7 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
             continue
         scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
         for edit in plan.domain.scripts[use.scenario.script](scene):
-            tables, edited = _apply(plan.domain.schema, tables, edit, block)
+            tables, edited = _apply(plan.whole.schema, tables, edit, block)
             log.append(
                 edited.select(
                     pl.lit(use.scenario.name).alias("scenario"),
@@ -169,8 +180,24 @@ def _places(addresses: pl.Series, wanted: NDArray) -> NDArray[np.int64]:
     if not addresses.is_sorted():
         order = np.argsort(known, kind="stable")
         known = known[order]
-    at = np.minimum(np.searchsorted(known, wanted.astype(known.dtype)), len(known) - 1)
+    wanted = wanted.astype(known.dtype, copy=False)
+    at = _searched(known, wanted)
     return np.where(known[at] == wanted, at if order is None else order[at], -1)
+
+
+def _searched(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
+    """Where each wanted number stands among those in order, if it is there. Numbers that follow each other mostly stand side by side: one search
+    for each such run, and one for each number that is not where it should be then."""
+    first = np.flatnonzero(np.append(True, wanted[1:] != wanted[:-1] + 1))[: len(wanted)]
+    if len(first) * 4 > len(wanted):
+        return np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    at = np.repeat(np.searchsorted(known, wanted[first]) - first, np.diff(np.append(first, len(wanted))))
+    at += np.arange(len(wanted))
+    np.minimum(at, len(known) - 1, out=at)
+    off = np.flatnonzero(known[at] != wanted)
+    if len(off):
+        at[off] = np.minimum(np.searchsorted(known, wanted[off]), len(known) - 1)
+    return at
 
 
 def _put(old: pl.Series, at: NDArray[np.int64], new: pl.Series) -> pl.Series:
@@ -196,41 +223,81 @@ def _owned(schema: Schema, name: str, frame: Table, block: Block) -> Table:
     return frame if mine.all() else frame.filter(mine)
 
 
-def _label(schema: Schema, tables: Tables, log: Log) -> Table:
+def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
-    texts = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
-    found: dict[str, list[NDArray[np.int64]]] = {c: [] for c in LABEL.columns}
-    logged = [edits for edits in log if not edits.is_empty()]
+    logged = [edits for edits in log if not edits.is_empty() and edits["table"][0] in tables]
     if not logged:
         return pl.DataFrame(schema=LABEL.polars)
     # an edit is of one scenario and one table
     mine = [
-        {c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in texts} for edits in logged
+        {c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in _TEXTS} for edits in logged
     ]
-    words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in texts}
+    words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in _TEXTS}
+    parts: list[_Columns] = []
     for edits, own in zip(logged, mine, strict=True):
-        name = edits["table"][0]
-        frame, key = tables[name], schema[name].key
-        address = frame[ROW] if ROW in frame.columns else frame[key]
-        at = _places(address, edits[ROW].to_numpy())
-        kept = (at >= 0) | edits["removed"].to_numpy()
-        if frame.height:
-            final = frame[key].to_numpy()[at].astype(np.int64, copy=False)
-            final[at < 0] = _NONE
-        else:
-            final = np.full(len(at), _NONE)
+        final, kept = _final(schema, tables, edits)
         columns = {"instance": edits["instance"].to_numpy(), "row_key": final}
-        for c in texts:
-            columns[c] = (
-                np.full(len(at), words[c].search_sorted(own[c][0]), np.int64)
-                if len(own[c]) == 1
-                else edits[c].cast(pl.Enum(words[c])).to_physical().to_numpy().astype(np.int64)
-            )
-        for c, values in columns.items():
-            found[c].append(values if kept.all() else values[kept])
-    whole = {c: np.concatenate(parts) for c, parts in found.items()}
+        for c in _TEXTS:
+            if len(own[c]) > 1:
+                columns[c] = edits[c].cast(pl.Enum(words[c])).to_physical().to_numpy().astype(np.int64)
+        if kept is not None:
+            columns = {c: values[kept] for c, values in columns.items()}
+        # what is the same for all of an edit stands once
+        same = {c: np.full(1, words[c].search_sorted(own[c][0]), np.int64) for c in _TEXTS if len(own[c]) == 1}
+        parts.append({**columns, **same})
+    whole = _in_runs(parts) or _row_by_row(parts)
+    return pl.DataFrame({c: _told(c, whole[c], words.get(c)) for c in LABEL.columns})
+
+
+def _final(schema: Schema, tables: Tables, edits: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """The final key of each edited row, none where it is gone; and which of the edits are told, all where nothing is said."""
+    name = edits["table"][0]
+    frame, key = tables[name], schema[name].key
+    address = frame[ROW] if ROW in frame.columns else frame[key]
+    at = _places(address, edits[ROW].to_numpy())
+    gone = at < 0
+    if not gone.any():
+        return frame[key].to_numpy()[at].astype(np.int64, copy=False), None
+    final = frame[key].to_numpy()[at].astype(np.int64) if frame.height else np.full(len(at), _NONE)
+    final[gone] = _NONE
+    kept = ~gone | edits["removed"].to_numpy()
+    return final, None if kept.all() else kept
+
+
+_Columns = dict[str, NDArray[np.int64]]
+_TEXTS = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
+
+
+def _in_runs(parts: list[_Columns]) -> _Columns | None:
+    """The rows of all parts in order of their columns, the first foremost: where all but the key is the same for long runs of rows, by putting
+    the runs in order. None where they are short."""
+    found: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
+    others = [c for c in LABEL.columns if c != "row_key"]
+    for part in parts:
+        keys, instance = part["row_key"], part["instance"]
+        if any(len(part[c]) > 1 for c in _TEXTS):
+            return None
+        if not len(keys):
+            continue
+        first = np.flatnonzero(np.append(True, instance[1:] != instance[:-1]))
+        if len(first) * 64 > len(keys) + 4_096:
+            return None
+        for a, b in zip(first.tolist(), [*first[1:].tolist(), len(keys)], strict=True):
+            of = {**{c: part[c][0] for c in _TEXTS}, "instance": instance[a]}
+            found.setdefault(tuple(int(of[c]) for c in others), []).append(keys[a:b])
+    runs_of = sorted(found.items())
+    keys = [np.sort(np.concatenate(some), kind="stable") for _, some in runs_of]
+    sizes = [len(some) for some in keys]
+    whole = {c: np.repeat(np.array([of[n] for of, _ in runs_of], np.int64), sizes) for n, c in enumerate(others)}
+    return {**whole, "row_key": np.concatenate(keys) if keys else np.empty(0, np.int64)}
+
+
+def _row_by_row(parts: list[_Columns]) -> _Columns:
+    whole = {
+        c: np.concatenate([np.broadcast_to(part[c], len(part["row_key"])) for part in parts]) for c in LABEL.columns
+    }
     order = _order(list(whole.values()))
-    return pl.DataFrame({c: _told(c, values[order], words.get(c)) for c, values in whole.items()})
+    return {c: values[order] for c, values in whole.items()}
 
 
 _NONE = np.iinfo(np.int64).max
@@ -239,7 +306,7 @@ _NONE = np.iinfo(np.int64).max
 
 def _words(texts: pl.Series) -> pl.Series:
     """The different texts of a column: most are all the same, which is quickly seen."""
-    same = texts[0] == texts[-1] and bool((texts == texts[0]).all())
+    same = len(texts) > 0 and texts[0] == texts[-1] and bool((texts == texts[0]).all())
     return texts.head(1) if same else texts.unique()
 
 
@@ -282,14 +349,18 @@ def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
 
     found = [violations()]
     uses = {u.scenario.name: u for u in plan.uses}.values()
-    parts: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
-    for (scenario, table), a, b in runs(label, "scenario", "table"):
-        parts.setdefault((scenario, table), []).append(label["row_key"][a:b].drop_nulls().to_numpy())
-    keys = {of: _different(np.concatenate(found)) for of, found in parts.items()}
+    asked = {expect.table for use in uses for expect in use.scenario.expect}
+    parts: dict[tuple[str, str], list[Table]] = {}
+    for of, a, b in runs(label, "scenario", "table") if asked else ():
+        if of[1] in asked:
+            part = label[a:b]
+            parts.setdefault(of, []).append(part.drop_nulls("row_key") if part["row_key"].null_count() else part)
+    keys = {of: _different(np.concatenate([p["row_key"].to_numpy() for p in some])) for of, some in parts.items()}
     shared: dict[str, NDArray] = {}
     for table in {table for _, table in keys}:
-        each = np.sort(np.concatenate([k for (_, t), k in keys.items() if t == table]), kind="stable")
-        shared[table] = _different(each[1:][each[1:] == each[:-1]])
+        each = [k for (_, t), k in keys.items() if t == table]
+        every = np.sort(np.concatenate(each), kind="stable") if len(each) > 1 else np.empty(0, np.int64)
+        shared[table] = _different(every[1:][every[1:] == every[:-1]])
     for use in uses:
         name = use.scenario.name
         for n, expect in enumerate(use.scenario.expect):
@@ -297,10 +368,8 @@ def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             if mine is None:
                 continue
             if expect.role or expect.effect:
-                some = label.filter(scenario=name, table=expect.table)
-                some = some.filter(role=expect.role) if expect.role else some
-                some = some.filter(effect=expect.effect) if expect.effect else some
-                mine = some["row_key"].drop_nulls().unique().to_numpy()
+                some = [_saying(p, role=expect.role, effect=expect.effect) for p in parts[name, expect.table]]
+                mine = _different(np.concatenate(some))
             mine = mine[~np.isin(mine, shared[expect.table])] if len(shared[expect.table]) else mine
             key = plan.domain.schema[expect.table].key
             at = _places(tables[expect.table][key], mine)
@@ -309,3 +378,11 @@ def _unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             bad = table.filter(~rule.fill_null(True))[key]
             found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
     return pl.concat(found)
+
+
+def _saying(label: Table, **what: str | None) -> NDArray[np.int64]:
+    """The keys of the labels that say this in some columns; of a column of which nothing is asked, anything."""
+    for column, word in what.items():
+        if word and not (len(words := _words(label[column])) == 1 and words[0] == word):
+            label = label.filter(pl.col(column) == word)
+    return label["row_key"].to_numpy()

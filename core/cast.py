@@ -11,10 +11,11 @@ import polars as pl
 
 from .domain import Block
 from .errors import UserError
-from .plan import Plan, steps_for
+from .narrow import leading_to
+from .plan import Plan
 from .scenario import Role, Use
 from .stream import Stream
-from .tables import Table, Tables, merge
+from .tables import Table, merge
 
 _DRAW = "_draw"
 Candidates = dict[tuple[int, str], Table]
@@ -38,23 +39,20 @@ class Cast:
         found: dict[str, list[pl.Series]] = {}
         for (use, role), table in self.members.items():
             spec = next(r for r in plan.uses[use].scenario.roles if r.name == role)
-            found.setdefault(spec.table, []).append(table[plan.domain.schema[spec.table].key])
+            found.setdefault(spec.table, []).append(table[plan.whole.schema[spec.table].key])
         return {table: pl.concat(parts).unique() for table, parts in found.items()}
 
 
 def candidates(plan: Plan, index: int) -> Candidates:
     """The best candidates of one block for every role: at most as many as could possibly be taken."""
-    block, made = plan.block(index), dict[str, Tables]()
+    block, tables = plan.block(index), dict[str, Table]()
+    for step in leading_to(plan.whole.steps, [role.table for use in plan.uses for role in use.scenario.roles])[0]:
+        tables = merge(tables, step.run(block, tables))
     found: Candidates = {}
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)
         for role in use.scenario.roles:
-            if role.table not in made:
-                tables: Tables = {}
-                for step in steps_for(plan.domain, role.table):
-                    tables = merge(tables, step.run(block, tables))
-                made[role.table] = tables
-            table, key = made[role.table].get(role.table), plan.domain.schema[role.table].key
+            table, key = tables.get(role.table), plan.whole.schema[role.table].key
             if table is None or key not in table.columns:
                 raise UserError(
                     f"scenario {use.scenario.name}: role '{role.name}' casts rows of {role.table}, whose key {key} is derived after "
@@ -93,10 +91,10 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
 
 
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
-    spec = plan.domain.schema[role.table]
+    spec = plan.whole.schema[role.table]
     stream: Stream = plan.stream.child(*use.path, "cast", role.name)
     table = table.filter(pl.sql_expr(role.where)) if role.where != "true" else table
     draws = stream.uniform(table[spec.key].to_numpy())
-    unit = plan.domain.schema.unit_of(role.table, table[spec.key].to_numpy())
+    unit = plan.whole.schema.unit_of(role.table, table[spec.key].to_numpy())
     table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)
     return table.unique("unit", keep="first", maintain_order=True) if role.apart else table

@@ -1,8 +1,8 @@
 """A content digest that depends on nothing but the values: not on row order, blocks, file format, library versions or machine.
 
-Every value becomes a 64-bit word (numbers by value, texts by their UTF-8 bytes, null as its own word); words are mixed per column name
-and added per row; each row's sum is mixed again; rows are added up in two lanes modulo 2^64. Blocks add. It detects change and damage; it is
-no defence against someone who forges data on purpose.
+Every value becomes a 64-bit word (numbers by value, texts by their UTF-8 bytes, null as its own word); a row's words are added up, each
+multiplied by an odd number that its column's name gives; each row's sum is mixed; rows are added up in two lanes modulo 2^64, by what the
+mix gives and by its square. Blocks add. It detects change and damage; it is no defence against someone who forges data on purpose.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from .stream import U64
 
 _M1, _M2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _NULL = np.uint64(0xA0761D6478BD642F)
-_CHUNK = 1 << 15
-_BYTE_WORDS = np.frombuffer(
-    b"".join(hashlib.blake2b(bytes([b]), digest_size=8).digest() for b in range(256)), np.uint64
-)
+_FOLD = np.uint64(32)
+_CHUNK = 1 << 14
+"""Rows worked on at a time: three buffers of words fit in a processor's nearest caches but one."""
 _MASK = (1 << 64) - 1
 
 
@@ -48,36 +47,36 @@ def digest(frame: pl.DataFrame) -> Digest:
         return Digest(frame.height)
     total = Digest()
     buffers = np.empty((3, min(_CHUNK, frame.height)), np.uint64)
+    there = np.uint64(
+        sum(int(_odd(name)) for name in frame.columns) & _MASK
+    )  # a column of zeros is not one that is not there
     for part in frame.iter_slices(1 << 20):
         columns = [_mixer(part[name]) for name in part.columns]
         for at in range(0, part.height, _CHUNK):
-            total += _rows(columns, at, min(at + _CHUNK, part.height), buffers)
+            total += _rows(there, columns, at, min(at + _CHUNK, part.height), buffers)
     return total
 
 
 Mixer = Callable[[int, int, U64, U64], U64 | np.uint64]
-"""The mixed words of a column's rows from one position to another, or the one word of all of them; the two buffers are there to be written to."""
+"""The weighed words of a column's rows from one position to another, or the one word of all of them; the two buffers are there to be written to."""
 
 
-def _rows(columns: list[Mixer], start: int, stop: int, buffers: U64) -> Digest:
+def _rows(there: np.uint64, columns: list[Mixer], start: int, stop: int, buffers: U64) -> Digest:
     n = stop - start
     row, z, t = buffers[:, :n]
-    row.fill(0)
+    row.fill(there)
     for column in columns:
         row += column(start, stop, z, t)
     _mix(row, t)
-    a = int(row.sum(dtype=np.uint64))
-    np.bitwise_xor(row, _NULL, out=row)
-    _mix(row, t)
-    return Digest(n, a, int(row.sum(dtype=np.uint64)))
+    return Digest(n, int(row.sum(dtype=np.uint64)), int(np.multiply(row, row, out=t).sum(dtype=np.uint64)))
 
 
 def _mixer(series: pl.Series) -> Mixer:
-    seed = _seed(series.name)
+    odd = _odd(series.name)
     if series.dtype == pl.String and _repeats(series):
-        return _repeated(series, seed)
+        return _repeated(series, odd)
     if isinstance(series.dtype, pl.Enum):
-        # mix each category once, then look it up; null stands behind the last
+        # each category's word once, then it is looked up; null stands behind the last
         words = _category_words(series.dtype, series.name)
         codes = series.to_physical()
         codes = (codes.cast(pl.UInt32).fill_null(len(words) - 1) if codes.null_count() else codes).to_numpy()
@@ -87,47 +86,57 @@ def _mixer(series: pl.Series) -> Mixer:
             return words[mine[0]] if _alike(mine) else np.take(words, mine, out=z, mode="clip")
 
         return looked_up
-    floats = series.dtype.is_float() and not series.null_count()
-    values = series.cast(pl.Float64).to_numpy() if floats else _words(series)
+    floats, known = series.dtype.is_float(), not series.null_count()
+    values = series.cast(pl.Float64).to_numpy() if floats and known else _words(series)
 
     def mixed(start: int, stop: int, z: U64, t: U64) -> U64 | np.uint64:
         mine = values[start:stop]
         if _alike(mine):
             z, t, mine = z[:1], t[:1], mine[:1]
-        np.bitwise_xor(_float_words(mine, t) if floats else mine, seed, out=z)  # type: ignore[arg-type]
-        _mix(z, t)
-        return z
+        if not floats:
+            return np.multiply(mine, odd, out=z)
+        if known:
+            _float_words(mine, z)  # type: ignore[arg-type]
+        else:
+            np.copyto(z, mine)
+        return _weigh(z, odd, t)
 
     return mixed
 
 
-def _repeated(series: pl.Series, seed: np.uint64) -> Mixer:
-    """Of a column of few different texts, each mixed once; mostly, those of a piece are all the same."""
+def _weigh(words: U64, odd: np.uint64, t: U64) -> U64:
+    """Words by their column's number, in place. Their upper half is folded onto the lower first: numbers with a point and short texts differ
+    in their upper bits alone, and so would the products."""
+    np.right_shift(words, _FOLD, out=t)
+    np.bitwise_xor(words, t, out=words)
+    return np.multiply(words, odd, out=words)
+
+
+def _repeated(series: pl.Series, odd: np.uint64) -> Mixer:
+    """Of a column of few different texts, each weighed once; mostly, those of a piece are all the same."""
 
     def looked_up(start: int, stop: int, z: U64, t: U64) -> U64 | np.uint64:
         mine = series[start:stop]
         if mine[0] == mine[-1] and not mine.null_count() and (mine == mine[0]).all():
-            return _word(mine[0], seed)
+            return _word(mine[0], odd)
         texts = mine.drop_nulls().unique()
         codes = mine.cast(pl.Enum(texts)).to_physical().cast(pl.UInt32).fill_null(len(texts)).to_numpy()
-        return np.take(np.array([_word(text, seed) for text in [*texts, None]]), codes, out=z, mode="clip")
+        return np.take(np.array([_word(text, odd) for text in [*texts, None]]), codes, out=z, mode="clip")
 
     return looked_up
 
 
 @lru_cache(4096)
-def _word(text: str | None, seed: np.uint64) -> np.uint64:
-    """One text's mixed word, in a column of this seed."""
-    words = (np.array([_NULL]) if text is None else _text_words(pl.Series([text]))) ^ seed
-    _mix(words, np.empty_like(words))
-    return words[0]
+def _word(text: str | None, odd: np.uint64) -> np.uint64:
+    """One text's word, in a column of this number."""
+    words = np.array([_NULL]) if text is None else _text_words(pl.Series([text]))
+    return (words * odd)[0]
 
 
 @lru_cache(512)
 def _category_words(kind: pl.Enum, name: str) -> U64:
-    """The mixed word of each category of a column, and of null."""
-    words = np.append(_text_words(kind.categories), _NULL) ^ _seed(name)
-    _mix(words, np.empty_like(words))
+    """The word of each category of a column, and of null."""
+    words = np.append(_text_words(kind.categories), _NULL) * _odd(name)
     words.flags.writeable = False
     return words
 
@@ -161,8 +170,9 @@ def _mix(z: U64, t: U64) -> None:
 
 
 @lru_cache(1024)
-def _seed(name: str) -> np.uint64:
-    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), np.uint64)[0]
+def _odd(name: str) -> np.uint64:
+    """A column's number: odd, so that no two words give the same product."""
+    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), "<u8")[0] | np.uint64(1)
 
 
 def _words(series: pl.Series) -> U64:
@@ -184,25 +194,31 @@ def _words(series: pl.Series) -> U64:
 
 
 def _text_words(series: pl.Series) -> U64:
-    """Each text's words for its bytes, weighted by position and added up, with its length."""
+    """Each text's words: of every eight of its bytes, weighted by position and added up, with its length."""
     import pyarrow as pa
 
-    if not len(series):
-        return np.empty(0, np.uint64)
-    found = []
+    found = [np.empty(0, np.uint64)]
     for at in range(0, len(series), _CHUNK):
         text = series[at : at + _CHUNK].to_arrow().cast(pa.large_string())
         _, offsets, data = text.buffers()
         ends = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
-        starts, ends = ends[:-1] - ends[0], ends[1:] - ends[0]
-        first = np.frombuffer(offsets, np.int64)[text.offset]
-        letters = np.frombuffer(data or b"", np.uint8)[first : first + ends[-1]]
-        lengths = ends - starts
-        place = np.arange(len(letters)) - np.repeat(starts, lengths)
-        weighted = _BYTE_WORDS[letters] * _powers(int(lengths.max()))[place]
-        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(weighted, dtype=np.uint64)))
-        found.append(sums[ends] - sums[starts] + lengths.astype(np.uint64) * _M1)
+        letters = (bytes(data)[ends[0] : ends[-1]] if data else b"") + bytes(8)
+        eights = np.ndarray(len(letters) - 7, "<u8", letters, strides=(1,))  # that begin at each byte
+        starts, lengths = ends[:-1] - ends[0], np.diff(ends)
+        pieces = lengths // 8 + 1
+        last = np.cumsum(pieces) - 1
+        place = np.arange(last[-1] + 1) - np.repeat(last + 1 - pieces, pieces)
+        words = eights[np.repeat(starts, pieces) + 8 * place].astype(np.uint64)
+        words[last] &= _LOWER[lengths % 8]
+        words ^= words >> _FOLD
+        words *= _powers(int(pieces.max()))[place]
+        sums = np.add.reduceat(words, last + 1 - pieces)
+        found.append(sums + lengths.astype(np.uint64) * _M1)
     return np.concatenate(found)
+
+
+_LOWER = (np.uint64(1) << (np.arange(8, dtype=np.uint64) * np.uint64(8))) - np.uint64(1)
+"""Of a word, as many bytes as are left."""
 
 
 def _powers(n: int) -> U64:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .build import build, play
+from .build import Log, ground_truth, play
 from .cast import Cast
 from .conform import conform
 from .dataset import make_cast
@@ -19,7 +19,7 @@ from .errors import UserError, unknown
 from .plan import Plan, make_plan
 from .priors import Prior, Priors
 from .scenario import ScenarioRequest
-from .schema import LABEL, Schema, TableSchema
+from .schema import Schema, TableSchema
 from .spec import Spec
 from .tables import ROW, Table, Tables, merge, rows
 
@@ -115,8 +115,7 @@ class _Noted(Priors):
 
 def explain(plan: Plan, table: str, key: int, cast: Cast | None = None) -> Explanation:
     """Explain the row of `table` with this key. Raises UserError if the plan makes none."""
-    domain = plan.domain
-    spec = domain.schema[table]
+    domain, spec = plan.whole, plan.domain.schema[table]
     if spec.reference:
         return _of_reference(plan, table, key)
     unit = int(domain.schema.unit_of(table, np.array([key]))[0])
@@ -124,15 +123,14 @@ def explain(plan: Plan, table: str, key: int, cast: Cast | None = None) -> Expla
         raise UserError(f"{table} {key}: would belong to {domain.root} {unit}, and there are {plan.units}")
     cast = make_cast(plan) if cast is None else cast
     index = unit // plan.span
-    built = build(plan, index, cast)
-    found = built.tables[table].filter(pl.col(spec.key) == key)
-    if found.is_empty():
-        raise UserError(f"there is no {table} with the key {key}{_near(built.tables[table][spec.key], key)}")
-    snapshots = _snapshots(plan, index, cast)
+    snapshots, log = _snapshots(plan, index, cast)
     last = snapshots[-1][2][table]
     at = last.filter(pl.col(spec.key) == key)
+    if at.is_empty():
+        raise UserError(f"there is no {table} with the key {key}{_near(last[spec.key], key)}")
+    found = conform(at, spec)
     address = int(rows(at)[0]) if ROW in at.columns else key
-    label = built.tables[LABEL.name].filter(table=table, row_key=key)
+    label = ground_truth(domain.schema, {table: last}, log).filter(row_key=key)
     return Explanation(
         table,
         key,
@@ -188,7 +186,15 @@ def plan_of(
             f"{place}: was made with a model in slot {', '.join(sorted(missing))}: give it with --model SLOT=MODEL"
         )
     spec = Spec(
-        domain.name, told["size"], told["seed"], told["start"], told["end"], requests, told.get("set", {}), dict(models)
+        domain.name,
+        told["size"],
+        told["seed"],
+        told["start"],
+        told["end"],
+        requests,
+        told.get("set", {}),
+        dict(models),
+        only=tuple(told.get("only", ())),
     )
     plan = replace(make_plan(spec, domain), inputs=inputs)
     if plan.fingerprint != body.get("fingerprint"):
@@ -204,9 +210,9 @@ def plan_of(
 _Snapshot = tuple[str, str, Tables, tuple[Prior, ...]]
 
 
-def _snapshots(plan: Plan, index: int, cast: Cast) -> list[_Snapshot]:
-    """The tables after each step, after the scenarios, and after each derived step."""
-    block, tables, found = plan.block(index), dict[str, Table](), list[_Snapshot]()
+def _snapshots(plan: Plan, index: int, cast: Cast) -> tuple[list[_Snapshot], Log]:
+    """The tables after each step, after the scenarios, and after each derived step; and what the scenarios did."""
+    block, tables, found, log = plan.block(index), dict[str, Table](), list[_Snapshot](), list[Table]()
 
     def run(kind: str, steps: tuple[Step, ...]) -> None:
         nonlocal tables
@@ -217,10 +223,10 @@ def _snapshots(plan: Plan, index: int, cast: Cast) -> list[_Snapshot]:
 
     run("step", plan.domain.steps)
     if plan.uses:
-        tables = play(plan, block, tables, cast)[0]
+        tables, log = play(plan, block, tables, cast)
         found.append(("scenario", ", ".join(dict.fromkeys(u.scenario.name for u in plan.uses)), tables, ()))
     run("derive", plan.domain.derive)
-    return found
+    return found, log
 
 
 def _stages(spec: TableSchema, address: int, snapshots: list[_Snapshot]) -> tuple[Stage, ...]:

@@ -57,7 +57,7 @@ def growth(manifest: Mapping[str, Any], plan: Plan, place: str) -> Growth:
     size = there.get("size")
     wrong = [
         f"{name} is {_short(there.get(name))} there, {_short(asked.get(name))} here"
-        for name in ("domain", "seed", "start", "end", "set", "models", "inputs")
+        for name in ("domain", "seed", "start", "end", "set", "models", "inputs", "only")
         if there.get(name) != asked.get(name)
     ]
     if body.get("version") != version("populace"):
@@ -67,7 +67,7 @@ def growth(manifest: Mapping[str, Any], plan: Plan, place: str) -> Growth:
             f"--mode append: {place} holds {there['domain']} of size {size} already; --size {plan.size} adds nothing to it"
         )
     if not wrong:
-        domain = None if plan.inputs else plan.domain
+        domain = None if plan.inputs else plan.whole
         before = make_plan(replace(plan.spec, size=size), domain)
         if before.fingerprint == body.get("fingerprint"):
             return Growth(before, make_cast(before))

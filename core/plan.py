@@ -13,10 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .domain import ROWS, Block, Domain, Step, Window, find_domain
+from .domain import ROWS, Block, Domain, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
 from .mix import Balance, Mix, sized, wished
+from .narrow import narrow
 from .priors import Priors
 from .scenario import Use, resolve
 from .spec import Spec
@@ -42,6 +43,15 @@ class Plan:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What extended the domain: the SHA-256 of a folder, the names asked for."""
     balance: Balance | None = None
+    only: tuple[str, ...] = ()
+    """The tables that are made, where not all are."""
+    part_of: Domain | None = None
+    """With `only`: the domain of which the plan's is a part."""
+
+    @property
+    def whole(self) -> Domain:
+        """The domain with all its tables: what steps and scenarios know."""
+        return self.part_of or self.domain
 
     @property
     def units(self) -> int:
@@ -118,6 +128,7 @@ class Plan:
             "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
             **({"balance": asdict(self.balance)} if self.balance else {}),
+            **({"only": list(self.only)} if self.only else {}),
         }
 
     @property
@@ -173,7 +184,11 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         wanted = {*domain.slots[slot].given, *domain.slots[slot].makes}
         if missing := wanted - set(sampler.columns):
             raise UserError(f"--model {slot}: {spec.models[slot]} has no column {', '.join(sorted(missing))}")
-    return _balanced(plan, own, mixes)
+    plan = _balanced(plan, own, mixes)
+    if not spec.only:
+        return plan
+    part = narrow(domain, spec.only, bool(plan.uses))
+    return replace(plan, domain=part, only=tuple(part.schema.tables), part_of=domain)
 
 
 def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
@@ -192,16 +207,6 @@ def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:
         return plan
     uses, balance = sized(plan, own, mixes, share)
     return replace(plan, uses=uses, balance=balance if plan.spec.balance is not None else None)
-
-
-def steps_for(domain: Domain, table: str) -> tuple[Step, ...]:
-    """The steps, in order, that it takes to make one table."""
-    wanted, chosen = {table}, []
-    for step in reversed(domain.steps):
-        if wanted & set(step.makes):
-            chosen.append(step)
-            wanted |= set(step.needs)
-    return tuple(reversed(chosen))
 
 
 def _date(value: Any, flag: str) -> dt.date:

@@ -99,7 +99,7 @@ class RowCheck:
     doc: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TableSchema:
     name: str
     doc: str
@@ -111,7 +111,7 @@ class TableSchema:
     touches: tuple[str, ...] = ()
     reference: bool = False
 
-    @property
+    @cached_property
     def polars(self) -> dict[str, pl.DataType]:
         return {c.name: c.dtype for c in self.columns.values()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from .checks import violations
 from .domain import Domain
 from .errors import UserError, unknown
 from .files import as_pattern
+from .narrow import narrow
 from .progress import Progress
 from .schema import LABEL, TableSchema
 from .sinks.database import FILES, SERVERS, is_database, open_database
@@ -38,7 +39,7 @@ class Source:
 
 def domain_of(place: str) -> str:
     """The name of the domain whose dataset lies there. Raises UserError where no manifest says so."""
-    _, _, manifest = _open(place)
+    *_, manifest = _open(place)
     told = (manifest or {}).get("populace", {}).get("spec")
     if not isinstance(told, dict) or not isinstance(told.get("domain"), str):
         raise UserError(f"{redact(place)}: has no manifest that says how populace made it")
@@ -47,18 +48,21 @@ def domain_of(place: str) -> str:
 
 def read_source(domain: Domain, place: str) -> Source:
     """Read every table of the domain's schema that is there. Raises UserError if there is nothing to look at."""
-    place, raw, manifest = _open(place)
+    place, raw, read, manifest = _open(place)
     said = (manifest or {}).get("populace", {}).get("schema")
     if said and domain.recall and not domain.remembers:
         domain = domain.recall(domain, said)
+    only = (manifest or {}).get("populace", {}).get("spec", {}).get("only")
+    if only and {*raw} & {*only}:
+        domain = narrow(domain, only, played=True)
     known = {**domain.schema.tables, LABEL.name: LABEL}
-    if not raw.keys() & domain.schema.tables.keys():
+    if not {*raw} & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
     tables, found = {}, [violations()]
     there = [name for name in known if name in raw]
     with Progress(f"reading {domain.name}", len(there), unit="table") as progress:
-        for name in there:
-            tables[name], bad = coerce(raw[name](), known[name])
+        for name, rows in zip(there, read(*there), strict=True):
+            tables[name], bad = coerce(rows, known[name])
             found.append(bad)
             progress.step()
     notes = [f"no table {n}: not checked" for n in domain.schema.tables if n not in tables]
@@ -67,19 +71,24 @@ def read_source(domain: Domain, place: str) -> Source:
     return Source(tables, label, manifest, pl.concat(found), domain, notes)
 
 
-def _open(place: str) -> tuple[str, dict[str, Callable[[], Table]], Mapping[str, Any] | None]:
-    """What a message may call the place, how to read each table there, and the manifest."""
+Read = Callable[..., Iterator[Table]]
+"""The rows of each table that is named."""
+
+
+def _open(place: str) -> tuple[str, list[str], Read, Mapping[str, Any] | None]:
+    """What a message may call the place, the tables there, how to read them, and the manifest."""
     if is_database(place):
         database = open_database(place)
         if isinstance(database, Embedded) and not database.path.is_file():
             raise UserError(f"{database.place}: there is no file {database.path}")
-        return database.place, {n: (lambda n=n: database.read(n)) for n in database.tables()}, database.manifest()
+        return database.place, database.tables(), database.read, database.manifest()
     if (scheme := place.partition("://")[0]) != place and not Path(place).exists():
         raise unknown("database", scheme, [*FILES, *SERVERS], f"'{redact(place)}'")
     path = Path(place)
     if not path.is_dir():
         raise UserError(f"{place}: there is no such folder")
-    return place, _folder_tables(path), read_manifest(path / "manifest.json")
+    files = _folder_tables(path)
+    return place, [*files], lambda *names: (files[n]() for n in names), read_manifest(path / "manifest.json")
 
 
 def coerce(frame: Table, spec: TableSchema) -> tuple[Table, Table]:

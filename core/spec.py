@@ -28,6 +28,8 @@ class Spec:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     balance: float | None = None
     """Share of rows that scenarios shall label: cases are added to the base population until it is reached."""
+    only: tuple[str, ...] = ()
+    """The tables to make, where not all are wanted."""
 
 
 def read_requests(scenarios: Sequence[str | Mapping[str, Any]]) -> tuple[ScenarioRequest, ...]:
@@ -52,6 +54,7 @@ def as_command(spec: Spec, target: str) -> str:
         for name, value in settings.items():
             words += [f"--{flag}", f"{name}={value}"]
     words += [f"--balance=label={spec.balance}"] if spec.balance is not None else []
+    words += ["--only", ",".join(spec.only)] if spec.only else []
     for name, value in spec.inputs.items():
         words += [f"--{name}", value if isinstance(value, str) else ",".join(map(str, value))]
     return shlex.join([*words, "--to", target])
@@ -68,13 +71,14 @@ FILE_KEYS = {
     "models",
     "inputs",
     "balance",
+    "only",
     "to",
     "format",
     "workers",
 }
 _TYPES = {
     "domain": str, "size": int, "seed": int, "start": (str, dt.date), "end": (str, dt.date), "scenario": list,
-    "set": dict, "models": dict, "inputs": dict, "balance": float, "to": list, "format": str, "workers": int,
+    "set": dict, "models": dict, "inputs": dict, "balance": float, "only": list, "to": list, "format": str, "workers": int,
 }  # fmt: skip
 
 

@@ -50,6 +50,12 @@ _SPEC = (
         metavar="label=SHARE",
         help="Add cases until scenarios label this share of the rows; says the weight that undoes it.",
     ),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="TABLE[,...]",
+        help="Make these tables alone, as they are in the whole.",
+    ),
     *_INPUTS.values(),
     click.option("--spec", "spec_file", metavar="FILE.toml", help="Read settings from a file; flags win over it."),
 )
@@ -98,6 +104,7 @@ def spec_of(flags: Mapping[str, Any]) -> tuple[Spec, Mapping[str, Any]]:
         {**written.get("models", {}), **parse_settings(flags["models"], "--model")},
         {**written.get("inputs", {}), **inputs_of(flags)},
         parse_balance(flags["balance"]) if flags.get("balance") else written.get("balance"),
+        tuple(n.strip() for names in flags["only"] for n in names.split(",")) or tuple(written.get("only", ())),
     )
     return spec, written
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -38,12 +39,13 @@ def violations(check: str = "", table: str = "", keys: pl.Series | None = None, 
     )
 
 
-def row_rules(spec: TableSchema) -> list[RowRule]:
+@lru_cache(1024)
+def row_rules(spec: TableSchema) -> Sequence[RowRule]:
     """Every rule of a table that one row can break by itself."""
     rules = [rule for column in spec.columns.values() for rule in _column_rules(spec.name, column)]
     for check in spec.checks:
         rules.append(RowRule(f"{spec.name}.{check.name}", ~pl.sql_expr(check.sql).fill_null(True), check.doc))
-    return rules
+    return tuple(rules)
 
 
 def check_names(domain: Domain) -> list[str]:
@@ -188,10 +190,10 @@ def _check_keys(
         known = tables[target][domain.schema[target].key]
         if target in elsewhere:
             known = pl.concat([known, elsewhere[target].cast(known.dtype)])
-        if not _all_known(table[column], known):
+        earlier = before if domain.schema[target].within is None and not domain.schema[target].reference else 0
+        if not _all_known(table[column], known, earlier):
             dangling = ~table[column].is_in(known.implode()) & table[column].is_not_null()
-            if before and domain.schema[target].within is None and not domain.schema[target].reference:
-                dangling &= ~table[column].is_between(0, before - 1)
+            dangling &= ~table[column].is_between(0, earlier - 1)
             if dangling.any():
                 missing = key.filter(dangling)
                 found.append(violations(f"{name}.{column}.reference", name, missing, f"no such {target}"))
@@ -210,22 +212,33 @@ def _rises(key: pl.Series) -> bool:
     return key.is_sorted() and key.n_unique() == len(key)
 
 
-def _all_known(refers: pl.Series, known: pl.Series) -> bool:
-    """Whether every reference is known: where keys have no gap by the least and the greatest, else by one of each run of equal ones, for rows
-    stand with their siblings for the most part."""
-    if not refers.dtype.is_integer() or not known.dtype.is_integer() or not len(refers) or not len(known):
+def _all_known(refers: pl.Series, known: pl.Series, earlier: int) -> bool:
+    """Whether every reference is known, or to one of the `earlier` first: where keys have no gap by the least and the greatest, else by one
+    of each run of equal ones, for rows stand with their siblings for the most part; these are looked up on a map of the keys, where it is
+    not much larger than they are many."""
+    if not refers.dtype.is_integer() or not known.dtype.is_integer() or known.null_count() or not len(known):
         return False
     there = refers.drop_nulls() if refers.null_count() else refers
     values, keys = there.to_numpy(), known.to_numpy()
     if not len(values):
         return True
-    if keys[-1] - keys[0] == len(keys) - 1 and _rises(known):
-        return bool(values.min() >= keys[0] and values.max() <= keys[-1])
+    if keys[-1] - keys[0] == len(keys) - 1 and values.min() >= keys[0] and values.max() <= keys[-1] and _rises(known):
+        return True
     if refers.flags["SORTED_ASC"]:
         last = ends_of_runs(values) - 1
     else:
         last = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
-    return bool(pl.Series(values[last]).is_in(known.implode()).all())
+    values = values[last]
+    if earlier:
+        values = values[(values < 0) | (values >= earlier)]
+    low, high = int(keys.min()), int(keys.max())
+    if high - low > 64 * len(keys) + 4_096:
+        return bool(pl.Series(values).is_in(known.implode()).all())
+    if len(values) and (values.min() < low or values.max() > high):
+        return False
+    there = np.zeros(high - low + 1, bool)
+    there[keys - low] = True
+    return bool(there[values - low].all())
 
 
 def ends_of_runs(values: NDArray) -> NDArray[np.int64]:

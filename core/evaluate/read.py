@@ -60,7 +60,8 @@ def _database(url: str) -> dict[str, Table]:
     database = open_database(url)
     if isinstance(database, Embedded) and not database.path.is_file():
         raise UserError(f"{database.place}: there is no file {database.path}")
-    return {name: database.read(name) for name in database.tables() if name != MANIFEST}
+    names = [name for name in database.tables() if name != MANIFEST]
+    return dict(zip(names, database.read(*names), strict=True))
 
 
 def _folder(folder: Path) -> dict[str, Table]:

@@ -4,7 +4,7 @@ A new file is built beside its final name and renamed when it is whole; one that
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,13 @@ class Embedded:
 
     def tables(self) -> list[str]:
         query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-        return [str(n) for n in self._query(query)[:, 0].to_list()]
+        (found,) = self._answers([query])
+        return [str(n) for n in found[:, 0].to_list()]
 
     def manifest(self) -> Mapping[str, Any] | None:
         if not self.path.is_file() or MANIFEST not in self.tables():
             return None
-        stored = self.read(MANIFEST)
+        (stored,) = self.read(MANIFEST)
         if not stored.height:
             return None
         try:
@@ -58,8 +59,8 @@ class Embedded:
         except ValueError as error:
             raise UserError(f"{self.place}: not a manifest of populace: {error}") from None
 
-    def read(self, table: str) -> Table:
-        return self._query(f"SELECT * FROM {_name(table)}")  # noqa: S608
+    def read(self, *tables: str) -> Iterator[Table]:
+        return self._answers(f"SELECT * FROM {_name(table)}" for table in tables)  # noqa: S608
 
     def load(self, load: Load) -> None:
         if load.mode != "create":
@@ -130,22 +131,26 @@ class Embedded:
         except errors as error:
             raise UserError(f"{self.place}: the database refuses: {first_line(error)}") from error
 
-    def _query(self, query: str) -> Any:
+    def _answers(self, queries: Iterable[str]) -> Iterator[Table]:
+        """What each query gives. A connection takes longer to open than most tables take to read."""
         try:
             if self.scheme == "duckdb":
                 import duckdb
 
                 with duckdb.connect(str(self.path), read_only=True) as connection:
                     connection.execute("SET TimeZone = 'UTC'")
-                    return pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
+                    for query in queries:
+                        yield pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
+                return
             from adbc_driver_sqlite import dbapi
 
             with (
                 dbapi.connect(f"{self.path.absolute().as_uri()}?mode=ro") as connection,
                 connection.cursor() as cursor,
             ):
-                cursor.execute(query)
-                return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+                for query in queries:
+                    cursor.execute(query)
+                    yield pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
         except (_driver_errors(self.scheme), pl.exceptions.PolarsError, OSError) as error:
             raise UserError(f"{self.place}: cannot be read: {first_line(error)}") from None
 

@@ -34,24 +34,27 @@ def as_text(table: Table) -> Table:
 
 def write_parquet(table: Table, path: Path) -> None:
     """Parquet, each type in the encoding that is small and quick for it: keys and times by their differences, measures by their bytes, codes
-    and texts that repeat by dictionary. Texts have no order worth a statistic: what a reader skips by, keys and times, is numbers."""
+    and texts that repeat by dictionary. What a reader skips by is keys and times: they alone have statistics. A column without a gap is said to
+    have none, which spares its every value a level. Differences are packed already: to press them further gains nothing."""
+    import pyarrow
     import pyarrow.parquet
 
-    encodings = {
-        name: "BYTE_STREAM_SPLIT" if kind.is_float() else "DELTA_BINARY_PACKED"
-        for name, kind in table.schema.items()
-        if kind.is_numeric() or kind.is_temporal()
-    }
+    whole = [name for name, kind in table.schema.items() if kind.is_integer() or kind.is_temporal()]
+    encodings = {name: "BYTE_STREAM_SPLIT" for name, kind in table.schema.items() if kind.is_float()}
+    encodings |= dict.fromkeys(whole, "DELTA_BINARY_PACKED")
+    arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+    fields = [
+        field.with_nullable(column.null_count > 0) for field, column in zip(arrow.schema, arrow.columns, strict=True)
+    ]
     pyarrow.parquet.write_table(
-        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+        pyarrow.Table.from_arrays(arrow.columns, schema=pyarrow.schema(fields)),
         path,
-        compression="snappy",
-        write_batch_size=1 << 16,
+        compression={name: "none" if name in whole else "snappy" for name in table.columns},  # type: ignore[arg-type]
         use_dictionary=[  # type: ignore[arg-type]
             name for name in table.columns if name not in encodings and _repeats(table[name])
         ],
         column_encoding=encodings,
-        write_statistics=list(encodings),  # type: ignore[arg-type]
+        write_statistics=whole,  # type: ignore[arg-type]
     )
 
 

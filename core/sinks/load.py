@@ -66,7 +66,9 @@ class Database(Protocol):
         """The ledger's manifest, None where populace has seeded nothing."""
         ...
 
-    def read(self, table: str) -> Table: ...
+    def read(self, *tables: str) -> Iterator[Table]:
+        """The rows of each of these tables, over one connection."""
+        ...
 
     def load(self, load: Load) -> None:
         """Take the rows in, visible all at once."""

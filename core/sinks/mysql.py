@@ -78,7 +78,10 @@ class MySQL:
         except ValueError as error:
             raise UserError(f"{self.place}: not a manifest of populace: {error}") from None
 
-    def read(self, table: str) -> Table:
+    def read(self, *tables: str) -> Iterator[Table]:
+        return map(self._read, tables)
+
+    def _read(self, table: str) -> Table:
         from pymysql.cursors import SSCursor
 
         with self.connected() as asked:
@@ -252,6 +255,15 @@ def _connection_class() -> Any:
         """Sends no file but the one that a load names: in this protocol it is the server that says which file it wants."""
 
         offered: str | None = None
+        context: Any = None
+
+        def _create_ssl_ctx(self, sslp: Any) -> Any:
+            """One for all connections that have no wishes: it takes longer to make than most tables to read."""
+            if sslp:
+                return super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            if Guarded.context is None:
+                Guarded.context = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            return Guarded.context
 
         def _read_packet(self, *args: Any, **named: Any) -> Any:
             packet: Any = super()._read_packet(*args, **named)  # type: ignore[misc]

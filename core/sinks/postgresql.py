@@ -69,7 +69,7 @@ class PostgreSQL:
     def manifest(self) -> Mapping[str, Any] | None:
         if MANIFEST not in self.tables():
             return None
-        stored = self.read(MANIFEST)
+        (stored,) = self.read(MANIFEST)
         if not stored.height:
             return None
         try:
@@ -77,10 +77,11 @@ class PostgreSQL:
         except ValueError as error:
             raise UserError(f"{self.place}: not a manifest of populace: {error}") from None
 
-    def read(self, table: str) -> Table:
+    def read(self, *tables: str) -> Iterator[Table]:
         with self._connected() as cursor:
-            cursor.execute(f"SELECT * FROM {_name(self._space)}.{_name(table)}")  # noqa: S608
-            return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+            for table in tables:
+                cursor.execute(f"SELECT * FROM {_name(self._space)}.{_name(table)}")  # noqa: S608
+                yield pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
 
     def load(self, load: Load) -> None:
         large = sum(p.stat().st_size for parts in load.parts.values() for p in parts) > _LARGE

@@ -194,7 +194,7 @@ def _changed(plan: Plan, entry: Mapping[str, Any]) -> Plan:
         scenarios=(*plan.spec.scenarios, *(_starting(parse_request(s), entry.get("from")) for s in scenarios)),
         settings={**plan.spec.settings, **settings},
     )
-    return make_plan(spec, plan.domain if not plan.inputs else None)
+    return make_plan(spec, plan.whole if not plan.inputs else None)
 
 
 def _starting(request: ScenarioRequest, moment: Any) -> ScenarioRequest:

@@ -13,10 +13,10 @@ from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
-from .holdings import account_holders, accounts, cards, counterparties, devices
-from .ledger import identities, postings
+from .holdings import account_holders, accounts, cards, counterparties, devices, payees
+from .ledger import JOURNAL, balances, identities, postings
 from .loans import loans
-from .parties import CREDIT_SLOT, customers, households
+from .parties import CREDIT_SLOT, contact, customers, households
 from .patterns import patterns
 from .payments import purchases, rows_each
 from .pictures import pictures
@@ -76,24 +76,23 @@ DOMAIN = Domain(
     ),
     derive=(
         Step("lifecycle", ("transaction",), lifecycle(_SCHEMA), ("transaction", "fraud_report")),
-        Step("identity", ("device", "counterparty", "transaction"), identities(_SCHEMA)),
-        Step("known", ("fraud_report", "alert"), known(_SCHEMA), ("transaction", "counterparty", "device")),
         Step(
-            "details",
-            (
-                "transaction",
-                "ip_address",
-                "exchange",
-                "adjustment",
-                "dispute",
-                "credit_transfer",
-                "mandate",
-                "standing_order",
-            ),
-            details(_SCHEMA),
-            ("transaction", "device", "counterparty", "account"),
+            "identity",
+            ("device", "counterparty", "transaction"),
+            identities(_SCHEMA),
+            ("device", "counterparty", "transaction"),
         ),
-        Step("ledger", ("transaction", "ledger_entry"), postings(_SCHEMA), ("transaction", "account")),
+        Step("payees", ("counterparty",), payees, ("counterparty", "customer")),
+        Step("contact", ("customer",), contact, ("customer",)),
+        Step(
+            "known",
+            ("fraud_report", "alert"),
+            known(_SCHEMA),
+            ("transaction", "counterparty", "device", "fraud_report"),
+        ),
+        *details(_SCHEMA),
+        Step("balance", ("transaction", JOURNAL), balances, ("transaction", "account")),
+        Step("ledger", ("ledger_entry",), postings(_SCHEMA), (JOURNAL, "transaction", "account")),
     ),
     scripts=SCRIPTS,
     checks=(*CHECKS, *CONSISTENCY),

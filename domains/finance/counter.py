@@ -19,6 +19,7 @@ from .flows import (
     PAYROLL,
     WALLET_USE,
     Flows,
+    Part,
 )  # fmt: skip
 from .holdings import ACCOUNTS, CARDS, LOAN, WALLET
 from .loans import due_days, interest
@@ -47,14 +48,14 @@ def _log_normal(flows: Flows, name: str, rows: U64, mean: F64 | float, sigma: fl
     return np.exp(mean + sigma * flows.stream.child(name, "amount").normal(rows)) * 100
 
 
-def over_the_counter(flows: Flows) -> list[pl.DataFrame]:
+def over_the_counter(flows: Flows) -> list[Part]:
     """Businesses pay their cash in; some customers draw larger sums at a branch, in notes of ten."""
     p = flows.block.priors
     rate = np.where(flows.business, p("cash.deposits_per_month"), 0.0)
     who, rows, at = _events(flows, PAID_IN, "deposit", rate, OPEN, WEEK)
     takings = np.log(np.maximum(flows.income[who], 1) / 100 * p("cash.share"))
     amount = _log_normal(flows, "deposit", rows, takings + p("cash.deposit_log_mean"), p("cash.deposit_log_sigma"))
-    paid_in = flows.frame(
+    paid_in = flows.part(
         who, rows, at, at + 60_000_000, np.maximum(np.round(amount / 500) * 500, 500),
         channel="cash", type="CNTR/CDPT", direction="CRDT",
     )  # fmt: skip
@@ -62,14 +63,14 @@ def over_the_counter(flows: Flows) -> list[pl.DataFrame]:
         flows, DRAWN, "drawn", np.full(len(flows.units), p("cash.withdrawals_per_month")), OPEN, WEEK
     )
     amount = _log_normal(flows, "drawn", rows, p("purchase.log_mean")["cash"], p("purchase.log_sigma")["cash"])
-    drawn = flows.frame(
+    drawn = flows.part(
         who, rows, at, at + 60_000_000, np.maximum(np.round(amount / 1000) * 1000, 1000),
         channel="cash", type="CNTR/CWDL", direction="DBIT",
     )  # fmt: skip
     return [paid_in, drawn]
 
 
-def cheques(flows: Flows) -> list[pl.DataFrame]:
+def cheques(flows: Flows) -> list[Part]:
     """British customers write cheques, and pay in as many."""
     p = flows.block.priors
     rate = np.where(flows.zone == 0, p("cheque.per_month"), 0.0)
@@ -84,14 +85,14 @@ def cheques(flows: Flows) -> list[pl.DataFrame]:
         amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
         cleared = (at // DAY + p("cheque.days")) * DAY + 6 * HOUR
         parts.append(
-            flows.frame(
+            flows.part(
                 who, rows, at, np.maximum(cleared, at), amount, channel="cheque", type=type_, direction=direction
             )
         )
     return parts
 
 
-def payroll(flows: Flows) -> pl.DataFrame:
+def payroll(flows: Flows) -> Part:
     """A company pays its staff on one day of the month: the first people on its list."""
     p, stream = flows.block.priors, flows.stream.child("payroll")
     days = p("salary.day")
@@ -105,15 +106,15 @@ def payroll(flows: Flows) -> pl.DataFrame:
     first = np.cumsum(flows.people.count) - flows.people.count
     party = first[who] + k
     known = flows.people.added[party] <= at
-    frame = flows.frame(
+    part = flows.part(
         who, rows, at, at + 30_000_000, np.round(wage),
         counterparty_row=flows.people.rows[party],
         channel="transfer", type="ICDT/SALA", direction="DBIT",
     )  # fmt: skip
-    return frame.filter(pl.Series(known))
+    return part.filter(known)
 
 
-def loan_payments(flows: Flows) -> list[pl.DataFrame]:
+def loan_payments(flows: Flows) -> list[Part]:
     """On the 1st a loan is charged its interest, and the instalment is paid from the current account."""
     terms, units = flows.terms, flows.units.astype(np.int64)
     owed = np.where(flows.has[LOAN], terms.owed, 0)
@@ -132,12 +133,12 @@ def loan_payments(flows: Flows) -> list[pl.DataFrame]:
         return []
     who, charges, pays, at = (np.concatenate(x) for x in (who, charges, pays, at))
     month = (at // DAY).astype(np.uint64)
-    interests = flows.frame(
+    interests = flows.part(
         who, join_rows(join_rows(flows.units[who], LOAN_INTEREST), month), at + HOUR, at + HOUR, charges,
-        channel="interest", type="MDOP/INTR", direction="DBIT",
-    ).with_columns(account_id=pl.Series(units[who] * ACCOUNTS + LOAN)).filter(pl.Series(charges > 0))  # fmt: skip
+        channel="interest", type="MDOP/INTR", direction="DBIT", account_id=units[who] * ACCOUNTS + LOAN,
+    ).filter(charges > 0)  # fmt: skip
     rows = join_rows(join_rows(flows.units[who], LOAN_PAYMENT), month)
-    paid = flows.frame(
+    paid = flows.part(
         who, rows, at + 5 * HOUR, at + 5 * HOUR + 30_000_000, pays,
         counterparty_account_id=units[who] * ACCOUNTS + LOAN,
         channel="loan", type="CSLN/PPAY", direction="DBIT",
@@ -145,7 +146,7 @@ def loan_payments(flows: Flows) -> list[pl.DataFrame]:
     return [interests, paid]
 
 
-def wallet(flows: Flows) -> list[pl.DataFrame]:
+def wallet(flows: Flows) -> list[Part]:
     """E-money by PaySim's five types: cash in and out at agents, payments to merchants, transfers to people, debits to the own current account.
     What is paid in is on average what goes out."""
     p, block, units = flows.block.priors, flows.block, flows.units
@@ -189,7 +190,7 @@ def wallet(flows: Flows) -> list[pl.DataFrame]:
     types = pl.Series([f"WLLT/{n}" for n in names]).gather(kind)
     device = device_used(block, flows.tables, who, at, stream.child("device").integers(rows, 1 << 16).astype(np.uint16))
     return [
-        flows.frame(
+        flows.part(
             who, rows, at, at + 1_000_000, amount,
             counterparty_row=keep(flows.people.rows[party], is_["TRANSFER"]),
             counterparty_account_id=keep(own, is_["DEBIT"]),
@@ -198,10 +199,9 @@ def wallet(flows: Flows) -> list[pl.DataFrame]:
             country=keep(merchant["country"].gather(shop), at_shop),
             card_id=keep(card, is_["PAYMENT"]),
             device_row=keep(device, is_["TRANSFER"] | is_["DEBIT"]),
-        ).with_columns(
-            account_id=pl.Series(own + WALLET),
-            channel=pl.lit("wallet"),
+            account_id=own + WALLET,
+            channel="wallet",
             type=types,
-            direction=pl.Series(np.where(is_["CASH_IN"], "CRDT", "DBIT")),
+            direction=pl.Series(["DBIT", "CRDT"]).gather(is_["CASH_IN"].astype(np.int64)),
         )
     ]  # fmt: skip

@@ -3,11 +3,13 @@ scenarios have played, nothing here tells a scenario's rows from others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.domain import Block
+from ...core.domain import Block, Step
 from ...core.schema import Schema
 from ...core.stream import U64
 from ...core.tables import ROW, Tables
@@ -141,47 +143,60 @@ def _dispute_times(block: Block, rows: U64, cleared: NDArray[np.int64]) -> tuple
     return opened, opened + DAY + stream.child("charged").integers(rows, 5 * 86_400) * 1_000_000
 
 
-def details(schema: Schema):
-    """The step that makes what hangs on single transactions: addresses, other currencies, partial reversals, disputes, payment orders, mandates, standing orders."""
+def details(schema: Schema) -> tuple[Step, ...]:
+    """The steps that make what hangs on single transactions: addresses, other currencies, partial reversals, disputes, payment orders, mandates,
+    standing orders."""
+    made: dict[str, tuple[Callable[[Block, pl.DataFrame, Tables], pl.DataFrame], tuple[str, ...]]] = {
+        "exchange": (lambda b, paid, tables: _exchanges(schema, b, paid, tables["counterparty"]), ("counterparty",)),
+        "adjustment": (lambda b, paid, _: _adjustments(b, paid), ()),
+        "dispute": (lambda b, paid, _: _disputes(schema, b, paid), ()),
+        "credit_transfer": (lambda b, paid, tables: _orders(schema, b, tables, paid), ("counterparty",)),
+        "mandate": (lambda b, paid, _: _mandates(paid), ()),
+        "standing_order": (lambda b, paid, _: _standing(paid), ()),
+    }
 
-    def run(block: Block, tables: Tables) -> Tables:
-        payment, device = tables["transaction"], tables["device"]
-        bits = _bits(block, payment[ROW].to_numpy())
-        held = device["device_id"].to_numpy()
-        mobile = (device["type"] == "phone").to_numpy()
-        used = payment["device_id"].fill_null(0).to_numpy()
-        # a phone is on the mobile network as often as at home
-        roams = (
-            np.isin(used, held[mobile], kind=None) & (lane(bits, 2) % 2 == 1)
-            if len(held)
-            else np.zeros(len(used), bool)
-        )
-        known = payment["device_id"].is_not_null().to_numpy()
-        payment = every = payment.with_columns(keep(used * IPS + roams, known).alias("ip_address_id"))
-        unit = payment["account_id"].to_numpy() // ACCOUNTS
-        mine = (unit >= block.first) & (unit < block.last)
-        if not mine.all():
-            # payments that merely concern the block hang on another
-            payment, bits = payment.filter(pl.Series(mine)), bits[mine]
-        return {
-            "transaction": every,
-            "ip_address": _addresses(block, device, held, mobile),
-            "exchange": _exchanges(schema, block, payment, tables["counterparty"]),
-            "adjustment": _adjustments(block, payment),
-            "dispute": _disputes(schema, block, payment, bits),
-            "credit_transfer": _orders(schema, block, tables, payment),
-            "mandate": _mandates(payment),
-            "standing_order": _standing(payment),
-        }
+    def of_own(name: str, make: Callable[[Block, pl.DataFrame, Tables], pl.DataFrame]):
+        def run(block: Block, tables: Tables) -> Tables:
+            return {name: make(block, _own(block, tables["transaction"]), tables)}
 
-    return run
+        return run
+
+    return (
+        Step("origin", ("transaction",), _origin, ("transaction", "device")),
+        Step("ip-address", ("ip_address",), _addresses, ("device",)),
+        *(Step(name, (name,), of_own(name, make), ("transaction", *needs)) for name, (make, needs) in made.items()),
+    )
 
 
-def _addresses(block: Block, device: pl.DataFrame, held: NDArray, mobile: NDArray) -> pl.DataFrame:
+def _own(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+    """The payments of the block's own accounts: those that merely concern it hang on another."""
+    unit = payment["account_id"].to_numpy() // ACCOUNTS
+    mine = (unit >= block.first) & (unit < block.last)
+    return payment if mine.all() else payment.filter(pl.Series(mine))
+
+
+def _origin(block: Block, tables: Tables) -> Tables:
+    """Which of its addresses a device was on when it was used for a payment."""
+    payment, device = tables["transaction"], tables["device"]
+    known = payment["device_id"].is_not_null().to_numpy()
+    at = np.flatnonzero(known)
+    used = payment["device_id"].gather(at).to_numpy()
+    held, mobile = device["device_id"].to_numpy(), (device["type"] == "phone").to_numpy()
+    # a phone is on the mobile network as often as at home
+    odd = lane(_bits(block, payment[ROW].to_numpy()[at]), 2) % 2 == 1
+    roams = np.isin(used, held[mobile]) & odd if len(held) else np.zeros(len(used), bool)
+    found = np.zeros(len(known), np.int64)
+    found[at] = used * IPS + roams
+    return {"transaction": payment.with_columns(keep(found, known).alias("ip_address_id"))}
+
+
+def _addresses(block: Block, tables: Tables) -> Tables:
     """The fixed line that a device was seen on, and for phones an address of the mobile network."""
+    device = tables["device"]
+    held, mobile = device["device_id"].to_numpy(), (device["type"] == "phone").to_numpy()
     away = addresses(block.stream.child("device", "mobile"), device[ROW].to_numpy())
     parts = [(held, device["ip"], 0), (held[mobile], away.filter(pl.Series(mobile)), 1)]
-    return pl.concat(
+    found = pl.concat(
         pl.DataFrame(
             {
                 "ip_address_id": ids * IPS + n,
@@ -191,7 +206,8 @@ def _addresses(block: Block, device: pl.DataFrame, held: NDArray, mobile: NDArra
             }
         )
         for ids, ip, n in parts
-    ).sort("ip_address_id")
+    )
+    return {"ip_address": found.sort("ip_address_id")}
 
 
 def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.DataFrame) -> pl.DataFrame:
@@ -258,7 +274,8 @@ def _adjustments(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _disputes(schema: Schema, block: Block, payment: pl.DataFrame, bits: U64) -> pl.DataFrame:
+def _disputes(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+    bits = _bits(block, payment[ROW].to_numpy())
     p, stream = block.priors, block.stream.child("dispute")
     charged = (payment["reversal"] == "chargeback").fill_null(False).to_numpy()
     eligible = payment["cleared_at"].is_not_null() & payment["card_id"].is_not_null() & payment["reversal"].is_null()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, micros, months
 from .circles import contacts
-from .draws import poisson
+from .draws import enum, keep, poisson
 from .holdings import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
 from .loans import loan_terms
 from .payments import purchase_rate
@@ -43,12 +43,56 @@ class _List:
         return np.where(self.added[place] <= at, place, first)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Payments of one kind, column by column: an array, a series where some rows have no value, a text that all rows share. Frames are made of all kinds
+    together, which costs a tenth of one for each."""
+
+    height: int
+    columns: Mapping[str, Any]
+
+    def filter(self, such: NDArray[np.bool_]) -> Part:
+        """The rows where `such` is true."""
+        at = np.flatnonzero(such)
+        taken = {n: c if isinstance(c, str) else c.gather(at) if isinstance(c, pl.Series) else c[at] for n, c in self.columns.items()}  # fmt: skip
+        return Part(len(at), taken)
+
+
+def joined(parts: Sequence[Part], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The payments of all parts, with every fact, absent ones null."""
+    ends = np.cumsum([part.height for part in parts])
+    return pl.DataFrame([_column(name, kind, parts, ends) for name, kind in types.items()])
+
+
+def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: NDArray) -> pl.Series:
+    values = np.zeros(
+        ends[-1], np.uint32 if isinstance(kind, pl.Enum) else np.uint64 if kind == pl.UInt64 else np.int64
+    )
+    there = np.zeros(len(values), bool)
+    for part, end in zip(parts, ends, strict=True):
+        column, here = part.columns.get(name), slice(end - part.height, end)
+        if column is None:
+            continue
+        there[here] = True
+        if isinstance(column, str):
+            values[here] = kind.categories.index_of(column)  # type: ignore[attr-defined]
+        elif isinstance(column, pl.Series):
+            if column.null_count():
+                there[here] = column.is_not_null().to_numpy()
+            codes = column.cast(kind).to_physical()
+            values[here] = codes.fill_null(0).to_numpy() if column.null_count() else codes.to_numpy()
+        else:
+            values[here] = column
+    made = enum(values, kind.categories) if isinstance(kind, pl.Enum) else pl.Series(values)
+    return (made if there.all() else keep(made, there)).alias(name)
+
+
 class Flows:
     """What a customer's month looks like on average: the amounts that pay, repayments and savings must balance."""
 
-    def __init__(self, block: Block, tables: Tables, types: Mapping[str, pl.DataType]) -> None:
+    def __init__(self, block: Block, tables: Tables) -> None:
         p, units, stream = block.priors, block.units, block.stream.child("transfer")
-        self.block, self.tables, self.units, self.stream, self.types = block, tables, units, stream, types
+        self.block, self.tables, self.units, self.stream = block, tables, units, stream
         customer = tables["customer"]
         self.currency = customer["currency"]
         self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
@@ -122,12 +166,8 @@ class Flows:
         within = (day >= self.block.window.start) & (day < self.block.window.end)
         return who[within], rows[within], day[within]
 
-    def frame(
-        self, who: NDArray, rows: U64, at: NDArray, cleared: NDArray, amount: NDArray, **columns: Any
-    ) -> pl.DataFrame:
-        """Transactions on the customers' current accounts; texts stand for a whole column."""
-        same = {k: pl.lit(v, self.types[k]) for k, v in columns.items() if isinstance(v, str)}
-        own = {k: v for k, v in columns.items() if not isinstance(v, str)}
+    def part(self, who: NDArray, rows: U64, at: NDArray, cleared: NDArray, amount: NDArray, **columns: Any) -> Part:
+        """Transactions on the customers' current accounts, unless `account_id` says otherwise; texts stand for a whole column."""
         base = {
             ROW: rows,
             "account_id": self.units.astype(np.int64)[who] * ACCOUNTS,
@@ -136,4 +176,4 @@ class Flows:
             "authorised_at": at,
             "cleared_at": cleared,
         }
-        return pl.DataFrame({**base, **own}).with_columns(**same)
+        return Part(len(who), {**base, **columns})

@@ -10,16 +10,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.samplers.text import Name
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables, concat
 from .calendar import DAY, curve, instants
 from .draws import choose, keep, poisson, siblings
-from .holdings import ACCOUNTS, CARDS, COUNTERPARTY
-from .identifiers import home_ibans, other_ibans
+from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, MET
+from .identifiers import home_ibans
 from .parties import YEAR, holder_names
 from .payments import complete, device_used
-from .people import COUNTRIES, origins, sample
+from .people import COUNTRIES, origins
 
 SECOND = 1_000_000
 ROUND = 500
@@ -133,19 +132,19 @@ class Book:
         )
 
     def _named(self) -> pl.DataFrame:
-        """All new payees at other banks, named together: that costs a tenth of naming each habit's."""
+        """All new payees at other banks."""
         rows, who, added = (np.concatenate([p[n] for p in self.payees]) for n in range(3))
         company = np.concatenate([np.full(len(p[0]), p[3]) for p in self.payees])
-        stream, german = self.block.stream.child("habit", "payee"), self.zone[who] == 1
+        unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
         return pl.DataFrame(
             {
                 ROW: rows,
                 "customer_id": self.block.units.astype(np.int64)[who],
                 "kind": np.where(company, "company", "person"),
-                "name": sample(Name, stream, rows, german)["name"],
-                "iban": other_ibans(stream.child("iban"), np.where(german, "DE", "GB"), rows),
+                "name": unwritten,
+                "iban": unwritten,
                 "added_at": added,
-                "place": np.full(len(rows), -1),
+                "place": np.full(len(rows), MET),
             }
         )
 

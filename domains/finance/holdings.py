@@ -27,6 +27,8 @@ ACCOUNTS, CARDS = 8, 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
+KNOWN, NEXT, MET = -1, -2, -3
+"""No places among the others: customers of this bank, the next employer, payees whom a habit brings."""
 
 
 def accounts(block: Block, tables: Tables) -> Tables:
@@ -202,90 +204,84 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     count = 5 + poisson(stream.child("count").uniform(units), np.full(len(units), p("counterparty.people")))
     parent, k = siblings(count)
     rows = join_rows(units[parent], COUNTERPARTY + k)
-    german = (tables["customer"]["country"].to_physical().to_numpy() == 1)[parent]
     there = np.ones(len(rows), bool)
     held = tables["account"].group_by("customer_id", maintain_order=True).agg("type")["type"]
     for place, name in ((SAVINGS, "savings"), (CREDIT, "credit")):
         there &= (k != 1 + place) | held.list.contains(name).to_numpy()[parent]
-    home = p("counterparty.country")["home"]
-    country = np.where(stream.child("country").uniform(rows) < home, np.where(german, "DE", "GB"), "NL")
-    inside = (k == 2) | (k == 3)
-    here = home_ibans(block.stream, german[inside], units[parent].astype(np.int64)[inside] * ACCOUNTS + k[inside] - 1)
-    ibans = other_ibans(stream.child("number"), country, rows).scatter(np.flatnonzero(inside), here)
-    names = holder_names(block, units)["name"].gather(parent)
-    payer, person = np.flatnonzero(k == 0), np.flatnonzero(k >= 4)
-    company = sample(lambda locale: Company("company", locale), stream, rows[payer], german[payer])["company"]
-    people = sample(Name, stream.child("person"), rows[person], german[person])["name"]
-    customer = tables["customer"]
-    business = (customer["segment"].to_physical().to_numpy() > 0)[parent[payer]]
-    employer = block.reference["employer"]
-    paid_by = employers_of(
-        block,
-        units,
-        (customer["country"].to_physical().to_numpy() == 1),
-        customer["employment"].to_physical().to_numpy(),
-    )
-    payers = np.flatnonzero(~business)
-    names = (
-        names.scatter(payer, company)
-        .scatter(payer[payers], employer["name"].gather(paid_by[0][parent[payer[payers]]]))
-        .scatter(person, people)
-    )
-    ibans = ibans.scatter(payer[payers], employer["iban"].gather(paid_by[0][parent[payer[payers]]]))
     before = stream.child("before").uniform(rows) < p("counterparty.added_before")
     span = (block.window.end - block.window.start) / 1e6
     sign = np.where(before | (k <= 4), -1.0, 1.0)
     added = (
         block.window.start + np.floor(sign * stream.child("added").uniform(rows) * span).astype(np.int64) * 1_000_000
     )
-    frame = pl.DataFrame(
-        {
-            ROW: rows,
-            "customer_id": units[parent].astype(np.int64),
-            "kind": enum(k != 0, ["company", "person"]),
-            "name": names,
-            "iban": ibans,
-            "added_at": added,
-            "place": k,
-        }
+    base, customer, known = np.flatnonzero(there), tables["customer"], contacts(block)
+    # who pays those that change job is known from that day on
+    moved = np.flatnonzero(customer["job_changed_on"].is_not_null().to_numpy())
+    day = customer["job_changed_on"].gather(moved).to_physical().to_numpy().astype(np.int64) * DAY
+    here = np.flatnonzero(known.other < np.uint64(block.size))
+    listed = (
+        (rows[base], parent[base], added[base], k[base]),
+        (join_rows(units[moved], NEXT_EMPLOYER), moved, day, np.full(len(moved), NEXT)),
+        (known.rows[here], known.who[here], known.added[here], np.full(len(here), KNOWN)),
     )
+    row, who, since, place = (np.concatenate(x) for x in zip(*listed, strict=True))
+    unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(row))
     return {
-        "counterparty": pl.concat(
-            [frame.filter(pl.Series(there)), _next_employers(block, customer, paid_by[1]), _acquaintances(block)]
+        "counterparty": pl.DataFrame(
+            {
+                ROW: row,
+                "customer_id": units.astype(np.int64)[who],
+                "kind": enum((place != 0) & (place != NEXT), ["company", "person"]),
+                "name": unwritten,
+                "iban": unwritten,
+                "added_at": since,
+                "place": place,
+            }
         )
     }
 
 
-def _next_employers(block: Block, customer: pl.DataFrame, employer_id: NDArray[np.int64]) -> pl.DataFrame:
-    """Who pays those that change job, known from that day on."""
-    at = np.flatnonzero(customer["job_changed_on"].is_not_null().to_numpy())
-    employer, units = block.reference["employer"], block.units[at]
-    return pl.DataFrame(
-        {
-            ROW: join_rows(units, NEXT_EMPLOYER),
-            "customer_id": units.astype(np.int64),
-            "kind": enum(np.zeros(len(at)), ["company", "person"]),
-            "name": employer["name"].gather(employer_id[at]),
-            "iban": employer["iban"].gather(employer_id[at]),
-            "added_at": customer["job_changed_on"].gather(at).to_physical().to_numpy().astype(np.int64) * DAY,
-            "place": np.full(len(at), -2),
-        }
-    )
-
-
-def _acquaintances(block: Block) -> pl.DataFrame:
+def payees(block: Block, tables: Tables) -> Tables:
+    """The step that writes names and accounts of counterparties that have none yet: nothing else of them depends on these."""
+    counterparty, customer = tables["counterparty"], tables["customer"]
+    bare = np.flatnonzero(counterparty["name"].is_null().to_numpy())
+    mine = counterparty[bare]
+    rows, k, units = mine[ROW].to_numpy(), mine["place"].to_numpy(), mine["customer_id"].to_numpy().astype(np.uint64)
+    p, stream = block.priors, block.stream.child("counterparty")
+    who = (units - np.uint64(block.first)).astype(np.int64)
+    german = customer["country"].to_physical().to_numpy()[who] == 1
+    home = p("counterparty.country")["home"]
+    country = np.where(stream.child("country").uniform(rows) < home, np.where(german, "DE", "GB"), "NL")
+    ibans = other_ibans(stream.child("number"), country, rows)
+    by_habit, habit = np.flatnonzero(k == MET), block.stream.child("habit", "payee")
+    homely = np.where(german[by_habit], "DE", "GB")
+    ibans = ibans.scatter(by_habit, other_ibans(habit.child("iban"), homely, rows[by_habit]))
+    names = holder_names(block, block.units)["name"].gather(who)
+    # accounts at this bank: the customer's own, or those of acquaintances
     known = contacts(block)
-    here = known.other < np.uint64(block.size)
-    other, who = known.other[here], known.who[here]
-    german, _ = origins(block, other)
-    return pl.DataFrame(
-        {
-            ROW: known.rows[here],
-            "customer_id": block.units.astype(np.int64)[who],
-            "kind": enum(np.ones(len(other)), ["company", "person"]),
-            "name": holder_names(block, other)["name"],
-            "iban": home_ibans(block.stream, german, other.astype(np.int64) * ACCOUNTS),
-            "added_at": known.added[here],
-            "place": np.full(len(other), -1),
-        }
-    )
+    met = np.flatnonzero(k == KNOWN)
+    order = np.argsort(known.rows)
+    other = units + np.uint64(0)
+    other[met] = known.other[order[np.searchsorted(known.rows, rows[met], sorter=order)]]
+    inside = np.flatnonzero((k == 2) | (k == 3) | (k == KNOWN))
+    place = np.where(k[inside] == KNOWN, CURRENT, k[inside] - 1)
+    here = home_ibans(block.stream, origins(block, other[inside])[0], other[inside].astype(np.int64) * ACCOUNTS + place)
+    # companies that are nobody's employer pay businesses
+    business, employment = (customer[c].to_physical().to_numpy() for c in ("segment", "employment"))
+    payer, person = np.flatnonzero((k == 0) & (business[who] > 0)), np.flatnonzero(k >= 4)
+    company = sample(lambda locale: Company("company", locale), stream, rows[payer], german[payer])["company"]
+    people = sample(Name, stream.child("person"), rows[person], german[person])["name"]
+    paid_by = employers_of(block, block.units, customer["country"].to_physical().to_numpy() == 1, employment)
+    first, then = np.flatnonzero((k == 0) & (business[who] == 0)), np.flatnonzero(k == NEXT)
+    employers = np.concatenate([first, then])
+    employer = np.concatenate([paid_by[0][who[first]], paid_by[1][who[then]]])
+    names = names.scatter(payer, company).scatter(person, people)
+    names = names.scatter(by_habit, sample(Name, habit, rows[by_habit], german[by_habit])["name"])
+    names = names.scatter(met, holder_names(block, other[met])["name"])
+    names = names.scatter(employers, block.reference["employer"]["name"].gather(employer))
+    ibans = ibans.scatter(inside, here).scatter(employers, block.reference["employer"]["iban"].gather(employer))
+    return {
+        "counterparty": counterparty.with_columns(
+            counterparty["name"].scatter(bare, names), counterparty["iban"].scatter(bare, ibans)
+        )
+    }

@@ -75,8 +75,69 @@ def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     return out.scatter(np.flatnonzero(rows.is_not_null().to_numpy()), keys) if len(at) else out
 
 
+JOURNAL = "_journal"
+"""What is posted, in order of account and time, before it is written as pairs: account (from the block's first on), place of the transaction
+(-1 for openings), change, when, why, balance after, and the number within the account."""
+
+
+def balances(block: Block, tables: Tables) -> Tables:
+    """The step that posts every payment, and so knows each transaction's `balance_after_minor`."""
+    payment, account = tables["transaction"], tables["account"]
+    first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
+    own = payment["account_id"].to_numpy() - first
+    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
+    sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
+    signed = payment["amount_minor"].to_numpy() * sign
+    back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
+    cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
+    booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
+    # who is posted to, by which transaction, which way, when, why
+    legs = []
+    for holder, factor in ((own, 1), (other, -1)):
+        here = booked & (holder >= 0) & (holder < span)
+        for such, when, kind, moved, direction in (
+            (here, cleared, BOOKING, signed, factor),
+            (here & reversed_, undone, REVERSAL, back, -factor),
+        ):
+            at = np.flatnonzero(such)
+            legs.append((holder[at], at, moved[at] * direction, when[at], np.full(len(at), kind, np.int8)))
+    opening = account["account_id"].to_numpy() - first
+    legs.append(
+        (
+            opening,
+            np.full(len(opening), -1),
+            account["opening_balance_minor"].to_numpy(),
+            np.full(len(opening), block.window.start - 1),
+            np.full(len(opening), OPENING, np.int8),
+        )
+    )
+    holder, source, amount, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
+    order = arrange(holder, at, source * 4 + kind)
+    holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
+    total = np.cumsum(amount)
+    k = rank(holder)
+    balance = total - (total - amount)[np.arange(len(k)) - k]
+    after = np.zeros(payment.height, np.int64)
+    mine = (kind == BOOKING) & (holder == own[source]) if payment.height else np.zeros(len(k), bool)
+    after[source[mine]] = balance[mine]
+    return {
+        "transaction": payment.with_columns(keep(after, booked).alias("balance_after_minor")),
+        JOURNAL: pl.DataFrame(
+            {
+                "holder": holder,
+                "source": source,
+                "amount": amount,
+                "at": at,
+                "kind": kind,
+                "balance": balance,
+                "k": k,
+            }
+        ),
+    }
+
+
 def postings(schema: Schema):
-    """The step that makes `ledger_entry` and each transaction's `balance_after_minor`."""
+    """The step that makes `ledger_entry`: the journal in pairs."""
     spec = schema["ledger_entry"]
     purposes, currencies = (list(schema.code_lists[name].codes) for name in ("purpose", "currency"))
     channels = schema["transaction"].columns["channel"].codes
@@ -85,43 +146,8 @@ def postings(schema: Schema):
     def run(block: Block, tables: Tables) -> Tables:
         payment, account = tables["transaction"], tables["account"]
         first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
-        own = payment["account_id"].to_numpy() - first
-        other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
-        sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
-        signed = payment["amount_minor"].to_numpy() * sign
-        back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
-        cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
-        booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
-        # who is posted to, by which transaction, which way, when, why
-        legs = []
-        for holder, factor in ((own, 1), (other, -1)):
-            here = booked & (holder >= 0) & (holder < span)
-            for such, when, kind, moved, direction in (
-                (here, cleared, BOOKING, signed, factor),
-                (here & reversed_, undone, REVERSAL, back, -factor),
-            ):
-                at = np.flatnonzero(such)
-                legs.append((holder[at], at, moved[at] * direction, when[at], np.full(len(at), kind, np.int8)))
+        holder, source, amount, at, kind, balance, k = (column.to_numpy() for column in tables[JOURNAL])
         opening = account["account_id"].to_numpy() - first
-        legs.append(
-            (
-                opening,
-                np.full(len(opening), -1),
-                account["opening_balance_minor"].to_numpy(),
-                np.full(len(opening), block.window.start - 1),
-                np.full(len(opening), OPENING, np.int8),
-            )
-        )
-        holder, source, amount, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
-        order = arrange(holder, at, source * 4 + kind)
-        holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
-        total = np.cumsum(amount)
-        k = rank(holder)
-        balance = total - (total - amount)[np.arange(len(k)) - k]
-        after = np.zeros(payment.height, np.int64)
-        mine = (kind == BOOKING) & (holder == own[source]) if payment.height else np.zeros(len(k), bool)
-        after[source[mine]] = balance[mine]
-
         currency = account["currency"].to_physical().to_numpy().astype(np.int64)
         of_holder = np.zeros(span, np.int64)
         of_holder[opening] = currency
@@ -149,9 +175,6 @@ def postings(schema: Schema):
                 "balance_minor": keep(np.repeat(balance, 2), ~bank),
             }
         )
-        return {
-            "transaction": payment.with_columns(keep(after, booked).alias("balance_after_minor")),
-            "ledger_entry": entry,
-        }
+        return {"ledger_entry": entry}
 
     return run

@@ -60,12 +60,8 @@ def customers(block: Block, tables: Tables) -> Tables:
     jobs = job_changed_on(block, units)
     head = heads(block, units)
     tenure = np.minimum(-np.log(stream.child("opened").uniform(units)) * p("customer.tenure_years"), age - 17.0)
-    name = holder_names(block, units)
-    email = Email().sample(name.with_columns(pl.Series(ROW, units)), stream)["email"]
-    phone = sample(lambda locale: Phone("phone", locale), stream, units, german)["phone"]
-    # who lives together has one address
-    address = sample(Address, stream, head, german)
     names, _, _ = cities(block)
+    unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(units))
     changed = stream.child("changed").uniform(units)
     share = p("customer.contact_change") * block.window.days / YEAR
     when = block.window.start + np.floor(changed / share * block.window.days * 86_400).astype(np.int64) * 1_000_000
@@ -80,18 +76,10 @@ def customers(block: Block, tables: Tables) -> Tables:
             "job_changed_on": keep(
                 pl.Series(jobs.astype(np.int32)).cast(pl.Date), (jobs < NEVER) & (employment == 0) & ~business
             ),
-            "legal_name": keep(
-                sample(lambda locale: Company("legal_name", locale), stream, units, german)["legal_name"], company
-            ),
-            "given_name": name["given_name"],
-            "family_name": name["family_name"],
+            **dict.fromkeys(WRITTEN, unwritten),
             "sex": enum(male, ["female", "male"]),
             "birth_date": pl.Series((today - np.floor(age * YEAR)).astype(np.int32)).cast(pl.Date),
-            "email": email,
-            "phone": phone,
-            "street": address["street"],
             "city": pl.Series(names).gather(homes(block, units)[1]),
-            "postcode": address["postal_code"],
             "country": enum(german, COUNTRIES),
             "currency": enum(german, CURRENCIES),
             "income_minor": income,
@@ -101,6 +89,35 @@ def customers(block: Block, tables: Tables) -> Tables:
         }
     )
     return {"customer": frame.with_columns(_credit(block, stream.child("credit"), age, male).get_columns())}
+
+
+WRITTEN = ("legal_name", "given_name", "family_name", "email", "phone", "street", "postcode")
+"""What is written of customers, and decides nothing: it is made last, where nobody has set it."""
+
+
+def contact(block: Block, tables: Tables) -> Tables:
+    """The step that writes customers' names, addresses and numbers."""
+    customer = tables["customer"]
+    units, stream = customer["customer_id"].to_numpy().astype(np.uint64), block.stream.child("customer")
+    german, _ = origins(block, units)
+    name = holder_names(block, units)
+    # who lives together has one address
+    address = sample(Address, stream, heads(block, units), german)
+    made = {
+        "legal_name": keep(
+            sample(lambda locale: Company("legal_name", locale), stream, units, german)["legal_name"],
+            businesses(block, units)[1],
+        ),
+        "given_name": name["given_name"],
+        "family_name": name["family_name"],
+        "email": Email().sample(name.with_columns(pl.Series(ROW, units)), stream)["email"],
+        "phone": sample(lambda locale: Phone("phone", locale), stream, units, german)["phone"],
+        "street": address["street"],
+        "postcode": address["postal_code"],
+    }
+    return {
+        "customer": customer.with_columns(pl.coalesce(n, texts.cast(pl.String)).alias(n) for n, texts in made.items())
+    }
 
 
 EMPLOYMENT = ("employed", "self-employed", "unemployed", "student", "inactive", "retired")

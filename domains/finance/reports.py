@@ -68,7 +68,13 @@ def known(schema: Schema):
         )
         report = number(report, schema["fraud_report"], "reported_at")
         score, rule = _scores(block, tables)
-        those = np.flatnonzero(score >= block.priors("alert.threshold"))
+        threshold = block.priors("alert.threshold")
+        # what the bank found by itself it was alerted to: by rules, or by what networks and other banks told it
+        told = report.filter(pl.col("reported_by").cast(pl.String) == "bank")["transaction_id"].to_numpy()
+        told = np.searchsorted(payment["transaction_id"].to_numpy(), told)
+        u = block.stream.child("alert", "told").uniform(payment[ROW].to_numpy()[told])
+        score[told] = np.maximum(score[told], threshold - np.log(u) * block.priors("alert.excess"))
+        those = np.flatnonzero(score >= threshold)
         confirmed = report.filter(pl.col("outcome").cast(pl.String) == "confirmed")["transaction_id"]
         key = payment["transaction_id"].gather(those)
         raised = pl.DataFrame(

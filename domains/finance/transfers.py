@@ -26,11 +26,15 @@ from .flows import (
     SENT,
     TOPPED_UP,
     Flows,
+    Part,
+    joined,
 )  # fmt: skip
 from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
 from .life import NEVER, job_changed_on
-from .payments import MONTH, complete, device_used, fact_types
+from .payments import MONTH, device_used, fact_types
 from .reference import bill_categories, cells, purchase_categories
+
+_SENT = pl.Series(["ICDT/ESCT", "ICDT/BOOK"])
 
 
 def transfers(schema: Schema):
@@ -38,7 +42,7 @@ def transfers(schema: Schema):
     types = fact_types(schema)
 
     def run(block: Block, tables: Tables) -> Tables:
-        flows = Flows(block, tables, types)
+        flows = Flows(block, tables)
         parts = [
             *(_irregular(flows, kind) for kind in (SENT, RECEIVED, INSIDE)),
             _salaries(flows),
@@ -51,13 +55,13 @@ def transfers(schema: Schema):
             *over_the_counter(flows),
             *cheques(flows),
         ]
-        made = [complete(part, types) for part in parts if part.height]
-        return {"transaction": concat([tables["transaction"], *made])}
+        made = [part for part in parts if part.height]
+        return {"transaction": concat([tables["transaction"], *([joined(made, types)] if made else [])])}
 
     return run
 
 
-def _irregular(flows: Flows, kind: int) -> pl.DataFrame:
+def _irregular(flows: Flows, kind: int) -> Part:
     """Transfers to people elsewhere, from them, or to acquaintances here, at hours when people bank online. Those to members of the circle beyond
     the size of the dataset are among them: their payers' other payments must not depend on the size."""
     p, block, units = flows.block.priors, flows.block, flows.units
@@ -83,7 +87,7 @@ def _irregular(flows: Flows, kind: int) -> pl.DataFrame:
         * 1_000_000
     )
     if kind == RECEIVED:
-        return flows.frame(
+        return flows.part(
             who, rows, at, cleared, amount,
             counterparty_row=those.rows[party], channel="transfer", type="RCDT/ESCT", direction="CRDT",
         )  # fmt: skip
@@ -94,20 +98,17 @@ def _irregular(flows: Flows, kind: int) -> pl.DataFrame:
         own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < 1 / (1 + those.count[who]))
         row = np.where(own, join_rows(units, COUNTERPARTY + OWN_SAVINGS)[who], those.rows[party])
         target = keep(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
-    frame = flows.frame(
+    return flows.part(
         who, rows, at, cleared, amount,
         counterparty_row=row,
         counterparty_account_id=target,
         device_row=device_used(block, flows.tables, who, at, stream.child("device").integers(rows, LANES).astype(np.uint16)),
         channel="transfer", direction="DBIT",
+        type=_SENT.gather(target.is_not_null().cast(pl.Int64)),
     )  # fmt: skip
-    issued = (
-        pl.when(pl.col("counterparty_account_id").is_null()).then(pl.lit("ICDT/ESCT")).otherwise(pl.lit("ICDT/BOOK"))
-    )
-    return frame.with_columns(type=issued)
 
 
-def _salaries(flows: Flows) -> pl.DataFrame:
+def _salaries(flows: Flows) -> Part:
     """Pay on the employer's day, before business hours; a small business's takings come the same way. From the day of a new job the next employer pays, and more."""
     p, stream, units = flows.block.priors, flows.stream.child("salary"), flows.units
     employer = flows.block.reference["employer"]["pay_day"].to_numpy().astype(np.int64)
@@ -121,15 +122,15 @@ def _salaries(flows: Flows) -> pl.DataFrame:
     later = at // DAY >= changed[who]
     at = at + 2 * HOUR + stream.child("at").integers(rows, 4 * 3_600) * 1_000_000
     amount = np.round(flows.income[who] * np.where(later, 1 + p("salary.new_job_rise"), 1.0))
-    frame = flows.frame(
+    part = flows.part(
         who, rows, at, at + 60_000_000, amount,
         counterparty_row=join_rows(units[who], np.where(later, NEXT_EMPLOYER, COUNTERPARTY)),
         channel="salary", type="RCDT/SALA", direction="CRDT",
     )  # fmt: skip
-    return frame.filter(pl.Series(flows.paid_here[who]))
+    return part.filter(flows.paid_here[who])
 
 
-def _bills(flows: Flows, n: int, category: str) -> pl.DataFrame:
+def _bills(flows: Flows, n: int, category: str) -> Part:
     """A direct debit a month to one creditor, the year's cost in equal instalments."""
     block, stream = flows.block, flows.stream.child("bill", category)
     who, rows, at = flows.monthly(BILL + n, 1 + stream.child("day").integers(flows.units, 28))
@@ -142,15 +143,15 @@ def _bills(flows: Flows, n: int, category: str) -> pl.DataFrame:
     creditor = start + np.minimum(
         np.searchsorted(share, stream.child("creditor").uniform(flows.units)), laid.size[0] - 1
     )
-    frame = flows.frame(
+    part = flows.part(
         who, rows, at, at + 4 * HOUR, np.round(flows.bills[who, n]),
         merchant_id=creditor[who], mcc=merchant["mcc"].gather(creditor[who]), country=merchant["country"].gather(creditor[who]),
         channel="direct-debit", type="RDDT/ESDD", direction="DBIT",
     )  # fmt: skip
-    return frame.filter(pl.Series(flows.bills[who, n] > 0))
+    return part.filter(flows.bills[who, n] > 0)
 
 
-def _standing_orders(flows: Flows) -> list[pl.DataFrame]:
+def _standing_orders(flows: Flows) -> list[Part]:
     """What is left goes to savings, here or elsewhere; what is missing comes from the account elsewhere; the credit card is paid."""
     units = flows.units.astype(np.int64)
     places = {SAVED: 27, REPAID: 20, TOPPED_UP: 3}
@@ -165,23 +166,26 @@ def _standing_orders(flows: Flows) -> list[pl.DataFrame]:
         party = join_rows(
             flows.units, COUNTERPARTY + np.where(here, OWN_SAVINGS if kind == SAVED else OWN_CREDIT, OWN_ELSEWHERE)
         )
-        frame = flows.frame(
+        # an order names the device on which it was set up, the customer's first
+        ordered = device_used(flows.block, flows.tables, who, at, np.zeros(len(who), np.uint16))
+        part = flows.part(
             who, rows, at, at + 30_000_000, amount[who],
+            device_row=keep(ordered, np.full(len(who), kind != TOPPED_UP)),
             counterparty_row=party[who],
             counterparty_account_id=pl.select(pl.when(pl.Series(here)).then(pl.Series(target))).to_series().gather(who),
             channel="transfer", type="RCDT/ESCT" if kind == TOPPED_UP else "ICDT/STDO",
             direction="CRDT" if kind == TOPPED_UP else "DBIT",
         )  # fmt: skip
-        parts.append(frame.filter(pl.Series(amount[who] > 0)))
+        parts.append(part.filter(amount[who] > 0))
     return parts
 
 
-def _fees(flows: Flows) -> pl.DataFrame:
+def _fees(flows: Flows) -> Part:
     """German accounts have a monthly fee; British banking is free while in credit."""
     p = flows.block.priors
     who, rows, at = flows.monthly(FEE)
-    frame = flows.frame(
+    part = flows.part(
         who, rows, at + HOUR, at + HOUR, np.full(len(who), p("account.fee_minor")),
         channel="fee", type="MDOP/CHRG", direction="DBIT",
     )  # fmt: skip
-    return frame.filter(pl.Series(flows.zone[who] == 1))
+    return part.filter(flows.zone[who] == 1)

@@ -84,6 +84,8 @@ def _imports(domain: Domain, place: str) -> Imported:
     return read_records(domain, place)
 
 
+_STATED = ("condition", "medication_request", "immunization")
+
 DOMAIN = Domain(
     name="healthcare",
     doc=__doc__ or "",
@@ -118,7 +120,7 @@ DOMAIN = Domain(
         Step("measures", ("observation",), derived.measures, ("patient", "observation")),
         Step("claims", ("claim",), insurance.claims, ("encounter", "coverage")),
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
-        Step("statuses", ("condition", "medication_request", "immunization"), derived.statuses, _TIMED),
+        Step("statuses", (*_STATED, "device"), derived.statuses, ("patient", *_STATED)),
     ),
     scripts=SCRIPTS | COURSES | DEFECTS,
     checks=checks.checks(_PRIORS, _SCHEMA),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,7 +23,21 @@ SPREAD_OF = {"I10": "systolic", "E11.9": "hba1c", "E78.5": "ldl_log", "N18.9": "
 """The measurement that a diagnosis rests on."""
 SEASON_OF = {"J11.1": "influenza", "J18.9": "influenza", "J06.9": "respiratory", "H66.90": "respiratory"}
 CLASSES = ("AMB", "EMER", "IMP")
+AMBULATORY = 0
 MOST_EPISODES = 6
+Found = dict[str, Any]
+"""The diagnoses of one code: the code, and arrays."""
+COLUMNS = (
+    ROW,
+    "patient_id",
+    "code",
+    "onset_at",
+    "abatement_at",
+    "encounter_row",
+    "care_class",
+    "care_start",
+    "care_end",
+)
 
 
 def chronic_codes(priors: Priors) -> list[str]:
@@ -40,39 +52,20 @@ def _below(priors: Priors, group: str) -> list[str]:
     return [name.removeprefix(f"{group}.") for name in priors if name.startswith(f"{group}.")]
 
 
-Found: TypeAlias = tuple[NDArray, ...]
-"""Columns of diagnoses of one code: address, patient, code, onset, abatement, whether that lies beyond the record, whether it was found in the
-window, and of the encounter in which it was found the address, class, start and end."""
-
-
 def conditions(block: Block, tables: Tables) -> Tables:
     """One row per diagnosis. Helper columns: `encounter_row`, `care_class`, `care_start` and `care_end` of the encounter in which it
     is found, null for chronic conditions that are older than the window."""
     patient = tables["patient"]
     parts = [_chronic(block, patient, code) for code in chronic_codes(block.priors)]
     parts += [_acute(block, patient, code) for code in acute_codes(block.priors)]
-    return {"condition": _frame(parts)}
-
-
-def _frame(parts: Sequence[Found]) -> Table:
-    """What was found, code by code, as one table; of what is older than the window no encounter is known."""
-    rows, who, code, onset, abates, open_, seen, encounter, care, start, end = (
-        np.concatenate(columns) for columns in zip(*parts, strict=True)
-    )
-    old = pl.Series(~seen, dtype=pl.Boolean)
-    return pl.DataFrame(
-        {
-            ROW: rows,
-            "patient_id": who,
-            "code": pl.Series(code, dtype=pl.String),
-            "onset_at": onset,
-            "abatement_at": pl.Series(abates).set(pl.Series(open_, dtype=pl.Boolean), None),
-            "encounter_row": pl.Series(encounter).set(old, None),
-            "care_class": pl.Series(care, dtype=pl.String).set(old, None),
-            "care_start": pl.Series(start).set(old, None),
-            "care_end": pl.Series(end).set(old, None),
-        }
-    )
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "code"}
+    codes = pl.Series("code", [part["code"] for part in parts])[
+        np.repeat(np.arange(len(parts)), [len(p[ROW]) for p in parts])
+    ]
+    seen, over = (pl.Series(columns.pop(name)) for name in ("seen", "over"))
+    found = pl.DataFrame(columns).with_columns(codes, pl.Series("care_class", CLASSES)[columns["care_class"]])
+    within = pl.when(seen).then(pl.col("encounter_row", "care_class", "care_start", "care_end"))
+    return {"condition": found.with_columns(pl.when(over).then("abatement_at"), within).select(COLUMNS)}
 
 
 def prevalence(priors: Priors, code: str, sex: str) -> NDArray[np.float64]:
@@ -137,7 +130,8 @@ def _chronic(block: Block, patient: Table, code: str) -> Found:
     rows = stream.child("row").bits(patient[ROW].to_numpy())
     inside = onset >= patient["first_seen"].to_numpy()
     start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)
-    return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, "AMB")
+    care = np.full(patient.height, AMBULATORY)
+    return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, care)
 
 
 def _acute(block: Block, patient: Table, code: str) -> Found:
@@ -170,8 +164,7 @@ def _acute(block: Block, patient: Table, code: str) -> Found:
         any_time(onset, hours["emergency"], stream.child("arrival"), rows),
     )
     abates = midnight(onset + DAY + length * DAY)
-    care = np.array(CLASSES)[kind]
-    return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, care)
+    return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, kind)
 
 
 def _finish(
@@ -185,26 +178,30 @@ def _finish(
     abates: NDArray,
     seen: NDArray,
     start: NDArray,
-    care: NDArray | str,
+    care: NDArray[np.int64],
 ) -> Found:
-    """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens."""
+    """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens. `care` is a place in `CLASSES`."""
     first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
-    care = np.broadcast_to(np.asarray(care), who.shape)
     end = start + duration(block.priors, care, stream.child("duration"), rows)
     kept = np.where(seen, (end <= last) & (onset < last), (onset < first) & (abates > first))
-    rows, who, onset, abates, seen, care, start, end, last = (
-        a[kept] for a in (rows, who, onset, abates, seen, care, start, end, last)
-    )
-    return (
-        rows, patient["patient_id"].to_numpy()[who], np.full(len(rows), code), onset, abates, abates >= last, seen,
-        stream.child("encounter").bits(rows), care, start, end,
-    )  # fmt: skip
+    columns = {
+        ROW: rows,
+        "patient_id": patient["patient_id"].to_numpy()[who],
+        "onset_at": onset,
+        "abatement_at": abates,
+        "over": abates < last,
+        "encounter_row": stream.child("encounter").bits(rows),
+        "care_class": care,
+        "care_start": start,
+        "care_end": end,
+        "seen": seen,
+    }
+    return {"code": code, **{name: values[kept] for name, values in columns.items()}}
 
 
-def duration(priors: Priors, kind: NDArray, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
-    """Microseconds that encounters of each class last, in whole minutes."""
-    minutes = priors("encounter.minutes")
-    median, sigma = (np.select([kind == c for c in CLASSES], [minutes[c][i] for c in CLASSES]) for i in (0, 1))
+def duration(priors: Priors, care: NDArray[np.int64] | int, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
+    """Microseconds that encounters last, in whole minutes, by their places in `CLASSES`."""
+    median, sigma = np.array([priors("encounter.minutes")[c] for c in CLASSES])[care].T
     return np.maximum(5, np.round(median * np.exp(sigma * stream.normal(rows)))).astype(np.int64) * MINUTE
 
 
@@ -228,6 +225,5 @@ def _poisson(u: NDArray, rate: NDArray) -> NDArray[np.int64]:
     return count
 
 
-@cache
 def _year(time: int) -> int:
     return int(np.datetime64(time, "us").astype("datetime64[Y]").astype(np.int64)) + 1970

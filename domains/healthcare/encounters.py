@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
-from .conditions import duration
+from .conditions import AMBULATORY, duration
 from .curves import DAY, YEAR, office_time
 from .reference import EMERGENCY, HOSPITAL, nearest
 
@@ -66,7 +66,7 @@ def check_ups(block: Block, patient: Table) -> tuple[NDArray, NDArray, NDArray, 
     who, months, late, rows = who[kept], months[kept], late[kept], rows[kept]
     due = patient["birth"].to_numpy()[who] + (months + late * stream.child("slack").uniform(rows)) * MONTH
     start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
-    end = start + duration(priors, np.full(len(rows), "AMB"), stream.child("duration"), rows)
+    end = start + duration(priors, AMBULATORY, stream.child("duration"), rows)
     return who, months, rows, start, end
 
 
@@ -166,7 +166,7 @@ def _visits(
 ) -> Table:
     """Ambulatory visits, those that lie within the time that the record covers."""
     stream = block.stream.child("encounter", name, "duration")
-    end = start + duration(block.priors, np.full(len(rows), "AMB"), stream, rows)
+    end = start + duration(block.priors, AMBULATORY, stream, rows)
     first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
     kept = kept & (start >= first) & (end <= last)
     empty = len(rows)

@@ -26,17 +26,18 @@ def address(
     rows: NDArray, stream: Stream, priors: Priors, states: Mapping[str, float] | None = None
 ) -> dict[str, pl.Series]:
     """line, city, state, postal_code: the postal code is one of its state's. `states` weighs some of them; without it, as people live."""
-    states, areas, locale = states or priors("population.state"), priors("record.postal"), priors("record.locale")
+    weights: Mapping[str, float] = states or priors("population.state")
+    areas, locale = priors("record.postal"), priors("record.locale")
     frame = pl.DataFrame({ROW: rows})
     if not areas:
-        made = Address(locale, states).sample(frame, stream)
+        made = Address(locale, weights).sample(frame, stream)
         return made.cast(pl.String).rename({"street": "line", "region": "state"}).to_dict()
     made = Address(locale).sample(frame, stream).select("street", "city").cast(pl.String).rename({"street": "line"})
-    where = choose(stream.child("region").uniform(rows), list(states.values()))
+    where = choose(stream.child("region").uniform(rows), list(weights.values()))
     codes = _postal(
-        where, [areas[s].split() for s in states], priors("record.postal_rest"), rows, stream.child("postal")
+        where, [areas[s].split() for s in weights], priors("record.postal_rest"), rows, stream.child("postal")
     )
-    return {**made.to_dict(), "state": pl.Series(list(states)).gather(where), "postal_code": codes}
+    return {**made.to_dict(), "state": pl.Series(list(weights)).gather(where), "postal_code": codes}
 
 
 def _postal(where: NDArray, areas: list[list[str]], rest: str, rows: NDArray, stream: Stream) -> pl.Series:
@@ -104,7 +105,7 @@ def national_number(
     ):  # fmt: skip
         number = number * size + part
     key = 97 - number % 97
-    return ascii_text(np.hstack([digit_text(number, 13), digit_text(key, 2)]))
+    return ascii_text(np.hstack([digit_text(number.astype(np.uint64), 13), digit_text(key.astype(np.uint64), 2)]))
 
 
 def _nhs(rows: NDArray, stream: Stream) -> pl.Series:

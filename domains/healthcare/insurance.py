@@ -26,27 +26,27 @@ def coverages(block: Block, tables: Tables) -> Tables:
     birth, own = patient["birth"].to_numpy(), patient[ROW].to_numpy()
     first, last = patient["first_seen"].to_numpy(), patient["last_seen"].to_numpy()
     household = patient["household_id"].to_numpy().astype(np.uint64)
-    everyone = np.arange(len(birth))
     spells = _spells(block, household)
     grown, old = (midnight(birth + years * YEAR) for years in (18, MEDICARE_AGE))
+    rivals = len(block.priors("reference.rivals"))
     parts = []
     for n, (name, begins, ends) in enumerate((("child", birth, grown), ("adult", grown, old), ("old", old, None))):
-        # who has no choice of insurers stays with the one there is
-        who, since, till, draw = spells if len(shares[name]) > 1 else (everyone, None, None, None)
-        until = np.full(len(who), NEVER) if ends is None else ends[who]
-        start = np.maximum(first[who], begins[who])
+        who, since, till, year = spells
+        if len(shares[name]) == 1:  # who has no choice of insurers stays with the one there is
+            who, since, till, year = (a[year == 0] for a in spells)
+            till = np.full(len(who), NEVER)
+        until = np.minimum(till, np.full(len(who), NEVER) if ends is None else ends[who])
+        start = np.maximum(np.maximum(first[who], begins[who]), since)
         rows = join_rows(own[who], np.full(len(who), n))
         u = stream.child("kind").uniform(household[who])
-        if draw is not None:
-            start, until = np.maximum(start, since), np.minimum(until, till)
-            anew = draw > 0
-            again = join_rows(household[who[anew]], draw[anew])
-            u[anew] = stream.child("kind again").uniform(again)
-            rows[anew] = join_rows(rows[anew], draw[anew])
+        anew = year > 0
+        again = join_rows(household[who[anew]], year[anew])
+        u[anew] = stream.child("kind again").uniform(again)
+        rows[anew] = join_rows(rows[anew], year[anew])
         kind = np.array(list(shares[name]))[choose(u, list(shares[name].values()))]
         rival = np.zeros(len(who), np.int64)
-        if draw is not None and len(block.priors("reference.rivals")):
-            rival[anew] = stream.child("insurer").integers(again, 1 + len(block.priors("reference.rivals")))
+        if rivals:
+            rival[anew] = stream.child("insurer").integers(again, 1 + rivals)
         kept = (start < np.minimum(until, last[who])) & (kind != "uninsured")
         parts.append(
             pl.DataFrame(

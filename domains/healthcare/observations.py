@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -29,14 +29,13 @@ def observations(block: Block, tables: Tables) -> Tables:
     """One row per value measured. Helper column: `encounter_row`."""
     rounds = _rounds(block, tables)
     bodies = _bodies(block, tables, rounds)
-    reason = rounds["reason"].to_numpy()
-    kinds, reasons = coded(rounds["type"]), coded(rounds["reason"])
+    kinds = {column: _told_apart(rounds[column]) for column in ("type", "reason")}
     parts = []
     for code in body.VALUES:
-        due = _due(block, code, kinds, reasons, bodies)
+        due = _due(block, code, kinds, bodies)
         who = np.flatnonzero(due)
         measured = bodies.take(who)
-        value = body.measure(measured, code) + _effect(block, code, reason[who])
+        value = body.measure(measured, code) + _effect(block, code, kinds["reason"], who)
         parts.append(
             pl.DataFrame(
                 {
@@ -104,34 +103,33 @@ def treated(block: Block, patients: NDArray, code: str) -> NDArray[np.bool_]:
     return block.stream.child("medication_request", code, "treated").uniform(patients) < share
 
 
-def _due(block: Block, code: str, kinds: Coded, reasons: Coded, bodies: Body) -> NDArray[np.bool_]:
-    """At which rounds a code is measured: by the type of the encounter, or its reason, whichever asks for it more often."""
+Kinds = tuple[list[str | None], NDArray[np.int64]]
+"""Different texts, and which of them each row has."""
+
+
+def _told_apart(texts: pl.Series) -> Kinds:
+    known = texts.drop_nulls().unique(maintain_order=True)
+    codes = texts.cast(pl.Enum(known)).to_physical().cast(pl.Int64).fill_null(len(known))
+    return [*known, None], codes.to_numpy()
+
+
+def _by_kind(of: Mapping[str, float], kinds: Kinds) -> NDArray[np.float64]:
+    """A number for each row by what kind it is; nothing for those that none is said of."""
+    return np.array([of.get(kind or "", 0.0) for kind in kinds[0]])[kinds[1]]
+
+
+def _due(block: Block, code: str, kinds: Mapping[str, Kinds], bodies: Body) -> NDArray[np.bool_]:
     asked = LINKED.get(code, code)
-    by_type, by_reason = block.priors("panel.type"), block.priors("panel.reason")
-    of_type = np.array([by_type[name].get(asked, 0.0) for name in kinds.names])
-    of_reason = np.array([by_reason.get(name, {}).get(asked, 0.0) for name in reasons.names])
-    share = np.maximum(of_type[kinds.at], of_reason[reasons.at]) if len(kinds.at) else np.zeros(0)
+    share = np.zeros(len(bodies.rows))
+    for column, mine in kinds.items():
+        said = {kind: panel.get(asked, 0.0) for kind, panel in block.priors(f"panel.{column}").items()}
+        np.maximum(share, _by_kind(said, mine), out=share)
     drawn = block.stream.child("observation", asked, "made").uniform(bodies.rows)
     youngest = block.priors("panel.youngest").get(asked, 0.0)
     return (drawn < share) & ((bodies.at - bodies.birth) / YEAR >= youngest)
 
 
-class Coded(NamedTuple):
-    """A column of texts as its different values, and which of them each row has."""
-
-    names: list[str]
-    at: NDArray[np.int64]
-
-
-def coded(texts: pl.Series) -> Coded:
-    texts = texts.fill_null("")
-    names = texts.unique().sort().to_list()
-    return Coded(names, texts.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy())
-
-
-def _effect(block: Block, code: str, reason: NDArray) -> NDArray[np.float64]:
-    shift = np.zeros(len(reason))
-    for illness, effects in block.priors("effect").items():
-        if code in effects:
-            shift[reason == illness] = effects[code]
-    return shift
+def _effect(block: Block, code: str, reasons: Kinds, who: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What an illness that is the reason of a visit adds to a value."""
+    shift = {illness: effects[code] for illness, effects in block.priors("effect").items() if code in effects}
+    return _by_kind(shift, (reasons[0], reasons[1][who]))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Table, Tables
 from .curves import MINUTE
 from .encounters import MONTH, SHOT
 from .observations import treated
@@ -53,48 +53,51 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
 
 def immunizations(block: Block, tables: Tables) -> Tables:
     """One row per dose given. Helper column: `encounter_row`."""
-    visits, patient = tables["encounter"], tables["patient"]
-    check_ups = np.flatnonzero(visits["months"].is_not_null().to_numpy())
-    start, rows = visits["start_at"].to_numpy()[check_ups], visits[ROW].to_numpy()[check_ups]
-    who = visits["patient_id"].to_numpy()[check_ups] - int(patient["patient_id"][0]) if len(check_ups) else check_ups
-    order = np.lexsort((rows, start, who))
-    check_ups, start, who = check_ups[order], start[order], who[order]
-    person, birth, seen = (patient[c].to_numpy() for c in (ROW, "birth", "first_seen"))
-    age = (start - birth[who]) / MONTH
-    given, codes = [], []
+    visits = tables["encounter"]
+    columns = ("patient_id", pl.col(ROW).alias("encounter_row"), _late_in_visit().alias("at"))
+    people = tables["patient"].select("patient_id", "birth", "first_seen", person=ROW)
+    check_ups = visits.filter(pl.col("months").is_not_null()).join(people, on="patient_id", maintain_order="left")
+    check_ups = check_ups.sort("start_at", ROW)
+    taken, codes = [np.empty(0, np.int64)], list[str]()
+    offered = _Offered(check_ups)
     for code, series in block.priors("vaccine.series").items():
-        willing = block.stream.child("immunization", code).uniform(person) < series["share"]
-        kept = np.flatnonzero(willing[who])
-        for dose in _doses(series, who[kept], start[kept], age[kept], birth, seen):
-            given.append(check_ups[kept[dose]])
-            codes += [code] * len(dose)
-    shots = np.flatnonzero((visits["type"] == SHOT).to_numpy())
-    taken = np.concatenate([*given, shots])
-    doses = visits.select("patient_id", pl.col(ROW).alias("encounter_row"), _late_in_visit().alias("at"))
-    doses = doses.select(pl.all().gather(pl.Series(taken))).with_columns(
-        code=pl.Series(codes + [INFLUENZA] * len(shots), dtype=pl.String)
-    )
-    number = np.array([int(c) for c in (*codes, *[INFLUENZA] * len(shots))], np.uint64)
-    return {"immunization": doses.with_columns(pl.Series(ROW, join_rows(doses["encounter_row"].to_numpy(), number)))}
+        willing = block.stream.child("immunization", code).uniform(offered.person) < series["share"]
+        for dose in offered.doses(willing, series):
+            taken.append(dose)
+            codes.append(code)
+    shots = visits.filter(pl.col("type") == SHOT).select(*columns)
+    doses = pl.concat([check_ups.select(columns)[np.concatenate(taken)], shots])
+    each = np.repeat(np.arange(len(codes) + 1), [*map(len, taken[1:]), shots.height])
+    code = pl.Series("code", [*codes, INFLUENZA])[each]
+    address = join_rows(doses["encounter_row"].to_numpy(), code.cast(pl.UInt64).to_numpy())
+    return {"immunization": doses.with_columns(code, pl.Series(ROW, address))}
 
 
-def _doses(
-    series: Mapping[str, Any], who: NDArray, start: NDArray, age: NDArray, birth: NDArray, seen: NDArray
-) -> Iterator[NDArray[np.int64]]:
-    """The visits at which each dose of a series is given, dose by dose: late where earlier visits were missed. `who`, `start` and `age` (months)
-    are of visits in order of patient and time; `birth` and `seen` of patients. Who misses a dose that was due is given none after it."""
-    gap, until = series.get("gap", 1) * MONTH, series.get("until", math.inf)
-    last, going = np.full(len(birth), -(2**62)), np.ones(len(birth), bool)
-    for months in series["months"]:
-        due = (birth + months * MONTH).astype(np.int64) >= seen
-        able = (going & due)[who] & (age >= months) & (age < until) & (start >= last[who] + gap)
-        at = np.flatnonzero(able)
-        first = at[np.append(True, who[at][1:] != who[at][:-1])] if len(at) else at
-        yield first
-        given = np.zeros(len(birth), bool)
-        given[who[first]] = True
-        last[who[first]] = start[first]
-        going &= given | ~due
+class _Offered:
+    """The visits, in order of time, at which doses could be given, as arrays: whose, when and at what age."""
+
+    def __init__(self, visits: Table) -> None:
+        _, first, self.who = np.unique(visits["patient_id"].to_numpy(), return_index=True, return_inverse=True)
+        self.at = visits["start_at"].to_physical().to_numpy()
+        birth = visits["birth"].to_physical().to_numpy()
+        self.age = (self.at - birth) / MONTH
+        self.birth, self.seen = birth[first], visits["first_seen"].to_physical().to_numpy()[first]
+        self.person = visits["person"].to_numpy()[first]
+
+    def doses(self, willing: NDArray[np.bool_], series: Mapping[str, Any]) -> Iterator[NDArray[np.int64]]:
+        """The visits at which each dose of a series is given, dose by dose: late where earlier visits were missed."""
+        gap, until = series.get("gap", 1) * MONTH, series.get("until", math.inf)
+        takes, last = willing.copy(), np.full(len(willing), -(2**62))
+        for months in series["months"]:
+            due = takes & ((self.birth + months * MONTH).astype(np.int64) >= self.seen)
+            ready = due[self.who] & (self.age >= months) & (self.age < until) & (self.at >= (last + gap)[self.who])
+            there = np.flatnonzero(ready)
+            given, first = np.unique(self.who[there], return_index=True)
+            last[given] = self.at[there[first]]
+            # who misses a dose that was due is not given the next before it
+            takes &= ~due
+            takes[given] = True
+            yield np.sort(there[first])
 
 
 def _late_in_visit() -> pl.Expr:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...core.checks import violations
 from ...core.derive import runs
 from ...core.domain import Check
 from ...core.tables import Table
-from .readings import COPY, FAN
+from .readings import COPY, FAN, union
 
 Lazy = Mapping[str, pl.LazyFrame]
 _OF = ("scenario", "instance", "channel_id")
@@ -60,28 +61,34 @@ def shown(tables: Lazy) -> Table:
         .collect()
     )
     label = tables["label"].select("scenario", "instance", "table", "row_key").collect()
-    mine = label.filter((pl.col("table") == "reading") & pl.col("row_key").is_not_null())
-    keys = {of: part["row_key"].to_numpy() for of, part in _by_instance(mine).items()}
+    parts: dict[tuple[str, int], list[NDArray[np.int64]]] = {}
     # what was taken away has left no row: there the anomaly's own scenario says so on the channel, the device or the gateway
-    other = (pl.col("table") != "anomaly") & ((pl.col("table") != "reading") | pl.col("row_key").is_null())
-    elsewhere = _by_instance(label.filter(other))
+    elsewhere = set[tuple[str, int]]()
+    for (scenario, instance, table), a, b in runs(label, "scenario", "instance", "table"):
+        rows = label["row_key"][a:b]
+        gone = rows.null_count() > 0
+        if table == "reading":
+            parts.setdefault((scenario, instance), []).append((rows.drop_nulls() if gone else rows).to_numpy())
+        if table not in ("reading", "anomaly") or (gone and table == "reading"):
+            elsewhere.add((scenario, instance))
+    keys = {of: np.concatenate(mine) for of, mine in parts.items()}
     named = _by_instance(anomaly)
     stray, quiet = [np.empty(0, np.int64)], []
     for of, spans in named.items():
-        key = keys.pop(of, np.empty(0, np.int64))
-        key = np.sort(key - (key % FAN >= COPY) * COPY), key
+        mine = keys.pop(of, np.empty(0, np.int64))
+        key = np.sort(_once(mine), kind="stable")
         numbers, first, every = (spans[c].to_numpy() for c in ("channel_id", "first_sample_at", "interval_us"))
         # the numbers of the first sample that is due at the start or later, and of the first that is at the end or later
         a, b = (numbers * FAN - (first - spans[c].to_numpy()) // every for c in ("started_at", "ended_at"))
-        low, high = np.searchsorted(key[0], a), np.searchsorted(key[0], b)
+        low, high = np.searchsorted(key, a), np.searchsorted(key, b)
         if of not in elsewhere:
             quiet += spans["anomaly_id"].to_numpy()[high <= low].tolist()
-        edge = np.zeros(len(key[0]) + 1, np.int64)
-        np.add.at(edge, low, 1)
-        np.add.at(edge, np.maximum(high, low), -1)
-        outside = key[0][edge[:-1].cumsum() == 0]
-        if len(outside):
-            stray.append(key[1][np.isin(key[1] - (key[1] % FAN >= COPY) * COPY, outside)])
+        inside = union(zip(low.tolist(), np.maximum(low, high).tolist(), strict=True))
+        if sum(b - a for a, b in inside) < len(key):
+            outside = np.ones(len(key), bool)
+            for a, b in inside:
+                outside[a:b] = False
+            stray.append(mine[np.isin(_once(mine), key[outside])])
     # a scenario that names anomalies does so for each instance
     known = {scenario for scenario, _ in named}
     stray += [key for (scenario, _), key in keys.items() if scenario in known]
@@ -93,6 +100,12 @@ def shown(tables: Lazy) -> Table:
             violations("", "anomaly", pl.Series(quiet, dtype=pl.Int64), "changed nothing in its channel"),
         ]
     ).drop("check")
+
+
+def _once(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The keys of the samples: of what was delivered a second time, those of the first."""
+    again = key % FAN >= COPY
+    return key - again * COPY if again.any() else key
 
 
 def _by_instance(rows: Table) -> dict[tuple[str, int], Table]:

@@ -5,8 +5,10 @@ A span that the table of anomalies names is left out, with the sample after it: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from ...core.domain import Check
 from ...core.stream import F64
 from ...core.tables import Table
 from .profiles import Profile
-from .readings import COPY, FAN, I64, in_order, places
+from .readings import COPY, FAN, I64
+from .sheet import Scratch, sheet
+from .signals import STRETCH
 
 Lazy = Mapping[str, pl.LazyFrame]
 Profiles = Mapping[str, Profile]
@@ -28,41 +32,45 @@ class Trace:
     """A channel's sound readings, in order of the grid."""
 
     def __init__(
-        self, channel: Mapping[str, Any], key: I64, observed: I64, value: F64, apart: Sequence[tuple[int, int]]
+        self,
+        channel: Mapping[str, Any],
+        key: I64,
+        observed: I64,
+        value: F64,
+        limits: tuple[float, float],
+        apart: Sequence[tuple[int, int]],
     ):
-        index = key - channel["channel_id"] * FAN
-        self.channel = channel
-        whole = len(key) and index[-1] < COPY and np.isfinite(value.min()) and np.isfinite(value.max())
-        if not whole or apart:
-            kept = (index < COPY) & np.isfinite(value)
+        begin = channel["channel_id"] * FAN
+        self.channel, self.begin = channel, begin
+        if apart or not (len(key) and key[-1] - begin < COPY and np.isfinite(limits[0]) and np.isfinite(limits[1])):
+            kept = (key - begin < COPY) & np.isfinite(value)
             first, every = channel["first_sample_at"], channel["interval_us"]
             for t0, t1 in apart:
                 # points of the grid from the first at t0 or later to the last before t1 + every
-                a, b = np.searchsorted(index, [-((first - t0) // every), -((first - t1) // every) + 1])
+                ends = begin + np.array([-((first - t0) // every), -((first - t1) // every) + 1])
+                a, b = np.searchsorted(key, ends)
                 kept[a:b] = False
-            index, key, observed, value = index[kept], key[kept], observed[kept], value[kept]
-        self.index, self.key, self.observed, self.value = index, key, observed, value
+            key, observed, value = key[kept], observed[kept], value[kept]
+        self.key, self.observed, self.value = key, observed, value
+
+    @cached_property
+    def index(self) -> I64:
+        """The points of the grid."""
+        return self.key - self.begin
 
 
 def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, dict[str, Trace]]]:
     """For each device its profile, and the traces of those of its channels that `wanted(profile, signal)` names."""
-    names = tables["device"].select("device_id", pl.col("profile").cast(pl.String))
-    channel = (
-        tables["channel"]
-        .with_columns(pl.col("signal", "kind").cast(pl.String), pl.col("first_sample_at").to_physical())
-        .join(names, on="device_id", maintain_order="left")
-        .collect()
-    )
-    mine = [row for row in channel.iter_rows(named=True) if wanted(row["profile"], row["signal"])]
+    readings = sheet(tables)
+    mine = [(row, at) for row, at in readings.channels if row["profile"] and wanted(row["profile"], row["signal"])]
     if not mine:
         return
-    ids = [row["channel_id"] for row in mine]
-    reading = in_order(tables["reading"].select("reading_id", "observed_at", "value").collect())
-    key, observed, value = (c.to_physical().to_numpy() for c in reading)
+    key, observed, value = (readings.column(c) for c in ("reading_id", "observed_at", "value"))
     apart = _anomalies(tables)
     device: dict[int, tuple[str, dict[str, Trace]]] = {}
-    for row, number, (a, b) in zip(mine, ids, places(key, ids), strict=True):
-        trace = Trace(row, key[a:b], observed[a:b], value[a:b], apart.get(number, ()))
+    for row, at in mine:
+        number = row["channel_id"]
+        trace = Trace(row, key[at], observed[at], value[at], readings.limits(row, value[at]), apart.get(number, ()))
         device.setdefault(row["device_id"], (row["profile"], {}))[1][row["signal"]] = trace
     yield from device.values()
 
@@ -99,9 +107,10 @@ def counters(profiles: Profiles, tables: Lazy) -> Table:
         for trace in mine.values():
             before, after = trace.value[:-1], trace.value[1:]
             over = trace.channel["rollover"] or np.inf
-            broken = (after < before) & ~((before > 0.9 * over) & (after < 0.1 * over))
-            if broken.any():
-                found.append(_rows(trace.key[1:][broken], "a counter that went back"))
+            back = np.flatnonzero(after < before)
+            back = back[~((before[back] > 0.9 * over) & (after[back] < 0.1 * over))]
+            if len(back):
+                found.append(_rows(trace.key[1:][back], "a counter that went back"))
     return _reported(found)
 
 
@@ -124,20 +133,32 @@ def balances(profiles: Profiles, tables: Lazy) -> Table:
 
 def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
     whole, parts = mine[rule["equals"]], [mine[name] for name in rule["of"]]
-    shared, (at, *places_of) = _together(whole, *parts)
-    expected, slack = np.full(len(shared), float(rule["factor"])), np.zeros(len(shared))
-    for part, place in zip(parts, places_of, strict=True):
-        value = part.value[place]
-        # each value is right to half a step
-        slack = slack * np.abs(value) + np.abs(expected) * (part.channel["resolution"] / 2)
-        expected *= value
-    broken = np.abs(whole.value[at] - expected) > slack * 1.01 + whole.channel["resolution"]
-    if not broken.any():
-        return whole.key[:0], ""
-    # where a range ends the product is not what was measured
-    limits = whole.channel["low"], whole.channel["high"]
-    broken &= (whole.value[at] > limits[0]) & (whole.value[at] < limits[1])
-    return whole.key[at][broken], f"is not {' times '.join(rule['of'])}"
+    shared, (at, *where) = _together(whole, *parts)
+    key, total, factors = whole.key[at], whole.value[at], [p.value[w] for p, w in zip(parts, where, strict=True)]
+    step, scratch, found = whole.channel["resolution"], Scratch(), [key[:0]]
+    for a in range(0, len(shared), STRETCH):
+        part = total[a : a + STRETCH]
+        expected = scratch(0, len(part))
+        expected.fill(float(rule["factor"]))
+        for factor in factors:
+            expected *= factor[a : a + STRETCH]
+        expected -= part
+        np.abs(expected, out=expected)
+        # within a step of its own is right in any case: of the others, what their factors' own steps leave
+        far = np.flatnonzero(expected > step)
+        if not len(far):
+            continue
+        so_far, slack = np.full(len(far), float(rule["factor"])), np.zeros(len(far))
+        for factor, of in zip(factors, parts, strict=True):
+            value = factor[a + far]
+            # each value is right to half a step
+            slack = slack * np.abs(value) + np.abs(so_far) * (of.channel["resolution"] / 2)
+            so_far *= value
+        far = far[expected[far] > slack * 1.01 + step]
+        # where a range ends the product is not what was measured
+        far = far[(part[far] > whole.channel["low"]) & (part[far] < whole.channel["high"])]
+        found.append(key[a + far])
+    return np.concatenate(found), f"is not {' times '.join(rule['of'])}"
 
 
 def _sum(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
@@ -159,22 +180,23 @@ def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, 
         return shared, ""
     seconds = total.channel["interval_us"] / 1e6
     key, count, power = total.key[at], total.value[at], rate.value[beside]
-    gained = np.diff(count)
-    if total.channel["rollover"]:
-        gained[gained < 0] += total.channel["rollover"]
-    gained -= (power[1:] + power[:-1]) * (rule["factor"] * seconds / 2)
-    jumps = np.diff(shared) > 1
-    gained[jumps] = 0.0
-    starts = np.flatnonzero(np.concatenate([[True], jumps]))
-    lengths = np.diff(np.append(starts, len(shared)))
-    drift = np.concatenate([[0.0], gained.cumsum()])
-    drift -= np.repeat(drift[starts], lengths)
-    into = np.arange(len(shared)) - np.repeat(starts, lengths)
-    slack = total.channel["resolution"] * 1.01 + rule["factor"] * seconds * rate.channel["resolution"] / 2 * into
-    broken = np.abs(drift) > slack
-    # the row at which it goes wrong, not all those after it
-    onset = broken & ~np.concatenate([[False], broken[:-1]])
-    return key[onset], f"has not gained the integral of {rule['of']}"
+    edges = np.flatnonzero(shared[1:] - shared[:-1] > 1) + 1 if shared[-1] - shared[0] >= len(shared) else []
+    found, step = [key[:0]], total.channel["resolution"] * 1.01
+    each = rule["factor"] * seconds * rate.channel["resolution"] / 2
+    for a, b in pairwise([0, *edges, len(shared)]):
+        gained = np.diff(count[a:b])
+        if total.channel["rollover"]:
+            gained[gained < 0] += total.channel["rollover"]
+        area = power[a + 1 : b] + power[a : b - 1]
+        area *= rule["factor"] * seconds / 2
+        gained -= area
+        drift = np.abs(np.cumsum(gained, out=gained), out=gained)
+        if drift.max(initial=0.0) <= step:
+            continue
+        broken = np.concatenate([[False], drift > step + each * np.arange(1, b - a)])
+        # the row at which it goes wrong, not all those after it
+        found.append(key[a:b][broken & ~np.concatenate([[False], broken[:-1]])])
+    return np.concatenate(found), f"has not gained the integral of {rule['of']}"
 
 
 RELATIONS: Mapping[str, Callable[..., tuple[I64, str]]] = {"product": _product, "sum": _sum, "integral": _integral}
@@ -218,29 +240,34 @@ def charge(tables: Lazy) -> Table:
         (pl.col("wear_end") < pl.col("wear_start") - tiny, "wears backwards"),
         ((pl.col("wear_start") < pl.col("before_wear_end") - tiny) & ~changed, "is new without a repair"),
     )
-    parts = [violations("", "device_event", event.filter(rule)["device_event_id"], text) for rule, text in rules]
-    return pl.concat(parts).drop("check")
+    counts = event.select(rule.sum().alias(text) for rule, text in rules).row(0)
+    parts = [
+        violations("", "device_event", event.filter(rule)["device_event_id"], text)
+        for (rule, text), count in zip(rules, counts, strict=True)
+        if count
+    ]
+    return pl.concat([violations(), *parts]).drop("check")
 
 
 def as_profiled(profiles: Profiles, tables: Lazy) -> Table:
     """A device has the channels of its profile, with their units and ranges. Profiles that are not known here say nothing."""
-    of = [(p.name, c.signal, c.unit, c.resolution, c.low, c.high) for p in profiles.values() for c in p.channels]
-    columns = ("profile", "signal", "unit_code", "resolution", "low", "high")
-    known = pl.DataFrame(of, schema=list(columns), orient="row")
-    device = tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect()
-    channel = tables["channel"].with_columns(pl.col("signal", "unit_code").cast(pl.String)).collect()
-    mine = channel.join(device, on="device_id").filter(pl.col("profile").is_in(list(profiles)))
-    other = mine.join(known, on=columns, how="anti")["channel_id"]
-    has = mine.group_by("device_id").agg(pl.len().alias("has"))
-    should = pl.DataFrame(
-        [(p.name, len(p.channels)) for p in profiles.values()], schema=["profile", "should"], orient="row"
-    )
-    short = device.join(should, on="profile").join(has, on="device_id", how="left")
-    short = short.filter(pl.col("has").fill_null(0) != pl.col("should"))["device_id"]
+    known = {
+        name: {c.signal: (c.unit, c.resolution, c.low, c.high) for c in p.channels} for name, p in profiles.items()
+    }
+    texts = pl.col("signal", "unit_code").cast(pl.String)
+    channel = tables["channel"].select("channel_id", "device_id", texts, "resolution", "low", "high").collect()
+    device = dict(tables["device"].select("device_id", pl.col("profile").cast(pl.String)).collect().iter_rows())
+    has, other = Counter[int](), []
+    for number, owner, signal, *about in channel.iter_rows():
+        has[owner] += 1
+        profile = device.get(owner)
+        if profile in known and known[profile].get(signal) != tuple(about):
+            other.append(number)
+    short = [n for n, profile in device.items() if profile in known and has[n] != len(known[profile])]
     return pl.concat(
         [
-            violations("", "channel", other, "is not a channel of its device's profile"),
-            violations("", "device", short, "has not as many channels as its profile"),
+            violations("", "channel", pl.Series(other, dtype=pl.Int64), "is not a channel of its device's profile"),
+            violations("", "device", pl.Series(short, dtype=pl.Int64), "has not as many channels as its profile"),
         ]
     ).drop("check")
 
@@ -273,13 +300,21 @@ def physics(profiles: Profiles) -> tuple[Check, ...]:
 
 def _together(*found: Trace) -> tuple[I64, list[Any]]:
     """The grid points at which all have a reading, and where these stand in each."""
+    if all(_alike(found[0], other) for other in found[1:]):
+        return found[0].index, [slice(None)] * len(found)
     shared = found[0].index
-    if all(np.array_equal(shared, other.index) for other in found[1:]):
-        return shared, [slice(None)] * len(found)
     for other in found[1:]:
         at = np.searchsorted(other.index, shared)
         shared = shared[at < len(other.index)][other.index[at[at < len(other.index)]] == shared[at < len(other.index)]]
     return shared, [np.searchsorted(t.index, shared) for t in found]
+
+
+def _alike(one: Trace, other: Trace) -> bool:
+    """Whether both have a reading at the same points of the grid."""
+    a, b = one.key, other.key
+    if len(a) != len(b):
+        return False
+    return not len(a) or (a[0] - one.begin == b[0] - other.begin and np.array_equal(one.index, other.index))
 
 
 def _rows(key: NDArray, detail: str) -> Table:

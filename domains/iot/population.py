@@ -65,24 +65,33 @@ def operators(block: Block, tables: Tables) -> Tables:
 
 def fleet(block: Block) -> Table:
     """Every device of the block's sites, also those beyond the size of the dataset: they share the sites' crews. `life` is what its batch
-    leaves of the life of its parts."""
+    leaves of the life of its parts. Several steps ask for it, one after the other: it is drawn once for a block."""
+    global _last
+    known = _last
+    if known is None or known[0] is not block:
+        _last = known = block, _fleet(block)
+    return known[1]
+
+
+_last: tuple[Block, Table] | None = None
+
+
+def _fleet(block: Block) -> Table:
     stream, priors = block.stream.child("device"), block.priors
     ids = np.arange(block.first * DEVICES, block.last * DEVICES, dtype=np.uint64)
     key = ids.astype(np.int64)
     site = key // DEVICES
     kind = np.repeat(sites(block, {})["site"]["kind"].to_numpy(), DEVICES)
     profile = _profiles(kind, stream.child("profile").uniform(ids), chosen(priors, block.library))
-    link = pl.Series(profile).replace_strict({p.name: LINKS.index(p.link) for p in block.library.values()}).to_numpy()
+    links = {p.name: LINKS.index(p.link) for p in block.library.values()}
+    link = np.array([links[name] for name in profile.tolist()], np.int64)
     start = block.window.start // DAY
     age = _ages(stream.child("age").uniform(ids), priors, (block.window.end - block.window.start) // DAY)
-    installed = pl.Series("installed_on", start - age).cast(pl.Int32).cast(pl.Date)
-    batch = pl.select(
-        pl.concat_str(
-            pl.lit(pl.Series(profile)), installed.dt.year(), installed.dt.quarter().cast(pl.String), separator="-"
-        )
-        .str.replace(r"-(\d)$", "-q$1")
-        .alias("batch")
-    )["batch"]
+    installed = start - age
+    months = installed.astype("M8[D]").astype("M8[M]").astype(np.int64)
+    quarters = zip(profile.tolist(), (1970 + months // 12).tolist(), (months % 12 // 3 + 1).tolist(), strict=True)
+    batch = [f"{name}-{year}-q{quarter}" for name, year, quarter in quarters]
+    lives = _lives(block, sorted(set(batch)))
     return pl.DataFrame(
         {
             "device_id": key,
@@ -91,18 +100,18 @@ def fleet(block: Block) -> Table:
             "gateway_id": site * GATEWAYS + link,
             "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
-            "installed_on": installed,
+            "installed_on": pl.Series(installed.astype(np.int32)).cast(pl.Date),
             "batch": batch,
-            "life": batch.replace_strict(_lives(block, batch)),
+            "life": [lives[name] for name in batch],
             "clock_ppm": np.round(stream.child("clock").uniform(ids) * priors("clock.ppm"), 3),
         }
     )
 
 
-def _lives(block: Block, batch: pl.Series) -> Mapping[str, float]:
+def _lives(block: Block, names: list[str]) -> Mapping[str, float]:
     """What each batch leaves of the life of its parts: a defect is the batch's own, wherever its devices stand."""
     share, life = block.priors("batch.defective"), block.priors("batch.life")
-    names, zero = batch.unique(), np.zeros(1, np.uint64)
+    zero = np.zeros(1, np.uint64)
     return {name: life if block.stream.child("batch", name).uniform(zero)[0] < share else 1.0 for name in names}
 
 
@@ -142,7 +151,8 @@ def interval_us(profile: Profile, priors: Priors) -> int:
 
 def devices(block: Block, tables: Tables) -> Tables:
     product = pl.col("profile").str.replace_all("-", ".", literal=True)
-    frame = fleet(block).filter(pl.col("device_id") < block.size)
+    frame = fleet(block)
+    frame = frame.head(max(0, block.size - block.first * DEVICES))
     return {"device": frame.with_columns(urn=_urn(product, "device_id"))}
 
 
@@ -152,8 +162,9 @@ def gateways(block: Block, tables: Tables) -> Tables:
     key = tables["device"]["gateway_id"].unique().sort().to_numpy()
     ids = key.astype(np.uint64)
     pace = {name: 1e6 / interval_us(p, block.priors) for name, p in block.library.items()}
-    live = fleet(block).group_by("gateway_id").agg(pl.col("profile").replace_strict(pace).sum())
-    rate = dict(live.iter_rows())
+    rate: dict[int, float] = {}
+    for gateway, profile in fleet(block).select("gateway_id", "profile").iter_rows():
+        rate[gateway] = rate.get(gateway, 0.0) + pace[profile]
     most = block.priors("gateway.messages_per_second")
     uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
     # who sends by mobile network needs no other gateway: its modem is one
@@ -178,7 +189,7 @@ def channels(block: Block, tables: Tables) -> Tables:
             f" at most {SCHEMA['reading'].fan:,} can be numbered"
         )
     u = block.stream.child("device", "phase").uniform(device["device_id"].to_numpy())
-    step = device["profile"].replace_strict(interval, return_dtype=pl.Int64).to_numpy()
+    step = np.array([interval[name] for name in device["profile"]], np.int64)
     frame = device.select(
         "device_id",
         "profile",

@@ -131,8 +131,11 @@ class _Clock:
         arrived = np.take(self._delays, drawn[count:])
         arrived += taken
         if self._ppm:
-            lost = index * interval % self._sync * (self._ppm / 1e6)
-            arrived += lost.astype(np.int64)
+            # what has passed since the clock was set right: by where that was, for a division of each costs more than all else here
+            since = start * interval % self._sync + interval * np.arange(count)
+            for k in range(1, int(since[-1]) // self._sync + 1):
+                since[-(-(k * self._sync - int(since[0])) // interval) :] -= self._sync
+            arrived += (since * (self._ppm / 1e6)).astype(np.int64)
         return index, taken, arrived
 
 
@@ -195,7 +198,7 @@ def spans(events: Table, entity: str) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-def union(outages: Spans) -> list[tuple[int, int]]:
+def union(outages: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Spans that overlap or touch, as one."""
     found: list[tuple[int, int]] = []
     for a, b in sorted(outages):
@@ -236,6 +239,19 @@ def arrived(received: I64, outages: Spans, speed: int) -> I64:
     return found
 
 
+def later(received: I64, outages: Spans, more: Spans, speed: int) -> NDArray[np.bool_]:
+    """Which readings arrive at another time because of some more outages of their gateway."""
+    before = arrived(received, outages, speed) if outages else received
+    after, found = received.copy(), np.zeros(len(received), bool)
+    if not outages:
+        for part in _hold(after, more, speed):
+            np.not_equal(before[part], after[part], out=found[part])
+        return found
+    for _ in _hold(after, [*outages, *more], speed):
+        pass
+    return np.not_equal(before, after, out=found)
+
+
 def _hold(received: I64, outages: Spans, speed: int) -> Iterator[slice]:
     """Let readings wait, in place, that would arrive while their gateway is cut off; they may be in any order. Yields where they stand."""
     if not outages or not len(received):
@@ -274,9 +290,10 @@ def silence(block: Block, tables: Tables) -> Tables:
 def arrivals(block: Block, tables: Tables) -> Tables:
     """Derive when each reading arrives and what its quality is, from the outages of its gateway as they stand."""
     reading = in_order(tables["reading"])
-    planned = reading["received_at"].to_physical().to_numpy()
-    received = room(len(planned), np.int64)
-    np.copyto(received, planned)
+    planned = received = reading["received_at"].to_physical().to_numpy()
+    if tables["gateway_event"].height:
+        received = room(len(planned), np.int64)
+        np.copyto(received, planned)
     value = reading["value"].to_numpy()
     quality = np.zeros(reading.height, np.uint8)
     outages = spans(tables["gateway_event"], "gateway_id")
@@ -298,15 +315,14 @@ def arrivals(block: Block, tables: Tables) -> Tables:
         # what is no number makes the least and the greatest none
         if b > a and not (value[to].min() > low and value[to].max() < high):
             quality[to][(value[to] <= low) | (value[to] >= high)] = LIMITED
-        if wireless:
+        if wireless and b > a:
             took = planned[to] - observed[to]
-            quality[to][(took >= first) & (took <= 2 * most)] = RETRIED
+            if took.max() >= first:
+                quality[to][(took >= first) & (took <= 2 * most)] = RETRIED
         for late in _hold(received[to], outages.get(gateway, ()), speed):
             quality[to][late][received[to][late] != planned[to][late]] = LATE
     codes = SCHEMA["reading"].columns["quality"].dtype
-    return {
-        "reading": reading.with_columns(
-            pl.Series("received_at", received).cast(reading.schema["received_at"]),
-            pl.Series("quality", quality).cat.to(codes),
-        )
-    }
+    columns = {column.name: column for column in reading}
+    columns["received_at"] = pl.Series("received_at", received).cast(reading.schema["received_at"])
+    columns["quality"] = pl.Series("quality", quality).cat.to(codes)
+    return {"reading": pl.DataFrame(list(columns.values()))}

@@ -34,7 +34,7 @@ def uplink_share(tables: Tables, kind: str) -> Measured:
 def outages_a_day(tables: Tables) -> Measured:
     """Outages of a gateway's uplink a day, those for want of power among them; Poisson's error."""
     days = _days(tables) * tables["gateway"].height
-    count = tables["gateway_event"].height
+    count = tables["gateway_event"].filter(pl.col("cause").cast(pl.String) != "overflow").height
     return (count / days, np.sqrt(max(count, 1)) / days) if days >= 100 else None
 
 

@@ -135,25 +135,26 @@ class _Log:
 
     def enter(self, state: str, cause: str, crew: int | None = None) -> None:
         """End the state that is, with the part and the battery as they are: change those afterwards."""
-        if self._state == state and self._cause == cause and state != "restart":
+        if state == self._state and cause == self._cause and state != "restart":
             return
-        self._end(self._env.now)
-        self._state, self._cause, self._crew = state, cause, crew
-
-    def again(self) -> None:
-        """Cut the state that is in two: its part, battery or firmware changes within it."""
-        self._end(self._env.now)
-
-    def close(self, end: int) -> list[Span]:
-        self._end(end)
-        return self._done
-
-    def _end(self, now: int) -> None:
-        if self._state and now > self._since:
+        now = self._env.now
+        if now > self._since and self._state:
             self._done.append(
                 (self.entity, self._since, now, self._state, self._cause, self.firmware, self._crew, *self._gauges)
             )
-        self._since = now
+        self._since, self._state, self._cause, self._crew = now, state, cause, crew
+
+    def again(self) -> None:
+        """Cut the state that is in two: its part, battery or firmware changes within it."""
+        self.close(self._env.now)
+
+    def close(self, end: int) -> list[Span]:
+        if self._state and end > self._since:
+            self._done.append(
+                (self.entity, self._since, end, self._state, self._cause, self.firmware, self._crew, *self._gauges)
+            )
+        self._since = end
+        return self._done
 
 
 class _Waits:
@@ -198,6 +199,7 @@ def _device(
     }
     updates = iter([(r.reaches(wave), r.version) for r in waves if r.reaches(wave) >= env.now] + [(_NEVER, "")])
     due["update"], version = next(updates)
+    worn_at, soonest = part.reaches(profile.reliability.degraded), due.__getitem__
     while True:
         now = env.now
         if now >= due["age"]:
@@ -210,10 +212,9 @@ def _device(
         awake = True
         if duty:
             awake, due["schedule"] = duty.at(now)
-        worn_at = part.reaches(profile.reliability.degraded)
         worn = worn_at <= now
         due["wear"] = _NEVER if worn else worn_at
-        cause = min(due, key=due.__getitem__)
+        cause = min(due, key=soonest)
         if due[cause] > now:
             enter(*(_ASLEEP if not awake else _WORN if worn else _UP))
             live[entity] = log.process if mains else None
@@ -250,7 +251,7 @@ def _device(
         # a crew changes all in a device that is spent
         if not charged and part.end <= env.now:
             part = Part.new(profile.reliability, life, env.now, rng)
-            due["hardware"] = part.end
+            due["hardware"], worn_at = part.end, part.reaches(profile.reliability.degraded)
         if battery and battery.end <= env.now:
             battery = Charge.new(profile.power, priors("profile.life"), env.now, rng)
             due["battery"] = battery.end

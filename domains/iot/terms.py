@@ -316,7 +316,11 @@ def _learned(s: Setting, v: Values, x: F64) -> F64:
 
 
 def _roll(s: Setting, v: Values, x: F64) -> F64:
-    return np.mod(x, v["over"], out=x)
+    # counters start again seldom: a division of each number costs more than to see that it needs none
+    over = np.flatnonzero((x < 0) | (x >= v["over"]))
+    if len(over):
+        x[over] = np.mod(x[over], v["over"])
+    return x
 
 
 TERMS: dict[str, Term] = {

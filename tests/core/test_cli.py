@@ -237,7 +237,8 @@ def test_samples_go_where_they_are_told_with_a_manifest(target: str, table: Path
         manifest = json.loads((tmp_path / "twin/manifest.json").read_text())
     else:
         scheme = target.partition(":")[0]
-        assert open_database(f"{scheme}:///{tmp_path / 'twin.db'}").read("sample").height == 50
+        (rows,) = open_database(f"{scheme}:///{tmp_path / 'twin.db'}").read("sample")
+        assert rows.height == 50
         manifest = open_database(f"{scheme}:///{tmp_path / 'twin.db'}").manifest()
     assert manifest["populace"]["model"]["model"] == "empirical"
     assert manifest["populace"]["tables"]["sample"]["rows"] == 50

@@ -107,3 +107,29 @@ def test_columns_that_hardly_change_are_digested_like_any_other():
     each = [digest(many.slice(at, 1)) for at in (0, 1, 69_999)]
     assert digest(many) == sum((digest(many.slice(at, 10)) for at in range(0, 70_000, 10)), Digest())
     assert len({str(d) for d in each}) == 3
+
+
+def test_a_column_of_zeros_is_not_one_that_is_not_there():
+    without = pl.DataFrame({"x": [3, 4]})
+    for zero in (0, 0.0, False, ""):
+        assert digest(without.with_columns(z=pl.lit(zero))) != digest(without)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_texts_differ_by_any_of_their_letters(one: str, other: str, last: str):
+    """Also where they differ in the last byte of eight alone, in two columns at once."""
+    pairs = {
+        (one, other),
+        (other, one),
+        (one + last, other),
+        (one, other + last),
+        (one + "a", other + "b"),
+        (one + "b", other + "a"),
+    }
+    assert len({str(digest(pl.DataFrame({"a": [a], "b": [b]}))) for a, b in pairs}) == len(pairs)
+
+
+def test_numbers_with_a_point_differ_by_their_upper_bits_alone():
+    halves = np.arange(-64, 64) / 2
+    pairs = pl.DataFrame({"a": np.repeat(halves, 128), "b": np.tile(halves, 128)})
+    assert len({str(digest(row)) for row in pairs.sample(2_000, seed=1).iter_slices(1)}) == 2_000

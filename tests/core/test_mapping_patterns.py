@@ -60,7 +60,7 @@ def test_a_database_lets_in_what_its_patterns_ask_for(database: str, tmp_path: P
         Window(0, 1_000_000_000_000),
     )
     assert put(database, target, rows, lambda counts: "{}", lambda: None, tmp_path) == {"thing": 300}
-    found = open_database(database).read("thing")
+    (found,) = open_database(database).read("thing")
     assert found["sku"].n_unique() == 300
     assert found["plate"].n_unique() > 100
     assert all(re.fullmatch(r"[A-Z]{2}-[0-9]{3} [a-z].*", v) for v in found["plate"])

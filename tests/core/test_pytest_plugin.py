@@ -51,15 +51,17 @@ def test_shared(populace, populace_db, n):
 """
 
 
-def session(folder: Path, code: str, *flags: str, **environment: str) -> tuple[int, str]:
+def session(folder: Path, code: str, *flags: str, among_others: bool = False, **environment: str) -> tuple[int, str]:
+    """A test session; `among_others` with every plugin that is installed, which takes each session seconds to start."""
     (folder / "test_it.py").write_text(code)
+    alone = {} if among_others else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [
         sys.executable,
         "-m",
         "pytest",
         "-q",
         "-p",
-        "no:xdist",
+        "no:xdist" if among_others else "populace.app.pytest_plugin",
         "--strict-markers",
         "--rootdir",
         str(folder),
@@ -70,13 +72,13 @@ def session(folder: Path, code: str, *flags: str, **environment: str) -> tuple[i
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "POLARS_MAX_THREADS": "2", **environment},
+        env={**os.environ, "POLARS_MAX_THREADS": "2", **alone, **environment},
     )
     return told.returncode, told.stdout + told.stderr
 
 
 def test_tests_are_seeded_by_their_ids_and_do_not_disturb_one_another(tmp_path: Path):
-    code, told = session(tmp_path, MANY, "-rP")
+    code, told = session(tmp_path, MANY, "-rP", among_others=True)
     assert code == 0, told
     seeds = re.findall(r"^seed .*", told, re.MULTILINE)
     assert len(set(seeds)) == 3
@@ -154,22 +156,24 @@ def test_it(populace_db, n):
         assert left == []
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("def test_it(populace): populace()", "names? one|name one"),
-        ("def test_it(populace): populace('finanse')", "did you mean"),
-        ("def test_it(populace): populace('finance', sise=3)", "did you mean"),
-        (
-            "import pytest\n@pytest.mark.populace('finance', size=1, db='oracle')\ndef test_it(populace_db): pass",
-            "oracle",
-        ),
-    ],
-)
-def test_what_cannot_be_is_told(code: str, words: str, tmp_path: Path):
-    failed, told = session(tmp_path, code)
+WRONG = {
+    "populace()": "names? one|name one",
+    "populace('finanse')": "did you mean 'finance'",
+    "populace('finance', sise=3)": "did you mean 'size'",
+}
+
+
+def test_what_cannot_be_is_told(tmp_path: Path):
+    code = "import pytest\n" + "".join(f"def test_{n}(populace): {call}\n" for n, call in enumerate(WRONG))
+    code += "@pytest.mark.populace('finance', size=1, db='oracle')\ndef test_it(populace_db): pass"
+    failed, told = session(tmp_path, code, "-rfE")
     assert failed == 1
-    assert re.search(words, told, re.IGNORECASE), told
+    assert re.search(r"3 failed, 1 error", told), told
+    parts = re.split(r"^_+ (?:ERROR at setup of )?test_(\w+) _+$", told, flags=re.MULTILINE)
+    said = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for n, words in enumerate(WRONG.values()):
+        assert re.search(words, said[str(n)], re.IGNORECASE), told
+    assert "oracle" in said["it"]
 
 
 def test_nothing_is_imported_for_those_who_do_not_use_it(tmp_path: Path):
@@ -182,6 +186,7 @@ def test_it():
     assert "populace.app.pytest_plugin" in sys.modules
     assert heavy & set(sys.modules) == set()
 """,
+        among_others=True,
     )
     assert code == 0, told
 

@@ -95,4 +95,5 @@ def test_a_database_file_may_have_any_name(tmp_path: Path):
     path = tmp_path / "a?b#c 'd.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE t AS SELECT 7 AS x")
-    assert open_database(f"sqlite:///{path}").read("t").to_dicts() == [{"x": 7}]
+    (rows,) = open_database(f"sqlite:///{path}").read("t")
+    assert rows.to_dicts() == [{"x": 7}]

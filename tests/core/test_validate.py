@@ -41,6 +41,17 @@ def test_our_own_data_is_valid_in_every_form(data: Dataset, form: str, tmp_path:
     assert verdict.declared["check"].to_list() == ["sale.small"]
 
 
+def test_some_of_the_tables_are_valid_by_themselves(tmp_path: Path):
+    requests = (ScenarioRequest("ring"), ScenarioRequest("splurge"))
+    data = generate(make_plan(Spec("toy", scenarios=requests, only=("sale",)), TOY))
+    assert set(data.frames) == {"sale", "label"}
+    assert data.validate().is_empty()
+    data.write(str(tmp_path / "toy"))
+    verdict = validate(TOY, str(tmp_path / "toy"))
+    assert verdict.listed() == []
+    assert verdict.declared["check"].to_list() == ["sale.small"]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_table_without_rows_is_valid_in_every_form(form: str, tmp_path: Path):
     plain = generate(make_plan(Spec("toy"), TOY))

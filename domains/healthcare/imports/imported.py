@@ -163,7 +163,7 @@ def _parsed(kind: str, lines: list[bytes], tally: _Tally) -> Table:
 def _taken_place(kind: str, frame: Table, tally: _Tally) -> Table:
     """Without what was cancelled, refuted, never done or entered in error."""
     status = pl.lit(None, pl.String)
-    if "status" in frame.columns and kind != "Device":
+    if frame.schema.get("status") == pl.String and kind != "Device":  # nobody says that it is, of what has none
         status = pl.col("status")
     if "verificationStatus" in frame.columns:
         codings = pl.col("verificationStatus").struct.field("coding")

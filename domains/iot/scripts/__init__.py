@@ -15,7 +15,7 @@
     arrivals = [{ kind = "late", seconds = 600.0 }]
     lose = { share = 0.5 }                                              # samples that never arrive
     repeat = { share = 0.1, seconds = 30.0 }                            # samples that are delivered twice
-    cut = { cause = "uplink" }                                          # an outage of the gateway
+    cut = { cause = "uplink", holds = 2.0 }                             # an outage of the gateway; its store holds so many hours, or all
     down = { kind = "restart", cause = "watchdog", count = 5 }          # see `lifecycle`
 
 Any entry of `values` may say `signals` (only these), `share` or `samples` (only so many of the span), `raw` (neither rounded to the

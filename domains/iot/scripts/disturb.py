@@ -16,8 +16,8 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64, Stream
 from ....core.tables import ROW, Table
 from ..population import SCHEMA
-from ..readings import COPY, FAN, I64, Spans, arrived, spans
-from ..signals import quantise
+from ..readings import COPY, FAN, I64, Spans, arrived, later, spans
+from ..signals import HOUR, quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
 from .lifecycle import Down, downs, take_down
 from .spans import Place, Readings, anomalies, places
@@ -44,13 +44,16 @@ def disturb(scene: Scene) -> list[Edit]:
         return [_metadata(scene, role)]
     readings = Readings(scene.tables)
     found = list(places(scene, readings))
+    changes: list[Part] = []
+    if "values" in given:
+        found, changes = _where_it_shows(scene, readings, found)
     edits: list[Edit] = []
 
     def update(made: Iterable[Part], column: str, effect: str) -> None:
         edits.append(scene.edit("update", "reading", _rows(made, column), role, effect))
 
     if "values" in given:
-        update(_changed(found, "value", partial(_wrong, scene)), "value", given["effect"])
+        update(changes, "value", given["effect"])
         if any(entry.get("null") for entry in given["values"]):
             edits[-1] = replace(edits[-1], rows=edits[-1].rows.with_columns(pl.col("value").fill_nan(None)))
     if "clock" in given:
@@ -76,6 +79,30 @@ def disturb(scene: Scene) -> list[Edit]:
         edits.append(_unchanged(scene, found, shown, role))
         found = shown
     return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
+
+
+def _where_it_shows(scene: Scene, readings: Readings, found: list[Place]) -> tuple[list[Place], list[Part]]:
+    """The places, and what becomes of their values. An instance that would change nothing (a sensor that sticks while nothing moves) is played
+    elsewhere, if there is such a place among a few."""
+    changes = list(_changed(found, "value", partial(_wrong, scene)))
+    if _OTHERS & scene.arguments.keys():
+        return found, changes
+    for attempt in range(1, _TRIES):
+        shows = {p.instance for p, (_, keys, *_) in zip(found, changes, strict=True) if len(keys)}
+        silent = {p.instance for p in found} - shows
+        if not silent:
+            break
+        kept = [(p, part) for p, part in zip(found, changes, strict=True) if p.instance in shows]
+        again = list(places(scene, readings, attempt, silent, [p for p, _ in kept]))
+        kept += zip(again, _changed(again, "value", partial(_wrong, scene)), strict=True)
+        kept.sort(key=lambda one: one[0].instance)
+        found, changes = [p for p, _ in kept], [part for _, part in kept]
+    return found, changes
+
+
+_TRIES = 8
+_OTHERS = {"clock", "arrivals", "cut", "repeat", "lose", "down"}
+"""What shows in other ways than in values."""
 
 
 def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:
@@ -184,30 +211,58 @@ def _arrivals(scene: Scene, found: list[Place]) -> Iterable[Part]:
 
 def _cut(scene: Scene, found: list[Place], role: str) -> tuple[list[Place], list[Edit]]:
     """One more outage of each gateway, and by name the readings that arrive at another time because of it: when, follows later. The
-    places are drawn out to where these lie."""
-    speed, known = _gateways(scene)
+    places are drawn out to where these lie. A store that `holds` so many hours drops what is older at the end: an event says so, and the
+    channels that have lost something."""
+    entry, (speed, known) = scene.arguments["cut"], _gateways(scene)
     added: dict[tuple[int, int], tuple[int, int]] = {}
     for place in found:
         gateway, _ = speed[place.trace.channel["device_id"]]
         added.setdefault((gateway, place.instance), (place.t0, place.t1))
-    parts: list[Part] = []
-    drawn = []
+    held = round(float(entry["holds"]) * HOUR) if "holds" in entry else None
+    spans_of = [(i, g, t0, t1, entry["cause"]) for (g, i), (t0, t1) in added.items()]
+    if held is not None:
+        spans_of += [(i, g, t0, t1 - held, "overflow") for i, g, t0, t1, _ in spans_of if t1 - held > t0]
+    late_rows: list[Part] = []
+    lost_rows: list[Part] = []
+    drawn, marked = [], set[tuple[int, int]]()
     for place in found:
         gateway, rate = speed[place.trace.channel["device_id"]]
         trace, span = place.trace, added[gateway, place.instance]
-        before = arrived(trace.received, known.get(gateway, ()), rate)
-        late = before != arrived(trace.received, [*known.get(gateway, ()), span], rate)
-        parts.append((np.full(int(late.sum()), place.instance), trace.key[late]))
+        late = later(trace.received, known.get(gateway, ()), [span], rate)
+        if held is not None:
+            dropped = late & (trace.grid >= span[0]) & (trace.grid < span[1] - held)
+            lost_rows.append((np.full(int(dropped.sum()), place.instance), trace.key[dropped]))
+            late &= ~dropped
+            if dropped.any():
+                marked.add((place.instance, trace.channel["channel_id"]))
+        late_rows.append((np.full(int(late.sum()), place.instance), trace.key[late]))
         drawn.append(place.drawn_out(trace.grid[late]))
     outage = pl.DataFrame(
-        [(i, g, t0, t1) for (g, i), (t0, t1) in added.items()],
-        schema={"instance": pl.Int64, "gateway_id": pl.Int64, "started_at": pl.Int64, "ended_at": pl.Int64},
+        spans_of,
+        schema={
+            "instance": pl.Int64,
+            "gateway_id": pl.Int64,
+            "started_at": pl.Int64,
+            "ended_at": pl.Int64,
+            "cause": pl.String,
+        },
         orient="row",
-    ).with_columns(cause=pl.lit(scene.arguments["cut"]["cause"]))
-    address = scene.address("outage", outage["instance"].to_numpy(), outage["gateway_id"].to_numpy())
-    return drawn, [
+    )
+    second = outage["cause"].eq("overflow").cast(pl.Int64).to_numpy() << 32
+    address = scene.address("outage", outage["instance"].to_numpy(), outage["gateway_id"].to_numpy() + second)
+    edits = [
         scene.edit("insert", "gateway_event", outage.with_columns(pl.Series(ROW, address)), role, "outage"),
-        scene.edit("update", "reading", _rows(parts), role, "late"),
+        scene.edit("update", "reading", _rows(late_rows), role, "late"),
+    ]
+    return drawn, [*edits, *_gone(scene, lost_rows, marked, role)] if held is not None else edits
+
+
+def _gone(scene: Scene, parts: list[Part], marked: set[tuple[int, int]], role: str) -> list[Edit]:
+    """Samples that there are not any more. They leave no row that could bear a label, so their channel bears it."""
+    channel = [np.array(c, np.int64) for c in zip(*sorted(marked), strict=True)]
+    return [
+        scene.edit("remove", "reading", _rows(parts), role, "gap"),
+        scene.edit("update", "channel", _rows([tuple(channel)] if channel else []), role, "gap"),
     ]
 
 
@@ -237,18 +292,14 @@ def _repeated(scene: Scene, found: list[Place], readings: Readings) -> Table:
 
 
 def _lost(scene: Scene, found: list[Place], role: str) -> list[Edit]:
-    """Samples that never arrive. They leave no row that could bear a label, so their channel bears it."""
-    entry, parts, marked = scene.arguments["lose"], [], set()
+    """Samples that never arrive."""
+    entry, parts, marked = scene.arguments["lose"], [], set[tuple[int, int]]()
     for place in found:
         taken = chosen(_stream(scene, "lose", place).generator(), place.b - place.a, entry)
         parts.append(_part(place, taken))
         if taken.any():
             marked.add((place.instance, place.trace.channel["channel_id"]))
-    channel = [np.array(c, np.int64) for c in zip(*sorted(marked), strict=True)]
-    return [
-        scene.edit("remove", "reading", _rows(parts), role, "gap"),
-        scene.edit("update", "channel", _rows([tuple(channel)] if channel else []), role, "gap"),
-    ]
+    return _gone(scene, parts, marked, role)
 
 
 def _metadata(scene: Scene, role: str) -> Edit:

@@ -6,6 +6,14 @@ from functools import partial
 
 from ....core.domain import View
 from .documents import Profiles, cloudevents, influx, senml, sensorthings, things
+from .read_back import (
+    INFLUX_RULES,
+    SENML_RULES,
+    check_influx,
+    check_senml,
+    recognises_influx,
+    recognises_senml,
+)
 from .research import cmapss, gutentag, nab, tsbs
 from .sparkplug import sparkplug, told
 
@@ -13,8 +21,24 @@ from .sparkplug import sparkplug, told
 def views(profiles: Profiles) -> dict[str, View]:
     """The views, of devices of these profiles."""
     made = (
-        View("influx", "InfluxDB line protocol: one field a line, in nanoseconds.", partial(influx, profiles), "lp"),
-        View("senml", "SenML packs (RFC 8428), one message a line.", partial(senml, profiles), "ndjson"),
+        View(
+            "influx",
+            "InfluxDB line protocol: one field a line, in nanoseconds.",
+            partial(influx, profiles),
+            "lp",
+            recognises_influx,
+            partial(check_influx, profiles),
+            INFLUX_RULES,
+        ),
+        View(
+            "senml",
+            "SenML packs (RFC 8428), one message a line.",
+            partial(senml, profiles),
+            "ndjson",
+            recognises_senml,
+            partial(check_senml, profiles),
+            SENML_RULES,
+        ),
         View(
             "cloudevents",
             "CloudEvents 1.0 in JSON, one message a line, in order of arrival.",

@@ -193,7 +193,7 @@ def shown(learn: Callable[..., Any], epsilon: float, fits: int = 400) -> float:
     "learn",
     [
         fit_mst,
-        fit_privbayes,
+        pytest.param(fit_privbayes, marks=pytest.mark.slow),
         pytest.param(fit_aim, marks=pytest.mark.slow),
         pytest.param(fit_privsyn, marks=pytest.mark.slow),
     ],

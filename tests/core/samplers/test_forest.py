@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,53 +38,59 @@ TABLE = pl.DataFrame(
         "odd": (X > 0) ^ (RNG.random(N) < 0.1),
     }
 )
-FOREST: Forest = fit_forest(TABLE, Stream.root(1), trees=4)
+
+
+@cache
+def forest() -> Forest:
+    return fit_forest(TABLE, Stream.root(1), trees=4)
 
 
 def drawn(given: pl.DataFrame | None = None, n: int = N, seed: int = 1) -> pl.DataFrame:
     address = pl.DataFrame({ROW: np.arange(n if given is None else given.height, dtype=np.uint64)})
-    return FOREST.sample(address if given is None else address.hstack(given), Stream.root(seed))
+    return forest().sample(address if given is None else address.hstack(given), Stream.root(seed))
 
 
-MADE = drawn()
+@pytest.fixture(scope="module")
+def made() -> pl.DataFrame:
+    return drawn()
 
 
-def test_each_column_keeps_its_distribution():
+def test_each_column_keeps_its_distribution(made: pl.DataFrame):
     for column in ("shape", "code", "odd"):
-        real, made = (t[column].cast(pl.String).value_counts(normalize=True).sort(column) for t in (TABLE, MADE))
-        assert np.allclose(real["proportion"], made["proportion"], atol=0.03)
+        real, drew = (t[column].cast(pl.String).value_counts(normalize=True).sort(column) for t in (TABLE, made))
+        assert np.allclose(real["proportion"], drew["proportion"], atol=0.03)
     for column in ("x", "y", "noise", "gain"):
         # 0.05 is beyond the 99.9 % point of two samples of this size from one distribution
-        assert ks_2samp(TABLE[column], MADE[column]).statistic < 0.05
-    assert (MADE["gain"] == 0).mean() == pytest.approx(0.8, abs=0.02)
+        assert ks_2samp(TABLE[column], made[column]).statistic < 0.05
+    assert (made["gain"] == 0).mean() == pytest.approx(0.8, abs=0.02)
 
 
-def test_a_column_that_follows_from_another_still_does():
-    pairs = set(zip(MADE["shape"], MADE["code"], strict=True))
-    wrong = MADE.filter(pl.col("code") != pl.col("shape").replace({"ring": "R", "line": "L", "none": "N"})).height
+def test_a_column_that_follows_from_another_still_does(made: pl.DataFrame):
+    pairs = set(zip(made["shape"], made["code"], strict=True))
+    wrong = made.filter(pl.col("code") != pl.col("shape").replace({"ring": "R", "line": "L", "none": "N"})).height
     assert pairs >= {("ring", "R"), ("line", "L"), ("none", "N")}
     assert wrong / N < 0.002
 
 
-def test_relations_that_are_not_monotone_and_differ_by_group_are_kept():
-    ring = MADE.filter(pl.col("shape") == "ring")
+def test_relations_that_are_not_monotone_and_differ_by_group_are_kept(made: pl.DataFrame):
+    ring = made.filter(pl.col("shape") == "ring")
     radius = (ring["x"] ** 2 + ring["y"] ** 2).sqrt()
     assert radius.median() == pytest.approx(1.0, abs=0.05)
     assert ((radius - 1).abs() < 0.3).mean() > 0.85
-    line, none = (MADE.filter(pl.col("shape") == s) for s in ("line", "none"))
+    line, none = (made.filter(pl.col("shape") == s) for s in ("line", "none"))
     assert np.corrcoef(line["x"], line["y"])[0, 1] > 0.9
     assert abs(np.corrcoef(none["x"], none["y"])[0, 1]) < 0.1
 
 
-def test_values_are_missing_where_they_were():
-    hit = (MADE["x"] > 0.5) & (MADE["shape"] == "ring")
-    assert MADE.filter(hit)["gap"].is_null().mean() > 0.75
-    assert MADE.filter(~hit)["gap"].is_null().mean() < 0.07
+def test_values_are_missing_where_they_were(made: pl.DataFrame):
+    hit = (made["x"] > 0.5) & (made["shape"] == "ring")
+    assert made.filter(hit)["gap"].is_null().mean() > 0.75
+    assert made.filter(~hit)["gap"].is_null().mean() < 0.07
 
 
-def test_a_class_is_as_likely_as_it_was():
-    assert MADE.filter(pl.col("x") > 0.2)["odd"].mean() == pytest.approx(0.9, abs=0.05)
-    assert MADE.filter(pl.col("x") < -0.2)["odd"].mean() == pytest.approx(0.1, abs=0.05)
+def test_a_class_is_as_likely_as_it_was(made: pl.DataFrame):
+    assert made.filter(pl.col("x") > 0.2)["odd"].mean() == pytest.approx(0.9, abs=0.05)
+    assert made.filter(pl.col("x") < -0.2)["odd"].mean() == pytest.approx(0.1, abs=0.05)
 
 
 def test_noise_is_not_learnt_by_heart():

@@ -13,6 +13,7 @@ from populace.core.dataset import Dataset
 from populace.domains.iot import DOMAIN
 
 HOUR = 3_600_000_000
+DOMAIN_CHECKS = {check.name: check for check in DOMAIN.checks}
 EFFECTS = {"sensor-drift": "drift", "stuck-at": "stuck", "gateway-outage": "late"}
 
 
@@ -132,6 +133,34 @@ def test_an_outage_is_followed_by_a_burst_that_is_late_and_out_of_order(plain: D
         assert not sent["observed_at"].is_sorted()
 
 
+def test_a_store_that_runs_over_drops_the_oldest(plain: Dataset, make: Callable[..., Dataset]):
+    """What was due in the time that the event names is gone, what was due later came late; no sample is both or neither."""
+    data = make("store-overflow", count=2, hours=9.0, holds=3.0)
+    both = twins(plain, data)
+    events = data.frames["gateway_event"].filter(pl.col("cause").cast(pl.String) == "overflow")
+    assert events.height == 2
+    channel = data.frames["channel"].join(data.frames["device"].select("device_id", "gateway_id"), on="device_id")
+    gone = both.filter(pl.col("reading_id_played").is_null()).join(channel, on="channel_id")
+    grid = pl.col("first_sample_at") + pl.duration(
+        microseconds=(pl.col("reading_id") % 100_000_000) * pl.col("interval_us")
+    )
+    gone = gone.with_columns(due=grid)
+    assert gone.height > 1_000
+    inside = 0
+    for row in events.iter_rows(named=True):
+        mine = gone.filter(gateway_id=row["gateway_id"])
+        assert ((mine["due"] >= row["started_at"]) & (mine["due"] < row["ended_at"])).all()
+        inside += mine.height
+        assert row["ended_at"] - row["started_at"] == dt.timedelta(hours=6)
+    assert inside == gone.height
+    late = data.frames["label"].filter(table="reading", effect="late")
+    assert late.height > gone.height / 4
+    without = events.clear()
+    tables = {**data.frames, "gateway_event": without}
+    missed = DOMAIN_CHECKS["gaps-explained"].run({name: t.lazy() for name, t in tables.items()})
+    assert set(missed["row_key"]) == set(gone["channel_id"]), "without the event nothing explains the gap"
+
+
 def test_spans_lie_anywhere_in_the_window(make: Callable[..., Dataset]):
     """Twelve onsets, spread by Kolmogorov and Smirnov's measure as uniform ones are."""
     from scipy.stats import kstest
@@ -142,6 +171,15 @@ def test_spans_lie_anywhere_in_the_window(make: Callable[..., Dataset]):
     onset = label.group_by("instance").agg(pl.col("observed_at").min())["observed_at"].to_physical().to_numpy()
     window = data.plan.window
     assert kstest((onset - window.start) / (window.end - window.start), "uniform").pvalue > 0.01
+
+
+def test_what_would_show_nowhere_is_played_elsewhere(make: Callable[..., Dataset]):
+    """A wearable that sticks for three minutes often reads what it would have read: such an instance finds another place."""
+    worn = {"device.profiles": "wearable", "profile.interval": 1.0}
+    data = make("stuck-at", count=20, settings=worn, hours=0.05).frames
+    assert data["label"].filter(effect="unchanged").is_empty()
+    assert sorted(data["anomaly"]["instance"]) == list(range(20))
+    assert data["label"].filter(table="reading")["instance"].n_unique() == 20
 
 
 def test_outages_compose(make: Callable[..., Dataset]):

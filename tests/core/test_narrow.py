@@ -1,0 +1,66 @@
+"""Some tables alone: what may be asked for, and what is written and judged then. That their rows are those of the whole is a law."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import populace
+from populace.app.cli import run_command
+from populace.core.checks import check_names
+from populace.core.domain import find_domain
+from populace.core.errors import UserError
+from populace.core.narrow import narrow
+from populace.core.plan import make_plan
+from populace.core.source import read_source
+from populace.core.spec import Spec
+from populace.core.validate import validate
+
+ASKED = ["--size", "20", "--end", "2025-01-10", "--only", "account,transaction"]
+
+
+def test_files_and_databases_hold_these_alone_and_are_judged_as_such(tmp_path: Path):
+    database = f"duckdb:///{tmp_path / 'some.duckdb'}"
+    assert run_command(["generate", "finance", *ASKED, "--to", str(tmp_path / "files"), "--to", database]) == 0
+    assert {p.name for p in (tmp_path / "files").iterdir()} == {"account", "label", "transaction", "manifest.json"}
+    for place in (str(tmp_path / "files"), database):
+        source = read_source(find_domain("finance"), place)
+        assert source.tables.keys() == {"account", "transaction"}
+        assert source.notes == []
+        verdict = validate(find_domain("finance"), place)
+        assert verdict.valid
+        assert 0 < verdict.checks < len(check_names(find_domain("finance")))
+
+
+def test_a_database_grows_by_the_same_tables_or_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    to = ["--to", f"sqlite:///{tmp_path / 'some.db'}"]
+    assert run_command(["generate", "finance", *ASKED, *to]) == 0
+    more = [*ASKED[2:], "--size", "40", "--mode", "append", *to]
+    assert run_command(["generate", "finance", *more[:2], *more[4:]]) == 2
+    assert "only is ['account', 'transaction'] there, None here" in capsys.readouterr().err
+    assert run_command(["generate", "finance", *more]) == 0
+    assert validate(find_domain("finance"), to[1]).rows["account"] > 40
+
+
+def test_what_cannot_be_is_told_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(UserError, match=r"--only: unknown table 'acount'. Did you mean 'account'\?"):
+        populace.generate("finance", size=20, only=["acount"])
+    target = f"fhir+ndjson:{tmp_path / 'x'}"
+    assert run_command(["generate", "healthcare", "--size", "2", "--only", "patient", "--to", target]) == 2
+    assert "the documents of fhir+ndjson take all tables" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_steps_that_they_do_not_take_are_not_run():
+    whole = find_domain("finance")
+    part = narrow(whole, ["account"], played=False)
+    assert {s.name for s in part.steps} < {s.name for s in whole.steps}
+    assert "purchase" not in {s.name for s in part.steps}
+    assert part.steps[-1].name == "account"
+    assert narrow(whole, ["account"], played=True).steps == whole.steps
+
+
+def test_the_order_in_which_they_are_named_does_not_matter():
+    one, other = (make_plan(Spec("iot", size=2, only=names)) for names in (("site", "device"), ("device", "site")))
+    assert one.fingerprint == other.fingerprint != make_plan(Spec("iot", size=2)).fingerprint
