@@ -257,45 +257,36 @@ def sample(
     from ...core.user_table import read_table
 
     fitted = load_model(Path(model))
+    told, shares = parse_settings(where, "--where"), parse_balance(balance)
+    asked = {"rows": rows, "seed": seed, "where": told, "balance": shares}
     if fitted.several:
         if given or parity or not targets:
             raise UserError(
                 "a model of several tables takes -n, --seed, --where, --balance, --format and --to FOLDER or a database"
             )
-        told, shares = parse_settings(where, "--where"), parse_balance(balance)
         drawn = fitted.sample_frames(rows, seed, told, shares)
         for note in drawn.notes:
             click.echo(note, err=True)
-        asked = {"rows": rows, "seed": seed, "where": told, "balance": shares}
-        for target in targets:
-            place = write_tables(
-                drawn.tables, target, lambda form: sample_manifest(drawn.tables, asked, fitted.card, form), format_
-            )
-            total = sum(t.height for t in drawn.tables.values())
-            click.echo(f"{total:,} rows of {len(drawn.tables)} tables written to {place}")
-        return
-    if rows is None and given is None:
-        raise UserError("how many rows? Say -n N, or --given TABLE to complete its rows")
-    if parity and (where or balance or given or rows is None):
-        raise UserError("--parity takes -n and a seed, and none of --where, --balance and --given")
-    if gap is not None and not parity:
-        raise UserError("--gap is for --parity, which is not asked for")
-    goal = parse_parity(parity) if parity else None
-    told, shares = parse_settings(where, "--where"), parse_balance(balance)
-    if goal and rows is not None:
-        fair = fitted.sample_fair(rows, *goal, gap=gap or 0.0, seed=seed)
-        frame = fair.rows
-        click.echo(fair.describe(), err=not targets)
+        tables, of = drawn.tables, f" of {len(drawn.tables)} tables"
     else:
-        table = None if given is None else read_table(Path(given))
-        frame = fitted.sample_frame(rows, seed=seed, where=told, balance=shares, given=table)
-    if not targets:
-        click.echo(as_text(frame).write_csv(), nl=False)
-    asked = {"rows": frame.height, "seed": seed, "where": told, "balance": shares, "given": given and Path(given).name}
-    if parity:
-        asked |= {"parity": parity, "gap": gap or 0.0}
+        if rows is None and given is None:
+            raise UserError("how many rows? Say -n N, or --given TABLE to complete its rows")
+        if parity and (where or balance or given or rows is None):
+            raise UserError("--parity takes -n and a seed, and none of --where, --balance and --given")
+        if gap is not None and not parity:
+            raise UserError("--gap is for --parity, which is not asked for")
+        if parity and rows is not None:
+            fair = fitted.sample_fair(rows, *parse_parity(parity), gap=gap or 0.0, seed=seed)
+            frame = fair.rows
+            click.echo(fair.describe(), err=not targets)
+            asked |= {"parity": parity, "gap": gap or 0.0}
+        else:
+            table = None if given is None else read_table(Path(given))
+            frame = fitted.sample_frame(rows, seed=seed, where=told, balance=shares, given=table)
+        asked |= {"rows": frame.height, "given": given and Path(given).name}
+        if not targets:
+            click.echo(as_text(frame).write_csv(), nl=False)
+        tables, of = {NAME: frame}, ""
     for target in targets:
-        place = write_tables(
-            {NAME: frame}, target, lambda form: sample_manifest({NAME: frame}, asked, fitted.card, form), format_
-        )
-        click.echo(f"{frame.height:,} rows written to {place}")
+        place = write_tables(tables, target, lambda form: sample_manifest(tables, asked, fitted.card, form), format_)
+        click.echo(f"{sum(t.height for t in tables.values()):,} rows{of} written to {place}")

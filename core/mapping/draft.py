@@ -50,7 +50,8 @@ class Match:
 def draft(target: Target, domain: Domain) -> str:
     """The text of a mapping file. Tables that hold rows already are left as they are; what no table of ours has is left to be filled."""
     target = replace(target, tables={n: _with_choices(t, target) for n, t in target.tables.items()})
-    documents = {n: d for n, t in target.tables.items() if not t.rows and (d := _document(t, domain))}
+    known = {view.name: columns_of(view, domain) for view in table_views(domain)}
+    documents = {n: d for n, t in target.tables.items() if not t.rows and (d := _document(t, known))}
     sources = {
         n: s for n, t in target.tables.items() if not t.rows and n not in documents and (s := _source(t, domain))
     }
@@ -96,13 +97,15 @@ def columns_of(view: View, domain: Domain) -> dict[str, Mapping[str, pl.DataType
     return {n: dict(f.schema) for n, f in view.render(tables, reference).items() if "text" not in f.columns}
 
 
-def _document(table: TargetTable, domain: Domain) -> tuple[str, str, Mapping[str, pl.DataType]] | None:
+def _document(
+    table: TargetTable, known: Mapping[str, Mapping[str, Mapping[str, pl.DataType]]]
+) -> tuple[str, str, Mapping[str, pl.DataType]] | None:
     """The table of one of the domain's views that theirs is: it has its name, and nearly all of its columns."""
-    for view in table_views(domain):
-        for name, columns in columns_of(view, domain).items():
+    for view, tables in known.items():
+        for name, columns in tables.items():
             common = [c for c in table.columns if c.lower() in columns]
             if name == table.name.lower() and len(common) >= _ALIKE * len(table.columns):
-                return view.name, name, columns
+                return view, name, columns
     return None
 
 

@@ -255,6 +255,15 @@ def _connection_class() -> Any:
         """Sends no file but the one that a load names: in this protocol it is the server that says which file it wants."""
 
         offered: str | None = None
+        context: Any = None
+
+        def _create_ssl_ctx(self, sslp: Any) -> Any:
+            """One for all connections that have no wishes: it takes longer to make than most tables to read."""
+            if sslp:
+                return super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            if Guarded.context is None:
+                Guarded.context = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            return Guarded.context
 
         def _read_packet(self, *args: Any, **named: Any) -> Any:
             packet: Any = super()._read_packet(*args, **named)  # type: ignore[misc]

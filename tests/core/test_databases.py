@@ -335,7 +335,7 @@ def test_killed_at_random_moments_and_resumed(database: str):
     expected = _content(database)
     killed = 0
     unseed(database)
-    for share in (0.2, 0.4, 0.6):
+    for share in (0.6, 0.4, 0.2, 0.05):  # the first life may have been the slowest by far
         life = start(TOY, 1, database)
         time.sleep(longest * share)
         strike(life)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .draw import product
 from .ops import dense
 
 F32 = NDArray[np.float32]
@@ -73,7 +74,7 @@ def _normal(torch: Any, p: Mapping[str, Any], name: str, x: Any) -> Any:
 
 
 class Attention:
-    """The same for one step after another of so many sequences, each step seeing at most the last `reach`."""
+    """The same for one step after another of so many sequences side by side, each step seeing at most the last `reach`."""
 
     def __init__(self, p: Mapping[str, F32], layers: int, heads: int, reach: int | None = None) -> None:
         self.p, self.layers, self.heads, self.reach = p, layers, heads, reach
@@ -81,35 +82,40 @@ class Attention:
         self.told: list[list[F32]] = [[] for _ in range(layers)]
 
     def step(self, x: F32) -> F32:
-        """Shape (n, width), for the next step of each sequence."""
-        p, n, width = self.p, len(x), x.shape[1]
+        """Shape (width, n), for the next step of each sequence; n is that of `product`."""
+        width, n = x.shape
         size = width // self.heads
         for k in range(self.layers):
-            both = dense(p, f"{k}.ask", _scaled(p, f"{k}.norm", x)).reshape(n, 3, self.heads, size)
-            self.answers[k].append(both[:, 1])
-            self.told[k].append(both[:, 2])
+            asked, answer, told = self._dense(f"{k}.ask", self._normal(f"{k}.norm", x)).reshape(3, self.heads, size, n)
+            self.answers[k].append(answer)
+            self.told[k].append(told)
             if self.reach is not None and len(self.told[k]) > self.reach:
                 self.answers[k].pop(0)
                 self.told[k].pop(0)
-            fit = np.stack([(both[:, 0] * a).sum(axis=2) for a in self.answers[k]]) * np.float32(size**-0.5)
-            fit = np.exp(fit - fit.max(axis=0))
+            fit, part = np.empty((len(self.told[k]), self.heads, n), np.float32), np.empty_like(told)
+            for f, a in zip(fit, self.answers[k], strict=True):
+                np.multiply(asked, a, out=part).sum(axis=1, out=f)
+            fit *= np.float32(size**-0.5)
+            fit -= fit.max(axis=0)
+            np.exp(fit, out=fit)
             fit /= fit.sum(axis=0)
-            found = sum(
-                (f[:, :, None] * t for f, t in zip(fit, self.told[k], strict=True)),
-                np.zeros((n, self.heads, size), np.float32),
-            )
-            x = x + dense(p, f"{k}.tell", found.reshape(n, width))
-            x = x + dense(p, f"{k}.back", np.maximum(dense(p, f"{k}.wide", _scaled(p, f"{k}.norm_back", x)), 0))
+            found = np.zeros_like(told)
+            for f, t in zip(fit, self.told[k], strict=True):
+                found += np.multiply(t, f[:, None], out=part)
+            x = x + self._dense(f"{k}.tell", found.reshape(width, n))
+            wide = self._dense(f"{k}.wide", self._normal(f"{k}.norm_back", x))
+            x += self._dense(f"{k}.back", np.maximum(wide, 0, out=wide))
         return x
 
-    def only(self, which: NDArray) -> None:
-        """Go on with these sequences alone."""
-        for held in (self.answers, self.told):
-            for layer in held:
-                layer[:] = [t[which] for t in layer]
+    def _dense(self, name: str, x: F32) -> F32:
+        weight, shift = self.p[f"{name}.weight"].T, self.p[f"{name}.shift"]
+        out = product(weight, x, np.empty((len(weight), x.shape[1]), np.float32))
+        out += shift[:, None]
+        return out
 
-
-def _scaled(p: Mapping[str, F32], name: str, x: F32) -> F32:
-    middle = x.mean(axis=-1, keepdims=True)
-    spread = ((x - middle) ** 2).mean(axis=-1, keepdims=True)
-    return (x - middle) / np.sqrt(spread + np.float32(_LEAST)) * p[f"{name}.scale"] + p[f"{name}.offset"]
+    def _normal(self, name: str, x: F32) -> F32:
+        out = x - x.mean(axis=0)
+        out /= np.sqrt((out * out).mean(axis=0) + np.float32(_LEAST))
+        out *= self.p[f"{name}.scale"][:, None]
+        out += self.p[f"{name}.offset"][:, None]
+        return out

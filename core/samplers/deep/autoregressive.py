@@ -22,7 +22,7 @@ from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
 from .cells import Cells
-from .draw import BLOCK, choose_class, in_parts, padded
+from .draw import BLOCK, choose_class, distinct, in_parts, padded
 from .heads import Heads, check_array, drawing_order, rebuild_heads
 from .learnt import Learnt, rebuild_learnt
 
@@ -124,7 +124,7 @@ class _Seen:
         heads = self.model.heads
         if self.shared and n not in heads.fine:
             size = heads.cells[n].count
-            some, which = _distinct(self.which * size + state, len(self.hidden) * size)
+            some, which = distinct(self.which * size + state, len(self.hidden) * size)
             if len(some) <= _FEW * self.count:
                 known = heads.meaning(n, some % size, np.zeros(len(some), np.int64))
                 self.hidden, self.which = self.hidden[some // size] + known, which
@@ -145,13 +145,6 @@ class _Seen:
         for n, state, cell in self.own:
             hidden[: len(which)] += self.model.heads.meaning(n, state[some], cell[some])
         return hidden
-
-
-def _distinct(keys: I64, most: int) -> tuple[I64, I64]:
-    """The distinct keys in order, all below `most`, and the place of each key among them."""
-    there = np.zeros(most, bool)
-    there[keys] = True
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
 
 
 def rebuild_autoregressive(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Autoregressive:

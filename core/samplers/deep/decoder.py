@@ -17,7 +17,7 @@ from ...stream import F64, Stream, join_rows
 from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
-from .draw import BLOCK, choose_class, in_parts, latent, padded
+from .draw import BLOCK, choose_class, in_parts, latent, product
 from .learnt import Learnt, rebuild_learnt
 from .modes import Layout, rebuild_layout
 
@@ -36,6 +36,19 @@ class Layer:
     weight: F32
     shift: F32
     joined: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A layer that reads rows `begin` to `end` of the stack and answers in `end` to `after`."""
+
+    begin: int
+    end: int
+    after: int
+    weight: F32
+    """Shape (outputs, inputs)."""
+    shift: F32
+    """What each cell adds, shape (outputs, cells), or (outputs, 1) without cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,42 +84,59 @@ class Decoder:
     def _part(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> Table:
         count, free = len(address), [n for n, m in enumerate(self.marginals) if m.name not in told]
         states = {n: np.zeros(count, np.int64) for n in free}
-        places = {n: np.zeros(count) for n in free}
+        places = {n: np.zeros(count) for n in free if n in self._scaled}
         u = {n: stream.child(self.marginals[n].name).uniform(address) for n in free}
         step = BLOCK // CANDIDATES if told else BLOCK
+        stack = np.zeros((self._steps[-1].after, BLOCK), np.float32)
         for start in range(0, count, step):
             some = slice(start, min(start + step, count))
-            out = self._fitting({name: v[some] for name, v in told.items()}, address[some], stream)
+            out = self._fitting({name: v[some] for name, v in told.items()}, address[some], stream, stack)
             for n in free:
-                scores = np.ascontiguousarray(out[:, self.layout.offsets[n] : self.layout.offsets[n + 1]].T)
+                if n in places:
+                    places[n][some] = np.tanh(out[int(self.layout.offsets[-1]) + self._scaled[n]])
+                scores = out[self.layout.offsets[n] : self.layout.offsets[n + 1]]
                 if not self.marginals[n].missing:
                     scores[0] = -np.inf
                 states[n][some] = choose_class(scores, u[n][some])
-                if n in self._scaled:
-                    places[n][some] = np.tanh(out[:, int(self.layout.offsets[-1]) + self._scaled[n]])
         made = []
         for n, marginal in enumerate(self.marginals):
             if marginal.name in told:
                 made.append(told[marginal.name])
                 continue
             names = stream.child(marginal.name)
-            if n in self._scaled and (spread := self.spread[self._scaled[n]]):
+            if n in places and (spread := self.spread[self._scaled[n]]):
                 places[n] = np.clip(places[n] + spread * latent(names.child("place"), address, 1)[:, 0], -1.0, 1.0)
             share = names.child("within").uniform(address) if self.layout.needs_share(n) else np.empty(0)
-            made.append(self.layout.decode(n, states[n], places[n], share))
+            made.append(self.layout.decode(n, states[n], places.get(n, np.empty(0)), share))
         return pl.DataFrame(made)
 
     @cached_property
     def _scaled(self) -> dict[int, int]:
         return {n: k for k, n in enumerate(self.layout.scaled)}
 
-    def _fitting(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream) -> F32:
-        """The network's answer for each row, of a latent vector that explains what is told."""
+    @cached_property
+    def _steps(self) -> tuple[_Step, ...]:
+        """The layers, for rows that stand side by side: each reads from a stack of vectors and lays its answer under them."""
+        parts, begin, end, made = [self.noise], 0, self.noise, []
+        for layer in (*self.layers, self.last):
+            dense = sum(parts)
+            # a layer's weights have the newest part first, the stack has it last
+            blocks = np.split(layer.weight[:dense], np.cumsum(parts[::-1])[:-1])
+            weight = np.ascontiguousarray(np.concatenate(blocks[::-1]).T)
+            # the cells are the input's last, all 0 but one: a product with them is a look-up
+            shift = layer.shift + layer.weight[dense:] if len(layer.weight) > dense else layer.shift[None, :]
+            made.append(_Step(begin, end, end + len(weight), weight, np.ascontiguousarray(shift.T)))
+            begin, parts = (begin, [*parts, len(weight)]) if layer.joined else (end, [len(weight)])
+            end += len(weight)
+        return tuple(made)
+
+    def _fitting(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream, stack: F32) -> F32:
+        """The network's answer for each row, of a latent vector that explains what is told; shape (width, rows)."""
         if not told:
-            return self._decoded(address, stream)
+            return self._decoded(address, stream, stack)
         count = len(address)
         each = join_rows(address[:, None], np.arange(CANDIDATES)[None, :]).ravel()
-        out = self._decoded(each, stream)
+        out = self._decoded(each, stream, stack)
         weight = sum(
             (self._explains(n, told[m.name], out) for n, m in enumerate(self.marginals) if m.name in told),
             np.zeros(len(each)),
@@ -114,41 +144,36 @@ class Decoder:
         # the largest of weight + Gumbel noise falls on each candidate in proportion to its weight
         gumbel = -np.log(-np.log(stream.child("candidate", *self.columns).uniform(each)))
         best = np.argmax((weight + gumbel).reshape(count, CANDIDATES), axis=1) if count else np.empty(0, np.int64)
-        return out[np.arange(count) * CANDIDATES + best]
+        return out[:, np.arange(count) * CANDIDATES + best]
 
-    def _decoded(self, each: NDArray, stream: Stream) -> F32:
-        """The network's answer for each address's latent vector."""
-        x = padded(latent(stream, each, self.noise))
-        cell = np.zeros(len(x), np.int64)
+    def _decoded(self, each: NDArray, stream: Stream, stack: F32) -> F32:
+        """The network's answer for each address's latent vector, at most `BLOCK` of them; `stack` is written over."""
+        stack[: self.noise, : len(each)] = latent(stream, each, self.noise).T
+        cell = np.zeros(BLOCK, np.int64)
         if len(self.asked):
             ends = np.cumsum(self.asked)
             found = np.searchsorted(ends, stream.child("asked").uniform(each) * ends[-1], side="right")
             cell[: len(each)] = np.minimum(found, len(ends) - 1)
-        for layer in self.layers:
-            made = np.maximum(self._through(layer, x, cell), 0)
-            x = np.concatenate([made, x], axis=1) if layer.joined else made
-        return self._through(self.last, x, cell)[: len(each)]
-
-    def _through(self, layer: Layer, x: F32, cell: NDArray[np.int64]) -> F32:
-        # the cells are the input's last, all 0 but one: a product with them is a look-up
-        dense = x.shape[1]
-        # in double precision and rounded: a product's last bits hang on a row's place in it
-        out = (x.astype(np.float64) @ layer.weight[:dense].astype(np.float64)).astype(np.float32) + layer.shift
-        return out + layer.weight[dense:][cell] if len(layer.weight) > dense else out
+        for s in self._steps:
+            out = product(s.weight, stack[s.begin : s.end], stack[s.end : s.after])
+            out += s.shift.take(cell, axis=1) if s.shift.shape[1] > 1 else s.shift
+            if s is not self._steps[-1]:
+                np.maximum(out, 0, out=out)
+        return stack[self._steps[-1].end : self._steps[-1].after, : len(each)]
 
     def _log_chances(self, n: int, out: F32) -> F64:
-        scores = out[:, self.layout.offsets[n] : self.layout.offsets[n + 1]].astype(float)
-        scores -= scores.max(axis=1, keepdims=True)
-        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        scores = out[self.layout.offsets[n] : self.layout.offsets[n + 1]].astype(float)
+        scores -= scores.max(axis=0)
+        return scores - np.log(np.exp(scores).sum(axis=0))
 
     def _explains(self, n: int, values: pl.Series, out: F32) -> F64:
         """The log of the chance of each row's given value under each of its candidates."""
         state, place = self.layout.encode(n, values, np.full(len(values), 0.5))
         state, place = np.repeat(state, CANDIDATES), np.repeat(place, CANDIDATES)
-        found = np.maximum(self._log_chances(n, out)[np.arange(len(state)), state], -30.0)
-        if n in self.layout.scaled:
-            k = self.layout.scaled.index(n)
-            middle = np.tanh(out[:, int(self.layout.offsets[-1]) + k].astype(float))
+        found = np.maximum(self._log_chances(n, out)[state, np.arange(len(state))], -30.0)
+        if n in self._scaled:
+            k = self._scaled[n]
+            middle = np.tanh(out[int(self.layout.offsets[-1]) + k].astype(float))
             spread = max(float(self.spread[k]), LEAST_SPREAD)
             found = found - np.where(self.layout.placed(n, state), 0.5 * ((place - middle) / spread) ** 2, 0.0)
         return found

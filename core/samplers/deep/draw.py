@@ -86,6 +86,13 @@ def in_parts(
     return pl.concat(made, rechunk=False)
 
 
+def distinct(keys: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct keys in order, all below `most`, and the place of each key among them."""
+    there = np.zeros(most, bool)
+    there[keys] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
+
+
 def padded(x: F32) -> F32:
     """Rows of zeros added to the next whole number of blocks, at least one."""
     short = -len(x) % BLOCK if len(x) else BLOCK
@@ -105,3 +112,21 @@ def latent(stream: Stream, address: NDArray, count: int) -> F32:
     if not words:
         return np.zeros((len(address), 0), np.float32)
     return _normals()[np.stack(words, axis=1).view(np.uint16)[:, :count]]
+
+
+def product(weight: F32, x: F32, out: F32) -> F32:
+    """weight · x into `out`, each column of x as if it stood alone; shapes (outputs, inputs), (inputs, `BLOCK`) and (outputs, `BLOCK`)."""
+    if _steady(*weight.shape):
+        return np.matmul(weight, x, out=out)
+    out[:] = weight.astype(np.float64) @ x.astype(np.float64)
+    return out
+
+
+@cache
+def _steady(outputs: int, inputs: int) -> bool:
+    """Whether the last bits of a product in single precision do not hang on a column's place in it: on some processors they do, and double precision,
+    rounded, must do."""
+    weight = np.sin(np.arange(outputs * inputs, dtype=np.float32) * np.float32(0.7)).reshape(outputs, inputs)
+    x = np.repeat(np.cos(np.arange(inputs, dtype=np.float32))[:, None], BLOCK, axis=1)
+    made = weight @ x
+    return bool((made == made[:, :1]).all())

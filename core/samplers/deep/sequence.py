@@ -81,7 +81,7 @@ class Sequence:
         gap = next(n for n, c in enumerate(heads.cells) if c.marginal.name == GAP)
         clock = np.interp(stream.child("start").uniform(whole), np.linspace(0.0, 1.0, len(self.start)), self.start)
         for t in range(min(2 * self.longest, STEPS)):
-            context = attention.step(x)
+            context = np.ascontiguousarray(attention.step(np.ascontiguousarray(x.T)).T)
             known, some = context, whole[going]
             meaning = np.zeros_like(context)
             step: dict[int, pl.Series] = {}

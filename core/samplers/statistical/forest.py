@@ -30,6 +30,8 @@ CLASSES = 24
 CANDIDATES = 64
 """Beginnings of a row that are drawn where a given column stands after others; one is kept in proportion to how well it explains what is given."""
 _CHUNK = 1 << 15
+_LARGE = 20_000
+"""Nodes of which trees do not stay near the processor together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,13 @@ class Conditional:
 
     def leaf(self, x: F32) -> NDArray[np.int64]:
         """The leaf of each row of `x`, shape (rows, 1 + columns); its first column is the tree's number."""
-        return self._walker.apply(x)
+        if len(self.left) < _LARGE or self.trees > 256:
+            return self._walker.apply(x)
+        # tree by tree, so that the one that is walked stays near the processor
+        order = np.argsort(x[:, 0].astype(np.uint8), kind="stable")
+        found = np.empty(len(x), np.intp)
+        found[order] = self._walker.apply(x[order])
+        return found
 
     def node(self, x: F32, u: F64) -> tuple[NDArray[np.int64], F64]:
         """The node that each row draws from, and what is left of its uniform. Writes the number of the tree into `x`."""
@@ -97,24 +105,25 @@ class Conditional:
         node = self.leaf(x)
         if self.shrink:
             parent, climb = self._climb
-            moving = np.arange(len(u))
+            moving, at, v = np.arange(len(u)), node, u
             while len(moving):
-                at, v = node[moving], u[moving]
-                chance = climb[at]
+                chance = climb.take(at)
                 up = v < chance
-                u[moving] = np.where(up, v / np.where(up, chance, 1.0), (v - chance) / (1.0 - chance))
-                node[moving] = np.where(up, parent[at], at)
-                moving = moving[up]
+                stay, go = np.flatnonzero(~up), np.flatnonzero(up)
+                here, low = moving.take(stay), chance.take(stay)
+                node[here] = at.take(stay)
+                u[here] = (v.take(stay) - low) / (1.0 - low)
+                moving, at, v = moving.take(go), parent.take(at.take(go)), v.take(go) / chance.take(go)
         return node, u
 
     def draw(self, x: F32, u: F64) -> tuple[NDArray[np.int32], F64]:
         """A code for each row, and what is left of its uniform. Writes into the first column of `x`."""
         node, u = self.node(x, u)
-        start = self.start[node]
-        size = self._end[node] - start
+        start = self.start.take(node)
+        size = self._end.take(node) - start
         u *= size
         at = np.minimum(np.floor(u), size - 1)
-        return self.codes[start + at.astype(np.int64)], np.minimum(u - at, 1.0)
+        return self.codes.take(start + at.astype(np.int64)), np.minimum(u - at, 1.0)
 
     def likelihood(self, x: F32, u: F64, wanted: NDArray[np.int64], places: NDArray[np.int64]) -> F64:
         """The share of the class `wanted` in the node that each row would draw from: on average over `u`, the probability of the class.
