@@ -115,4 +115,4 @@ def test_medplum_with_us_core_and_npm_fhir_find_nothing(lines: Path, packages: P
     assert not said["found"], json.dumps(said["found"], indent=1)[:4000]
     assert said["unread"] in ([], ["us-core-provenance"])  # whose slices Medplum 4.5.2 cannot read
     assert said["judged"] > 40_000
-    assert said["profiled"] > 0.8 * said["judged"]
+    assert said["profiled"] > 0.75 * said["judged"]
