@@ -35,8 +35,7 @@ class Built:
 def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
-    facts: Tables = {}
-    facts = taken(plan.domain.steps, block, facts)
+    facts = taken(plan.domain.steps, block, {})
     facts, log = play(plan, block, facts, cast)
     facts = taken(plan.domain.derive, block, facts)
     owned = {
@@ -46,6 +45,8 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     }
     label = ground_truth(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
+    # what only steps look at is gone before checks take their own room
+    del facts, owned
     reference = {
         name: conform(table, plan.domain.schema[name])
         for name, table in plan.reference.items()
@@ -288,7 +289,8 @@ def _in_runs(parts: list[_Columns]) -> _Columns | None:
     runs_of = sorted(found.items())
     keys = [np.sort(np.concatenate(some), kind="stable") for _, some in runs_of]
     sizes = [len(some) for some in keys]
-    whole = {c: np.repeat(np.array([of[n] for of, _ in runs_of], np.int64), sizes) for n, c in enumerate(others)}
+    kinds = {c: np.uint32 if c in _TEXTS else np.int64 for c in others}
+    whole = {c: np.repeat(np.array([of[n] for of, _ in runs_of], kinds[c]), sizes) for n, c in enumerate(others)}
     return {**whole, "row_key": np.concatenate(keys) if keys else np.empty(0, np.int64)}
 
 

@@ -47,4 +47,4 @@ def room(size: int, kind: type[np.generic]) -> NDArray:
     return piece.view(kind)
 
 
-_ROOMS: deque[NDArray] = deque(maxlen=8)
+_ROOMS: deque[NDArray] = deque(maxlen=6)

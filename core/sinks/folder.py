@@ -54,6 +54,7 @@ def write_parquet(table: Table, path: Path) -> None:
             name for name in table.columns if name not in encodings and _repeats(table[name])
         ],
         column_encoding=encodings,
+        memory_pool=pyarrow.system_memory_pool(),
         write_statistics=whole,  # type: ignore[arg-type]
     )
 

@@ -58,11 +58,14 @@ def luhn_broken(texts: pl.Series) -> NDArray[np.bool_]:
 
 def iban_broken(texts: pl.Series) -> NDArray[np.bool_]:
     """True where a text fails the IBAN's remainder modulo 97 (ISO 7064)."""
-    values = _characters(texts, 34)
-    rest = np.zeros(len(texts), np.int64)
-    for at in (*range(4, 34), *range(4)):
-        value = values[:, at].astype(np.int64)
-        step = (rest * np.where(value > 9, 100, 10) + value) % 97
+    longest = int(texts.str.len_bytes().max() or 0)  # type: ignore[arg-type]
+    width = min(max(longest, 4), 34)
+    values = np.ascontiguousarray(_characters(texts, width).T).astype(np.uint16)
+    # a remainder and two digits fit into sixteen bits
+    rest = np.zeros(len(texts), np.uint16)
+    for at in (*range(4, width), *range(4)):
+        value = values[at]
+        step = (rest * np.where(value > 9, np.uint16(100), np.uint16(10)) + value) % np.uint16(97)
         rest = np.where(value < 36, step, rest)
     return rest != 1
 

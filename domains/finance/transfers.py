@@ -166,8 +166,11 @@ def _standing_orders(flows: Flows) -> list[Part]:
         party = join_rows(
             flows.units, COUNTERPARTY + np.where(here, OWN_SAVINGS if kind == SAVED else OWN_CREDIT, OWN_ELSEWHERE)
         )
+        # an order names the device on which it was set up, the customer's first
+        ordered = device_used(flows.block, flows.tables, who, at, np.zeros(len(who), np.uint16))
         part = flows.part(
             who, rows, at, at + 30_000_000, amount[who],
+            device_row=keep(ordered, np.full(len(who), kind != TOPPED_UP)),
             counterparty_row=party[who],
             counterparty_account_id=pl.select(pl.when(pl.Series(here)).then(pl.Series(target))).to_series().gather(who),
             channel="transfer", type="RCDT/ESCT" if kind == TOPPED_UP else "ICDT/STDO",

@@ -185,7 +185,7 @@ def _integral(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, 
     each = rule["factor"] * seconds * rate.channel["resolution"] / 2
     for a, b in pairwise([0, *edges, len(shared)]):
         gained = np.diff(count[a:b])
-        if total.channel["rollover"]:
+        if total.channel["rollover"] and gained.min(initial=0.0) < 0:
             gained[gained < 0] += total.channel["rollover"]
         area = power[a + 1 : b] + power[a : b - 1]
         area *= rule["factor"] * seconds / 2
@@ -299,22 +299,24 @@ def physics(profiles: Profiles) -> tuple[Check, ...]:
 
 
 def _together(*found: Trace) -> tuple[I64, list[Any]]:
-    """The grid points at which all have a reading, and where these stand in each."""
+    """The readings of the first at whose points of the grid all have one, by key; and where these stand in each."""
     if all(_alike(found[0], other) for other in found[1:]):
-        return found[0].index, [slice(None)] * len(found)
+        return found[0].key, [slice(None)] * len(found)
     shared = found[0].index
     for other in found[1:]:
         at = np.searchsorted(other.index, shared)
         shared = shared[at < len(other.index)][other.index[at[at < len(other.index)]] == shared[at < len(other.index)]]
-    return shared, [np.searchsorted(t.index, shared) for t in found]
+    return shared + found[0].begin, [np.searchsorted(t.index, shared) for t in found]
 
 
 def _alike(one: Trace, other: Trace) -> bool:
-    """Whether both have a reading at the same points of the grid."""
+    """Whether both have a reading at the same points of the grid: keys, which all differ, leave none out between two that are as far apart as
+    they are many."""
     a, b = one.key, other.key
-    if len(a) != len(b):
-        return False
-    return not len(a) or (a[0] - one.begin == b[0] - other.begin and np.array_equal(one.index, other.index))
+    if len(a) != len(b) or not len(a) or a[0] - one.begin != b[0] - other.begin:
+        return len(a) == len(b) == 0
+    whole = a[-1] - a[0] == b[-1] - b[0] == len(a) - 1
+    return whole or np.array_equal(one.index, other.index)
 
 
 def _rows(key: NDArray, detail: str) -> Table:

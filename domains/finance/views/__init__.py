@@ -28,6 +28,10 @@ def views(schema: Schema) -> dict[str, View]:
             "CSV in the shape of AMLworld (IBM): Trans.csv and Patterns.csv.",
             lambda t, first: {"Trans": shapes.amlworld(t, first), "Patterns": shapes.patterns(t)},
         ),
+        "transfers": (
+            "Payments from account to account in six columns, as CSV: time in seconds since 1970, payer, payee, amount, currency, laundering.",
+            lambda t, _: {"transfers": shapes.transfers(t)},
+        ),
         "paysim": ("One CSV file in PaySim's columns.", lambda t, _: {"paysim": shapes.paysim(t)}),
         "sparkov": (
             "One CSV file in Sparkov's columns (Kaggle's fraudTrain.csv).",

@@ -7,13 +7,22 @@ import polars as pl
 from ....core.tables import Table, Tables
 from .truth import labelled
 
+TRANSFERS = ("transfer", "salary", "loan", "wallet")
+"""Channels by which money goes from account to account."""
 AMLWORLD = "Timestamp,From Bank,Account,To Bank,Account,Amount Received,Receiving Currency,Amount Paid,Payment Currency,Payment Format,Is Laundering"
 """The heading of AMLworld's transaction files (Altman et al. 2023), in which a name stands twice."""
 FORMATS = {
     "card-present": "Credit Card", "card-not-present": "Credit Card", "atm": "Cash", "cash": "Cash", "cheque": "Cheque", "transfer": "Wire",
     "salary": "ACH", "direct-debit": "ACH", "loan": "ACH", "fee": "ACH", "interest": "ACH", "wallet": "Cash",
 }  # fmt: skip
-CURRENCY = {"GBP": "UK Pound", "EUR": "Euro", "USD": "US Dollar", "JPY": "Yen", "KWD": "Kuwaiti Dinar"}
+CURRENCY = {
+    "GBP": "UK Pound",
+    "EUR": "Euro",
+    "USD": "US Dollar",
+    "JPY": "Yen",
+    "KWD": "Kuwaiti Dinar",
+    "CLF": "Unidad de Fomento",
+}
 PAYSIM = {
     "card-present": "PAYMENT", "card-not-present": "PAYMENT", "atm": "CASH_OUT", "cheque": "TRANSFER", "transfer": "TRANSFER",
     "salary": "CASH_IN", "direct-debit": "DEBIT", "loan": "DEBIT", "fee": "DEBIT", "interest": "DEBIT",
@@ -27,6 +36,30 @@ def _booked(tables: Tables) -> Table:
     return paid.join(bad, on="transaction_id", how="left", maintain_order="left").with_columns(
         bad=pl.col("scenario").is_not_null().cast(pl.Int8)
     )
+
+
+def transfers(tables: Tables) -> Table:
+    """Booked payments from account to account, in the six columns that detectors of laundering take. An account of another bank is told by the entry that
+    names it: the negative of its counterparty_id, less one."""
+    paid = (
+        tables["transaction"]
+        .lazy()
+        .filter(
+            pl.col("channel").cast(pl.String).is_in(TRANSFERS)
+            & pl.col("cleared_at").is_not_null()
+            & (pl.col("counterparty_account_id").is_not_null() | pl.col("counterparty_id").is_not_null())
+        )
+    )
+    other = pl.coalesce("counterparty_account_id", -1 - pl.col("counterparty_id"))
+    debit = pl.col("direction").to_physical() == 0
+    return paid.select(
+        time=pl.col("authorised_at").dt.epoch("s"),
+        payer=pl.when(debit).then("account_id").otherwise(other),
+        payee=pl.when(debit).then(other).otherwise("account_id"),
+        amount_minor="amount_minor",
+        currency="currency",
+        laundering=pl.col("transaction_id").is_in(labelled(tables)["transaction_id"].implode()).cast(pl.Int8),
+    ).collect()
 
 
 def amlworld(tables: Tables, first: bool) -> Table:

@@ -195,6 +195,30 @@ def test_known_shapes_have_their_headings_and_mark_what_is_illicit(bank: Dataset
     assert sparkov["lat"].is_between(45, 60).all()
 
 
+def test_transfers_go_from_payer_to_payee_and_the_illicit_ones_are_marked(bank: Dataset):
+    made, paid = (
+        rendered(bank, "transfers")["transfers"],
+        bank.frames["transaction"].filter(pl.col("cleared_at").is_not_null()),
+    )
+    assert made.columns == ["time", "payer", "payee", "amount_minor", "currency", "laundering"]
+    between = paid.filter(
+        pl.col("counterparty_account_id").is_not_null() | pl.col("counterparty_id").is_not_null(),
+        pl.col("channel").cast(pl.String).is_in(["transfer", "salary", "loan", "wallet"]),
+    )
+    assert made.height == between.height > 1_000
+    assert made["amount_minor"].sum() == between["amount_minor"].sum()
+    assert (made["payer"] != made["payee"]).all()
+    held = [*bank.frames["account"]["account_id"]]
+    named = [-1 - n for n in bank.frames["counterparty"]["counterparty_id"]]
+    assert made.select(pl.col("payer", "payee").is_in(held + named).all()).row(0) == (True, True)
+    inward = (between["direction"].cast(pl.String) == "CRDT").to_numpy()
+    own = between["account_id"].to_numpy()
+    assert (made["payee"].to_numpy()[inward] == own[inward]).all()
+    assert (made["payer"].to_numpy()[~inward] == own[~inward]).all()
+    illicit = bank.frames["label"].filter(pl.col("table") == "transaction")["row_key"].drop_nulls().unique()
+    assert made["laundering"].sum() == between["transaction_id"].is_in(illicit.implode()).sum() > 0
+
+
 def test_features_do_not_change_when_all_later_rows_are_removed(bank: Dataset):
     whole = features(bank.frames)
     for cut in (whole["at"].quantile(0.3), whole["at"].quantile(0.7)):
