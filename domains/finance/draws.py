@@ -26,9 +26,16 @@ def lane(words: U64, n: int) -> NDArray[np.uint16]:
 
 def table_of(weights: Iterable[float]) -> NDArray[np.uint8]:
     """For each lane value the index of the choice it stands for; weights that sum to less than one leave the rest to the last."""
-    cum = np.cumsum(np.asarray(list(weights), float))
+    return _table(tuple(weights))
+
+
+@lru_cache(256)
+def _table(weights: tuple[float, ...]) -> NDArray[np.uint8]:
+    cum = np.cumsum(np.asarray(weights, float))
     at = (np.arange(LANES) + 0.5) / LANES
-    return np.minimum(np.searchsorted(cum, at), len(cum) - 1).astype(np.uint8)
+    found = np.minimum(np.searchsorted(cum, at), len(cum) - 1).astype(np.uint8)
+    found.flags.writeable = False
+    return found
 
 
 def below(share: float | F64) -> NDArray[np.int64]:

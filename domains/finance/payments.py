@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -315,10 +317,20 @@ def _answers(block: Block, draw: NDArray[np.uint16], online: NDArray[np.bool_], 
 
 
 def _delay(block: Block, draw: NDArray[np.uint16], online: NDArray, cash: NDArray) -> NDArray[np.int64]:
-    spread = -np.log2((np.arange(LANES) + 0.5) / LANES)
     hours = block.priors("purchase.clearing_hours")
-    seconds = np.stack([np.floor(spread * hours[c] * HOUR / 1e6) for c in ("present", "online", "cash")])
-    return (seconds.astype(np.int64) * 1_000_000)[np.where(cash, 2, online.view(np.int8)), draw]
+    return _delays(tuple(hours[c] for c in ("present", "online", "cash")))[
+        np.where(cash, 2, online.view(np.int8)), draw
+    ]
+
+
+@lru_cache(8)
+def _delays(hours: tuple[float, ...]) -> NDArray[np.int64]:
+    """The delay of each half-life at each lane value."""
+    spread = -np.log2((np.arange(LANES) + 0.5) / LANES)
+    seconds = np.stack([np.floor(spread * h * HOUR / 1e6) for h in hours])
+    found = seconds.astype(np.int64) * 1_000_000
+    found.flags.writeable = False
+    return found
 
 
 def device_used(block: Block, tables: Tables, who: NDArray, at: NDArray[np.int64], draw: NDArray[np.uint16]) -> U64:
