@@ -134,6 +134,11 @@ def load_priors(domain: str, package: str = "populace") -> Priors:
     """Read `schemas/<domain>/priors.toml` of an installed package; every entry must name its source."""
     place = f"schemas/{domain}/priors.toml"
     raw = tomllib.loads((resources.files(package) / "schemas" / domain / "priors.toml").read_text("utf-8"))
+    return read_priors(raw, place)
+
+
+def read_priors(raw: dict[str, Any], place: str) -> Priors:
+    """The priors in what a TOML file says; every entry must name its source, or UserError is raised with the place."""
     return Priors({p.name: p for p in _walk(raw, "", place)})
 
 

@@ -420,7 +420,11 @@ class Patient:
         if kind == "Age":
             return compare(self.age(time, c["unit"]), c["operator"], c["quantity"])
         if kind == "Date":
-            return compare(self.date(time).year, c["operator"], c["year"])
+            now = self.date(time)
+            if "date" in c:
+                return compare(now, c["operator"], moment(c["date"]))
+            part = "year" if "year" in c else "month"
+            return compare(getattr(now, part), c["operator"], c[part])
         if kind == "Symptom":
             held = [v for (name, _), v in self.symptoms.items() if name == c["symptom"]]
             return compare(max(held, default=0), c["operator"], c["value"])
@@ -470,3 +474,9 @@ def compare(a: Any, sign: str, b: Any) -> bool:
     if sign in ("==", "!="):
         return (a == b) == (sign == "==")
     return {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[sign]
+
+
+def moment(parts: dict[str, int]) -> dt.datetime:
+    """A moment given by its parts, the missing ones at their first."""
+    day = (parts[p] if p == "year" else parts.get(p, 1) for p in ("year", "month", "day"))
+    return dt.datetime(*day, *(parts.get(p, 0) for p in ("hour", "minute", "second")))

@@ -1,4 +1,4 @@
-"""Healthcare: patients of a US health system from birth to death, with FHIR R4 views."""
+"""Healthcare: patients of a health system from birth to death, with FHIR R4 views."""
 
 from __future__ import annotations
 
@@ -14,8 +14,21 @@ from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.streams.events import load_events
 from ...core.tables import Tables
-from . import checks, conditions, derived, encounters, fhir, insurance, observations, orders, population, reference
+from . import (
+    checks,
+    conditions,
+    defects,
+    derived,
+    encounters,
+    fhir,
+    insurance,
+    observations,
+    orders,
+    population,
+    reference,
+)
 from .courses import COURSES
+from .defects import DEFECTS
 from .own import OWN
 from .realism import MEASURES
 from .scripts import SCRIPTS
@@ -41,12 +54,25 @@ def _extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         from .imports.mixed import with_records
 
         return with_records(domain, given["from"])
+    if "country" in given:
+        from .countries import in_country
+
+        domain = in_country(domain, given["country"])
+        given = {n: v for n, v in given.items() if n != "country"}
+        if not given:
+            return domain
     from .modules.domain import extend
 
     return extend(domain, given)
 
 
 def _recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
+    if "country" in said:
+        from .countries import in_country
+
+        domain = in_country(domain, [said["country"]])
+    if "codes" not in said and "country" in said:
+        return domain
     from .modules.domain import recall
 
     return recall(domain, said)
@@ -87,6 +113,7 @@ DOMAIN = Domain(
         Step("medication requests", ("medication_request",), orders.medication_requests, ("encounter",)),
         Step("coverages", ("coverage",), insurance.coverages, ("patient",)),
         Step("immunizations", ("immunization",), orders.immunizations, ("patient", "encounter")),
+        Step("consents", ("consent",), defects.consents),
     ),
     derive=(
         Step("ages", ("patient",), derived.ages, ("patient",)),
@@ -95,7 +122,7 @@ DOMAIN = Domain(
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
         Step("statuses", (*_STATED, "device"), derived.statuses, ("patient", *_STATED)),
     ),
-    scripts=SCRIPTS | COURSES,
+    scripts=SCRIPTS | COURSES | DEFECTS,
     checks=checks.checks(_PRIORS, _SCHEMA),
     views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
     showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson"),
@@ -108,6 +135,7 @@ DOMAIN = Domain(
         ),
         "from": Input("Records that populace import has written: the first patients are those."),
         "module": Input("Only these modules of the folder.", folder=False),
+        "country": Input("Whose population it is: US, DE, FR or GB.", folder=False),
     },
     extend=_extend,
     recall=_recall,

@@ -3,6 +3,7 @@ derived values that follow from those they are derived from."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from functools import partial
 
@@ -61,6 +62,22 @@ def checks(priors: Priors, schema: Schema) -> tuple[Check, ...]:
         ),
         Check(
             "condition.plausible", ("patient", "condition"), "Possible at that age.", partial(_plausible_onset, priors)
+        ),
+        Check("condition.retired", ("condition",), "Not by a code after it was retired.", partial(_retired, schema)),
+        Check(
+            "encounter.note",
+            ("encounter", "condition"),
+            "The note does not deny what the record has.",
+            partial(_denied, schema),
+        ),
+        Check(
+            "consent.encounter", ("encounter", "consent"), "No encounter is recorded after it is withdrawn.", _unwanted
+        ),
+        Check(
+            "medication_request.dose",
+            ("medication_request", "observation"),
+            "At most what is given by weight.",
+            partial(_overdose, priors),
         ),
         Check("patient.age", ("patient",), "Alive at most as long as people live.", _age),
         Check("observation.bmi", ("observation",), "Weight over height squared.", _bmi),
@@ -140,6 +157,47 @@ def _plausible_onset(priors: Priors, tables: Lazy) -> Table:
     age = completed_years(pl.col("birth_date"), pl.col("onset_at"))
     limit = pl.col("code").replace_strict(least, default=0, return_dtype=pl.Float64)
     return _report(rows.filter(age < limit), "condition", pl.format("{} below the least age of its onset", "code"))
+
+
+def _retired(schema: Schema, tables: Lazy) -> Table:
+    days = {code: dt.date.fromisoformat(day) for code, day in schema.code_lists["retired"].codes.items()}
+    until = pl.col("code").cast(pl.String).replace_strict(days, default=None, return_dtype=pl.Date)
+    rows = tables["condition"].filter(pl.col("onset_at").dt.date() >= until)
+    return _report(rows, "condition", pl.format("{} was retired before", pl.col("code").cast(pl.String)))
+
+
+def _denied(schema: Schema, tables: Lazy) -> Table:
+    """Notes say "No ", a condition's name and a full stop."""
+    said = tables["encounter"].filter(pl.col("addendum").is_not_null())
+    said = said.with_columns(named=pl.col("addendum").str.to_lowercase().str.extract(r"^no (.+)\.$"))
+    shown = {code: text.lower() for code, text in schema.code_lists["condition"].codes.items()}
+    has = tables["condition"].select(
+        "patient_id", "onset_at", "abatement_at",
+        named=pl.col("code").cast(pl.String).replace_strict(shown, default=None, return_dtype=pl.String),
+    )  # fmt: skip
+    rows = said.join(has, on=["patient_id", "named"])
+    there = (pl.col("onset_at") <= pl.col("end_at")) & (
+        pl.col("abatement_at").is_null() | (pl.col("abatement_at") >= pl.col("start_at"))
+    )
+    return _report(rows.filter(there).unique("encounter_id"), "encounter", pl.format("the note denies {}", "named"))
+
+
+def _unwanted(tables: Lazy) -> Table:
+    ended = tables["consent"].filter(pl.col("end_at").is_not_null())
+    rows = ended.join(tables["encounter"].select("patient_id", "start_at"), on="patient_id")
+    late = rows.filter(pl.col("start_at") >= pl.col("end_at")).unique("consent_id")
+    return _report(late, "consent", "an encounter is recorded after it was withdrawn")
+
+
+def _overdose(priors: Priors, tables: Lazy) -> Table:
+    most = {code: float(dose) for code, dose in priors("plausible.dose").items()}
+    orders = tables["medication_request"].filter(pl.col("dose").is_not_null())
+    weight = tables["observation"].filter((pl.col("code") == WEIGHT) & pl.col("value").is_not_null())
+    weight = weight.select("encounter_id", kilograms="value").unique("encounter_id")
+    rows = orders.join(weight, on="encounter_id")
+    limit = pl.col("code").cast(pl.String).replace_strict(most, default=None, return_dtype=pl.Float64)
+    a_day = pl.col("dose") * pl.col("per_day") / pl.col("kilograms")
+    return _report(rows.filter(a_day > limit), "medication_request", pl.format("{} mg/kg a day", a_day.round(0)))
 
 
 def _age(tables: Lazy) -> Table:

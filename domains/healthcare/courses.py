@@ -148,10 +148,10 @@ def _by(instance: NDArray, at: NDArray) -> list[NDArray]:
     return np.split(at, first[1:])
 
 
-def _visit(scene: Scene, patient: Table, code: str) -> tuple[Table, Table]:
-    """A visit to the own doctor on an adult's day, ten days or more from both ends of the record, and the condition it is for."""
+def visit_of(scene: Scene, patient: Table, code: str, adult: int = 18) -> tuple[Table, Table]:
+    """A visit to the own doctor on a day after the age of `adult`, ten days or more from both ends of the record, and the condition it is for."""
     instance = patient["instance"].to_numpy()
-    first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + 18 * YEAR)
+    first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + adult * YEAR)
     space = patient["last_seen"].to_numpy() - first - 50 * DAY
     day = first + 10 * DAY + scene.stream.child("when").uniform(instance) * np.maximum(space, DAY)
     start = office_time(day, scene.block.priors("encounter.hours")["office"], scene.stream.child("hour"), instance)
@@ -176,7 +176,7 @@ def _visit(scene: Scene, patient: Table, code: str) -> tuple[Table, Table]:
 def prescriptions(scene: Scene) -> list[Edit]:
     """One visit at which drugs, or none, are ordered for one condition; beside it another thing is known of the patient where asked for."""
     patient = as_it_stands(scene).sort("instance")
-    visits, found = _visit(scene, patient, scene["condition"])
+    visits, found = visit_of(scene, patient, scene["condition"])
     visit, illness, at = (visits[ROW].to_numpy(), found[ROW].to_numpy(), visits["start_at"].to_numpy() + 10 * MINUTE)
     base = patient.select("instance", "patient_id")
     orders = [
@@ -198,7 +198,7 @@ def spoiled_result(scene: Scene) -> list[Edit]:
     """A visit with one result: its value times a factor, its time days and hours off, on record as often as asked for."""
     patient = as_it_stands(scene).sort("instance")
     instance, code = patient["instance"].to_numpy(), scene["code"]
-    visits, _ = _visit(scene, patient, "")
+    visits, _ = visit_of(scene, patient, "")
     at = visits["start_at"].to_numpy() + 5 * MINUTE
     people = bodies(scene, patient, np.arange(len(at)), at, visits[ROW].to_numpy())
     value = body.report(people, code, body.measure(people, code)) * scene["factor"]
@@ -266,7 +266,7 @@ def uninsured(scene: Scene) -> list[Edit]:
 def overlapping(scene: Scene) -> list[Edit]:
     """Two visits of which the second begins ten minutes into the first."""
     patient = as_it_stands(scene).sort("instance")
-    visits, _ = _visit(scene, patient, "")
+    visits, _ = visit_of(scene, patient, "")
     later = [pl.col(c) + 10 * MINUTE for c in ("start_at", "end_at")]
     second = visits.with_columns(*later, pl.Series(ROW, scene.address("second", patient["instance"].to_numpy(), 0)))
     return [

@@ -91,6 +91,10 @@ def keys(schema: Schema):
                 if target in made and row in frame.columns:
                     key = made[target].select(pl.col(ROW).alias(row), pl.col(schema[target].key).alias(column))
                     frame = frame.join(key, on=row, how="left", maintain_order="left")
+            if "orphan" in frame.columns and frame["orphan"].any():
+                # a key of the patient's that no encounter has: the last that there is room for
+                nowhere = pl.col("patient_id") * schema["encounter"].fan + schema["encounter"].fan - 1
+                frame = frame.with_columns(encounter_id=pl.when("orphan").then(nowhere).otherwise("encounter_id"))
             if frame[order].null_count():  # a time that a record of others does not tell comes first
                 timed = frame.with_columns(pl.col(order).to_physical().fill_null(0).alias("_time"))
                 made = merge(made, {name: number(timed, schema[name], "_time").drop("_time")})

@@ -204,6 +204,7 @@ def place(block: Block, patient: Table, frame: Table) -> Table:
     disposition = pl.Series(np.where(nursing, "snf", "home")).set(pl.Series(kind == "AMB"), None)
     return frame.with_columns(
         disposition=disposition,
+        addendum=pl.lit(None, pl.String),
         organization_id=doctors["organization_id"].gather(doctor),
         practitioner_id=doctors["practitioner_id"].gather(doctor),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.samplers.keys import ascii_text, digit_text, scatter
@@ -12,52 +13,97 @@ from ...core.stream import join_rows
 from ...core.tables import ROW, Tables
 from .curves import DAY, YEAR, midnight
 
-KINDS = ("private", "medicaid", "uninsured")
 MEDICARE_AGE = 65
 """Years: entitlement to Medicare (42 USC 426)."""
 NEVER = 2**62
 
 
 def coverages(block: Block, tables: Tables) -> Tables:
-    """One row per policy: of the child, of the adult, and Medicare from 65 on. People of one household are insured alike."""
+    """One row per policy: of the child, of the adult, and Medicare from 65 on. People of one household are insured alike, and below 65 come to
+    another policy, or to none, when it comes to another employer."""
     patient, stream = tables["patient"], block.stream.child("coverage")
     shares = block.priors("insurance.kind")
-    birth = patient["birth"].to_numpy()
+    birth, own = patient["birth"].to_numpy(), patient[ROW].to_numpy()
     first, last = patient["first_seen"].to_numpy(), patient["last_seen"].to_numpy()
-    u = stream.child("kind").uniform(patient["household_id"].to_numpy().astype(np.uint64))
+    household = patient["household_id"].to_numpy().astype(np.uint64)
+    spells = _spells(block, household)
     grown, old = (midnight(birth + years * YEAR) for years in (18, MEDICARE_AGE))
+    rivals = len(block.priors("reference.rivals"))
     parts = []
     for n, (name, begins, ends) in enumerate((("child", birth, grown), ("adult", grown, old), ("old", old, None))):
-        until = np.full(len(birth), NEVER) if ends is None else ends
-        kind = np.full(len(birth), "medicare") if ends is None else np.array(KINDS)[choose(u, shares[name])]
-        start = np.maximum(first, begins)
-        kept = (start < np.minimum(until, last)) & (kind != "uninsured")
+        who, since, till, year = spells
+        if len(shares[name]) == 1:  # who has no choice of insurers stays with the one there is
+            who, since, till, year = (a[year == 0] for a in spells)
+            till = np.full(len(who), NEVER)
+        until = np.minimum(till, np.full(len(who), NEVER) if ends is None else ends[who])
+        start = np.maximum(np.maximum(first[who], begins[who]), since)
+        rows = join_rows(own[who], np.full(len(who), n))
+        u = stream.child("kind").uniform(household[who])
+        anew = year > 0
+        again = join_rows(household[who[anew]], year[anew])
+        u[anew] = stream.child("kind again").uniform(again)
+        rows[anew] = join_rows(rows[anew], year[anew])
+        kind = np.array(list(shares[name]))[choose(u, list(shares[name].values()))]
+        rival = np.zeros(len(who), np.int64)
+        if rivals:
+            rival[anew] = stream.child("insurer").integers(again, 1 + rivals)
+        kept = (start < np.minimum(until, last[who])) & (kind != "uninsured")
         parts.append(
             pl.DataFrame(
                 {
-                    ROW: join_rows(patient[ROW].to_numpy(), np.full(len(birth), n)),
-                    "patient_id": patient["patient_id"],
-                    "state": patient["state"],
-                    "kind": pl.Series(kind, dtype=pl.String),
-                    "start_at": start,
-                    "end_at": pl.Series(until).set(pl.Series(until > last), None),
+                    ROW: rows[kept],
+                    "patient_id": patient["patient_id"].to_numpy()[who[kept]],
+                    "state": patient["state"].cast(pl.String).gather(who[kept]),
+                    "kind": pl.Series(kind[kept], dtype=pl.String),
+                    "rival": pl.Series(np.where(kind[kept] == "private", rival[kept], 0)),
+                    "start_at": start[kept],
+                    "end_at": pl.Series(until[kept]).set(pl.Series(until[kept] > last[who[kept]]), None),
                 }
-            ).filter(pl.Series(kept, dtype=pl.Boolean))
+            )
         )
     frame = pl.concat(parts)
-    insurers = block.reference["organization"].filter(
-        pl.col("kind").cast(pl.String).is_in(["private", "medicaid", "medicare"])
+    names = block.priors("reference.insurers")
+    insurers = block.reference["organization"].select(
+        "organization_id", pl.col("state").cast(pl.String), pl.col("kind").cast(pl.String)
     )
-    insurers = insurers.select("organization_id", "state", pl.col("kind").cast(pl.String))
-    everywhere = insurers.filter(kind="medicare").select("kind", national="organization_id")
-    frame = frame.join(insurers, on=["state", "kind"], how="left", maintain_order="left")
+    insurers = insurers.filter(pl.col("kind").is_in(list(names))).sort("organization_id")
+    # the first of a kind in a state is that of the prior, those after it its rivals
+    insurers = insurers.with_columns(rival=pl.int_range(pl.len()).over("state", "kind").cast(pl.Int64))
+    national = [kind for kind, name in names.items() if "{state}" not in name]
+    everywhere = insurers.filter(pl.col("kind").is_in(national)).select("kind", national="organization_id")
+    frame = frame.join(insurers, on=["state", "kind", "rival"], how="left", maintain_order="left")
     frame = frame.join(everywhere, on="kind", how="left", maintain_order="left")
     digits = digit_text(scatter(stream.child("member"), frame[ROW].to_numpy(), 10), 10)
     return {
         "coverage": frame.with_columns(
             organization_id=pl.coalesce("national", "organization_id"), member_number=ascii_text(digits)
-        ).drop("national", "state")
+        ).drop("national", "state", "rival")
     }
+
+
+def _spells(block: Block, household: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """The times in which each patient's household stays with one employer: position of the patient, begin, end, and the year in which it began,
+    0 for the one in which the window opens."""
+    begin = _new_years(block.window.start, block.window.end)
+    years = np.arange(len(begin)) + 1 + _year(block.window.start)
+    address = join_rows(np.repeat(household, len(years)), np.tile(years, len(household)))
+    moves = block.stream.child("coverage", "change").uniform(address) < block.priors("insurance.change")
+    moves = np.hstack([np.ones((len(household), 1), bool), moves.reshape(len(household), len(years))])
+    who, at = np.nonzero(moves)
+    since = np.concatenate([[-NEVER], begin])[at]
+    same = np.append(who[1:] == who[:-1], False)
+    till = np.where(same, np.append(since[1:], NEVER), NEVER)
+    return who, since, till, np.where(at > 0, at + _year(block.window.start), 0)
+
+
+def _new_years(start: int, end: int) -> NDArray[np.int64]:
+    """The first instants of the years that begin within the window."""
+    years = np.arange(_year(start) + 1, _year(end - 1) + 1)
+    return (years - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
+
+
+def _year(time: int) -> int:
+    return int(np.datetime64(time, "us").astype("datetime64[Y]").astype(np.int64)) + 1970
 
 
 def claims(block: Block, tables: Tables) -> Tables:

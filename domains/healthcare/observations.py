@@ -48,7 +48,9 @@ def observations(block: Block, tables: Tables) -> Tables:
                 }
             )
         )
-    return {"observation": pl.concat(parts)}
+    # what only scenarios fill
+    empty = {c: pl.lit(None, pl.String) for c in ("absent", "status")}
+    return {"observation": pl.concat(parts).with_columns(**empty, orphan=pl.lit(None, pl.Boolean))}
 
 
 def _rounds(block: Block, tables: Tables) -> Table:

@@ -45,6 +45,8 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
             "code",
             _late_in_visit().alias("at"),
             "days",
+            dose=pl.lit(None, pl.Float64),
+            per_day=pl.lit(None, pl.Int32),
         )
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -37,7 +39,9 @@ def patients(block: Block, _: Tables) -> Tables:
     has_phone = stream.child("has phone").uniform(units) < priors("population.phone")
     sex = np.where(male, "male", "female")
     adult = adult_time(block, birth, last_seen)
-    address = identity.address(household, stream.child("address"), priors("population.state"))
+    address = identity.address(household, stream.child("address"), priors)
+    locale, number = priors("record.locale"), priors("record.identifier")
+    born = pl.Series(birth // DAY).cast(pl.Int32).cast(pl.Date)
     doctors = block.reference["practitioner"]
     doctor = _general_practitioner(block, pl.DataFrame(address), last_age, stream.child("general practitioner"), units)
     frame = pl.DataFrame(
@@ -45,22 +49,34 @@ def patients(block: Block, _: Tables) -> Tables:
             ROW: units,
             "patient_id": units.astype(np.int64),
             "mrn": identity.mrn(units, stream.child("mrn")),
-            "given_name": identity.names(units, sex, stream.child("name"))["given_name"],
-            "family_name": identity.names(household, sex, stream.child("name"))["family_name"],
-            "middle_name": identity.names(units, sex, stream.child("middle"))["given_name"],
+            **(
+                {
+                    "national_id": identity.national_number(
+                        units, stream.child("national"), number, male, born, address["postal_code"]
+                    )
+                }
+                if number
+                else {}
+            ),
+            "given_name": identity.names(units, sex, stream.child("name"), locale)["given_name"],
+            "family_name": identity.names(household, sex, stream.child("name"), locale)["family_name"],
+            "middle_name": identity.names(units, sex, stream.child("middle"), locale)["given_name"],
             "sex": sex,
-            "birth_date": pl.Series(birth // DAY).cast(pl.Int32).cast(pl.Date),
+            "birth_date": born,
             "death_at": pl.Series(death).set(pl.Series(death >= end), None).cast(pl.Datetime("us", "UTC")),
             **_background(block, stream, lineage),
             "marital_status": status[here],
             **address,
-            "phone": _where(has_phone, identity.phone(units, stream.child("phone"))),
+            "phone": _where(has_phone, identity.phone(units, stream.child("phone"), locale)),
             "organization_id": doctors["organization_id"].gather(doctor),
             "practitioner_id": doctors["practitioner_id"].gather(doctor),
             "education": _education(block, stream, units, last_age),
+            "income": income(block, household),
             "household_id": head,
             "mother_id": pl.Series(mother).set(pl.Series(mother == NOBODY), None),
             "spouse_id": pl.Series(spouse).set(pl.Series(spouse == NOBODY), None),
+            **dict.fromkeys(("birth_precision", "link_type"), pl.repeat(None, len(units), dtype=pl.String, eager=True)),
+            "link_id": pl.repeat(None, len(units), dtype=pl.Int64, eager=True),
             "birth": birth,
             "first_seen": np.maximum(start, birth),
             "last_seen": last_seen,
@@ -156,10 +172,15 @@ def _born(block: Block, stream: Stream, units: NDArray) -> tuple[NDArray[np.bool
     return np.where(newborn, boy, cell >= groups), midnight(born)
 
 
-def _background(block: Block, stream: Stream, units: NDArray) -> dict[str, NDArray]:
+def _background(block: Block, stream: Stream, units: NDArray) -> dict[str, Any]:
     """Race, ethnicity and language, of a child those of the mother's line: `units` says whose draw it is."""
     priors = block.priors
     shares = priors("population.race")
+    if not shares:
+        words = priors("population.language.other")
+        drawn = choose(stream.child("language").uniform(units), list(words.values()))
+        nothing = pl.repeat(None, len(units), dtype=pl.String, eager=True)
+        return {"race": nothing, "ethnicity": nothing, "language": pl.Series(list(words)).gather(drawn)}
     at = choose(stream.child("race").uniform(units), list(shares.values()))
     race = np.array(list(shares))[at]
     hispanic_share = np.array([priors("population.hispanic")[r] for r in shares])
@@ -178,6 +199,20 @@ def _education(block: Block, stream: Stream, units: NDArray, age: NDArray) -> pl
     shares = block.priors("population.education")
     level = np.array(list(shares))[choose(stream.child("education").uniform(units), list(shares.values()))]
     return pl.Series(level).set(pl.Series(age < EDUCATED), None)
+
+
+def income(block: Block, household: NDArray) -> pl.Series:
+    """What each household has a year, by the same draw as its tier of income: null where nothing is known of incomes."""
+    known = block.priors("population.income")
+    if not known["share"]:
+        return pl.repeat(None, len(household), dtype=pl.Int64, eager=True)
+    u = income_rank(block, household)
+    return pl.Series(np.round(np.exp(np.interp(u, known["share"], np.log(known["amount"]))), -2).astype(np.int64))
+
+
+def income_rank(block: Block, household: NDArray) -> NDArray[np.float64]:
+    """The share of households that have less than each, uniform on (0, 1)."""
+    return block.stream.child("patient", "income tier").uniform(household)
 
 
 def _general_practitioner(

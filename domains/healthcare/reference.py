@@ -14,21 +14,27 @@ OFFICE = ("207Q00000X", "207R00000X", "208000000X")
 EMERGENCY, HOSPITAL = "207P00000X", "208M00000X"
 
 
-INSURERS = {"private": "Health Plan", "medicaid": "Medicaid"}
-
-
 def organizations(block: Block, _: Tables) -> Tables:
     """One row per organization: in each state one health system's hospitals, practices and urgent care centers, then the insurers."""
     states, counts = block.priors("population.state"), block.priors("reference.organizations")
-    kinds = np.concatenate([np.repeat(list(counts), list(counts.values())), list(INSURERS)])
-    kind = np.concatenate([np.tile(kinds, len(states)), ["medicare"]])
-    state = np.concatenate([np.repeat(list(states), len(kinds)), ["MD"]])
+    insurers = block.priors("reference.insurers")
+    local = [k for k, name in insurers.items() if "{state}" in name]
+    national = [k for k in insurers if k not in local]
+    kinds = np.concatenate([np.repeat(list(counts), list(counts.values())), np.array(local, dtype=str)])
+    kind = np.concatenate([np.tile(kinds, len(states)), national])
+    state = np.concatenate([np.repeat(list(states), len(kinds)), [block.priors("reference.national")] * len(national)])
+    rivals = block.priors("reference.rivals")
+    kind = np.concatenate([kind, np.repeat("private", len(rivals) * len(states))])
+    state = np.concatenate([state, np.tile(list(states), len(rivals))])
     rows = np.arange(len(kind), dtype=np.uint64)
     stream = block.stream.child("organization")
     address = pl.concat(
         [
             pl.DataFrame(
-                {"row": rows[state == s], **identity.address(rows[state == s], stream.child("address"), {s: 1.0})}
+                {
+                    "row": rows[state == s],
+                    **identity.address(rows[state == s], stream.child("address"), block.priors, {s: 1.0}),
+                }
             )
             for s in dict.fromkeys(state)
         ]
@@ -36,10 +42,11 @@ def organizations(block: Block, _: Tables) -> Tables:
     suffix = {"hospital": "General Hospital", "clinic": "Family Health Center", "urgent": "Urgent Care"}
     city = address["city"].to_list()
     names = [
-        f"{n} {suffix[k]}" if k in suffix else f"{s} {INSURERS.get(k)}"
+        f"{n} {suffix[k]}" if k in suffix else insurers[k].format(state=s)
         for n, k, s in zip(city, kind, state, strict=True)
     ]
-    names[-1] = "Medicare"
+    named = [name.format(state=s) for name in rivals for s in states]
+    names[len(names) - len(named) :] = named
     return {
         "organization": pl.DataFrame(
             {
@@ -47,7 +54,7 @@ def organizations(block: Block, _: Tables) -> Tables:
                 "name": names,
                 "kind": kind,
                 **address.drop("row").to_dict(),
-                "phone": identity.phone(rows, stream.child("phone")),
+                "phone": identity.phone(rows, stream.child("phone"), block.priors("record.locale")),
             }
         )
     }
@@ -75,8 +82,8 @@ def practitioners(block: Block, tables: Tables) -> Tables:
             {
                 "practitioner_id": rows.astype(np.int64),
                 "organization_id": work,
-                "npi": identity.npi(rows, stream.child("npi")),
-                **identity.names(rows, sex, stream.child("name")),
+                "npi": identity.license_number(rows, stream.child("npi"), block.priors("record.license")),
+                **identity.names(rows, sex, stream.child("name"), block.priors("record.locale")),
                 "sex": sex,
                 "specialty": specialty,
             }
@@ -107,4 +114,5 @@ def _zone() -> pl.Expr:
     """A number for a place, so far apart from state to state that the closest is always in the same one."""
     letters = [pl.col("state").cast(pl.String).str.slice(n, 1) for n in (0, 1)]
     state = sum(letter.str.encode("hex").str.to_integer(base=16) * 128 ** (1 - n) for n, letter in enumerate(letters))
-    return state * 10_000_000 + pl.col("postal_code").cast(pl.String).cast(pl.Int64, strict=False)
+    # a postal code of letters says nothing of how near a place is
+    return state * 10_000_000 + pl.col("postal_code").cast(pl.String).cast(pl.Int64, strict=False).fill_null(0)

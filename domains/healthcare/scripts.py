@@ -79,10 +79,8 @@ def _copied_identity(scene: Scene, original: Table) -> Table:
     mistaken = (
         pl.when(months).then(pl.date(born.dt.year(), born.dt.day(), born.dt.month())).otherwise(born.dt.offset_by("1d"))
     )
-    elsewhere = pl.DataFrame(
-        identity.address(instance, scene.stream.child("address"), scene.block.priors("population.state"))
-    )
-    number = identity.phone(instance, scene.stream.child("phone"))
+    elsewhere = pl.DataFrame(identity.address(instance, scene.stream.child("address"), scene.block.priors))
+    number = identity.phone(instance, scene.stream.child("phone"), scene.block.priors("record.locale"))
     same = ("sex", "race", "ethnicity", "language", "marital_status", "organization_id", "practitioner_id")
     return original.select(
         pl.when(differs("given")).then(swapped("given_name")).otherwise("given_name").alias("given_name"),

@@ -66,7 +66,7 @@ class _Lines(Mapping[str, Table]):
     need not stay."""
 
     def __init__(self, schema: Schema, tables: Tables) -> None:
-        self.schema, self.tables, self.kinds = schema, tables, kinds(tables)
+        self.schema, self.tables, self.kinds = schema, tables, kinds(schema, tables)
 
     def __getitem__(self, kind: str) -> Table:
         if kind not in self.kinds:
@@ -128,6 +128,14 @@ def everything(schema: Schema, tables: Tables, reference: Tables) -> Table:
         key = named.columns[1]
         entries = pl.DataFrame({key: made[kind][0][key], "entry": known[kind]})
         parts.append(named.join(entries, on=key, maintain_order="left").select("patient_id", "entry"))
+    if "Medication" in made:
+        given = (
+            tables["medication_administration"]
+            .select("patient_id", pl.col("code").cast(pl.String))
+            .unique(maintain_order=True)
+        )
+        drugs = made["Medication"][0].select("code", entry=known["Medication"])
+        parts.append(given.join(drugs, on="code", maintain_order="left").select("patient_id", "entry"))
     joined = (
         pl.concat(parts).group_by("patient_id", maintain_order=True).agg(pl.col("entry").str.join(","), total=pl.len())
     )

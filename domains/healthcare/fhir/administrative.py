@@ -1,4 +1,4 @@
-"""Places, roles, relatives, insurance and bills as FHIR R4."""
+"""Places, roles, relatives and insurance as FHIR R4."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import polars as pl
 from ....core.render_json import Pick
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from .parts import Shape, Template, address, concept, opening, reference, telecom, term
+from .parts import Shape, Template, address, born, concept, opening, reference, telecom, term
 
 MOTHER, SPOUSE = 0, 1
-INSURERS = ("private", "medicaid", "medicare")
 
 
 def _location(schema: Schema) -> Template:
@@ -25,7 +24,7 @@ def _location(schema: Schema) -> Template:
         "name": pl.col("name"),
         "type": [Pick(pl.col("kind"), kinds)],
         "telecom": telecom("work"),
-        "address": address(),
+        "address": address(schema),
         "managingOrganization": reference("Organization"),
     }
 
@@ -62,8 +61,8 @@ def _related_person(schema: Schema) -> Template:
         "name": [{"use": "official", "family": pl.col("family_name"), "given": [pl.col("given_name")]}],
         "telecom": telecom("home"),
         "gender": pl.col("sex"),
-        "birthDate": pl.col("birth_date"),
-        "address": [address()],
+        "birthDate": pl.col("born"),
+        "address": [address(schema)],
     }
 
 
@@ -76,11 +75,11 @@ def _relatives(_: Schema, tables: Tables) -> Table:
         "family_name",
         "phone",
         "sex",
-        "birth_date",
         "line",
         "city",
         "state",
         "postal_code",
+        born=born(),
         other="patient_id",
     )
     wed = people.filter(pl.col("spouse_id").is_not_null()).select("patient_id", "spouse_id")
@@ -147,97 +146,27 @@ def _teams(_: Schema, tables: Tables) -> Table:
     return tables["patient"].with_columns(alive=alive)
 
 
-def _money(column: str) -> Template:
-    return {"value": pl.col(column), "currency": "USD"}
+def _places(schema: Schema, tables: Tables) -> Table:
+    insurers = list(schema.code_lists["coverage_kind"].codes)
+    return tables["organization"].filter(~pl.col("kind").cast(pl.String).is_in(insurers))
 
 
-def _bill(schema: Schema, kind: str) -> Template:
-    """What Claim and ExplanationOfBenefit have in common."""
-    professional = term("claim-type", "professional", "Professional")
+def _consent(_: Schema) -> Template:
     return {
-        **opening(kind),
-        "status": "active",
-        "type": Pick(
-            pl.col("class"),
-            {
-                **dict.fromkeys(("AMB", "VR", "HH"), professional),
-                **dict.fromkeys(("EMER", "IMP"), term("claim-type", "institutional", "Institutional")),
-            },
-        ),
-        "use": "claim",
+        **opening("Consent"),
+        "status": Pick(pl.col("running"), {"true": "active", "false": "inactive"}),
+        "scope": term("consentscope", "patient-privacy", "Privacy Consent"),
+        "category": [term("http://loinc.org", "59284-0", "Consent Document")],
         "patient": reference("Patient"),
-        "billablePeriod": {"start": pl.col("start_at"), "end": pl.col("end_at")},
-        "created": pl.col("at"),
-        "provider": reference("Organization"),
-        "diagnosis": [{"sequence": 1, "diagnosisCodeableConcept": concept(schema, "condition", "reason")}],
+        "dateTime": pl.col("at"),
+        "policyRule": term("v3-ActCode", "OPTIN", "opt-in"),
+        "provision": {"type": "permit", "period": {"start": pl.col("at"), "end": pl.col("end_at")}},
     }
 
 
-def _line(schema: Schema) -> Template:
-    """The one service that a claim is for: the encounter."""
-    return {
-        "sequence": 1,
-        # the diagnosis that it was for, where there is one
-        "diagnosisSequence": [Pick(pl.col("reason"), dict.fromkeys(schema.code_lists["condition"].codes, 1))],
-        "productOrService": concept(schema, "encounter_type", "type"),
-        "servicedPeriod": {"start": pl.col("start_at"), "end": pl.col("end_at")},
-        "encounter": [reference("Encounter")],
-        "net": _money("total"),
-    }
-
-
-def _adjudicated() -> list[Template]:
-    """What was asked for, what the insurer paid, and what was left to the patient."""
-    said = (
-        ("submitted", "Submitted Amount", "total"),
-        ("benefit", "Benefit Amount", "paid_by_insurer"),
-        ("copay", "CoPay", "paid_by_patient"),
-    )
-    return [{"category": term("adjudication", code, shown), "amount": _money(paid)} for code, shown, paid in said]
-
-
-def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
-    def of(coverage: Template) -> Template:
-        return {
-            **_bill(schema, "Claim"),
-            "priority": term("processpriority", "normal", "Normal"),
-            "insurance": [{"sequence": 1, "focal": True, "coverage": coverage}],
-            "item": [_line(schema)],
-            "total": _money("total"),
-        }
-
-    insured = pl.col("coverage_id").is_not_null()
-    return [(insured, of(reference("Coverage"))), (pl.lit(True), of({"display": "Self pay"}))]
-
-
-def _explanation(schema: Schema) -> Template:
-    return {
-        **_bill(schema, "ExplanationOfBenefit"),
-        "insurer": reference("Organization", "insurer_id"),
-        "claim": reference("Claim"),
-        "outcome": "complete",
-        "insurance": [{"focal": True, "coverage": reference("Coverage")}],
-        "item": [{**_line(schema), "adjudication": _adjudicated()}],
-        "total": _adjudicated(),
-        "payment": {"amount": _money("paid_by_insurer")},
-    }
-
-
-def _billed(_: Schema, tables: Tables) -> Table:
-    visits = tables["encounter"].select(
-        "encounter_id", "class", "type", "reason", "start_at", "end_at", "organization_id"
-    )
-    insurers = tables["coverage"].select("coverage_id", insurer_id="organization_id")
-    bills = tables["claim"].join(visits, on="encounter_id", how="left", maintain_order="left")
-    return bills.join(insurers, on="coverage_id", how="left", maintain_order="left")
-
-
-def _settled(schema: Schema, tables: Tables) -> Table:
-    return _billed(schema, tables).filter(pl.col("coverage_id").is_not_null())
-
-
-def _places(_: Schema, tables: Tables) -> Table:
-    return tables["organization"].filter(~pl.col("kind").cast(pl.String).is_in(INSURERS))
+def _consents(_: Schema, tables: Tables) -> Table:
+    running = pl.when(pl.col("end_at").is_null()).then(pl.lit("true")).otherwise(pl.lit("false"))
+    return tables["consent"].with_columns(running=running)
 
 
 REFERENCE = {
@@ -248,8 +177,5 @@ OF_PATIENTS = {
     "RelatedPerson": Shape(("patient",), _related_person, _relatives),
     "Coverage": Shape(("coverage",), _coverage, _policies),
     "CareTeam": Shape(("patient",), _care_team, _teams),
-}
-OF_CLAIMS = {
-    "Claim": Shape(("claim", "coverage", "encounter"), _claim, _billed),
-    "ExplanationOfBenefit": Shape(("claim", "coverage", "encounter"), _explanation, _settled),
+    "Consent": Shape(("consent",), _consent, _consents),
 }

@@ -21,6 +21,7 @@ NOTES = {
     "VR": ("11506-3", "Progress note"),
 }
 """LOINC document types by class of encounter."""
+LABORATORY_REPORT = term("http://loinc.org", "11502-2", "Laboratory report")
 
 
 def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
@@ -40,7 +41,7 @@ def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             "result": Raw(pl.col("results")),
         }
 
-    plain = report("us-core-diagnosticreport-lab", laboratory, term("http://loinc.org", "11502-2", "Laboratory report"))
+    plain = report("us-core-diagnosticreport-lab", laboratory, LABORATORY_REPORT)
     if "diagnostic_report" not in schema.tables:
         return [(pl.lit(True), plain)]
     named = concept(schema, "diagnostic_report", "code")
@@ -150,7 +151,7 @@ def notes(schema: Schema, tables: Tables) -> Table:
         pl.col("given_name"), pl.lit(" "), pl.col("family_name"), pl.lit(", "), pl.col("sex").cast(pl.String),
         pl.lit(", born "), pl.col("birth_date").dt.strftime("%Y-%m-%d"), pl.lit(".\n"),
         shown("type", "encounter_type"), pl.lit(" on "), day, pl.lit(".\n"),
-        *(e.fill_null("") for e in (reason, *(pl.col(s.columns[1]) for s in sections))),
+        *(e.fill_null("") for e in (reason, *(pl.col(s.columns[1]) for s in sections), pl.col("addendum") + "\n")),
     )  # fmt: skip
     return frame.select(*tables["encounter"].columns, text=text)
 

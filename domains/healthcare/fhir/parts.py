@@ -34,11 +34,14 @@ KEYS = {
     "Provenance": "encounter_id",
     "Procedure": "procedure_id",
     "CarePlan": "care_plan_id",
+    "Goal": "goal_id",
+    "Medication": "drug_id",
     "AllergyIntolerance": "allergy_id",
     "Device": "device_id",
     "ImagingStudy": "imaging_study_id",
     "SupplyDelivery": "supply_id",
     "MedicationAdministration": "medication_administration_id",
+    "Consent": "consent_id",
     "Claim": "claim_id",
     "ExplanationOfBenefit": "claim_id",
 }
@@ -56,6 +59,8 @@ class Shape(NamedTuple):
     """The template, or templates with the rows that take each."""
     prepare: Callable[[Schema, Tables], Table]
     """The frame that they read, one resource a row."""
+    list: str | None = None
+    """A code list that must be there too."""
 
 
 def table(name: str) -> Callable[[Schema, Tables], Table]:
@@ -108,11 +113,26 @@ def telecom(use: str) -> list[Template]:
     return [{"system": "phone", "value": pl.col("phone"), "use": use}]
 
 
-def address() -> Template:
+def only(schema: Schema, name: str) -> str:
+    """The one code of a list that has one: the country, the currency."""
+    return next(iter(schema.code_lists[name].codes))
+
+
+def born() -> pl.Expr:
+    """The date of birth, as much of it as is known."""
+    length = (
+        pl.col("birth_precision")
+        .cast(pl.String)
+        .replace_strict({"year": 4, "month": 7}, default=10, return_dtype=pl.Int64)
+    )
+    return pl.col("birth_date").cast(pl.String).str.slice(0, length)
+
+
+def address(schema: Schema) -> Template:
     return {
         "line": [pl.col("line")],
         "city": pl.col("city"),
         "state": pl.col("state"),
         "postalCode": pl.col("postal_code"),
-        "country": "US",
+        "country": only(schema, "country"),
     }

@@ -23,8 +23,22 @@ from ..physiology import (
     TEMPERATURE,
     WEIGHT,
 )
-from . import administrative, care, documents
-from .parts import TERMS, US_CORE, Shape, Template, address, coding, concept, opening, reference, table, telecom, term
+from . import administrative, bills, care, documents, waveform
+from .parts import (
+    TERMS,
+    US_CORE,
+    Shape,
+    Template,
+    address,
+    born,
+    coding,
+    concept,
+    opening,
+    reference,
+    table,
+    telecom,
+    term,
+)
 
 PRESSURE_PANEL = {
     "system": "http://loinc.org",
@@ -37,7 +51,6 @@ PULSE_OXIMETRY = {
     "display": "Oxygen saturation in Arterial blood by Pulse oximetry",
 }
 PROVIDER, INSURER = ("prov", "Healthcare Provider"), ("ins", "Insurance Company")
-COVERAGE_KINDS = ("private", "medicaid", "medicare")
 VITAL_SIGNS = {
     HEIGHT: "us-core-body-height",
     WEIGHT: "us-core-body-weight",
@@ -50,9 +63,11 @@ VITAL_SIGNS = {
 """The US Core profile of each vital sign."""
 
 
-def kinds(tables: Tables) -> list[str]:
-    """The resource types whose tables are there."""
-    return [kind for kind, shape in TYPES.items() if tables.keys() >= set(shape.tables)]
+def kinds(schema: Schema, tables: Tables) -> list[str]:
+    """The resource types whose tables are there, and have rows to make them of."""
+    there = [(kind, shape) for kind, shape in TYPES.items() if tables.keys() >= set(shape.tables)]
+    there = [(kind, shape) for kind, shape in there if shape.list is None or shape.list in schema.code_lists]
+    return [kind for kind, shape in there if tables[shape.tables[0]].height]
 
 
 def resource(schema: Schema, tables: Tables, kind: str) -> tuple[Table, pl.Series]:
@@ -64,13 +79,13 @@ def resource(schema: Schema, tables: Tables, kind: str) -> tuple[Table, pl.Serie
 
 def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
     """Every resource type whose tables are there, as `resource` makes it."""
-    return {kind: resource(schema, tables, kind) for kind in kinds(tables)}
+    return {kind: resource(schema, tables, kind) for kind in kinds(schema, tables)}
 
 
 def _organization(schema: Schema) -> Template:
     kinds = schema.code_lists["organization_kind"]
     types = {
-        k: term("organization-type", *(INSURER if k in COVERAGE_KINDS else PROVIDER), text=d)
+        k: term("organization-type", *(INSURER if k in schema.code_lists["coverage_kind"].codes else PROVIDER), text=d)
         for k, d in kinds.codes.items()
     }
     return {
@@ -79,14 +94,14 @@ def _organization(schema: Schema) -> Template:
         "type": [Pick(pl.col("kind"), types)],
         "name": pl.col("name"),
         "telecom": telecom("work"),
-        "address": [address()],
+        "address": [address(schema)],
     }
 
 
 def _practitioner(schema: Schema) -> Template:
     return {
         **opening("Practitioner", "us-core-practitioner"),
-        "identifier": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": pl.col("npi")}],
+        "identifier": [{"system": schema.code_lists["license"].system, "value": pl.col("npi")}],
         "active": True,
         "name": [{"family": pl.col("family_name"), "given": [pl.col("given_name")], "prefix": ["Dr."]}],
         "gender": pl.col("sex"),
@@ -94,13 +109,18 @@ def _practitioner(schema: Schema) -> Template:
     }
 
 
-def _patient(schema: Schema) -> Template:
+def _patient(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     def category(url: str, column: str) -> Template:
         text = Pick(pl.col(column), dict(schema.code_lists[column].codes))
         omb = {"url": "ombCategory", "valueCoding": Pick(pl.col(column), coding(schema, column))}
         return {"url": f"{US_CORE}/{url}", "extension": [omb, {"url": "text", "valueString": text}]}
 
-    return {
+    number = []
+    if "national_id" in schema["patient"].columns:
+        said = schema.code_lists["national_identifier"]
+        kind = term("v2-0203", "NI", "National unique individual identifier", next(iter(said.codes.values())))
+        number = [{"use": "official", "type": kind, "system": said.system, "value": pl.col("national_id")}]
+    made = {
         **opening("Patient", "us-core-patient"),
         "extension": [
             # race outside the five OMB categories of the profile is not a category there, so it is text alone
@@ -125,7 +145,8 @@ def _patient(schema: Schema) -> Template:
                 "type": {"coding": [{"system": f"{TERMS}/v2-0203", "code": "MR", "display": "Medical Record Number"}]},
                 "system": "urn:oid:2.16.840.1.113883.19.5",
                 "value": pl.col("mrn"),
-            }
+            },
+            *number,
         ],
         "active": True,
         "name": [
@@ -137,14 +158,21 @@ def _patient(schema: Schema) -> Template:
         ],
         "telecom": telecom("home"),
         "gender": pl.col("sex"),
-        "birthDate": pl.col("birth_date"),
+        "birthDate": pl.col("born"),
         "deceasedDateTime": pl.col("death_at"),
-        "address": [address()],
+        "address": [address(schema)],
         "maritalStatus": concept(schema, "marital_status", "marital_status"),
         "communication": [{"language": concept(schema, "language", "language"), "preferred": True}],
         "generalPractitioner": [reference("Practitioner")],
         "managingOrganization": reference("Organization"),
+        "link": [{"other": reference("Patient", "link_id"), "type": pl.col("link_type")}],
     }
+    retired = pl.col("link_type").cast(pl.String) == "replaced-by"
+    return [(retired.fill_null(False), {**made, "active": False}), (pl.lit(True), made)]
+
+
+def _people(_: Schema, tables: Tables) -> Table:
+    return tables["patient"].with_columns(born=born())
 
 
 def _encounter(schema: Schema) -> Template:
@@ -227,6 +255,12 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         return {"valueQuantity": {"value": pl.col("value"), "unit": unit_of, "system": unit.system, "code": unit_of}}
 
     single = {**found, **measured(ucum)}
+    status = {"status": pl.col("status")}
+    lacking = {**found, "dataAbsentReason": concept(schema, "absent", "absent")}
+    marked = [
+        (pl.col("absent").is_not_null(), lacking),
+        (pl.col("status").is_not_null() & pl.col("value").is_not_null(), {**single, **status}),
+    ]
     panel = {
         **common(
             f"{US_CORE}/us-core-blood-pressure", kinds[SYSTOLIC], {"coding": [PRESSURE_PANEL], "text": "Blood pressure"}
@@ -237,8 +271,11 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         ],
     }
     if "value_code" not in schema["observation"].columns:
-        return [(pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+        return [*marked, (pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+    traced = [(pl.col("samples").is_not_null(), {**opening("Observation"), **waveform.template()})]
     return [
+        *(traced if "procedure" in schema.tables else []),
+        *marked,
         ((pl.col("code") == SYSTOLIC) & pl.col("diastolic").is_not_null(), panel),
         (pl.col("value_text").is_not_null(), {**found, "valueString": pl.col("value_text")}),
         (
@@ -274,7 +311,22 @@ def _medication_request(schema: Schema) -> Template:
         "authoredOn": pl.col("at"),
         "requester": reference("Practitioner"),
         "reasonReference": [reference("Condition")],
-        "dosageInstruction": [{"text": Text("as directed, supply for ", pl.col("days"), " days")}],
+        "dosageInstruction": [
+            {
+                "text": Text("as directed, supply for ", pl.col("days"), " days"),
+                "timing": {"repeat": {"frequency": pl.col("per_day"), "period": 1, "periodUnit": "d"}},
+                "doseAndRate": [
+                    {
+                        "doseQuantity": {
+                            "value": pl.col("dose"),
+                            "unit": "mg",
+                            "system": "http://unitsofmeasure.org",
+                            "code": "mg",
+                        }
+                    }
+                ],
+            }
+        ],
         "dispenseRequest": {
             "expectedSupplyDuration": {
                 "value": pl.col("days"),
@@ -300,11 +352,26 @@ def _immunization(schema: Schema) -> Template:
 
 
 def _with_requester(_: Schema, tables: Tables) -> Table:
+    """Who saw the patient; of a prescription that was written at no encounter of the record, the general practitioner."""
     who = tables["encounter"].select("encounter_id", "practitioner_id", "class")
-    return tables["medication_request"].join(who, on="encounter_id", how="left", maintain_order="left")
+    own = tables["patient"].select("patient_id", own="practitioner_id")
+    asked = tables["medication_request"].join(who, on="encounter_id", how="left", maintain_order="left")
+    asked = asked.join(own, on="patient_id", how="left", maintain_order="left")
+    return asked.with_columns(practitioner_id=pl.coalesce("practitioner_id", "own")).drop("own")
 
 
-def _pressure_joined(_: Schema, tables: Tables) -> Table:
+def _measured(schema: Schema, tables: Tables) -> Table:
+    """What was measured, and the electrocardiograms that were recorded."""
+    frame = _pressure_joined(tables)
+    if "procedure" not in schema.tables:
+        return frame
+    traces = waveform.recordings(schema, tables)
+    if traces.is_empty():
+        return frame.with_columns(samples=pl.lit(None, pl.String), procedure_id=pl.lit(None, pl.Int64))
+    return pl.concat([frame.with_columns(pl.col("observation_id").cast(pl.String)), traces], how="diagonal")
+
+
+def _pressure_joined(tables: Tables) -> Table:
     """The two blood pressures of one moment in one row, under the systolic one's key; every other row as it is."""
     frame = tables["observation"]
     code, moment = pl.col("code"), ["patient_id", "encounter_id", "at"]
@@ -323,18 +390,19 @@ TYPES: dict[str, Shape] = {
     "Organization": Shape(("organization",), _organization, table("organization")),
     "Practitioner": Shape(("practitioner",), _practitioner, table("practitioner")),
     **administrative.REFERENCE,
-    "Patient": Shape(("patient",), _patient, table("patient")),
+    **care.REFERENCE,
+    "Patient": Shape(("patient",), _patient, _people),
     **administrative.OF_PATIENTS,
     "Encounter": Shape(("encounter",), _encounter, table("encounter")),
     "Condition": Shape(("condition",), _condition, table("condition")),
-    "Observation": Shape(("observation",), _observation, _pressure_joined),
-    "MedicationRequest": Shape(("medication_request", "encounter"), _medication_request, _with_requester),
+    "Observation": Shape(("observation",), _observation, _measured),
+    "MedicationRequest": Shape(("medication_request", "encounter", "patient"), _medication_request, _with_requester),
     "Immunization": Shape(("immunization",), _immunization, table("immunization")),
     **care.TYPES,
     **documents.TYPES,
-    **administrative.OF_CLAIMS,
+    **bills.TYPES,
 }
 """Resource types, each after those that it refers to."""
 
-REFERENCE = ("Organization", "Practitioner", *administrative.REFERENCE)
+REFERENCE = ("Organization", "Practitioner", *administrative.REFERENCE, *care.REFERENCE)
 """Those that are the same for every patient."""

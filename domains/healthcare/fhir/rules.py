@@ -11,7 +11,15 @@ from typing import Any
 
 Fault = tuple[str, str]
 """check, detail beginning with the element"""
-RULES = ("fhir.code", "fhir.display", "fhir.invariant", "fhir.time", "fhir.plausible", "uscore.required")
+RULES = (
+    "fhir.code",
+    "fhir.display",
+    "fhir.retired",
+    "fhir.invariant",
+    "fhir.time",
+    "fhir.plausible",
+    "uscore.required",
+)
 PERIODS = {"Encounter": "period", "Coverage": "period", "Claim": "billablePeriod"}
 PREGNANCY = {"77386006", "72892002", "198992004", "47200007"}
 """SNOMED CT: pregnancy, and its outcomes and risks."""
@@ -38,7 +46,7 @@ def _lists() -> tuple[dict[tuple[str, str], str], dict[str, str], Mapping[str, l
 
     shown = {}
     for name, codes in DOMAIN.schema.code_lists.items():
-        if not name.endswith(("_unit", "_category", "_snomed")) and not name.startswith("omop"):
+        if not name.endswith(("_unit", "_category", "_snomed")) and not name.startswith(("omop", "retired")):
             shown |= {(codes.system, code): display for code, display in codes.codes.items()}
     units = dict(DOMAIN.schema.code_lists["observation_unit"].codes)
     return shown, units, DOMAIN.priors("plausible.observation")
@@ -49,6 +57,7 @@ def faults(resource: Mapping[str, Any]) -> Iterator[Fault]:
     kind = str(resource.get("resourceType"))
     yield from _codes(kind, resource)
     yield from _displays(resource)
+    yield from _retired(kind, resource)
     yield from _invariants(kind, resource)
     yield from _us_core(kind, resource)
     yield from _times(kind, resource)
@@ -100,6 +109,25 @@ def _displays(resource: Mapping[str, Any]) -> Iterator[Fault]:
                         )
 
 
+@cache
+def _ended() -> dict[tuple[str | None, str], datetime | None]:
+    """When codes ceased to be valid, by system and code."""
+    from .. import DOMAIN
+
+    codes = DOMAIN.schema.code_lists["retired"]
+    return {(codes.system, code): moment(day) for code, day in codes.codes.items()}
+
+
+def _retired(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
+    if kind != "Condition":
+        return
+    at = moment(resource.get("recordedDate") or resource.get("onsetDateTime"))
+    for coding in _at(resource, ["code", "coding"]):
+        until = _ended().get((coding.get("system"), str(coding.get("code")))) if isinstance(coding, dict) else None
+        if at and until and at >= until:
+            yield "fhir.retired", f"Condition.code: {coding['code']} was retired on {until.date()}"
+
+
 def _invariants(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
     if kind == "Observation":
         if "dataAbsentReason" in resource and any(k.startswith("value") for k in resource):
@@ -133,6 +161,9 @@ def _us_core(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
                     yield "uscore.required", f"{kind}.{element}: required by {name}"
         if name == "us-core-patient" and not any({"family", "given"} & set(n) for n in _at(resource, ["name"])):
             yield "uscore.required", "Patient.name: us-core-6, family or given is required by us-core-patient"
+        ordered = str(resource.get("intent")).endswith("order")
+        if name == "us-core-medicationrequest" and ordered and "requester" not in resource:
+            yield "uscore.required", "MedicationRequest.requester: us-core-21, required of what is ordered"
 
 
 def moment(text: Any, last: bool = False) -> datetime | None:

@@ -19,6 +19,8 @@ from ....core.progress import Progress
 from ....core.sinks.stage import read_manifest
 from ....core.tables import Table
 from ..derived import completed_years
+from ..fhir.parts import prefix
+from ..fhir.waveform import OWN_ID
 from ..modules.domain import with_schema
 from ..modules.widen import UNITS, Wider
 from .codings import Codes
@@ -84,6 +86,8 @@ def _rows(kind: str, lines: list[bytes], codes: Codes, tally: _Tally) -> Rows:
         tally.leave(kind, "there is no table for it", len(lines))
         return {}
     frame = _parsed(kind, lines, tally)
+    if kind == "Observation":  # electrocardiograms of ours: views make them of the procedures again
+        frame = frame.filter(~pl.col("id").str.starts_with(prefix(kind) + OWN_ID).fill_null(False))
     known = {*arrow_schema(kind).names, *PASSED_OVER, *CONSTANT.get(kind, ())}
     for column in frame.columns:
         if column not in known:
@@ -173,9 +177,13 @@ def _taken_place(kind: str, frame: Table, tally: _Tally) -> Table:
 
 
 def _assembled(domain: Domain, place: str, frames: dict[str, Table], codes: Codes, tally: _Tally) -> Imported:
-    roles, relatives, results, paid, drugs = (
-        frames.pop(n, None) for n in ("role", "relative", "result", "paid", "drug")
+    roles, relatives, results, paid, drugs, planned = (
+        frames.pop(n, None) for n in ("role", "relative", "result", "paid", "drug", "planned")
     )
+    if "goal" in frames:
+        planned = planned if planned is not None else pl.DataFrame(schema={"care_plan_id": pl.String, "id": pl.String})
+        named = planned.unique("id", keep="first")
+        frames["goal"] = frames["goal"].join(named, on="id", how="left", maintain_order="left")
     for name in ("medication_request", "medication_administration"):
         if name in frames:
             frames[name] = _drugged(frames[name], drugs, name, tally)
@@ -245,7 +253,9 @@ def _settled(claims: Table, paid: Table | None) -> Table:
 
 def _measured(frame: Table, results: Table | None, codes: Codes, tally: _Tally) -> Table:
     valued = pl.any_horizontal(pl.col(c).is_not_null() for c in ("value", "value_text", "value_code"))
-    kept = frame.filter(valued)
+    # a reason stands only where there is no value
+    frame = frame.with_columns(absent=pl.when(~valued).then("absent"))
+    kept = frame.filter(valued | pl.col("absent").is_not_null())
     tally.leave("Observation", "no value", frame.height - kept.height)
     usual = {
         **{c: u for c, (u, _) in codes.measured.items() if u},

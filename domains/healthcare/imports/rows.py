@@ -12,85 +12,18 @@ import polars as pl
 
 from ....core.tables import Table
 from ..physiology import DIASTOLIC, SYSTOLIC
+from . import care
 from .codings import Codes
+from .elements import address, date, field, first, identifier, instant, known, name, of_system, phone, target
 
 Rows: TypeAlias = dict[str, Table]
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 RELATIONS = {"MTH": "mother", "NMTH": "mother", "SPS": "spouse", "HUSB": "spouse", "WIFE": "spouse"}
 """HL7 v3 RoleCode: the relatives that a record has a place for."""
+LINKS = ("replaced-by", "replaces", "seealso")
 NPI = "http://hl7.org/fhir/sid/us-npi"
 DERIVED_REPORT = "11502-2"
 """LOINC: the laboratory report that the view makes of the results of one moment."""
-
-
-def instant(text: pl.Expr, last: bool = False) -> pl.Expr:
-    """FHIR date or dateTime as an instant in UTC; of a partial one the first moment."""
-    whole = pl.when(text.str.len_chars() == 4).then(text + "-01-01").when(text.str.len_chars() == 7).then(text + "-01")
-    whole = whole.otherwise(text)
-    whole = pl.when(whole.str.len_chars() == 10).then(whole + "T00:00:00+00:00").otherwise(whole)
-    return whole.str.replace("Z$", "+00:00").str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
-    )
-
-
-def date(text: pl.Expr) -> pl.Expr:
-    return instant(text).dt.date()
-
-
-def target(reference: pl.Expr) -> pl.Expr:
-    """The id that a reference names: of `Patient/7`, `urn:uuid:7`, `https://host/base/Patient/7/_history/2`; of `Patient?identifier=s|v` the `v`."""
-    text = reference.struct.field("reference").str.replace(r"/_history/[^/]*$", "")
-    return pl.coalesce(text.str.extract(r"\?.*\|(.+)$"), text.str.extract(r"([^/:#|]+)$"))
-
-
-def first(column: str) -> pl.Expr:
-    """The first of an array, null where it is empty."""
-    return pl.col(column).list.get(0, null_on_oob=True)
-
-
-def _field(column: str, *path: str) -> pl.Expr:
-    at = pl.col(column)
-    for name in path:
-        at = at.struct.field(name)
-    return at
-
-
-def _identifier(kind: str) -> pl.Expr:
-    """The value of the identifier of a type (HL7 v2 table 0203), else of the first."""
-    of_kind = (
-        pl.element().struct.field("type").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
-    )
-    values = pl.col("identifier").list.eval(pl.element().filter(of_kind == kind).struct.field("value"))
-    return pl.coalesce(values.list.get(0, null_on_oob=True), first("identifier").struct.field("value"))
-
-
-def _of_system(system: str) -> pl.Expr:
-    here = pl.element().struct.field("system") == system
-    return pl.col("identifier").list.eval(pl.element().filter(here).struct.field("value")).list.get(0, null_on_oob=True)
-
-
-def _phone() -> pl.Expr:
-    phone = pl.element().filter(pl.element().struct.field("system") == "phone").struct.field("value")
-    return pl.col("telecom").list.eval(phone).list.get(0, null_on_oob=True)
-
-
-def _address() -> dict[str, pl.Expr]:
-    at = first("address")
-    return {
-        "line": at.struct.field("line").list.join(", "),
-        "city": at.struct.field("city"),
-        "state": at.struct.field("state"),
-        "postal_code": at.struct.field("postalCode"),
-    }
-
-
-def _name() -> dict[str, pl.Expr]:
-    given = first("name").struct.field("given")
-    return {
-        "given_name": given.list.get(0, null_on_oob=True),
-        "middle_name": pl.when(given.list.len() > 1).then(given.list.slice(1).list.join(" ")),
-        "family_name": first("name").struct.field("family"),
-    }
 
 
 def _organization(frame: Table, codes: Codes) -> Rows:
@@ -100,15 +33,15 @@ def _organization(frame: Table, codes: Codes) -> Rows:
         first("type").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code").is_in(["ins", "pay"])
     )
     kind = pl.coalesce(said, pl.when(insurer).then(pl.lit("private")).otherwise(pl.lit("clinic")))
-    made = frame.select("id", "name", kind=kind, **_address(), phone=_phone())
+    made = frame.select("id", "name", kind=kind, **address(), phone=phone())
     return {"organization": made}
 
 
 def _practitioner(frame: Table, codes: Codes) -> Rows:
     skill = first("qualification")
     made = frame.select(
-        "id", npi=pl.coalesce(_of_system(NPI), _identifier("NPI")), organization_id=target(skill.struct.field("issuer")), sex=pl.col("gender"),
-        **{k: v for k, v in _name().items() if k != "middle_name"},
+        "id", npi=pl.coalesce(of_system(NPI), identifier("NPI")), organization_id=target(skill.struct.field("issuer")), sex=pl.col("gender"),
+        **{k: v for k, v in name().items() if k != "middle_name"},
     )  # fmt: skip
     return {"practitioner": made.with_columns(specialty=codes.concept(frame, skill.struct.field("code"), "specialty"))}
 
@@ -136,9 +69,11 @@ def _patient(frame: Table, codes: Codes) -> Rows:
 
     spoken = pl.col("communication").list.eval(pl.element().struct.field("language"))
     made = frame.select(
-        "id", mrn=_identifier("MR"), **_name(), sex=pl.col("gender"), birth_date=date(pl.col("birthDate")),
-        death_at=instant(pl.col("deceasedDateTime")), **_address(), phone=_phone(),
+        "id", mrn=identifier("MR"), **name(), sex=pl.col("gender"), birth_date=date(pl.col("birthDate")),
+        death_at=instant(pl.col("deceasedDateTime")), **address(), phone=phone(),
         organization_id=target(pl.col("managingOrganization")), practitioner_id=target(first("generalPractitioner")),
+        link_id=target(first("link").struct.field("other")), link_type=known(first("link").struct.field("type"), LINKS),
+        birth_precision=pl.col("birthDate").str.len_chars().replace_strict({4: "year", 7: "month"}, default=None, return_dtype=pl.String),
     )  # fmt: skip
     return {
         "patient": made.with_columns(
@@ -155,22 +90,22 @@ def _related_person(frame: Table, codes: Codes) -> Rows:
     said = first("relationship").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
     relation = said.replace_strict(RELATIONS, default=None, return_dtype=pl.String)
     return {
-        "relative": frame.select("id", patient_id=target(pl.col("patient")), mrn=_identifier("MR"), relation=relation)
+        "relative": frame.select("id", patient_id=target(pl.col("patient")), mrn=identifier("MR"), relation=relation)
     }
 
 
 def _coverage(frame: Table, codes: Codes) -> Rows:
     made = frame.select(
         "id", patient_id=target(pl.col("beneficiary")), organization_id=target(first("payor")),
-        member_number=pl.col("subscriberId"), start_at=instant(_field("period", "start")), end_at=instant(_field("period", "end")),
+        member_number=pl.col("subscriberId"), start_at=instant(field("period", "start")), end_at=instant(field("period", "end")),
     )  # fmt: skip
     return {"coverage": made.with_columns(kind=codes.concept(frame, pl.col("type"), "coverage_kind"))}
 
 
 def _encounter(frame: Table, codes: Codes) -> Rows:
-    start = instant(_field("period", "start"))
+    start = instant(field("period", "start"))
     made = frame.select(
-        "id", patient_id=target(pl.col("subject")), start_at=start, end_at=pl.coalesce(instant(_field("period", "end")), start),
+        "id", patient_id=target(pl.col("subject")), start_at=start, end_at=pl.coalesce(instant(field("period", "end")), start),
         organization_id=target(pl.col("serviceProvider")),
         practitioner_id=target(first("participant").struct.field("individual")),
     )  # fmt: skip
@@ -178,14 +113,14 @@ def _encounter(frame: Table, codes: Codes) -> Rows:
         "class": codes.coding(frame, pl.col("class"), "encounter_class"),
         "type": codes.first(frame, pl.col("type"), "encounter_type"),
         "reason": codes.first(frame, pl.col("reasonCode"), "condition"),
-        "disposition": codes.concept(frame, _field("hospitalization", "dischargeDisposition"), "disposition"),
+        "disposition": codes.concept(frame, field("hospitalization", "dischargeDisposition"), "disposition"),
     }
     return {"encounter": made.with_columns(**kinds)}
 
 
 def _condition(frame: Table, codes: Codes) -> Rows:
-    onset = pl.coalesce("onsetDateTime", _field("onsetPeriod", "start"), "recordedDate")
-    abated = pl.coalesce("abatementDateTime", _field("onsetPeriod", "end"))
+    onset = pl.coalesce("onsetDateTime", field("onsetPeriod", "start"), "recordedDate")
+    abated = pl.coalesce("abatementDateTime", field("onsetPeriod", "end"))
     made = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), onset_at=instant(onset),
         abatement_at=instant(abated),
@@ -200,13 +135,14 @@ def _condition(frame: Table, codes: Codes) -> Rows:
 
 def _observation(frame: Table, codes: Codes) -> Rows:
     """Components become rows of their own: a blood pressure's two become the pair that the view joins again."""
-    at = pl.coalesce("effectiveDateTime", _field("effectivePeriod", "start"), "effectiveInstant")
+    at = pl.coalesce("effectiveDateTime", field("effectivePeriod", "start"), "effectiveInstant")
     category = first("category").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
     kept = ("valueQuantity", "valueCodeableConcept", "valueString", "valueInteger", "valueBoolean")
     whole = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=instant(at), category=category,
         concept="code", part=pl.lit(0, pl.Int64), **{k: pl.col(k) for k in kept},
-        parts=pl.col("component").list.len().fill_null(0), component="component",
+        parts=pl.col("component").list.len().fill_null(0), component="component", status=known(pl.col("status"), ("corrected",)),
+        lacks="dataAbsentReason",
     )  # fmt: skip
     parts = whole.filter(pl.col("parts") > 0).drop("concept", *kept, "part").explode("component").unnest("component")
     parts = parts.rename({"code": "concept"}).with_columns(part=pl.int_range(1, pl.len() + 1).over("id").cast(pl.Int64))
@@ -218,20 +154,35 @@ def _observation(frame: Table, codes: Codes) -> Rows:
     ).drop("parts", "component")  # fmt: skip
     every = pl.concat([alone, parts.select(alone.columns)])
     found = codes.concept(every, pl.col("valueCodeableConcept"), "finding")
+    absent = codes.concept(every, pl.col("lacks"), "absent")
     quantity = pl.col("valueQuantity").struct
-    text = pl.coalesce("valueString", pl.col("valueBoolean").cast(pl.String), _field("valueCodeableConcept", "text"))
+    text = pl.coalesce("valueString", pl.col("valueBoolean").cast(pl.String), field("valueCodeableConcept", "text"))
     made = every.with_columns(
         code=codes.concept(every, pl.col("concept"), "observation"),
         value=pl.coalesce(quantity.field("value"), pl.col("valueInteger").cast(pl.Float64)),
         unit=pl.coalesce(quantity.field("code"), quantity.field("unit")),
         value_code=found,
+        absent=absent,
     ).with_columns(
         value_text=pl.when(pl.col("value").is_null() & pl.col("value_code").is_null()).then(text),
         id=pl.when(pl.col("part") == 0).then("id").otherwise(pl.format("{}/{}", "id", "part")),
     )  # fmt: skip
     codes.measure(made)
     made = made.with_columns(low=(pl.col("code") == DIASTOLIC) & (pl.col("part") > 0))
-    names = ("id", "patient_id", "encounter_id", "at", "code", "value", "unit", "value_text", "value_code", "low")
+    names = (
+        "id",
+        "patient_id",
+        "encounter_id",
+        "at",
+        "code",
+        "value",
+        "unit",
+        "value_text",
+        "value_code",
+        "absent",
+        "status",
+        "low",
+    )
     return {"observation": made.select(names)}
 
 
@@ -258,14 +209,19 @@ def _drug(frame: Table, codes: Codes) -> dict[str, pl.Series]:
 
 
 def _medication(frame: Table, codes: Codes) -> Rows:
+    codes.concept(frame, pl.col("code"), "formulary")
     return {"drug": frame.select("id").with_columns(code=codes.concept(frame, pl.col("code"), "medication"))}
 
 
 def _medication_request(frame: Table, codes: Codes) -> Rows:
+    told = first("dosageInstruction")
+    dose = told.struct.field("doseAndRate").list.get(0, null_on_oob=True).struct.field("doseQuantity")
     made = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
         condition_id=target(first("reasonReference")), at=instant(pl.col("authoredOn")),
-        days=_field("dispenseRequest", "expectedSupplyDuration", "value").round().cast(pl.Int32, strict=False), status="status",
+        days=field("dispenseRequest", "expectedSupplyDuration", "value").round().cast(pl.Int32, strict=False), status="status",
+        dose=pl.when(dose.struct.field("code") == "mg").then(dose.struct.field("value")),
+        per_day=told.struct.field("timing").struct.field("repeat").struct.field("frequency").cast(pl.Int32, strict=False),
     )  # fmt: skip
     made = made.with_columns(status=codes.plain(made["status"], "request_status"), **_drug(frame, codes))
     return {"medication_request": made}
@@ -274,7 +230,7 @@ def _medication_request(frame: Table, codes: Codes) -> Rows:
 def _administration(frame: Table, codes: Codes) -> Rows:
     made = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("context")),
-        at=instant(pl.coalesce("effectiveDateTime", _field("effectivePeriod", "start"))),
+        at=instant(pl.coalesce("effectiveDateTime", field("effectivePeriod", "start"))),
     )  # fmt: skip
     return {"medication_administration": made.with_columns(**_drug(frame, codes))}
 
@@ -288,89 +244,12 @@ def _immunization(frame: Table, codes: Codes) -> Rows:
     return {"immunization": made.with_columns(code=codes.concept(frame, pl.col("vaccineCode"), "vaccine"))}
 
 
-def _procedure(frame: Table, codes: Codes) -> Rows:
-    start = instant(pl.coalesce(_field("performedPeriod", "start"), "performedDateTime"))
+def _consent(frame: Table, codes: Codes) -> Rows:
     made = frame.select(
-        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
-        condition_id=target(first("reasonReference")), at=start,
-        end_at=pl.coalesce(instant(_field("performedPeriod", "end")), start),
+        "id", patient_id=target(pl.col("patient")), at=instant(pl.coalesce("dateTime", field("provision", "period", "start"))),
+        end_at=instant(field("provision", "period", "end")),
     )  # fmt: skip
-    return {"procedure": made.with_columns(code=codes.concept(frame, pl.col("code"), "procedure"))}
-
-
-def _care_plan(frame: Table, codes: Codes) -> Rows:
-    """The kind of plan is a coding of its categories beside US Core's."""
-    other = pl.element().struct.field("coding").list.get(0, null_on_oob=True).struct.field("code") != "assess-plan"
-    kinds = pl.col("category").list.eval(pl.element().filter(other))
-    made = frame.select(
-        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")),
-        condition_id=target(first("addresses")), at=instant(_field("period", "start")), end_at=instant(_field("period", "end")),
-    )  # fmt: skip
-    made = made.with_columns(code=codes.first(frame, kinds, "care_plan"))
-    each = made.select("id", "patient_id", "at").with_columns(activity=frame["activity"])
-    each = each.explode("activity").filter(pl.col("activity").is_not_null())
-    asked = codes.concept(each, _field("activity", "detail", "code"), "care_activity")
-    parts = each.select("patient_id", "at", care_plan_id="id").with_columns(code=asked)
-    return {"care_plan": made, "care_activity": _numbered(parts, "care_plan_id").filter(pl.col("code").is_not_null())}
-
-
-def _allergy(frame: Table, codes: Codes) -> Rows:
-    over = (
-        _field("clinicalStatus", "coding")
-        .list.get(0, null_on_oob=True)
-        .struct.field("code")
-        .is_in(["resolved", "inactive"])
-    )
-    at = instant(pl.coalesce("onsetDateTime", "recordedDate"))
-    made = frame.select(
-        "id", patient_id=target(pl.col("patient")), encounter_id=target(pl.col("encounter")), kind=pl.col("type"),
-        category=first("category"), at=at, end_at=pl.when(over).then(pl.coalesce(instant(pl.col("lastOccurrence")), at)),
-    )  # fmt: skip
-    made = made.with_columns(code=codes.concept(frame, pl.col("code"), "allergy"))
-    each = made.select("id", "patient_id", "at").with_columns(reaction=frame["reaction"])
-    each = each.explode("reaction").filter(pl.col("reaction").is_not_null())
-    shows = codes.first(each, _field("reaction", "manifestation"), "reaction")
-    parts = each.select("patient_id", "at", allergy_id="id", severity=_field("reaction", "severity"))
-    parts = _numbered(parts.with_columns(code=shows), "allergy_id").filter(pl.col("code").is_not_null())
-    return {"allergy": made, "allergy_reaction": parts}
-
-
-def _numbered(parts: Table, owner: str) -> Table:
-    return parts.with_columns(id=pl.format("{}/{}", owner, pl.int_range(pl.len()).over(owner)))
-
-
-def _device(frame: Table, codes: Codes) -> Rows:
-    made = frame.select(
-        "id", patient_id=target(pl.col("patient")), manufacturer="manufacturer", model="modelNumber", status="status",
-        at=pl.lit(None, pl.Datetime("us", "UTC")),
-    )  # fmt: skip
-    return {"device": made.with_columns(code=codes.concept(frame, pl.col("type"), "device"))}
-
-
-def _imaging_study(frame: Table, codes: Codes) -> Rows:
-    made = frame.select(
-        "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=instant(pl.col("started")),
-        series=pl.coalesce("numberOfSeries", pl.col("series").list.len()).cast(pl.Int32),
-        instances=pl.col("numberOfInstances").cast(pl.Int32),
-    )  # fmt: skip
-    one = first("series").struct
-    kind = codes.coding(frame, pl.coalesce(first("modality"), one.field("modality")), "modality")
-    return {
-        "imaging_study": made.with_columns(
-            code=codes.first(frame, pl.col("procedureCode"), "procedure"),
-            modality=kind,
-            body_site=codes.coding(frame, one.field("bodySite"), "body_site"),
-        )
-    }
-
-
-def _supply(frame: Table, codes: Codes) -> Rows:
-    made = frame.select(
-        "id", patient_id=target(pl.col("patient")), at=instant(pl.col("occurrenceDateTime")),
-        quantity=_field("suppliedItem", "quantity", "value").round().cast(pl.Int32, strict=False),
-    )  # fmt: skip
-    thing = codes.concept(frame, _field("suppliedItem", "itemCodeableConcept"), "supply")
-    return {"supply": made.with_columns(code=thing)}
+    return {"consent": made}
 
 
 def _claim(frame: Table, codes: Codes) -> Rows:
@@ -378,7 +257,7 @@ def _claim(frame: Table, codes: Codes) -> Rows:
         "id", patient_id=target(pl.col("patient")), at=instant(pl.col("created")),
         coverage_id=target(first("insurance").struct.field("coverage")),
         encounter_id=target(first("item").struct.field("encounter").list.get(0, null_on_oob=True)),
-        total=_field("total", "value"),
+        total=field("total", "value"),
     )  # fmt: skip
     return {"claim": made}
 
@@ -389,7 +268,7 @@ def _explanation(frame: Table, codes: Codes) -> Rows:
     )
     benefit = pl.element().filter(kind == "benefit").struct.field("amount").struct.field("value")
     paid = pl.coalesce(
-        pl.col("total").list.eval(benefit).list.get(0, null_on_oob=True), _field("payment", "amount", "value")
+        pl.col("total").list.eval(benefit).list.get(0, null_on_oob=True), field("payment", "amount", "value")
     )
     return {"paid": frame.select(claim_id=target(pl.col("claim")), paid=paid)}
 
@@ -409,12 +288,8 @@ READERS: dict[str, Callable[[Table, Codes], Rows]] = {
     "MedicationRequest": _medication_request,
     "MedicationAdministration": _administration,
     "Immunization": _immunization,
-    "Procedure": _procedure,
-    "CarePlan": _care_plan,
-    "AllergyIntolerance": _allergy,
-    "Device": _device,
-    "ImagingStudy": _imaging_study,
-    "SupplyDelivery": _supply,
+    **care.READERS,
+    "Consent": _consent,
     "Claim": _claim,
     "ExplanationOfBenefit": _explanation,
 }

@@ -37,6 +37,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "address": [ADDRESS], "maritalStatus": CONCEPT, "communication": [{"language": CONCEPT}], "generalPractitioner": [REFERENCE],
         "managingOrganization": REFERENCE,
         "extension": [{"url": TEXT, "extension": [{"url": TEXT, "valueCoding": CODING, "valueString": TEXT}]}],
+        "link": [{"other": REFERENCE, "type": TEXT}],
     },
     "RelatedPerson": {"patient": REFERENCE, "identifier": [IDENTIFIER], "relationship": [CONCEPT]},
     "Coverage": {
@@ -52,7 +53,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "Observation": {
         "status": TEXT, "category": [CONCEPT], "code": CONCEPT, "subject": REFERENCE, "encounter": REFERENCE, "effectiveDateTime": TEXT,
-        "effectivePeriod": PERIOD, "effectiveInstant": TEXT, **VALUES, "component": [{"code": CONCEPT, **VALUES}],
+        "effectivePeriod": PERIOD, "effectiveInstant": TEXT, "dataAbsentReason": CONCEPT, **VALUES, "component": [{"code": CONCEPT, **VALUES}],
     },
     "DiagnosticReport": {
         "status": TEXT, "code": CONCEPT, "subject": REFERENCE, "encounter": REFERENCE, "effectiveDateTime": TEXT, "issued": TEXT,
@@ -63,7 +64,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "status": TEXT, "medicationCodeableConcept": CONCEPT, "medicationReference": REFERENCE, "subject": REFERENCE,
         "encounter": REFERENCE, "authoredOn": TEXT, "reasonReference": [REFERENCE],
         "dispenseRequest": {"expectedSupplyDuration": QUANTITY},
+        "dosageInstruction": [{"timing": {"repeat": {"frequency": COUNT}}, "doseAndRate": [{"doseQuantity": QUANTITY}]}],
     },
+    "Consent": {"patient": REFERENCE, "dateTime": TEXT, "provision": {"period": PERIOD}},
     "MedicationAdministration": {
         "status": TEXT, "medicationCodeableConcept": CONCEPT, "medicationReference": REFERENCE, "subject": REFERENCE,
         "context": REFERENCE, "effectiveDateTime": TEXT, "effectivePeriod": PERIOD,
@@ -78,7 +81,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "CarePlan": {
         "status": TEXT, "category": [CONCEPT], "subject": REFERENCE, "encounter": REFERENCE, "period": PERIOD, "addresses": [REFERENCE],
-        "activity": [{"detail": {"code": CONCEPT}}],
+        "goal": [REFERENCE], "activity": [{"detail": {"code": CONCEPT}}],
+    },
+    "Goal": {
+        "lifecycleStatus": TEXT, "description": CONCEPT, "subject": REFERENCE, "startDate": TEXT,
+        "target": [{"measure": CONCEPT, "detailQuantity": {**QUANTITY, "comparator": TEXT}}],
     },
     "AllergyIntolerance": {
         "clinicalStatus": CONCEPT, "verificationStatus": CONCEPT, "type": TEXT, "category": [TEXT], "code": CONCEPT,
@@ -119,9 +126,12 @@ CONSTANT = {
     "Encounter": ("identifier", "location"),
     "Condition": ("category",),
     "DiagnosticReport": ("category", "performer"),
-    "MedicationRequest": ("intent", "category", "reportedBoolean", "requester", "dosageInstruction"),
+    "MedicationRequest": ("intent", "category", "reportedBoolean", "requester"),
     "Immunization": ("primarySource",),
     "CarePlan": ("intent",),
+    "Goal": ("addresses",),
+    "Consent": ("status", "scope", "category", "policyRule"),
+    "Medication": ("status",),
     "SupplyDelivery": ("type",),
     "Claim": ("type", "use", "billablePeriod", "provider", "priority"),
     "ExplanationOfBenefit": ("type", "use", "billablePeriod", "created", "provider", "insurer", "outcome", "insurance"),
@@ -130,7 +140,7 @@ CONSTANT = {
 QUIET = (
     "id", "use", "system", "display", "text", "type", "version", "userSelected", "rank", "sequence", "focal", "currency", "preferred",
     "prefix", "period", "assigner", "number", "started", "uid", "instance", "status", "adjudication", "productOrService", "net", "valueCode",
-    "diagnosisSequence", "servicedPeriod",
+    "diagnosisSequence", "servicedPeriod", "periodUnit",
 )  # fmt: skip
 """Parts of elements that add nothing which a row could say, or which views make anew."""
 VOID = ("entered-in-error", "cancelled", "not-done", "planned", "draft", "refuted", "proposed", "booked", "pending")

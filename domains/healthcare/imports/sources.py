@@ -64,7 +64,8 @@ def read(content: IO[bytes] | gzip.GzipFile, place: str, found: Sorted, unreadab
         rest = content.read(MAX_DOCUMENT + 1)
         if len(rest) > MAX_DOCUMENT:
             raise UserError(f"{place}: larger than {MAX_DOCUMENT >> 20} MiB; write it as NDJSON")
-        yield from put(first + rest, place, found, unreadable)
+        if (first + rest).strip():  # a file of no resources is empty
+            yield from put(first + rest, place, found, unreadable)
         return
     number = 0
     while first:

@@ -22,7 +22,7 @@ from .values import Code
 from .widen import Wider, covered, widen, wider_of
 
 RECORD = (
-    "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "device", "procedure",
+    "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "goal", "device", "procedure",
     "observation", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
@@ -50,7 +50,7 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     _known_vitals(domain, library)
     wider = wider_of(domain.schema, library)
     schema = widen(domain.schema, wider)
-    made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage"))
+    made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage", "consent"))
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
     steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
@@ -74,7 +74,7 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         checks=checks.checks(domain.priors, schema),
         views={**fhir.views(schema), **views(schema)},
         extend=None,
-        remembers=asdict(wider),
+        remembers={**domain.remembers, **asdict(wider)},
         block=OWN_BLOCK if ours else domain.block,
     )
 
@@ -113,7 +113,7 @@ def with_schema(domain: Domain, wider: Wider) -> Domain:
         checks=checks.checks(domain.priors, schema),
         views={**fhir.views(schema), **views(schema)},
         extend=None,
-        remembers=asdict(wider),
+        remembers={**domain.remembers, **asdict(wider)},
     )
 
 

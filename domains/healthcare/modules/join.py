@@ -81,6 +81,8 @@ class _Joining:
         out["observation"] = self._observations(out)
         if "care_plan" in out:
             out["care_activity"] = self._parts("care_activity", "care_activity", "plan", "careplan", out["care_plan"])
+            goals = self._parts("goal", "goal", "plan", "careplan", out["care_plan"], "measure", "comparator", "target")
+            out["goal"] = goals.rename({"code": "text"})
         if "allergy_reaction" in self.schema.tables:
             out["allergy_reaction"] = self._parts(
                 "allergy_reaction", "reaction", "allergy", "allergy", out["allergy"], "severity"

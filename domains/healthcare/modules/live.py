@@ -22,7 +22,7 @@ from ..conditions import courses
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
 from ..observations import treated
-from ..population import TRAITS
+from ..population import TRAITS, income_rank
 from .library import Library
 from .machine import Run
 from .people import ALIVE, Known, People, Visits
@@ -102,6 +102,7 @@ class Lives:
             visit=pl.Series(rows[order]).extend_constant(0, made["module encounter"].height - len(order))
         )
         made["module care_activity"] = _activities(run, made["module careplan"])
+        made["module goal"] = _goals(run, made["module careplan"])
         death = np.where(run.death < block.window.end, run.death // MINUTE * MINUTE, ALIVE)
         death = np.maximum(np.where(death < natural, death, natural), seen)
         return {"patient": _dead(block, patient, death, np.minimum(last, death)), **made}
@@ -152,32 +153,50 @@ def pregnancies(block: Block, patient: Table) -> tuple[NDArray[np.int64], NDArra
 def _activities(run: Run, plans: Table) -> Table:
     """One row for each activity of each plan: `plan`, its row."""
     states = run.program.states
-    many = {s: [c.code for c in states[s].get("activities", ())] for s in plans["state"].unique().to_list()}
-    listed = pl.DataFrame(
-        {"state": list(many), "code": list(many.values())},
-        schema={"state": plans["state"].dtype, "code": pl.List(pl.String)},
+    listed = [(s, c.code) for s in plans["state"].unique().to_list() for c in states[s].get("activities", ())]
+    return _of_plans(plans, listed, {"code": pl.String})
+
+
+def _goals(run: Run, plans: Table) -> Table:
+    """One row for each goal of each plan: `plan`, its row; `code`, what it says."""
+    states = run.program.states
+    listed = [(s, *_said(goal)) for s in plans["state"].unique().to_list() for goal in states[s].get("goals", ())]
+    return _of_plans(
+        plans, listed, {"code": pl.String, "measure": pl.String, "comparator": pl.String, "target": pl.Float64}
     )
-    return (
-        plans.with_row_index("plan")
-        .select("plan", "patient", "start", "state")
-        .join(listed, on="state", how="left", maintain_order="left")
-        .explode("code")
-        .filter(pl.col("code").is_not_null())
-    )
+
+
+def _said(goal: Mapping[str, Any]) -> tuple[str, str | None, str | None, float | None]:
+    """Text, measure, comparator and target of a module's goal; one whose target is no number is told by its text alone."""
+    sought = goal.get("observation")
+    if sought is None:
+        return goal.get("text", "as planned"), None, None, None
+    code, sign, value = sought["codes"][0], sought["operator"], sought["value"]
+    text = goal.get("text") or f"{code.display} {sign} {value}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or sign == "!=":
+        return text, None, None, None
+    return text, code.code, None if sign == "==" else sign, float(value)
+
+
+def _of_plans(plans: Table, listed: list[tuple], columns: dict[str, Any]) -> Table:
+    """The parts that each state lists, for each plan that it began."""
+    parts = pl.DataFrame(listed, schema={"state": plans["state"].dtype, **columns}, orient="row")
+    each = plans.with_row_index("plan").select("plan", "patient", "start", "state")
+    return each.join(parts, on="state", how="inner", maintain_order="left_right")
 
 
 def _known(block: Block, patient: Table, states: Mapping[str, str]) -> dict[str, Any]:
     """What modules may read of a patient and none of them sets."""
     tiers = block.priors("population.income_tier")
     household = patient["household_id"].to_numpy().astype(np.uint64)
-    drawn = choose(block.stream.child("patient", "income tier").uniform(household), list(tiers.values()))
-    race = patient["race"].cast(pl.String).replace_strict(RACES, return_dtype=pl.String).to_numpy()
+    drawn = choose(income_rank(block, household), list(tiers.values()))
+    race = patient["race"].cast(pl.String).replace_strict(RACES, default="other", return_dtype=pl.String).to_numpy()
     age = (patient["last_seen"].to_numpy() - patient["birth"].to_numpy()) / YEAR
     return {
         "gender": np.where((patient["sex"] == "male").to_numpy(), "M", "F"),
         "race": race,
         "ethnicity": np.where((patient["ethnicity"] == "2135-2").to_numpy(), "hispanic", "nonhispanic"),
-        "state": patient["state"].cast(pl.String).replace_strict(states, return_dtype=pl.String).to_numpy(),
+        "state": patient["state"].cast(pl.String).replace_strict(states, default="", return_dtype=pl.String).to_numpy(),
         "socioeconomic_category": np.array([t.capitalize() for t in tiers])[drawn],
         "smoker": _smoker(block, patient, age),
     }

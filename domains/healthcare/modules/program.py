@@ -69,9 +69,13 @@ class Program:
         self.below = {path: _closure(path, calls) for path in modules}
         self.deepest = max((_depth(r, calls) for r in self.roots), default=0)
         self.named: dict[tuple[str, str], list[int]] = {}
+        self.aimed: dict[str, list[int]] = {}
+        """By the name of an encounter, the states that wait for it with their diagnosis."""
         for s, state in enumerate(self.states):
             if state.kind in STARTS:
                 self.named.setdefault((STARTS[state.kind], state.name), []).append(s)
+            if aim := state.get("target_encounter"):
+                self.aimed.setdefault(aim, []).append(s)
         self._watch()
         self.initial = np.array([self.onward(self.index[r, "Initial"]) for r in self.roots], np.int32)
         self._readers()

@@ -85,8 +85,6 @@ def encounter_end(program: Program, s: int, state: State) -> Op:
 
 def _targets(program: Program, s: int, state: State) -> list[tuple[int, Callable[[Run, int, NDArray], None]]]:
     """The onsets that this encounter diagnoses: of its module, and of submodules that it calls."""
-    found = []
-    for start, other in enumerate(program.states):
-        if other.get("target_encounter") == state.name and program.files[start] in program.below[program.files[s]]:
-            found.append((start, diagnosis(program, start, other)))
-    return found
+    below = program.below[program.files[s]]
+    aimed = [start for start in program.aimed.get(state.name, ()) if program.files[start] in below]
+    return [(start, diagnosis(program, start, program.states[start])) for start in aimed]

@@ -51,6 +51,7 @@ LISTS = {
     ("encounter", "disposition"): "disposition",
     ("condition", "code"): "condition",
     ("observation", "code"): "observation",
+    ("observation", "absent"): "absent",
     ("medication_request", "code"): "medication",
     ("immunization", "code"): "vaccine",
 }
@@ -60,9 +61,14 @@ FURTHER = (
     "supply", "finding",
 )  # fmt: skip
 """The lists that modules alone fill."""
-FILLED = {"medication_administration": "medication", "imaging_study": "modality", "allergy_reaction": "reaction"}
+FILLED = {
+    "medication_administration": "medication",
+    "imaging_study": "modality",
+    "allergy_reaction": "reaction",
+    "goal": "care_plan",
+}
 """The list without which a table is empty, where it has another name."""
-OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept")
+OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept", "retired")
 """Lists that give something else than displays."""
 SNOMED = SYSTEMS["SNOMED-CT"]
 
@@ -164,7 +170,9 @@ def _foreign(spec: TableSchema) -> TableSchema:
 
 
 def _joined(own: TableSchema, more: TableSchema) -> TableSchema:
-    return replace(own, columns={**own.columns, **more.columns}, checks=(*own.checks, *more.checks), fan=more.fan)
+    anew = {c.name for c in more.checks}
+    checks = (*(c for c in own.checks if c.name not in anew), *more.checks)
+    return replace(own, columns={**own.columns, **more.columns}, checks=checks, fan=more.fan)
 
 
 def _wider(name: str, own: CodeList | None, found: Mapping[str, tuple[str, str]]) -> CodeList:
@@ -233,8 +241,11 @@ def _of_state(state: State) -> Iterator[tuple[str, Iterable[Code]]]:
     has: Mapping[str, Any] = state.has
     if state.kind in _FIRST:
         yield _FIRST[state.kind], has.get("codes", ())[:1]
+    if state.kind == "MedicationOrder" and has.get("administration"):
+        yield "formulary", has.get("codes", ())[:1]
     if state.kind == "CarePlanStart":
         yield "care_activity", has.get("activities", ())
+        yield "observation", [goal["observation"]["codes"][0] for goal in has.get("goals", ()) if "observation" in goal]
     elif state.kind == "AllergyOnset":
         yield "reaction", [r["reaction"] for r in has.get("reactions", ())]
     elif state.kind == "EncounterEnd" and "discharge_disposition" in has:

@@ -159,17 +159,18 @@ def messages(schema: Schema, tables: Tables) -> Table:
 def _patient(schema: Schema) -> pl.Expr:
     languages, marital = schema.code_lists["language"].codes, schema.code_lists["marital_status"].codes
     race = pl.col("race").cast(pl.String)
+    country = next(iter(schema.code_lists["country"].codes.values()))
     return _segment(
         "PID", "1", "", _components(pl.col("mrn"), "", "", "SYNTHETIC", "MR"), "",
         _components(*(escaped(pl.col(c)) for c in ("family_name", "given_name", "middle_name"))), "",
         pl.col("birth_date").dt.strftime("%Y%m%d"),
         pl.col("sex").cast(pl.String).replace_strict({"male": "M", "female": "F"}, default="U", return_dtype=pl.String), "",
-        _components(race, race.replace_strict(RACE, default="Other Race", return_dtype=pl.String), "CDCREC"),
-        _components(escaped(pl.col("line")), "", escaped(pl.col("city")), pl.col("state"), pl.col("postal_code"), "USA", "H"), "",
+        pl.when(race.is_null()).then(pl.lit("")).otherwise(_components(race, race.replace_strict(RACE, default="Other Race", return_dtype=pl.String), "CDCREC")),
+        _components(escaped(pl.col("line")), "", escaped(pl.col("city")), pl.col("state"), pl.col("postal_code"), country, "H"), "",
         _components("", "PRN", "PH", "", "", "", "", "", "", "", "", pl.col("phone")), "",
         _components(pl.col("language"), shown(languages, "language"), "ISO639"),
         _components(pl.col("marital_status"), shown(marital, "marital_status"), "HL70002"), "", "", "", "", "",
-        pl.when(pl.col("ethnicity") == "2135-2").then(pl.lit("H^Hispanic or Latino^HL70189")).otherwise(pl.lit("N^Not Hispanic or Latino^HL70189")),
+        pl.when(pl.col("ethnicity").is_null()).then(pl.lit("")).when(pl.col("ethnicity") == "2135-2").then(pl.lit("H^Hispanic or Latino^HL70189")).otherwise(pl.lit("N^Not Hispanic or Latino^HL70189")),
         "", "", "", "", "", "", pl.col("death_at").dt.strftime(STAMP), pl.when(pl.col("death_at").is_not_null()).then(pl.lit("Y")).otherwise(pl.lit("N")),
     )  # fmt: skip
 

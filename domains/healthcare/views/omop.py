@@ -129,7 +129,17 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
     patient, visit = tables["patient"], tables["encounter"]
     # people live in places of their own, after those of the organizations
     home = pl.col("patient_id") + reference["organization"].height
-    place = {"address_1": "line", "city": "city", "state": "state", "zip": "postal_code"}
+    # the CDM's state has two letters: what is longer is a county to it
+    state = pl.col("state").cast(pl.String)
+    short = state.str.len_chars() <= 2
+    place = {
+        "address_1": pl.col("line"),
+        "city": pl.col("city"),
+        "state": pl.when(short).then(state),
+        "zip": pl.col("postal_code"),
+        "county": pl.when(~short).then(state),
+        "country_source_value": pl.lit(next(iter(schema.code_lists["country"].codes))),
+    }
     made: dict[str, Table] = {
         "person": patient.select(
             provider_id="practitioner_id",
@@ -140,7 +150,11 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             day_of_birth=pl.col("birth_date").dt.day(),
             birth_datetime=pl.col("birth_date").cast(pl.Datetime).dt.strftime(MOMENT),
             race_concept_id=coded("race", RACE),
-            ethnicity_concept_id=pl.when(pl.col("ethnicity") == "2135-2").then(HISPANIC).otherwise(NOT_HISPANIC),
+            ethnicity_concept_id=pl.when(pl.col("ethnicity").is_null())
+            .then(0)
+            .when(pl.col("ethnicity") == "2135-2")
+            .then(HISPANIC)
+            .otherwise(NOT_HISPANIC),
             location_id=home,
             care_site_id="organization_id",
             person_source_value="mrn",

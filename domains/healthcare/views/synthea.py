@@ -81,7 +81,6 @@ RACE = {
     "2076-8": "hawaiian",
     "2131-1": "other",
 }
-INSURERS = ("private", "medicaid", "medicare")
 NO_INSURANCE = "payer-none"
 
 
@@ -171,7 +170,7 @@ def tables(schema: Schema, tables: Tables, _: Tables) -> Mapping[str, Table]:
     made |= _of_modules(schema, tables, snomed)
     if first_block(tables):
         places = tables["organization"].with_columns(pl.col("kind").cast(pl.String))
-        insurers = places.filter(pl.col("kind").is_in(INSURERS))
+        insurers = places.filter(pl.col("kind").cast(pl.String).is_in(list(schema.code_lists["coverage_kind"].codes)))
         made["organizations"] = places.select(
             Id=_id("organization", "organization_id"),
             NAME="name",

@@ -222,6 +222,8 @@ RULES = {
         "Immunization", ("occurrenceDateTime",), "1850-01-01", "fhir.time", "Immunization.occurrenceDateTime",
     ),
     "a must-have of US Core left out": ("Condition", ("category",), None, "uscore.required", "Condition.category"),
+    "a code that was retired": ("Condition", ("code", "coding", 0, "code"), "F32.8", "fhir.retired", "Condition.code"),
+    "an order of nobody": ("MedicationRequest", ("requester",), None, "uscore.required", "MedicationRequest.requester"),
     "an abated condition that is active": (
         "Condition", ("abatementDateTime",), "2030-01-01", "fhir.invariant", "Condition.abatement",
     ),
@@ -283,10 +285,20 @@ def test_an_explanation_s_lines_say_what_its_totals_say(few: Dataset):
     claims = {c["id"]: c for c in map(json.loads, rendered["Claim"]["text"])}
     settled = [json.loads(t) for t in rendered["ExplanationOfBenefit"]["text"]]
     assert settled
+    several = 0
     for bill in settled:
-        asked, paid, own = (a["amount"]["value"] for a in bill["item"][0]["adjudication"])
+        asked, paid, own = (sum(a) for a in zip(*(_amounts(line) for line in bill["item"]), strict=True))
+        several += len(bill["item"]) > 1
         assert asked == pytest.approx(paid + own, abs=0.011)
-        assert [a["amount"]["value"] for a in bill["total"]] == [asked, paid, own]
+        totals = [a["amount"]["value"] for a in bill["total"]]
+        assert totals == pytest.approx([asked, paid, own], abs=0.001)
         claim = claims[bill["claim"]["reference"].removeprefix("Claim/")]
-        assert claim["item"][0]["net"]["value"] == claim["total"]["value"] == asked
+        assert [i["sequence"] for i in claim["item"]] == list(range(1, len(bill["item"]) + 1))
+        assert sum(i["net"]["value"] for i in claim["item"]) == pytest.approx(claim["total"]["value"], abs=0.001)
+        assert claim["total"]["value"] == totals[0]
         assert ("diagnosis" in claim) == ("diagnosisSequence" in claim["item"][0])
+    assert several > 0.1 * len(settled)
+
+
+def _amounts(line: dict[str, Any]) -> list[float]:
+    return [a["amount"]["value"] for a in line["adjudication"]]

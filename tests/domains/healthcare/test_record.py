@@ -194,7 +194,7 @@ LIVING = "death_at IS NULL"
             put("patient", "death_at", dt.datetime(1700, 1, 1, tzinfo=UTC), LIVING),
         ),
         ("observation.patient_id.reference", "observation", put("observation", "patient_id", 10**9)),
-        ("observation.value.null", "observation", put("observation", "value", None)),
+        ("observation.one-value", "observation", put("observation", "value", None)),
     ],
 )
 def test_a_planted_violation_is_found_and_named(few: Dataset, check: str, table: str, plant: Plant):

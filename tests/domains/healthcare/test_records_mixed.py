@@ -31,7 +31,7 @@ def told(data: Dataset, name: str, patients: int) -> pl.DataFrame:
     """What a table says, without keys: those of places come after our own, and rows of one moment may change places."""
     frame = data.frames[name].filter(pl.col("patient_id") < patients)
     gone = [c for c in frame.columns if c.endswith("_id") and c != "patient_id"]
-    frame = frame.drop(*gone, "education", strict=False).select(pl.all().cast(pl.String))
+    frame = frame.drop(*gone, "education", "income", strict=False).select(pl.all().cast(pl.String))
     return frame.select(sorted(frame.columns)).sort(sorted(frame.columns))
 
 
