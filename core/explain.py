@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .build import Log, ground_truth, play
+from .build import play
 from .cast import Cast
 from .conform import conform
 from .dataset import make_cast
 from .domain import Block, Domain, Step
+from .edits import Log
 from .errors import UserError, unknown
+from .labels import ground_truth
 from .plan import Plan, make_plan
 from .priors import Prior, Priors
 from .scenario import ScenarioRequest

@@ -247,3 +247,27 @@ def test_parquet_has_a_dictionary_only_where_values_repeat(tmp_path: Path):
     assert {name for name, column in columns.items() if column.has_dictionary_page} == {"kind", "code"}
     assert (columns["n"].statistics.min, columns["n"].statistics.max) == (0, 8_999)
     assert pl.read_parquet(tmp_path / "x.parquet").equals(table)
+
+
+def test_parquet_parts_of_which_one_has_gaps_are_read_as_one_by_all(tmp_path: Path):
+    """A column is said to have no gap where it has none: of another part, that says nothing."""
+    import duckdb
+    import pyarrow.dataset
+    import pyarrow.parquet
+
+    whole = pl.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [1.0, 2.0]})
+    gaps = pl.DataFrame({"a": [None, 4], "b": ["x", None], "c": [None, 2.0]})
+    for n, table in enumerate((whole, gaps)):
+        write_parquet(table, tmp_path / f"part-{n}.parquet")
+    schemas = [pyarrow.parquet.read_schema(tmp_path / f"part-{n}.parquet") for n in range(2)]
+    assert [[field.nullable for field in schema] for schema in schemas] == [[False] * 3, [True] * 3]
+    both = pl.concat([whole, gaps])
+    assert pl.read_parquet(tmp_path / "*.parquet").equals(both)
+    assert (
+        pl.scan_parquet(tmp_path / "*.parquet")
+        .filter(pl.col("a").is_null())
+        .collect()
+        .equals(both.filter(pl.col("a").is_null()))
+    )
+    assert pyarrow.dataset.dataset(tmp_path).to_table().to_pydict() == both.to_dict(as_series=False)
+    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/*.parquet' WHERE b IS NULL").fetchall() == [(1,)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,12 @@ class Autoregressive:
 
     def units(self, n: int, hidden: F32) -> F32:
         """What column `n` hangs on, before it is rectified, shape (rows, W)."""
-        units = hidden + self.first[n]
-        return np.maximum(units, 0, out=units) @ self.second[n] + self.shift[n]
+        # max(h + f, 0) is max(h, -f) + f, and what f comes to is the same for all rows
+        return np.maximum(hidden, -self.first[n]) @ self.second[n] + self._begins[n]
+
+    @cached_property
+    def _begins(self) -> F32:
+        return self.shift + np.einsum("nh,nhw->nw", self.first, self.second)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray]]:
         plain, arrays = marginal_state(self.marginals)
