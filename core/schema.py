@@ -27,7 +27,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
@@ -182,6 +182,7 @@ LABEL = TableSchema(
 )
 
 
+@cache
 def load_schema(domain: str, package: str = "populace") -> Schema:
     """Read `schemas/<domain>/tables.toml` and `codes.toml` of an installed package."""
     folder = resources.files(package) / "schemas" / domain
