@@ -17,6 +17,11 @@ settings.register_profile("populace", deadline=None)  # how long an example take
 settings.load_profile("populace")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for servers and browsers goes first: at the end, one worker would be left with it."""
+    items.sort(key=lambda item: "tests/server/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     folder = Path(os.environ.get("POPULACE_DATA") or Path(__file__).parents[2] / "shared" / "data")
