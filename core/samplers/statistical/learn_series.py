@@ -18,7 +18,7 @@ from .series import PARTS, Moving, SeriesModel, _along, _around
 
 FEWEST = 64
 """Samples that a series must have."""
-KNOT, SPREAD_KNOT, STRETCH = 60, 300, 300
+KNOT, SPREAD_KNOT, STRETCH = 90, 300, 150
 """Samples from knot to knot of the level, of the spread, and from stretch to stretch of the spectra."""
 BANDS = 40
 QUANTILES = 401
