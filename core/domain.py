@@ -172,6 +172,8 @@ class Domain:
     """What happens, and when: what a stream is made of."""
     library: Any = None
     """What the steps work by that is neither a prior nor a table, such as device profiles read from files."""
+    part_of: Domain | None = None
+    """The domain with all its tables, where this one has some of them (`narrow`)."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     extend: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""

@@ -32,6 +32,7 @@ def narrow(domain: Domain, only: Sequence[str], played: bool) -> Domain:
         views={},
         pictures=None,
         realism={},
+        part_of=domain,
     )
 
 

@@ -43,15 +43,11 @@ class Plan:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What extended the domain: the SHA-256 of a folder, the names asked for."""
     balance: Balance | None = None
-    only: tuple[str, ...] = ()
-    """The tables that are made, where not all are."""
-    part_of: Domain | None = None
-    """With `only`: the domain of which the plan's is a part."""
 
     @property
     def whole(self) -> Domain:
         """The domain with all its tables: what steps and scenarios know."""
-        return self.part_of or self.domain
+        return self.domain.part_of or self.domain
 
     @property
     def units(self) -> int:
@@ -128,7 +124,7 @@ class Plan:
             "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
             **({"balance": asdict(self.balance)} if self.balance else {}),
-            **({"only": list(self.only)} if self.only else {}),
+            **({"only": list(self.domain.schema.tables)} if self.domain.part_of else {}),
         }
 
     @property
@@ -185,10 +181,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         if missing := wanted - set(sampler.columns):
             raise UserError(f"--model {slot}: {spec.models[slot]} has no column {', '.join(sorted(missing))}")
     plan = _balanced(plan, own, mixes)
-    if not spec.only:
-        return plan
-    part = narrow(domain, spec.only, bool(plan.uses))
-    return replace(plan, domain=part, only=tuple(part.schema.tables), part_of=domain)
+    return replace(plan, domain=narrow(domain, spec.only, bool(plan.uses))) if spec.only else plan
 
 
 def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:

@@ -52,9 +52,8 @@ def read_source(domain: Domain, place: str) -> Source:
     said = (manifest or {}).get("populace", {}).get("schema")
     if said and domain.recall and not domain.remembers:
         domain = domain.recall(domain, said)
-    only = (manifest or {}).get("populace", {}).get("spec", {}).get("only")
-    if only and {*raw} & {*only}:
-        domain = narrow(domain, only, played=True)
+    if some := _some(domain, raw, manifest):
+        domain = narrow(domain, some, played=True)
     known = {**domain.schema.tables, LABEL.name: LABEL}
     if not {*raw} & domain.schema.tables.keys():
         raise UserError(f"{place}: holds no table of {domain.name}; looked for {', '.join(domain.schema.tables)}")
@@ -69,6 +68,15 @@ def read_source(domain: Domain, place: str) -> Source:
     notes += [f"table {n} is not in the schema: not checked" for n in raw if n not in known and n != MANIFEST]
     label = tables.pop(LABEL.name, pl.DataFrame(schema=LABEL.polars))
     return Source(tables, label, manifest, pl.concat(found), domain, notes)
+
+
+def _some(domain: Domain, there: list[str], manifest: Mapping[str, Any] | None) -> list[str]:
+    """The tables that the dataset has, where its manifest says that it is to have no more: those that it names, and whatever else is there, for
+    what is there is judged. None of them where all are there."""
+    spec: Any = (manifest or {}).get("populace", {}).get("spec")
+    said = spec.get("only") if isinstance(spec, dict) else None
+    known = [name for name in domain.schema.tables if isinstance(said, list) and name in (*said, *there)]
+    return known if set(known) & set(there) and len(known) < len(domain.schema.tables) else []
 
 
 Read = Callable[..., Iterator[Table]]

@@ -55,7 +55,12 @@ def validate(domain: Domain, place: str) -> Verdict:
             check_tables(domain, source.tables, names, label=source.label),
             _labels(domain, source),
             _claims(source),
-            *([domain.patterns(source.tables, source.label, _played(domain, source))] if domain.patterns else []),
+            # what a group of labels shows, it shows over several tables
+            *(
+                [domain.patterns(source.tables, source.label, _played(domain, source))]
+                if domain.patterns and domain.schema.tables.keys() <= names
+                else []
+            ),
         ]
     )
     undeclared, declared = declared_and_not(found, source.label, _uses(domain, source.label))

@@ -142,11 +142,9 @@ def _generate(
     form = format_ or written.get("format", "parquet")
     places = list(targets) or written.get("to") or [f"populace-out/{spec.domain}"]
     processes = workers_of(workers, written)
-    if plan.only:
-        _take_tables(places, plan)
     sinks: Sequence[Sink]
     if mapping:
-        if plan.only:
+        if plan.domain.part_of:
             raise UserError("--map takes all tables: leave --only out")
         if format_:
             raise UserError("--map fills tables that stand already: --format has no meaning with it")
@@ -159,15 +157,6 @@ def _generate(
     outcome = run(plan, sinks, workers=processes, resume=resume, quiet=quiet)
     if not quiet:
         _summarise(outcome)
-
-
-def _take_tables(places: Sequence[str], plan: Any) -> None:
-    """Raise UserError for a target of documents, which take all tables."""
-    from ...core.errors import UserError
-
-    for place in places:
-        if (view := place.partition(":")[0]) in plan.whole.views:
-            raise UserError(f"--only {','.join(plan.only)}: target {place}: the documents of {view} take all tables")
 
 
 def _summarise(outcome: Any) -> None:

@@ -81,9 +81,10 @@ def _fhir(scheme: str) -> Callable[[str, Domain, frozenset[str], str], Sink]:
     return build
 
 
+FHIR = ("fhir+http", "fhir+https")
 SCHEMES: dict[str, Callable[[str, Domain, frozenset[str], str], Sink]] = {
     scheme: _database(scheme) for scheme in ("duckdb", "sqlite", "postgresql", "postgres", "mysql", "mariadb")
-} | {scheme: _fhir(scheme) for scheme in ("fhir+http", "fhir+https")}
+} | {scheme: _fhir(scheme) for scheme in FHIR}
 MODES = ("create", "append", "replace")
 FORMATS = ("parquet", "csv", "ndjson", "json")
 
@@ -129,6 +130,10 @@ def open_target(
     match = re.match(r"([a-z][a-z0-9+.-]+):(.*)", target)
     if match:
         name, rest = match.groups()
+        if domain.part_of and (name in domain.part_of.views or name in FHIR):
+            raise UserError(
+                f"--only {','.join(domain.schema.tables)}: target '{redact(target)}': the documents of {name} take all tables"
+            )
         if name in SCHEMES:
             return SCHEMES[name](rest, domain, omit, mode)
         if mode != "create":

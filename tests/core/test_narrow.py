@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,32 @@ def test_what_cannot_be_is_told_before_any_work(tmp_path: Path, capsys: pytest.C
     assert run_command(["generate", "healthcare", "--size", "2", "--only", "patient", "--to", target]) == 2
     assert "the documents of fhir+ndjson take all tables" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+    for place in (target, "fhir+http://127.0.0.1:9/x"):
+        with pytest.raises(UserError, match="take all tables"):
+            populace.generate("healthcare", size=2, only=["patient"]).write(place)
+
+
+def test_a_manifest_hides_nothing_that_is_there(tmp_path: Path):
+    """What it says of tables decides what need not be there, never what is not looked at."""
+    place = tmp_path / "whole"
+    populace.generate("finance", size=20, end="2025-01-10").write(str(place))
+    manifest = json.loads((place / "manifest.json").read_text())
+    for only in (["account"], ["nonsense"], "account", 7):
+        manifest["populace"]["spec"]["only"] = only
+        (place / "manifest.json").write_text(json.dumps(manifest))
+        source = read_source(find_domain("finance"), str(place))
+        assert source.tables.keys() == find_domain("finance").schema.tables.keys()
+        assert source.notes == []
+
+
+def test_labels_of_some_tables_are_judged_without_the_rest_and_without_a_manifest(tmp_path: Path):
+    data = populace.generate("finance", size=60, end="2025-02-01", scenarios=["card-testing"], only=["transaction"])
+    data.write(str(tmp_path / "some"))
+    (tmp_path / "some" / "manifest.json").unlink()
+    assert data.frames["label"].height
+    assert validate(find_domain("finance"), str(tmp_path / "some")).rows == {
+        "transaction": data.frames["transaction"].height
+    }
 
 
 def test_steps_that_they_do_not_take_are_not_run():
