@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -10,7 +9,7 @@ import polars as pl
 from .cast import Cast
 from .checks import check_tables, declared_and_not
 from .conform import conform
-from .domain import Block, Step, Window
+from .domain import Block, Window, taken
 from .edits import Log, apply
 from .labels import ground_truth, unmet
 from .plan import Plan
@@ -61,14 +60,6 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     undeclared = pl.concat([undeclared, unmet(plan, made, label)])
     tables = merge(reference, made) if index == 0 else made
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
-
-
-def taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
-    """The tables after some steps. A step sees what it says that it needs, what it makes anew, and nothing else."""
-    for step in steps:
-        seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
-        tables = merge(tables, step.run(block, seen))
-    return tables
 
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from .domain import Block
+from .domain import Block, taken
 from .errors import UserError
 from .narrow import leading_to
 from .plan import Plan
 from .scenario import Role, Use
 from .stream import Stream
-from .tables import Table, merge
+from .tables import Table
 
 _DRAW = "_draw"
 Candidates = dict[tuple[int, str], Table]
@@ -45,9 +45,8 @@ class Cast:
 
 def candidates(plan: Plan, index: int) -> Candidates:
     """The best candidates of one block for every role: at most as many as could possibly be taken."""
-    block, tables = plan.block(index), dict[str, Table]()
-    for step in leading_to(plan.whole.steps, [role.table for use in plan.uses for role in use.scenario.roles])[0]:
-        tables = merge(tables, step.run(block, tables))
+    block, played = plan.block(index), [role.table for use in plan.uses for role in use.scenario.roles]
+    tables = taken(leading_to(plan.whole.steps, played)[0], block, {})
     found: Candidates = {}
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)

@@ -18,7 +18,7 @@ from .priors import Priors
 from .scenario import Edit, Scenario, Scene, Use
 from .schema import Schema
 from .stream import U64, Stream
-from .tables import Table, Tables
+from .tables import Table, Tables, merge
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -75,6 +75,14 @@ class Step:
     makes: tuple[str, ...]
     run: Callable[[Block, Tables], Tables]
     needs: tuple[str, ...] = ()
+
+
+def taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
+    """The tables after some steps. A step sees what it says that it needs, what it makes anew, and nothing else."""
+    for step in steps:
+        seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
+        tables = merge(tables, step.run(block, seen))
+    return tables
 
 
 @dataclass(frozen=True)

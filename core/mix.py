@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from .errors import UserError, unknown
 from .scenario import Scenario, ScenarioRequest, Use, resolve
-from .tables import Table, Tables, merge
+from .tables import Tables
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -147,22 +147,21 @@ def _nearest(
 
 def _base(plan: Plan) -> Tables:
     """The first block without scenarios."""
-    block, tables = plan.block(0), dict[str, Table]()
-    for step in (*plan.domain.steps, *plan.domain.derive):
-        tables = merge(tables, step.run(block, tables))
-    return tables
+    from .domain import taken
+
+    return taken((*plan.domain.steps, *plan.domain.derive), plan.block(0), {})
 
 
 def _labelled(plan: Plan, uses: Sequence[Use], table: str | None) -> tuple[str, NDArray[np.float64]]:
     """The table that is labelled most, unless it is given, and how many of its rows one instance of each use labels, at least one."""
     from .build import play
     from .dataset import make_cast
+    from .domain import taken
 
     tried = tuple(replace(u, count=TIMES) for u in uses)
     trial = replace(plan, size=max(plan.domain.per_unit, TRIAL), uses=tried)
-    cast, block, facts = make_cast(trial), trial.block(0), dict[str, Table]()
-    for step in plan.domain.steps:
-        facts = merge(facts, step.run(block, facts))
+    cast, block = make_cast(trial), trial.block(0)
+    facts = taken(plan.domain.steps, block, {})
     _, log = play(trial, block, facts, cast)
     edits = pl.concat(log).filter(~pl.col("removed"))
     if table is None:

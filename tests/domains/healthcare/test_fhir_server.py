@@ -16,6 +16,7 @@ from typing import Any
 import fhirkit
 import polars as pl
 import pytest
+from fhir_references import references
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,17 +95,6 @@ class Handler(BaseHTTPRequestHandler):
             return None
         reply = [{"response": {"status": s}} for s in status]
         return self.say(200, {"resourceType": "Bundle", "type": "transaction-response", "entry": reply})
-
-
-def references(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("reference"), str) and not value["reference"].startswith("#"):
-            yield value["reference"]
-        for child in value.values():
-            yield from references(child)
-    elif isinstance(value, list):
-        for child in value:
-            yield from references(child)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir_references import references
 
 from populace.app.cli import run_command
 
@@ -51,17 +52,6 @@ def texts(folder: Path) -> Iterator[tuple[str, str]]:
         with open(file, encoding="utf-8") as found:
             for line in found:
                 yield file.stem, line
-
-
-def references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("reference"), str):
-            yield value["reference"]
-        for child in value.values():
-            yield from references(child)
-    elif isinstance(value, list):
-        for child in value:
-            yield from references(child)
 
 
 def test_fhirkit_and_fhir_resources_find_nothing_and_every_reference_closes(lines: Path):
