@@ -16,6 +16,7 @@ from .readings import in_order, places
 
 Lazy = Mapping[str, pl.LazyFrame]
 Channel = dict[str, Any]
+_ABOUT = ("channel", "device")
 
 
 class Sheet:
@@ -24,7 +25,11 @@ class Sheet:
     def __init__(self, tables: Lazy) -> None:
         self._reading = in_order(tables["reading"].collect())
         self._limits: dict[int, tuple[float, float]] = {}
-        self._tables = {name: tables[name] for name in ("channel", "device") if name in tables}
+        self._tables = {name: tables[name] for name in _ABOUT if name in tables}
+
+    def is_of(self, tables: Lazy) -> bool:
+        """Whether what it says of channels is from these tables."""
+        return all(self._tables.get(name) is tables.get(name) for name in _ABOUT)
 
     @cached_property
     def channels(self) -> list[tuple[Channel, slice]]:
@@ -59,7 +64,7 @@ class Sheet:
 def sheet(tables: Lazy) -> Sheet:
     """The sheet of these tables: the one that was asked for before, as long as they are the same."""
     known = _sheets.get(id(tables["reading"]))
-    if known is not None and known[0]() is tables["reading"]:
+    if known is not None and known[0]() is tables["reading"] and known[1].is_of(tables):
         return known[1]
     number = id(tables["reading"])
     found = Sheet(tables)

@@ -5,6 +5,7 @@ total by the weights of `cost.line`; the visit takes what rounding leaves, so th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,7 +103,7 @@ def _explanation(schema: Schema) -> Template:
 def lines(schema: Schema, tables: Tables) -> Table:
     """One row for each service of each claim, in order: `service` (JSON), `net`, `by_insurer`, `by_patient`, beside the columns of the bill."""
     weights = load_priors(schema.domain)("cost.line")
-    bills = _billed(schema, tables)
+    bills = _billed(tables)
     visit = bills.select("claim_id", "encounter_id", "type", "class")
     parts = [_served("visit", visit, _json(concept(schema, "encounter_type", "type").constants, "type"), 0, weights)]
     bill_of = visit.select("claim_id", "encounter_id")
@@ -130,8 +131,6 @@ def lines(schema: Schema, tables: Tables) -> Table:
 
 
 def json_text(value: Any) -> str:
-    import json
-
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -144,7 +143,7 @@ def _served(name: str, rows: Table, service: pl.Expr, order: int, weights: Mappi
     return rows.select("claim_id", service=service, weight=pl.lit(float(weights[name])), order=pl.lit(order, pl.Int32))
 
 
-def _billed(_: Schema, tables: Tables) -> Table:
+def _billed(tables: Tables) -> Table:
     visits = tables["encounter"].select(
         "encounter_id", "class", "type", "reason", "start_at", "end_at", "organization_id"
     )
@@ -163,7 +162,7 @@ def _itemised(schema: Schema, tables: Tables, adjudicated: bool) -> Table:
     made = rows.select("claim_id").with_columns(one=render(rows, template))
     listed = made.group_by("claim_id", maintain_order=True).agg(items=pl.col("one").str.join(","))
     listed = listed.with_columns(items=pl.concat_str(pl.lit("["), "items", pl.lit("]")))
-    return _billed(schema, tables).join(listed, on="claim_id", how="left", maintain_order="left")
+    return _billed(tables).join(listed, on="claim_id", how="left", maintain_order="left")
 
 
 def _claimed(schema: Schema, tables: Tables) -> Table:
