@@ -109,6 +109,7 @@ def test_the_bands_at_published_rates():
         assert score(rows, (column,))[0] <= 0.75, column
     for column in FORMAT:
         assert within(rows, (column,), "channel") <= 0.55, column
+    assert within(rows, FORMAT, "channel", "type") <= 0.55
     shuffled = [score(rows, AGGREGATES, shuffled=n, thin=0.1)[0] for n in range(5)]
     assert np.mean(shuffled) == pytest.approx(0.5, abs=0.02)
 
