@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -47,6 +48,11 @@ class Pick:
 
     code: pl.Expr
     constants: Mapping[str, Any]
+
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        """Each constant as JSON."""
+        return {k: json.dumps(v, ensure_ascii=False, separators=(",", ":")) for k, v in self.constants.items()}
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ def _collect(template: Template, leaves: list[pl.Expr], schema: pl.Schema) -> No
 
 
 def _dtype(expr: pl.Expr, schema: pl.Schema) -> pl.DataType:
+    if expr.meta.is_column():
+        return schema[expr.meta.output_name()]
     return pl.LazyFrame(schema=schema).select(expr.alias("x")).collect_schema()["x"]
 
 
@@ -165,12 +173,11 @@ _CLOCK = pl.Series([f"T{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in ra
 
 
 def _picked(pick: Pick, schema: pl.Schema) -> pl.Expr:
-    text = {k: json.dumps(v, ensure_ascii=False, separators=(",", ":")) for k, v in pick.constants.items()}
     dtype = _dtype(pick.code, schema)
     if isinstance(dtype, pl.Enum):
-        pool = pl.Series([text.get(c) for c in dtype.categories], dtype=pl.String)
+        pool = pl.Series([pick.texts.get(c) for c in dtype.categories], dtype=pl.String)
         return pl.lit(pool).gather(pick.code.to_physical())
-    return pick.code.cast(pl.String).replace_strict(text, default=None, return_dtype=pl.String)
+    return pick.code.cast(pl.String).replace_strict(pick.texts, default=None, return_dtype=pl.String)
 
 
 # Assembly --------------------------------------------------------------------------------------------------------------
