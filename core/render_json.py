@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -27,6 +27,7 @@ Template: TypeAlias = Any
 
 _SLICE = 1 << 15  # rows at a time: the texts of the values stay in the cache until they are put together
 _DAY, _SECOND = 86_400_000_000, 1_000_000
+_SPAN = 4_096  # days whose texts are kept together
 # RFC 8259 section 7: quotation mark, reverse solidus and the control characters must be escaped, nothing else need be
 _ESCAPES = {c: json.dumps(c)[1:-1] for c in ['"', "\\", *map(chr, range(32))]}
 _UNSAFE = r'["\\\x00-\x1f]'
@@ -156,10 +157,11 @@ def _instant(micros: pl.Series) -> pl.Series:
     low, high = frame.select(day.min().alias("low"), day.max().alias("high")).row(0)
     if low is None:
         return pl.Series(micros.name, [None] * len(micros), dtype=pl.String)
-    days = (
-        pl.Series(range(low, high + 1), dtype=pl.Int32).cast(pl.Date).cast(pl.String) if high - low < 200_000 else None
-    )
-    date = pl.lit(days).gather(day - low) if days is not None else day.cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    first, last = low // _SPAN, high // _SPAN + 1
+    if last - first < 50:
+        date = pl.lit(_days(first, last)).gather(day - first * _SPAN)
+    else:
+        date = day.cast(pl.Int32).cast(pl.Date).cast(pl.String)
     clock = pl.lit(_CLOCK).gather(rest // _SECOND)
     whole = pl.concat_str(date, clock, pl.lit("Z"))
     if not (micros % _SECOND != 0).any():
@@ -167,6 +169,12 @@ def _instant(micros: pl.Series) -> pl.Series:
     part = (rest % _SECOND).cast(pl.String).str.zfill(6)
     exact = pl.concat_str(date, clock, pl.lit("."), part, pl.lit("Z"))
     return frame.select(pl.when(rest % _SECOND == 0).then(whole).otherwise(exact)).to_series()
+
+
+@lru_cache(8)
+def _days(first: int, last: int) -> pl.Series:
+    """The dates of some spans of `_SPAN` days, counted from 1970, as texts."""
+    return pl.int_range(first * _SPAN, last * _SPAN, dtype=pl.Int32, eager=True).cast(pl.Date).cast(pl.String)
 
 
 _CLOCK = pl.Series([f"T{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(86_400)])

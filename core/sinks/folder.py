@@ -183,7 +183,9 @@ class ViewSink:
 
 def _lines(frame: Table) -> pl.Series:
     """What is written of documents: the text, after its name where each is to be a file of its own."""
-    return frame.select(pl.concat_str("name", pl.lit("\t"), "text"))["name"] if "name" in frame.columns else frame["text"]
+    return (
+        frame.select(pl.concat_str("name", pl.lit("\t"), "text"))["name"] if "name" in frame.columns else frame["text"]
+    )
 
 
 def write_lines(pieces: Iterable[pl.Series], path: Path) -> None:

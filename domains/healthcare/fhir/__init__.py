@@ -74,10 +74,10 @@ class _Lines(Pieces):
             raise KeyError(kind)
         return pl.concat(self.pieces(kind))
 
-    def pieces(self, kind: str) -> Iterator[Table]:
-        template = TYPES[kind].template(self.schema)
-        for tables in pieces(self.tables, self.who, kind):
-            yield pl.DataFrame({"text": resource(self.schema, tables, kind, template)[1]})
+    def pieces(self, name: str) -> Iterator[Table]:
+        template = TYPES[name].template(self.schema)
+        for tables in pieces(self.tables, self.who, name):
+            yield pl.DataFrame({"text": resource(self.schema, tables, name, template)[1]})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds)

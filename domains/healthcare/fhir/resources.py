@@ -92,7 +92,7 @@ def pieces(tables: Tables, who: Mapping[str, pl.Series], kind: str) -> Iterator[
     if ids is None or len(ids) <= PIECE or kind == "RelatedPerson":  # a patient's relative may be any other
         yield tables
         return
-    last = ids.gather(range(PIECE, len(ids), PIECE)).unique(maintain_order=True)
+    last = ids.gather(list(range(PIECE, len(ids), PIECE))).unique(maintain_order=True)
     edges = {name: [0, *w.search_sorted(last.cast(w.dtype), side="right").to_list(), len(w)] for name, w in who.items()}
     for n in range(len(last) + 1):
         yield {**tables, **{name: tables[name].slice(e[n], e[n + 1] - e[n]) for name, e in edges.items()}}
