@@ -338,6 +338,6 @@ def device_used(block: Block, tables: Tables, who: NDArray, at: NDArray[np.int64
     device = tables["device"]
     count = np.bincount(device["customer_id"].to_numpy() - block.first, minlength=block.last - block.first)
     first = np.cumsum(count) - count
-    place = first[who] + draw % count[who]
+    place = first[who] + draw % count.astype(np.uint32)[who]
     seen = device["first_seen_at"].to_numpy()[place] <= at
     return device[ROW].to_numpy()[np.where(seen, place, first[who])]
