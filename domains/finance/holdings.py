@@ -164,6 +164,11 @@ def devices(block: Block, tables: Tables) -> Tables:
     rows = join_rows(units[parent], k)
     os = p("device.os")
     system = choose(stream.child("os").uniform(rows), os.values())
+    # a household's first computer may be the one of several customers
+    head = heads(block, units)[parent]
+    theirs = choose(stream.child("os").uniform(join_rows(head, 0)), os.values())
+    shared = (k == 0) & (system >= 2) & (theirs >= 2) & (stream.child("shared").uniform(head) < p("device.shared"))
+    system, machine = np.where(shared, theirs, system), np.where(shared, join_rows(head, 0), rows)
     tablet = stream.child("tablet").uniform(rows) < p("device.tablet")
     kind = np.where(system >= 2, 2, np.where(tablet, 1, 0))
     # the first device was there before the window; the others came at any time around it
@@ -179,11 +184,24 @@ def devices(block: Block, tables: Tables) -> Tables:
                 "customer_id": units[parent].astype(np.int64),
                 "type": enum(kind, ["phone", "tablet", "computer"]),
                 "os": enum(system, ["android", "ios", "windows", "macos"]),
-                "ip": addresses(stream.child("ip"), heads(block, units)[parent]),
+                "ip": addresses(stream.child("ip"), head),
+                "fingerprint": fingerprint(block, machine),
                 "first_seen_at": seen,
             }
         )
     }
+
+
+def fingerprint(block: Block, machine: U64) -> NDArray[np.int64]:
+    """What a machine tells of itself, hashed: alike for all devices that are one machine."""
+    return (block.stream.child("device", "fingerprint").bits(machine) >> np.uint64(1)).astype(np.int64)
+
+
+def fingerprints(block: Block, tables: Tables) -> Tables:
+    """The step that writes the fingerprints of devices that nobody else uses."""
+    device = tables["device"]
+    own = pl.Series(fingerprint(block, device[ROW].to_numpy()))
+    return {"device": device.with_columns(pl.coalesce("fingerprint", own).alias("fingerprint"))}
 
 
 def addresses(stream: Stream, rows: U64) -> pl.Series:
