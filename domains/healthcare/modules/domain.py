@@ -26,8 +26,9 @@ RECORD = (
     "observation", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
-BLOCK = 4_000
-"""Patients in a block: so many meet in rare states that the machine's turns pay. A turn costs the same for one patient as for fifty."""
+BLOCK, OWN_BLOCK = 2_000, 4_000
+"""Patients in a block, and with our own modules, which record less: so many meet in rare states that the machine's turns pay. A turn costs the same
+for one patient as for fifty."""
 COMPUTED = ("BMI", "Total Cholesterol", "EGFR")
 
 
@@ -75,7 +76,7 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         views={**fhir.views(schema), **views(schema)},
         extend=None,
         remembers={**domain.remembers, **asdict(wider)},
-        block=BLOCK,
+        block=OWN_BLOCK if ours else BLOCK,
     )
 
 
