@@ -14,16 +14,16 @@ from .calendar import DAY, HOUR
 from .circles import contacts
 from .draws import choose, enum, poisson, siblings
 from .identifiers import home_ibans, other_ibans, pans
-from .loans import loan_terms, most_owed
+from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
 from .parties import CURRENCIES, YEAR, employers_of, holder_names
 from .people import heads, origins, sample
 
-CURRENT, SAVINGS, CREDIT, LOAN, WALLET = range(5)
-"""The place of each product among a customer's accounts: account_id = customer_id * 8 + place."""
+CURRENT, SAVINGS, CREDIT, WALLET = 0, 1, 2, 4
+"""The place of each product among a customer's accounts: account_id = customer_id * ACCOUNTS + place; loans have LOAN."""
 PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet")
 VIRTUAL = 16
 """Virtual cards have numbers of their own among an account's cards: VIRTUAL + which renewal."""
-ACCOUNTS, CARDS = 8, 32
+CARDS = 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
@@ -34,12 +34,13 @@ KNOWN, NEXT, MET = -1, -2, -3
 def accounts(block: Block, tables: Tables) -> Tables:
     p, units, stream = block.priors, block.units, block.stream.child("account")
     customer = tables["customer"]
+    terms = loan_terms(block, units, customer["income_minor"].to_numpy())
     has = np.stack(
         [
             np.ones(len(units), bool),
             stream.child("savings").uniform(units) < p("account.savings"),
             stream.child("credit").uniform(units) < p("account.credit"),
-            stream.child("loan").uniform(units) < p("account.loan"),
+            terms.there,
             stream.child("wallet").uniform(units) < p("account.wallet"),
         ],
         axis=1,
@@ -54,7 +55,6 @@ def accounts(block: Block, tables: Tables) -> Tables:
     months = np.exp(p("account.opening_months_log_mean") + p("account.opening_months_log_sigma") * z)
     savings = p("account.savings_months") * np.exp(z)
     statement = customer["statement_minor"].to_numpy()[who]
-    terms = loan_terms(block, units, customer["income_minor"].to_numpy())
     opening = np.select(
         [place == CURRENT, place == SAVINGS, place == CREDIT, place == LOAN],
         [income * months, income * savings, -np.maximum(statement, 0), -terms.owed[who]],
