@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -115,6 +116,13 @@ class View:
     told: Callable[[Tables, str], Table] | None = None
     """What is told over a broker where the view is a conversation with topics of its own: a frame of messages (`core/streams/message.py`), given
     the tables and what begins every identifier."""
+
+
+class Pieces(Mapping[str, Table]):
+    """What a view renders where that is too much to be held at once: the frames of a name come piece by piece too, which end to end are the whole."""
+
+    @abstractmethod
+    def pieces(self, name: str) -> Iterator[Table]: ...
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
-from .holdings import account_holders, accounts, cards, counterparties, devices, payees
+from .holdings import account_holders, accounts, cards, counterparties, devices, fingerprints, payees
 from .ledger import JOURNAL, balances, identities, postings
 from .loans import loans
 from .parties import CREDIT_SLOT, contact, customers, households
@@ -82,6 +82,7 @@ DOMAIN = Domain(
             identities(_SCHEMA),
             ("device", "counterparty", "transaction"),
         ),
+        Step("fingerprint", ("device",), fingerprints, ("device",)),
         Step("payees", ("counterparty",), payees, ("counterparty", "customer")),
         Step("contact", ("customer",), contact, ("customer",)),
         Step(

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from ....core.domain import View
+from ....core.domain import Pieces, View
 from ....core.render_json import Raw, Text, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from . import judge
 from .parts import resource_id
-from .resources import REFERENCE, kinds, resource, resources
+from .resources import REFERENCE, TYPES, cuts, kinds, pieces, resource, resources
 
 SERVER = "https://fhir.example.org/r4"
 """What `fullUrl` begins with, so that relative references resolve inside a bundle (R4, Resolving references in Bundles)."""
@@ -61,17 +61,23 @@ def views(schema: Schema) -> dict[str, View]:
     }
 
 
-class _Lines(Mapping[str, Table]):
+class _Lines(Pieces):
     """The lines of each resource type, made when they are asked for: the text of a block is many times its tables, and what has been written
     need not stay."""
 
     def __init__(self, schema: Schema, tables: Tables) -> None:
         self.schema, self.tables, self.kinds = schema, tables, kinds(schema, tables)
+        self.who = cuts(tables)
 
     def __getitem__(self, kind: str) -> Table:
         if kind not in self.kinds:
             raise KeyError(kind)
-        return pl.DataFrame({"text": resource(self.schema, self.tables, kind)[1]})
+        return pl.concat(self.pieces(kind))
+
+    def pieces(self, name: str) -> Iterator[Table]:
+        template = TYPES[name].template(self.schema)
+        for tables in pieces(self.tables, self.who, name):
+            yield pl.DataFrame({"text": resource(self.schema, tables, name, template)[1]})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds)

@@ -16,7 +16,7 @@ from ....core.render_json import Pick, Raw, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from .documents import LABORATORY_REPORT
-from .parts import Shape, Template, concept, only, opening, reference, term
+from .parts import Shape, Template, concept, listed, only, opening, reference, term
 
 LINES = 99
 """The most lines of one bill, as on the paper form's continuation pages; what lies beyond is part of the visit."""
@@ -79,7 +79,7 @@ def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             **_bill(schema, "Claim"),
             "priority": term("processpriority", "normal", "Normal"),
             "insurance": [{"sequence": 1, "focal": True, "coverage": coverage}],
-            "item": Raw(pl.col("items")),
+            "item": [Raw(pl.col("items"))],
             "total": _money(schema, "total"),
         }
 
@@ -94,7 +94,7 @@ def _explanation(schema: Schema) -> Template:
         "claim": reference("Claim"),
         "outcome": "complete",
         "insurance": [{"focal": True, "coverage": reference("Coverage")}],
-        "item": Raw(pl.col("items")),
+        "item": [Raw(pl.col("items"))],
         "total": _adjudicated(schema, "total", "paid_by_insurer", "paid_by_patient"),
         "payment": {"amount": _money(schema, "paid_by_insurer")},
     }
@@ -153,16 +153,16 @@ def _billed(tables: Tables) -> Table:
 
 
 def _itemised(schema: Schema, tables: Tables, adjudicated: bool) -> Table:
-    """The bills with their lines as a JSON array."""
+    """The bills with their lines as JSON, with commas between."""
     rows = lines(schema, tables)
     template = _line(schema)
     if adjudicated:
         rows = rows.filter(pl.col("coverage_id").is_not_null())
         template = {**template, "adjudication": _adjudicated(schema, "net", "by_insurer", "by_patient")}
     made = rows.select("claim_id").with_columns(one=render(rows, template))
-    listed = made.group_by("claim_id", maintain_order=True).agg(items=pl.col("one").str.join(","))
-    listed = listed.with_columns(items=pl.concat_str(pl.lit("["), "items", pl.lit("]")))
-    return _billed(tables).join(listed, on="claim_id", how="left", maintain_order="left")
+    return _billed(tables).join(
+        listed(made, "claim_id", pl.col("one"), "items"), on="claim_id", how="left", maintain_order="left"
+    )
 
 
 def _claimed(schema: Schema, tables: Tables) -> Table:

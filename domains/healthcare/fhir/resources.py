@@ -5,6 +5,7 @@ oximetry has two codes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -50,6 +51,8 @@ PULSE_OXIMETRY = {
     "code": "59408-5",
     "display": "Oxygen saturation in Arterial blood by Pulse oximetry",
 }
+PIECE = 1 << 15
+"""Resources that are made at a time, some more where a patient's do not end there."""
 PROVIDER, INSURER = ("prov", "Healthcare Provider"), ("ins", "Insurance Company")
 VITAL_SIGNS = {
     HEIGHT: "us-core-body-height",
@@ -70,11 +73,29 @@ def kinds(schema: Schema, tables: Tables) -> list[str]:
     return [kind for kind, shape in there if tables[shape.tables[0]].height]
 
 
-def resource(schema: Schema, tables: Tables, kind: str) -> tuple[Table, pl.Series]:
-    """The frame that the rows of a resource type come from, and the resources as JSON text, aligned."""
+def resource(schema: Schema, tables: Tables, kind: str, template: Any = None) -> tuple[Table, pl.Series]:
+    """The frame that the rows of a resource type come from, and the resources as JSON text, aligned. `template` is the type's, if it is at hand."""
     shape = TYPES[kind]
-    frame, template = shape.prepare(schema, tables), shape.template(schema)
+    frame, template = shape.prepare(schema, tables), template or shape.template(schema)
     return frame, render_cases(frame, template if isinstance(template, list) else [(pl.lit(True), template)])
+
+
+def cuts(tables: Tables) -> dict[str, pl.Series]:
+    """Whose rows they are, of each table that has patients; nothing if rows of one do not stand in the order of patients."""
+    who = {name: t["patient_id"] for name, t in tables.items() if "patient_id" in t.columns}
+    return who if all(ids.is_sorted() and not ids.null_count() for ids in who.values()) else {}
+
+
+def pieces(tables: Tables, who: Mapping[str, pl.Series], kind: str) -> Iterator[Tables]:
+    """The tables as a resource type needs them, some patients after others, so that the text of its rows stays in the processor's cache."""
+    ids = who.get(TYPES[kind].tables[0])
+    if ids is None or len(ids) <= PIECE or kind == "RelatedPerson":  # a patient's relative may be any other
+        yield tables
+        return
+    last = ids.gather(list(range(PIECE, len(ids), PIECE))).unique(maintain_order=True)
+    edges = {name: [0, *w.search_sorted(last.cast(w.dtype), side="right").to_list(), len(w)] for name, w in who.items()}
+    for n in range(len(last) + 1):
+        yield {**tables, **{name: tables[name].slice(e[n], e[n + 1] - e[n]) for name, e in edges.items()}}
 
 
 def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
