@@ -30,9 +30,14 @@ class Cast:
     def concerning(self, use: int, block: Block) -> dict[str, Table]:
         """The members of those instances that have a member in the block."""
         roles = {role: table for (n, role), table in self.members.items() if n == use}
-        here = pl.col("unit").is_between(block.first, block.last - 1)
-        instances = pl.concat([t.filter(here)["instance"] for t in roles.values()]).unique()
-        return {role: t.filter(pl.col("instance").is_in(instances.implode())) for role, t in roles.items()}
+        here: set[int] = set()
+        for table in roles.values():
+            unit = table["unit"].to_numpy()
+            here |= set(table["instance"].to_numpy()[(unit >= block.first) & (unit < block.last)].tolist())
+        if not here:
+            return {role: table.clear() for role, table in roles.items()}
+        mine = np.array(sorted(here))
+        return {role: t.filter(np.isin(t["instance"].to_numpy(), mine)) for role, t in roles.items()}
 
     def keys(self, plan: Plan) -> dict[str, pl.Series]:
         """The keys of all cast rows by table: rows that other blocks may refer to."""
