@@ -94,6 +94,25 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
     return Cast(members)
 
 
+def met(plan: Plan, cast: Cast, violations: Table) -> Table:
+    """Violations, and where several scenarios were cast on the unit of the row, which: one may undo what another does."""
+    if violations.is_empty() or len(plan.uses) < 2:
+        return violations
+    schema, players = plan.whole.schema, {}
+    for (n, _), members in cast.members.items():
+        for unit in members["unit"].to_list():
+            players.setdefault(unit, set()).add(plan.uses[n].scenario.name)
+    beside = []
+    for table, key in violations.select("table", "row_key").iter_rows():
+        unit, top = int(schema.unit_of(table, np.array([key]))[0]), schema[table]
+        while top.within is not None:
+            top = schema[top.columns[top.within].references or ""]
+        names = ", ".join(sorted(players.get(unit, ())))
+        many = len(players.get(unit, ())) > 1
+        beside.append(f"; {top.name} {unit} plays in {names}: raise --size, or ask for fewer at once" if many else "")
+    return violations.with_columns(detail=pl.col("detail") + pl.Series(beside, dtype=pl.String))
+
+
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
     spec = plan.whole.schema[role.table]
     stream: Stream = plan.stream.child(*use.path, "cast", role.name)

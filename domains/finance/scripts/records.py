@@ -23,6 +23,7 @@ of it; the rest is as in any such row.
     issued = -3.0                   # a new card, valid from so many days after the first record
     expires = 1400.0                # and to so many days after it
     digits = 19                     # of its number (optional)
+    place = 14                      # among the account's cards, 8 to 15: another one than in other scenarios (optional; 15)
 
     [[arguments.record]]
     effect = "closed"
@@ -61,7 +62,7 @@ from ..loans import ACCOUNTS
 from .staging import card_on, members_here, start_of, whole_seconds
 
 SPARE = 15
-"""The place among an account's cards that no renewal takes."""
+"""The place of a further card among an account's, where the record does not say another: one that no renewal takes."""
 EXTRA = 7
 """The place among a customer's accounts that no product takes."""
 OPENING = 50_000
@@ -174,7 +175,7 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         shop = shops[scene.stream.child("shop").integers(instance.astype(np.uint64), shops.height)]
         columns |= {
             "type": ["CCRD/POSD"] * height,
-            "card_id": who["account_id"] * CARDS + SPARE
+            "card_id": who["account_id"] * CARDS + _place(scene)
             if record.get("card") == "new"
             else card_on(scene.block, scene, who, at),
             "merchant_id": shop["merchant_id"],
@@ -241,7 +242,7 @@ def _day(start: np.ndarray, days: float) -> pl.Series:
 
 def _issued(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
     """A further card of the account, beside those that it has."""
-    key = who["account_id"] * CARDS + SPARE
+    key = who["account_id"] * CARDS + _place(scene)
     frame = pl.DataFrame(
         {
             ROW: key.cast(pl.UInt64),
@@ -256,6 +257,12 @@ def _issued(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: in
         }
     )
     return scene.edit("insert", "card", frame.with_columns(**_values(record)), role, record["effect"])
+
+
+def _place(scene: Scene) -> int:
+    """Where the scenario's further card stands among those of its account."""
+    issued = (r for r in scene.use.scenario.arguments["record"] if "issued" in r)
+    return int(next(issued).get("place", SPARE))
 
 
 def _opened(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
