@@ -53,7 +53,6 @@ DOMAIN = Domain(
         Step("customer", ("customer",), customers),
         Step("household", ("household",), households, ("customer",)),
         Step("account", ("account",), accounts, ("customer",)),
-        Step("holder", ("account_holder",), account_holders, ("account",)),
         Step("loan", ("loan", "instalment"), loans, ("customer", "account")),
         Step("card", ("card",), cards, ("account",)),
         Step("device", ("device",), devices, ("customer",)),
@@ -83,6 +82,7 @@ DOMAIN = Domain(
             ("device", "counterparty", "transaction"),
         ),
         Step("fingerprint", ("device",), fingerprints, ("device",)),
+        Step("holder", ("account_holder",), account_holders, ("account",)),
         Step("payees", ("counterparty",), payees, ("counterparty", "customer")),
         Step("contact", ("customer",), contact, ("customer",)),
         Step(

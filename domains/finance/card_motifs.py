@@ -3,7 +3,7 @@
     spree       at least `times` payments on one account within `hours`
     gathering   at least `cards` accounts and `times` payments at one merchant within `hours`, of which at least `declined` are refused
                 and `returned` come back
-    reuse       transfers are sent from one machine on at least `accounts` accounts of different customers, on at least `days` different days
+    reuse       transfers are sent from one machine on at least `accounts` accounts of different customers, the last at least `hours` after the first
     takeover    an account sends money within `hours` from a device first seen in that time, to a payee recorded after it
 
 Which payments count: those of `channel`, `abroad`, read by `entry`, `undone` (sent or charged back), by less than `below` major units; of a gathering only those of accounts
@@ -128,9 +128,10 @@ def _takeover(rows: pl.DataFrame, settings: Mapping[str, Any]) -> Found:
 
 def _reuse(rows: pl.DataFrame, settings: Mapping[str, Any]) -> Found:
     wide = rows.group_by("fingerprint").agg(
-        accounts=pl.col("customer_id").n_unique(), days=(pl.col("at").max() - pl.col("at").min()).dt.total_days()
+        accounts=pl.col("customer_id").n_unique(),
+        hours=(pl.col("at").max() - pl.col("at").min()).dt.total_seconds() / 3_600,
     )
-    wide = wide.filter((pl.col("accounts") >= settings["accounts"]) & (pl.col("days") >= settings["days"]))
+    wide = wide.filter((pl.col("accounts") >= settings["accounts"]) & (pl.col("hours") >= settings["hours"]))
     hits = rows.join(wide, on="fingerprint", how="semi")
     return hits.with_columns(pl.col("fingerprint").rank("dense").alias("match"))
 
