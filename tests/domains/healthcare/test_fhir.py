@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
+from pydantic import ValidationError
 
 import populace
 from populace.core.dataset import Dataset
 from populace.domains.healthcare import DOMAIN
+from populace.domains.healthcare.fhir import structure
 
 NDJSON, BUNDLE = DOMAIN.views["fhir+ndjson"], DOMAIN.views["fhir+bundle"]
 REFERENCE = ["Organization", "Practitioner", "Location", "PractitionerRole"]
@@ -302,3 +305,28 @@ def test_an_explanation_s_lines_say_what_its_totals_say(few: Dataset):
 
 def _amounts(line: dict[str, Any]) -> list[float]:
     return [a["amount"]["value"] for a in line["adjudication"]]
+
+
+def test_what_was_judged_before_hides_no_fault(few: Dataset):
+    """Whether a resource is sound does not depend on what was judged before: every leaf of one resource of each type, spoilt."""
+    for kind, frame in NDJSON.render(tables(few), {}).items():
+        whole = json.loads(frame["text"][0])
+        assert structure.fault(kind, whole) is None
+        for path in _leaves(whole):
+            spoilt = json.loads(frame["text"][0])
+            inner = spoilt
+            for step in path[:-1]:
+                inner = inner[step]
+            inner[path[-1]] = {"spoilt": True}
+            with pytest.raises(ValidationError):
+                get_fhir_model_class(kind).model_validate(spoilt)
+            assert structure.fault(kind, spoilt), (kind, path)
+            assert structure.fault(kind, whole) is None
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(child, (*path, step))
+    elif path:
+        yield path
