@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 import populace
 from populace.core.dataset import Dataset
+from populace.core.errors import InvalidData
 from populace.domains.healthcare import DOMAIN
 from populace.domains.healthcare.fhir import structure
 
@@ -330,3 +331,19 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from _leaves(child, (*path, step))
     elif path:
         yield path
+
+
+def test_bills_and_limits_go_by_the_priors_of_the_run():
+    """What a user sets holds for what is made of the tables too: where visits weigh nothing, all that a bill of several lines asks is for its services;
+    what is then implausible is told."""
+    weights = {**DOMAIN.priors("cost.line"), "visit": 0.0}
+    spec = {"size": 12, "seed": 3, "start": "2019-01-01", "end": "2021-01-01", "set": {"cost.line": weights}}
+    data = populace.generate("healthcare", **spec)
+    claims = [json.loads(t) for t in data.plan.domain.views["fhir+ndjson"].render(tables(data), {})["Claim"]["text"]]
+    several = [[line["net"]["value"] for line in c["item"]] for c in claims if len(c["item"]) > 1]
+    assert several
+    assert all(abs(visit) < 0.02 for visit, *_ in several)
+    low, _, *rest = DOMAIN.priors("plausible.observation")["8302-2"]
+    tight = {**DOMAIN.priors("plausible.observation"), "8302-2": [low, low + 1, *rest]}
+    with pytest.raises(InvalidData, match="plausible"):
+        populace.generate("healthcare", **{**spec, "set": {"plausible.observation": tight}})
