@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from ..core.errors import InvalidData, UserError
+from ..core.heap import keep_freed_memory
 from .commands.demo import demo
 from .commands.estimate import estimate
 from .commands.evaluate import evaluate
@@ -56,6 +57,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line: user errors on one line with exit code 2, invalid data with 1, an interruption with 130."""
+    keep_freed_memory()
     sys.exit(run_command(sys.argv[1:]))
 
 

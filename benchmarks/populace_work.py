@@ -70,7 +70,7 @@ def _observations() -> pl.DataFrame:
 def observation_ndjson(folder: Path) -> float:
     """FHIR Observation from its table, in megabytes."""
     rendered = find_domain("healthcare").views["fhir+ndjson"].render({"observation": _observations()}, {})
-    write_lines(rendered["Observation"]["text"], folder / "Observation.ndjson")
+    write_lines([rendered["Observation"]["text"]], folder / "Observation.ndjson")
     return (folder / "Observation.ndjson").stat().st_size / 1e6
 
 
@@ -85,7 +85,7 @@ def pacs_messages(folder: Path) -> float:
 
     schema, frames = find_domain("finance").schema, _bank()
     lines = iso20022.messages(schema, iso20022.credit_transfers(schema, frames))
-    write_lines(lines, folder / "pacs.008")
+    write_lines([lines], folder / "pacs.008")
     return len(lines)
 
 
@@ -99,7 +99,7 @@ def transfer_rows(folder: Path) -> float:
 def aml_rows(folder: Path) -> float:
     """AMLworld's table of every booked payment, from the tables, as CSV."""
     rendered = find_domain("finance").views["amlworld"].render(_bank(), {})["Trans"]
-    write_lines(rendered["text"], folder / "Trans.csv")
+    write_lines([rendered["text"]], folder / "Trans.csv")
     return rendered.height - 1
 
 

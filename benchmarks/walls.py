@@ -42,7 +42,9 @@ def json_text(folder: Path) -> float:
     """JSON lines by column expressions, in bytes."""
     table = _TABLES.setdefault(12, _random_table(12))
     pieces = [pl.concat_str(pl.lit(f'"{c}":"'), pl.col(c).cast(pl.String), pl.lit('",')) for c in table.columns[:8]]
-    write_lines(table.select(text=pl.concat_str(pl.lit("{"), *pieces, pl.lit('"end":1}')))["text"], folder / "x.ndjson")
+    write_lines(
+        [table.select(text=pl.concat_str(pl.lit("{"), *pieces, pl.lit('"end":1}')))["text"]], folder / "x.ndjson"
+    )
     return (folder / "x.ndjson").stat().st_size / 1e6
 
 

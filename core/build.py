@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from .cast import Cast
+from .cast import Cast, met
 from .checks import check_tables, declared_and_not
 from .conform import conform
 from .domain import Block, Window, taken
@@ -57,7 +57,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
         label=label,
     )
     undeclared, declared = declared_and_not(found, label, plan.uses)
-    undeclared = pl.concat([undeclared, unmet(plan, made, label)])
+    undeclared = met(plan, cast, pl.concat([undeclared, unmet(plan, made, label)]))
     tables = merge(reference, made) if index == 0 else made
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
 

@@ -30,9 +30,14 @@ class Cast:
     def concerning(self, use: int, block: Block) -> dict[str, Table]:
         """The members of those instances that have a member in the block."""
         roles = {role: table for (n, role), table in self.members.items() if n == use}
-        here = pl.col("unit").is_between(block.first, block.last - 1)
-        instances = pl.concat([t.filter(here)["instance"] for t in roles.values()]).unique()
-        return {role: t.filter(pl.col("instance").is_in(instances.implode())) for role, t in roles.items()}
+        here: set[int] = set()
+        for table in roles.values():
+            unit = table["unit"].to_numpy()
+            here |= set(table["instance"].to_numpy()[(unit >= block.first) & (unit < block.last)].tolist())
+        if not here:
+            return {role: table.clear() for role, table in roles.items()}
+        mine = np.array(sorted(here))
+        return {role: t.filter(np.isin(t["instance"].to_numpy(), mine)) for role, t in roles.items()}
 
     def keys(self, plan: Plan) -> dict[str, pl.Series]:
         """The keys of all cast rows by table: rows that other blocks may refer to."""
@@ -87,6 +92,25 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
             )
             taken = pl.concat([taken, chosen["unit"]])
     return Cast(members)
+
+
+def met(plan: Plan, cast: Cast, violations: Table) -> Table:
+    """Violations, and where several scenarios were cast on the unit of the row, which: one may undo what another does."""
+    if violations.is_empty() or len(plan.uses) < 2:
+        return violations
+    schema, players = plan.whole.schema, {}
+    for (n, _), members in cast.members.items():
+        for unit in members["unit"].to_list():
+            players.setdefault(unit, set()).add(plan.uses[n].scenario.name)
+    beside = []
+    for table, key in violations.select("table", "row_key").iter_rows():
+        unit, top = int(schema.unit_of(table, np.array([key]))[0]), schema[table]
+        while top.within is not None:
+            top = schema[top.columns[top.within].references or ""]
+        names = ", ".join(sorted(players.get(unit, ())))
+        many = len(players.get(unit, ())) > 1
+        beside.append(f"; {top.name} {unit} plays in {names}: raise --size, or ask for fewer at once" if many else "")
+    return violations.with_columns(detail=pl.col("detail") + pl.Series(beside, dtype=pl.String))
 
 
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:

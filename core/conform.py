@@ -15,18 +15,24 @@ def conform(table: Table, spec: TableSchema) -> Table:
     exprs = [
         _expr(c, have[c.name]) if c.name in have else pl.lit(None, c.dtype).alias(c.name) for c in spec.columns.values()
     ]
-    table = table.select(exprs)
-    if spec.key and not table[spec.key].is_sorted():
+    as_they_are = all(isinstance(e, str) for e in exprs)
+    table = table[exprs] if as_they_are else table.select(exprs)
+    if not spec.key or table[spec.key].flags["SORTED_ASC"]:
+        return table
+    if not table[spec.key].is_sorted():
         table = table.sort(spec.key, maintain_order=True)
     # said once, so that no later look need find it out again
-    return table.with_columns(pl.col(spec.key).set_sorted()) if spec.key else table
+    return table.with_columns(table[spec.key].set_sorted())
 
 
-def _expr(column: Column, have: pl.DataType) -> pl.Expr:
+def _expr(column: Column, have: pl.DataType) -> pl.Expr | str:
+    """What makes the column; its name alone, where it stays as it is."""
+    if have == column.dtype and column.decimals is None:
+        return column.name
     expr = pl.col(column.name)
     if column.type in ("float", "float32") and column.decimals is not None:
         # adding zero turns -0.0 into 0.0
         expr = expr.cast(pl.Float64).round(column.decimals) + 0.0
     elif column.type in ("id", "int", "int32", "money") and have.is_float():
         expr = expr.round(mode="half_to_even")
-    return expr if have == column.dtype and expr.meta.is_column() else expr.cast(column.dtype)
+    return expr.cast(column.dtype)

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .schema import TableSchema
-from .tables import ROW, Table
+from .tables import ROW, Table, plain
 
 
 def number(frame: Table, spec: TableSchema, order: str) -> Table:
@@ -21,7 +21,7 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
     """
     if spec.within is None:
         raise ValueError(f"{spec.name} has no parent to be numbered within")
-    place = arrange(*(frame[c].to_physical().to_numpy() for c in (spec.within, order, ROW)))
+    place = arrange(*(plain(frame[c]) for c in (spec.within, order, ROW)))
     # gathering from one chunk, by narrow indices, takes half the time
     frame = frame.rechunk().select(pl.all().gather(pl.Series(place.astype(np.uint32))))
     parent = frame[spec.within].to_numpy().astype(np.int64)
@@ -33,25 +33,29 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
     return frame.with_columns(pl.Series(spec.key, parent * spec.fan + k))
 
 
-def arrange(group: NDArray, time: NDArray, tie: NDArray) -> NDArray[np.int64]:
-    """Positions in order of group, then time, then tie; the first two are integers.
+def arrange(group: NDArray, time: NDArray, *ties: NDArray) -> NDArray[np.int64]:
+    """Positions in order of group, then time, then ties, the first of which counts most; all are integers.
 
     Group and time are packed into one word where they fit: sorting that takes a fifth of the time of sorting by three columns.
     """
     if not len(group):
         return np.empty(0, np.int64)
-    g, t = group.astype(np.int64) - int(group.min()), time.astype(np.int64) - int(time.min())
-    bits = int(t.max()).bit_length()
-    if int(g.max()).bit_length() + bits > 63:
-        return np.lexsort((tie, time, group))
-    key = (g << bits) | t
+    low, first = int(group.min()), int(time.min())
+    bits = (int(time.max()) - first).bit_length()
+    if (int(group.max()) - low).bit_length() + bits > 63:
+        return np.lexsort((*reversed(ties), time, group))
+    key = group.astype(np.int64)
+    key -= low
+    key <<= bits
+    key += time.astype(np.int64, copy=False)
+    key -= first
     # made in order of time for the most part: a stable sort merges the runs that are there
     order = np.argsort(key, kind="stable")
     key = key[order]
     equal = key[1:] == key[:-1]
     if equal.any():
         at = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-        order[at] = order[at][np.lexsort((tie[order[at]], key[at]))]
+        order[at] = order[at][np.lexsort((*(tie[order[at]] for tie in reversed(ties)), key[at]))]
     return order
 
 

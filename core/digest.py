@@ -180,7 +180,7 @@ def _words(series: pl.Series) -> U64:
     if isinstance(kind, pl.Categorical | pl.Decimal | pl.Null):
         return _words(series.cast(pl.String))
     if kind == pl.Boolean or kind.is_integer() or kind.is_temporal():
-        whole = series.to_physical().cast(pl.Int64)
+        whole = series.cast(pl.Int64)
         return (whole.fill_null(int(_NULL.view(np.int64))) if whole.null_count() else whole).to_numpy().view(np.uint64)
     mask = series.is_null().to_numpy() if series.null_count() else None
     if kind == pl.String:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -117,6 +118,13 @@ class View:
     the tables and what begins every identifier."""
 
 
+class Pieces(Mapping[str, Table]):
+    """What a view renders where that is too much to be held at once: the frames of a name come piece by piece too, which end to end are the whole."""
+
+    @abstractmethod
+    def pieces(self, name: str) -> Iterator[Table]: ...
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place where a fitted model may stand in for a rule: `given` and `makes` map the model's columns to the domain's."""
@@ -187,6 +195,8 @@ class Domain:
     """The domain as it is with the user's inputs (paths of folders, lists of names, by input). Raises UserError for what is wrong in them."""
     remembers: Mapping[str, Any] = field(default_factory=dict)
     """What a manifest must say of the extended domain's schema, as plain data."""
+    settled: Callable[[Domain, Priors], Domain] | None = None
+    """The domain with the checks and views of a run whose user has set priors, where these go by priors."""
     recall: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain with the schema of a dataset whose manifest says this."""
     imports: Callable[[Domain, str], Imported] | None = None

@@ -10,7 +10,7 @@ from .domain import Block
 from .places import different, places
 from .scenario import Edit
 from .schema import Schema
-from .tables import ROW, Table, Tables, merge, room
+from .tables import ROW, Table, Tables, merge, plain, room
 
 Log = list[Table]  # frames of: scenario, instance, role, table, effect, ROW
 
@@ -52,7 +52,7 @@ def _without(frame: Table, at: NDArray[np.int64]) -> Table:
     """The frame without the rows at these places."""
     gone = different(at)
     firsts = np.flatnonzero(np.append(True, gone[1:] != gone[:-1] + 1))
-    if len(firsts) * 64 > frame.height or not all(_plain(column) for column in frame):
+    if len(firsts) * 64 > frame.height or not all(_is_plain(column) for column in frame):
         kept = np.ones(frame.height, bool)
         kept[gone] = False
         return frame.filter(kept)
@@ -60,7 +60,7 @@ def _without(frame: Table, at: NDArray[np.int64]) -> Table:
     ends, starts = [*gone[firsts], frame.height], [0, *(gone[np.append(firsts[1:], len(gone)) - 1] + 1)]
     made = []
     for column in frame:
-        before, done = column.to_physical().to_numpy(), 0
+        before, done = plain(column), 0
         values = room(frame.height - len(gone), before.dtype.type)
         for a, b in zip(starts, ends, strict=True):
             values[done : done + b - a] = before[a:b]
@@ -69,7 +69,7 @@ def _without(frame: Table, at: NDArray[np.int64]) -> Table:
     return pl.DataFrame(made)
 
 
-def _plain(column: pl.Series) -> bool:
+def _is_plain(column: pl.Series) -> bool:
     """Whether a column is numbers, one for each row."""
     kind = column.dtype
     return (kind.is_integer() or kind.is_float() or isinstance(kind, pl.Datetime)) and not column.null_count()
@@ -77,11 +77,11 @@ def _plain(column: pl.Series) -> bool:
 
 def _put(old: pl.Series, at: NDArray[np.int64], new: pl.Series) -> pl.Series:
     """The column with other values in some places; of several for one place the last."""
-    if _plain(old) and not new.null_count():
-        before = old.to_physical().to_numpy()
+    if _is_plain(old) and not new.null_count():
+        before = plain(old)
         values = room(len(before), before.dtype.type)
         np.copyto(values, before)
-        values[at] = new.to_physical().to_numpy()
+        values[at] = plain(new)
         return pl.Series(old.name, values).cast(old.dtype)
     # old and new values end to end, each row taking the last that is meant for it
     source = np.arange(len(old), dtype=np.uint32)

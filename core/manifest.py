@@ -63,13 +63,17 @@ def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
     """What is to be known of a block, or of a whole dataset, once its rows are gone from memory."""
     sums = {name: digest(table) for name, table in tables.items()}
     broken: dict[str, dict[str, int]] = {}
-    for scenario, check, rows in declared.group_by("scenario", "check").len().sort("scenario", "check").iter_rows():
+    for scenario, check, rows in _counts(declared, "scenario", "check"):
         broken.setdefault(scenario, {})[check] = rows
     return {
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
-        "labelled": dict(tables[LABEL.name].group_by("scenario").len().sort("scenario").iter_rows()),
+        "labelled": dict(_counts(tables[LABEL.name], "scenario")),
         "declared": broken,
     }
+
+
+def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:
+    return rows.group_by(columns).len().sort(columns).iter_rows() if rows.height else ()
 
 
 def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from .errors import UserError, unknown
 from .scenario import Scenario, ScenarioRequest, Use, resolve
-from .tables import Tables
+from .tables import ROW, Tables
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -166,7 +166,9 @@ def _labelled(plan: Plan, uses: Sequence[Use], table: str | None) -> tuple[str, 
     edits = pl.concat(log).filter(~pl.col("removed"))
     if table is None:
         table = str(edits.group_by("table").len().sort("len", "table")["table"][-1])
-    per = edits.filter(table=table).group_by("scenario").agg(pl.col("instance").n_unique().alias("n"), pl.len())
+    # a row may have several labels, and counts once
+    rows = edits.filter(table=table).unique(["scenario", "instance", ROW])
+    per = rows.group_by("scenario").agg(pl.col("instance").n_unique().alias("n"), pl.len())
     known = dict(zip(per["scenario"], per["len"] / per["n"], strict=True))
     return table, np.array([max(known.get(use.scenario.name, 1.0), 1.0) for use in uses])
 

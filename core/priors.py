@@ -18,6 +18,7 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -130,6 +131,7 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(item)
 
 
+@cache
 def load_priors(domain: str, package: str = "populace") -> Priors:
     """Read `schemas/<domain>/priors.toml` of an installed package; every entry must name its source."""
     place = f"schemas/{domain}/priors.toml"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -26,6 +27,7 @@ Template: TypeAlias = Any
 
 _SLICE = 1 << 15  # rows at a time: the texts of the values stay in the cache until they are put together
 _DAY, _SECOND = 86_400_000_000, 1_000_000
+_SPAN = 4_096  # days whose texts are kept together
 # RFC 8259 section 7: quotation mark, reverse solidus and the control characters must be escaped, nothing else need be
 _ESCAPES = {c: json.dumps(c)[1:-1] for c in ['"', "\\", *map(chr, range(32))]}
 _UNSAFE = r'["\\\x00-\x1f]'
@@ -47,6 +49,11 @@ class Pick:
 
     code: pl.Expr
     constants: Mapping[str, Any]
+
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        """Each constant as JSON."""
+        return {k: json.dumps(v, ensure_ascii=False, separators=(",", ":")) for k, v in self.constants.items()}
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ def _collect(template: Template, leaves: list[pl.Expr], schema: pl.Schema) -> No
 
 
 def _dtype(expr: pl.Expr, schema: pl.Schema) -> pl.DataType:
+    if expr.meta.is_column():
+        return schema[expr.meta.output_name()]
     return pl.LazyFrame(schema=schema).select(expr.alias("x")).collect_schema()["x"]
 
 
@@ -148,10 +157,11 @@ def _instant(micros: pl.Series) -> pl.Series:
     low, high = frame.select(day.min().alias("low"), day.max().alias("high")).row(0)
     if low is None:
         return pl.Series(micros.name, [None] * len(micros), dtype=pl.String)
-    days = (
-        pl.Series(range(low, high + 1), dtype=pl.Int32).cast(pl.Date).cast(pl.String) if high - low < 200_000 else None
-    )
-    date = pl.lit(days).gather(day - low) if days is not None else day.cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    first, last = low // _SPAN, high // _SPAN + 1
+    if last - first < 50:
+        date = pl.lit(_days(first, last)).gather(day - first * _SPAN)
+    else:
+        date = day.cast(pl.Int32).cast(pl.Date).cast(pl.String)
     clock = pl.lit(_CLOCK).gather(rest // _SECOND)
     whole = pl.concat_str(date, clock, pl.lit("Z"))
     if not (micros % _SECOND != 0).any():
@@ -161,16 +171,21 @@ def _instant(micros: pl.Series) -> pl.Series:
     return frame.select(pl.when(rest % _SECOND == 0).then(whole).otherwise(exact)).to_series()
 
 
+@lru_cache(8)
+def _days(first: int, last: int) -> pl.Series:
+    """The dates of some spans of `_SPAN` days, counted from 1970, as texts."""
+    return pl.int_range(first * _SPAN, last * _SPAN, dtype=pl.Int32, eager=True).cast(pl.Date).cast(pl.String)
+
+
 _CLOCK = pl.Series([f"T{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(86_400)])
 
 
 def _picked(pick: Pick, schema: pl.Schema) -> pl.Expr:
-    text = {k: json.dumps(v, ensure_ascii=False, separators=(",", ":")) for k, v in pick.constants.items()}
     dtype = _dtype(pick.code, schema)
     if isinstance(dtype, pl.Enum):
-        pool = pl.Series([text.get(c) for c in dtype.categories], dtype=pl.String)
+        pool = pl.Series([pick.texts.get(c) for c in dtype.categories], dtype=pl.String)
         return pl.lit(pool).gather(pick.code.to_physical())
-    return pick.code.cast(pl.String).replace_strict(text, default=None, return_dtype=pl.String)
+    return pick.code.cast(pl.String).replace_strict(pick.texts, default=None, return_dtype=pl.String)
 
 
 # Assembly --------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from .build import build
 from .cast import Cast, candidates, settle
 from .dataset import refuse
 from .errors import Interrupted
+from .heap import keep_freed_memory
 from .manifest import make_manifest, receipt, total
 from .plan import Plan
 from .progress import Progress
@@ -139,6 +140,7 @@ def _enter(setting: bytes) -> None:
     import cloudpickle
 
     Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     global _setting
     _setting = cloudpickle.loads(setting)
 

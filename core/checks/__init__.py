@@ -30,13 +30,23 @@ class RowRule:
 def violations(check: str = "", table: str = "", keys: pl.Series | None = None, detail: str = "") -> Table:
     """Violating rows in the one shape they are reported in."""
     if keys is None or not len(keys):
-        return pl.DataFrame(schema=VIOLATION)
+        return _NONE
     return pl.select(
         pl.lit(check).alias("check"),
         pl.lit(table).alias("table"),
         keys.cast(pl.Int64).alias("row_key"),
         pl.lit(detail).alias("detail"),
     )
+
+
+_NONE = pl.DataFrame(schema=VIOLATION)
+_NONE_OF_A_CHECK = _NONE.drop("check")
+
+
+def gathered(found: Sequence[Table]) -> Table:
+    """The violations of several looks, as a check gives them: the check's own name is not among their columns."""
+    some = [rows for rows in found if rows.height]
+    return pl.concat(some).drop("check") if some else _NONE_OF_A_CHECK
 
 
 @lru_cache(1024)
@@ -81,12 +91,9 @@ def check_tables(
     for check in domain.checks:
         if set(check.tables) <= lazy.keys() and judge & set(check.tables):
             rows = check.run(lazy)
-            found.append(
-                rows.select(
-                    pl.lit(check.name).alias("check"),
-                    *(pl.col(c).cast(VIOLATION[c]) for c in list(VIOLATION)[1:]),
-                )
-            )
+            if rows.height:
+                named = (pl.col(c).cast(VIOLATION[c]) for c in list(VIOLATION)[1:])
+                found.append(rows.select(pl.lit(check.name).alias("check"), *named))
     return pl.concat(found)
 
 
@@ -256,6 +263,8 @@ def _cardinality(
     name: str, spec: TableSchema, column: str, each: tuple[int, int | None], table: Table, parents: pl.Series
 ) -> Table:
     low, high = each
+    if _as_many(table[column], parents, low, high):
+        return violations()
     counts = table.group_by(column).len()
     bad = counts.filter(pl.col("len") > high)[column] if high is not None else counts.clear()[column]
     few = counts.filter(pl.col("len") < low)[column]
@@ -270,3 +279,17 @@ def _cardinality(
             violations(check, spec.columns[column].references or "", without, detail),
         ]
     )
+
+
+def _as_many(refers: pl.Series, parents: pl.Series, low: int, high: int | None) -> bool:
+    """Whether each parent has as many rows as it may, as far as one look at whole numbers tells: most times all have."""
+    if not (refers.dtype.is_integer() and parents.dtype.is_integer()) or refers.null_count() or parents.null_count():
+        return False
+    values = refers.to_numpy()
+    if (values[1:] < values[:-1]).any():
+        values = np.sort(values)
+    first = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
+    counts = np.diff(np.append(first, len(values)))
+    if len(counts) and (counts.min() < low or (high is not None and counts.max() > high)):
+        return False
+    return not low or bool(np.isin(parents.to_numpy(), values[first]).all())

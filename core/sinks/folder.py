@@ -4,17 +4,18 @@ views as documents."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
-from ..domain import Domain, View
+from ..domain import Domain, Pieces, View
 from ..schema import LABEL
 from ..tables import Table, Tables
 from .stage import Stage, publish_folder, read_manifest
@@ -151,14 +152,15 @@ class ViewSink:
 
     def write(self, index: int, tables: Tables, reference: Tables) -> None:
         self.stage.put_part(LABEL.name, index, "csv", lambda p: WRITERS["csv"](tables[LABEL.name], p))
-        for name, frame in self.view.render(tables, reference).items():
-            if "text" not in frame.columns:
-                self.stage.put_part(name, index, "csv", lambda p, f=frame: WRITERS["csv"](f, p))
+        rendered = self.view.render(tables, reference)
+        for name in rendered:
+            pieces = rendered.pieces(name) if isinstance(rendered, Pieces) else iter((rendered[name],))
+            first = next(pieces)
+            if "text" not in first.columns:
+                self.stage.put_part(name, index, "csv", lambda p, f=first: WRITERS["csv"](f, p))
                 continue
-            kind = "named" if "name" in frame.columns else "lines"
-            if kind == "named":
-                frame = frame.select(pl.concat_str("name", pl.lit("\t"), "text").alias("text"))
-            self.stage.put_part(name, index, kind, lambda p, f=frame: write_lines(f["text"], p))
+            kind, texts = "named" if "name" in first.columns else "lines", map(_lines, chain((first,), pieces))
+            self.stage.put_part(name, index, kind, lambda p, t=texts: write_lines(t, p))
 
     def published(self) -> Mapping[str, Any] | None:
         return read_manifest(self.target / "manifest.json")
@@ -179,26 +181,38 @@ class ViewSink:
         return [str(self.target)]
 
 
-def write_lines(lines: pl.Series, path: Path) -> None:
-    """Write texts, one a line, straight from the column's memory."""
+def _lines(frame: Table) -> pl.Series:
+    """What is written of documents: the text, after its name where each is to be a file of its own."""
+    return (
+        frame.select(pl.concat_str("name", pl.lit("\t"), "text"))["name"] if "name" in frame.columns else frame["text"]
+    )
+
+
+def write_lines(pieces: Iterable[pl.Series], path: Path) -> None:
+    """Write texts, one a line, piece by piece."""
     with open(path, "wb") as file:
-        for part in lines.to_frame("text").iter_slices(1 << 16):
-            text = part.select(pl.col("text") + "\n")["text"].to_arrow()
-            for chunk in text.chunks if hasattr(text, "chunks") else [text]:
-                chunk = chunk.cast("large_string")
-                _, offsets, data = chunk.buffers()
-                if data is not None and len(chunk):
-                    ends = memoryview(offsets).cast("q")[chunk.offset : chunk.offset + len(chunk) + 1]
-                    file.write(memoryview(data)[ends[0] : ends[-1]])
+        for lines in pieces:
+            lines.to_frame().write_csv(file, include_header=False, quote_style="never")
 
 
 def _join(parts: list[Path], path: Path, header: bool) -> None:
+    if len(parts) == 1 and _linked(parts[0], path):
+        return
     with open(path, "wb") as whole:
         for n, part in enumerate(parts):
             with open(part, "rb") as file:
                 if header and n:
                     file.readline()
                 shutil.copyfileobj(file, whole, 1 << 20)
+
+
+def _linked(part: Path, path: Path) -> bool:
+    """Let a part stand under the name of the whole too, so that nothing is copied and an interrupted run still finds it; not every file system can."""
+    try:
+        os.link(part, path)
+    except OSError:
+        return False
+    return True
 
 
 def _array(parts: list[Path], path: Path) -> None:

@@ -13,7 +13,7 @@ from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
-from .holdings import account_holders, accounts, cards, counterparties, devices, payees
+from .holdings import account_holders, accounts, cards, counterparties, devices, fingerprints, payees
 from .ledger import JOURNAL, balances, identities, postings
 from .loans import loans
 from .parties import CREDIT_SLOT, contact, customers, households
@@ -53,7 +53,6 @@ DOMAIN = Domain(
         Step("customer", ("customer",), customers),
         Step("household", ("household",), households, ("customer",)),
         Step("account", ("account",), accounts, ("customer",)),
-        Step("holder", ("account_holder",), account_holders, ("account",)),
         Step("loan", ("loan", "instalment"), loans, ("customer", "account")),
         Step("card", ("card",), cards, ("account",)),
         Step("device", ("device",), devices, ("customer",)),
@@ -82,6 +81,8 @@ DOMAIN = Domain(
             identities(_SCHEMA),
             ("device", "counterparty", "transaction"),
         ),
+        Step("fingerprint", ("device",), fingerprints, ("device",)),
+        Step("holder", ("account_holder",), account_holders, ("account",)),
         Step("payees", ("counterparty",), payees, ("counterparty", "customer")),
         Step("contact", ("customer",), contact, ("customer",)),
         Step(

@@ -3,6 +3,7 @@
     spree       at least `times` payments on one account within `hours`
     gathering   at least `cards` accounts and `times` payments at one merchant within `hours`, of which at least `declined` are refused
                 and `returned` come back
+    reuse       transfers are sent from one machine on at least `accounts` accounts of different customers, the last at least `hours` after the first
     takeover    an account sends money within `hours` from a device first seen in that time, to a payee recorded after it
 
 Which payments count: those of `channel`, `abroad`, read by `entry`, `undone` (sent or charged back), by less than `below` major units; of a gathering only those of accounts
@@ -42,13 +43,21 @@ def card_payments(tables: Tables) -> pl.DataFrame:
 
 def sessions(tables: Tables) -> pl.DataFrame:
     """Transfers sent from a device to a payee, with when each was first known."""
-    device = tables["device"].select("device_id", "first_seen_at")
+    device = tables["device"].select("device_id", "customer_id", "fingerprint", "first_seen_at")
     party = tables["counterparty"].select("counterparty_id", "added_at")
     sent = tables["transaction"].filter(pl.col("channel").cast(pl.String) == "transfer")
     return (
         sent.join(device, on="device_id")
         .join(party, on="counterparty_id")
-        .select("transaction_id", "account_id", "first_seen_at", "added_at", at="authorised_at")
+        .select(
+            "transaction_id",
+            "account_id",
+            "customer_id",
+            "fingerprint",
+            "first_seen_at",
+            "added_at",
+            at="authorised_at",
+        )
         .sort("at", "transaction_id")
     )
 
@@ -117,8 +126,21 @@ def _takeover(rows: pl.DataFrame, settings: Mapping[str, Any]) -> Found:
     return hits.with_columns(pl.col("account_id").rank("dense").alias("match"))
 
 
+def _reuse(rows: pl.DataFrame, settings: Mapping[str, Any]) -> Found:
+    wide = rows.group_by("fingerprint").agg(
+        accounts=pl.col("customer_id").n_unique(),
+        hours=(pl.col("at").max() - pl.col("at").min()).dt.total_seconds() / 3_600,
+    )
+    wide = wide.filter((pl.col("accounts") >= settings["accounts"]) & (pl.col("hours") >= settings["hours"]))
+    hits = rows.join(wide, on="fingerprint", how="semi")
+    return hits.with_columns(pl.col("fingerprint").rank("dense").alias("match"))
+
+
 CARD_PATTERNS: Mapping[str, Callable[[pl.DataFrame, Mapping[str, Any]], Found]] = {
     "spree": _spree,
     "gathering": _gathering,
 }
-ACCOUNT_PATTERNS: Mapping[str, Callable[[pl.DataFrame, Mapping[str, Any]], Found]] = {"takeover": _takeover}
+ACCOUNT_PATTERNS: Mapping[str, Callable[[pl.DataFrame, Mapping[str, Any]], Found]] = {
+    "takeover": _takeover,
+    "reuse": _reuse,
+}

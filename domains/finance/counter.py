@@ -15,6 +15,7 @@ from .flows import (
     DRAWN,
     LOAN_INTEREST,
     LOAN_PAYMENT,
+    LOAN_PAYOUT,
     PAID_IN,
     PAYROLL,
     WALLET_USE,
@@ -22,7 +23,7 @@ from .flows import (
     Part,
 )  # fmt: skip
 from .holdings import ACCOUNTS, CARDS, LOAN, WALLET
-from .loans import due_days, interest
+from .loans import course
 from .parties import YEAR
 from .payments import MONTH, device_used
 from .reference import cells
@@ -115,35 +116,36 @@ def payroll(flows: Flows) -> Part:
 
 
 def loan_payments(flows: Flows) -> list[Part]:
-    """On the 1st a loan is charged its interest, and the instalment is paid from the current account."""
-    terms, units = flows.terms, flows.units.astype(np.int64)
-    owed = np.where(flows.has[LOAN], terms.owed, 0)
-    who, charges, pays, at = [], [], [], []
-    for n, day in enumerate(due_days(flows.block)):
-        number = terms.paid + n + 1
-        charge = interest(owed, terms.monthly_rate)
-        pay = np.where(number == terms.months, owed + charge, np.minimum(terms.instalment, owed + charge))
-        there = np.flatnonzero((number <= terms.months) & (owed > 0))
-        owed = np.where((number <= terms.months) & (owed > 0), owed + charge - pay, owed)
-        who.append(there)
-        charges.append(charge[there])
-        pays.append(pay[there])
-        at.append(np.full(len(there), day * DAY))
-    if not who:
-        return []
-    who, charges, pays, at = (np.concatenate(x) for x in (who, charges, pays, at))
+    """A loan is paid out to the current account; on the 1st it is charged its interest, and the instalment is paid from there."""
+    terms, units, own = flows.terms, flows.units.astype(np.int64) * ACCOUNTS, flows.has[LOAN]
+    lent = np.flatnonzero(own & terms.new)
+    rows = join_rows(flows.units[lent], LOAN_PAYOUT)
+    at = terms.paid_out[lent] * DAY + 8 * HOUR + flows.stream.child("payout").integers(rows, 9 * 3_600) * 1_000_000
+    payout = flows.part(
+        lent, rows, at, at + 30_000_000, terms.principal[lent],
+        account_id=units[lent] + LOAN, counterparty_account_id=units[lent],
+        channel="loan", type="CSLN/DDWN", direction="DBIT",
+    )  # fmt: skip
+    dues = list(course(flows.block, terms))
+    if not dues:
+        return [payout]
+    there = [np.flatnonzero(due.there & own) for due in dues]
+    who = np.concatenate(there)
+    charges = np.concatenate([due.interest[x] for due, x in zip(dues, there, strict=True)])
+    pays = np.concatenate([due.payment[x] for due, x in zip(dues, there, strict=True)])
+    at = np.repeat([due.day * DAY for due in dues], [len(x) for x in there])
     month = (at // DAY).astype(np.uint64)
     interests = flows.part(
         who, join_rows(join_rows(flows.units[who], LOAN_INTEREST), month), at + HOUR, at + HOUR, charges,
-        channel="interest", type="MDOP/INTR", direction="DBIT", account_id=units[who] * ACCOUNTS + LOAN,
+        channel="interest", type="MDOP/INTR", direction="DBIT", account_id=units[who] + LOAN,
     ).filter(charges > 0)  # fmt: skip
     rows = join_rows(join_rows(flows.units[who], LOAN_PAYMENT), month)
     paid = flows.part(
         who, rows, at + 5 * HOUR, at + 5 * HOUR + 30_000_000, pays,
-        counterparty_account_id=units[who] * ACCOUNTS + LOAN,
+        counterparty_account_id=units[who] + LOAN,
         channel="loan", type="CSLN/PPAY", direction="DBIT",
     )  # fmt: skip
-    return [interests, paid]
+    return [payout, interests, paid]
 
 
 def wallet(flows: Flows) -> list[Part]:

@@ -5,7 +5,7 @@ A 64-bit word holds four 16-bit lanes, each good for one choice among weights in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -96,6 +96,25 @@ def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:
     if isinstance(values, np.ndarray) and len(values) < SHORT and values.dtype.kind in "iuf":
         return pl.Series("", pa.array(values, mask=~where))
     return pl.select(pl.when(pl.Series(where)).then(pl.Series(values))).to_series()
+
+
+Leg = tuple[NDArray[np.bool_], NDArray, NDArray, NDArray, int]
+"""Which payments move which accounts, by how much, when, and why: four arrays of all payments, and one reason."""
+
+
+def moves(legs: Sequence[Leg], room: int = 0) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray[np.int8]]:
+    """Every move of an account: the account, the place of its payment, the change, when, and why; one leg after the other, and at the end `room`
+    for as many moves that the caller fills in."""
+    places = [np.flatnonzero(such) for such, *_ in legs]
+    ends = np.cumsum([len(place) for place in places])
+    holder, source, change, at = (np.empty(ends[-1] + room, np.int64) for _ in range(4))
+    kind = np.empty(ends[-1] + room, np.int8)
+    for place, end, (_, who, much, when, why) in zip(places, ends, legs, strict=True):
+        here = slice(end - len(place), end)
+        source[here], kind[here] = place, why
+        for column, values in ((holder, who), (change, much), (at, when)):
+            np.take(values, place, out=column[here], mode="clip")
+    return holder, source, change, at, kind
 
 
 def siblings(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -22,7 +22,9 @@ from .payments import purchase_rate
 from .reference import bill_categories
 
 SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
-INSIDE, CHEQUE, CASHED, PAID_IN, DRAWN, WALLET_USE, LOAN_PAYMENT, LOAN_INTEREST, PAYROLL = range(64, 73)
+INSIDE, CHEQUE, CASHED, PAID_IN, DRAWN, WALLET_USE, LOAN_PAYMENT, LOAN_INTEREST, PAYROLL, LOAN_PAYOUT, CHANGE = range(
+    64, 75
+)
 """The kinds of flow; one for each category of bill from BILL on."""
 OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
 """A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
@@ -69,17 +71,18 @@ def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: NDArray) 
         ends[-1], np.uint32 if isinstance(kind, pl.Enum) else np.uint64 if kind == pl.UInt64 else np.int64
     )
     there = np.zeros(len(values), bool)
+    code = {c: n for n, c in enumerate(kind.categories)} if isinstance(kind, pl.Enum) else {}
     for part, end in zip(parts, ends, strict=True):
         column, here = part.columns.get(name), slice(end - part.height, end)
         if column is None:
             continue
         there[here] = True
         if isinstance(column, str):
-            values[here] = kind.categories.index_of(column)  # type: ignore[attr-defined]
+            values[here] = code[column]
         elif isinstance(column, pl.Series):
             if column.null_count():
                 there[here] = column.is_not_null().to_numpy()
-            codes = column.cast(kind).to_physical()
+            codes = (column if column.dtype == kind else column.cast(kind)).to_physical()
             values[here] = codes.fill_null(0).to_numpy() if column.null_count() else codes.to_numpy()
         else:
             values[here] = column

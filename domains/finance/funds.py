@@ -10,6 +10,8 @@ from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import Tables
+from .currencies import received_by_other
+from .draws import moves
 from .holdings import ACCOUNTS
 
 CREDIT, BACK, DEBIT = range(3)
@@ -59,22 +61,19 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
 
     own = payment["account_id"].to_numpy() - first
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
-    amount = payment["amount_minor"].to_numpy()
+    amount, received = payment["amount_minor"].to_numpy(), received_by_other(block, payment, account)
     debit = payment["direction"].to_physical().to_numpy() == 0
     cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
     moments = {c: payment[c].fill_null(0).to_numpy() for c in ("authorised_at", "cleared_at", "reversed_at")}
     back = payment["reversed_minor"].fill_null(0).to_numpy()
-    moves = (
-        (debit & (cleared | undone), own, -amount, "authorised_at", DEBIT),
-        (~debit & cleared, own, amount, "cleared_at", CREDIT),
-        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, amount, "cleared_at", CREDIT),
-        (debit & undone, own, back, "reversed_at", BACK),
+    holder, source, change, at, kind = moves(
+        (
+            (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
+            (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),
+            (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
+            (debit & undone, own, back, moments["reversed_at"], BACK),
+        )
     )
-    legs = []
-    for such, holder, change, when, kind in moves:
-        at = np.flatnonzero(such)
-        legs.append((holder[at], at, change[at], moments[when][at], np.full(len(at), kind, np.int8)))
-    holder, source, change, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
     keep = _at_risk(start, floor, holder, source, change, at, kind)
     return _scan(start, floor, payment.height, holder[keep], source[keep], change[keep], at[keep], kind[keep])
 
@@ -83,7 +82,7 @@ def _at_risk(
     start: NDArray, floor: NDArray, holder: NDArray, source: NDArray, change: NDArray, at: NDArray, kind: NDArray
 ) -> NDArray[np.bool_]:
     """The moves of customers one of whose accounts would pass its limit if all were approved: of the others nothing is declined."""
-    order = arrange(holder, at, source * 4 + kind)
+    order = arrange(holder, at, source, kind)
     whose = holder[order]
     total = np.cumsum(change[order])
     begin = (total - change[order])[np.arange(len(whose)) - rank(whose)]
@@ -104,7 +103,7 @@ def _scan(
     kind: NDArray,
 ) -> NDArray[np.bool_]:
     """Which payments are refused: the n-th moves of all customers are decided in one array operation, n by n."""
-    order = arrange(holder // ACCOUNTS, at, source + kind.astype(np.int64) * payments)
+    order = arrange(holder // ACCOUNTS, at, kind, source)
     turn = rank(holder[order] // ACCOUNTS)
     order = order[np.argsort(turn, kind="stable")]
     holder, source, change, asks = holder[order], source[order], change[order], kind[order] == DEBIT

@@ -12,18 +12,19 @@ from ...core.stream import U64, Stream, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
 from .circles import contacts
+from .currencies import FOREIGN, foreign, per_unit
 from .draws import choose, enum, poisson, siblings
 from .identifiers import home_ibans, other_ibans, pans
-from .loans import loan_terms, most_owed
+from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
 from .parties import CURRENCIES, YEAR, employers_of, holder_names
 from .people import heads, origins, sample
 
-CURRENT, SAVINGS, CREDIT, LOAN, WALLET = range(5)
-"""The place of each product among a customer's accounts: account_id = customer_id * 8 + place."""
-PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet")
+CURRENT, SAVINGS, CREDIT, WALLET = 0, 1, 2, 4
+"""The place of each product among a customer's accounts: account_id = customer_id * ACCOUNTS + place; loans have LOAN."""
+PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet", "currency")
 VIRTUAL = 16
 """Virtual cards have numbers of their own among an account's cards: VIRTUAL + which renewal."""
-ACCOUNTS, CARDS = 8, 32
+CARDS = 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
@@ -34,30 +35,40 @@ KNOWN, NEXT, MET = -1, -2, -3
 def accounts(block: Block, tables: Tables) -> Tables:
     p, units, stream = block.priors, block.units, block.stream.child("account")
     customer = tables["customer"]
+    terms = loan_terms(block, units, customer["income_minor"].to_numpy())
+    country = customer["country"].to_physical().to_numpy().astype(np.int64)
+    abroad, money = foreign(block, units, country == 1)
     has = np.stack(
         [
             np.ones(len(units), bool),
             stream.child("savings").uniform(units) < p("account.savings"),
             stream.child("credit").uniform(units) < p("account.credit"),
-            stream.child("loan").uniform(units) < p("account.loan"),
+            terms.there,
             stream.child("wallet").uniform(units) < p("account.wallet"),
+            abroad,
         ],
         axis=1,
     )
     who, place = np.nonzero(has)
     account_id = units[who].astype(np.int64) * ACCOUNTS + place
     rows = account_id.astype(np.uint64)
-    german = customer["country"].to_physical().to_numpy()[who] == 1
+    german = country[who] == 1
+    currency = np.where(place == FOREIGN, money[who], country[who])
     business = customer["segment"].to_physical().to_numpy()[who] > 0
     income = customer["income_minor"].to_numpy()[who]
     z = stream.child("opening").normal(rows)
     months = np.exp(p("account.opening_months_log_mean") + p("account.opening_months_log_sigma") * z)
     savings = p("account.savings_months") * np.exp(z)
     statement = customer["statement_minor"].to_numpy()[who]
-    terms = loan_terms(block, units, customer["income_minor"].to_numpy())
     opening = np.select(
-        [place == CURRENT, place == SAVINGS, place == CREDIT, place == LOAN],
-        [income * months, income * savings, -np.maximum(statement, 0), -terms.owed[who]],
+        [place == CURRENT, place == SAVINGS, place == CREDIT, place == LOAN, place == FOREIGN],
+        [
+            income * months,
+            income * savings,
+            -np.maximum(statement, 0),
+            -terms.owed[who],
+            income * p("account.foreign_months") * np.exp(z) * per_unit(block, country[who], currency),
+        ],
         income * p("wallet.opening_months") * np.exp(z),
     )
     limit = np.select(
@@ -81,7 +92,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
                 "customer_id": units[who].astype(np.int64),
                 "type": enum(kind, PRODUCTS),
                 "iban": home_ibans(block.stream, german, account_id),
-                "currency": enum(german, CURRENCIES),
+                "currency": enum(currency, CURRENCIES),
                 "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
                 "overdraft_limit_minor": limit.astype(np.int64),
                 "opening_balance_minor": np.round(opening).astype(np.int64),
@@ -164,6 +175,11 @@ def devices(block: Block, tables: Tables) -> Tables:
     rows = join_rows(units[parent], k)
     os = p("device.os")
     system = choose(stream.child("os").uniform(rows), os.values())
+    # a household's first computer may be the one of several customers
+    head = heads(block, units)[parent]
+    theirs = choose(stream.child("os").uniform(join_rows(head, 0)), os.values())
+    shared = (k == 0) & (system >= 2) & (theirs >= 2) & (stream.child("shared").uniform(head) < p("device.shared"))
+    system, machine = np.where(shared, theirs, system), np.where(shared, join_rows(head, 0), rows)
     tablet = stream.child("tablet").uniform(rows) < p("device.tablet")
     kind = np.where(system >= 2, 2, np.where(tablet, 1, 0))
     # the first device was there before the window; the others came at any time around it
@@ -179,11 +195,24 @@ def devices(block: Block, tables: Tables) -> Tables:
                 "customer_id": units[parent].astype(np.int64),
                 "type": enum(kind, ["phone", "tablet", "computer"]),
                 "os": enum(system, ["android", "ios", "windows", "macos"]),
-                "ip": addresses(stream.child("ip"), heads(block, units)[parent]),
+                "ip": addresses(stream.child("ip"), head),
+                "fingerprint": fingerprint(block, machine),
                 "first_seen_at": seen,
             }
         )
     }
+
+
+def fingerprint(block: Block, machine: U64) -> NDArray[np.int64]:
+    """What a machine tells of itself, hashed: alike for all devices that are one machine."""
+    return (block.stream.child("device", "fingerprint").bits(machine) >> np.uint64(1)).astype(np.int64)
+
+
+def fingerprints(block: Block, tables: Tables) -> Tables:
+    """The step that writes the fingerprints of devices that nobody else uses."""
+    device = tables["device"]
+    own = pl.Series(fingerprint(block, device[ROW].to_numpy()))
+    return {"device": device.with_columns(pl.coalesce("fingerprint", own).alias("fingerprint"))}
 
 
 def addresses(stream: Stream, rows: U64) -> pl.Series:

@@ -15,7 +15,8 @@ from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import ROW, Tables
 from .calendar import DAY
-from .draws import enum, keep
+from .currencies import received_by_other
+from .draws import enum, keep, moves
 from .holdings import ACCOUNTS
 
 PURPOSE = {
@@ -31,6 +32,7 @@ PURPOSE = {
     "wallet": "wallet-settlement",
     "loan": "transfer-clearing",
     "interest": "interest-income",
+    "exchange": "exchange-position",
 }
 """The bank's own account that each channel settles through."""
 OPENING, BOOKING, REVERSAL = 0, 1, 2
@@ -88,31 +90,21 @@ def balances(block: Block, tables: Tables) -> Tables:
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
     sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
     signed = payment["amount_minor"].to_numpy() * sign
+    received = received_by_other(block, payment, account) * -sign
     back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
     cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
     booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
-    # who is posted to, by which transaction, which way, when, why
     legs = []
-    for holder, factor in ((own, 1), (other, -1)):
-        here = booked & (holder >= 0) & (holder < span)
-        for such, when, kind, moved, direction in (
-            (here, cleared, BOOKING, signed, factor),
-            (here & reversed_, undone, REVERSAL, back, -factor),
-        ):
-            at = np.flatnonzero(such)
-            legs.append((holder[at], at, moved[at] * direction, when[at], np.full(len(at), kind, np.int8)))
+    for posted, change, factor in ((own, signed, 1), (other, received, -1)):
+        here = booked & (posted >= 0) & (posted < span)
+        legs.append((here, posted, change, cleared, BOOKING))
+        legs.append((here & reversed_, posted, back * -factor, undone, REVERSAL))
     opening = account["account_id"].to_numpy() - first
-    legs.append(
-        (
-            opening,
-            np.full(len(opening), -1),
-            account["opening_balance_minor"].to_numpy(),
-            np.full(len(opening), block.window.start - 1),
-            np.full(len(opening), OPENING, np.int8),
-        )
-    )
-    holder, source, amount, at, kind = (np.concatenate(column) for column in zip(*legs, strict=True))
-    order = arrange(holder, at, source * 4 + kind)
+    holder, source, amount, at, kind = moves(legs, room=len(opening))
+    begun = slice(len(holder) - len(opening), None)
+    holder[begun], source[begun], amount[begun] = opening, -1, account["opening_balance_minor"].to_numpy()
+    at[begun], kind[begun] = block.window.start - 1, OPENING
+    order = arrange(holder, at, source, kind)
     holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
     total = np.cumsum(amount)
     k = rank(holder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from .calendar import DAY, micros, months
 from .draws import choose
 
 FAN = 128
-LOAN = 3
+ACCOUNTS, LOAN = 8, 3
+"""account_id = customer_id * ACCOUNTS + LOAN, as in `holdings`."""
 MONTH = 30.4375
 
 
@@ -23,6 +25,10 @@ MONTH = 30.4375
 class Terms:
     """What loans would be, one for each customer, whether they have one or not; money in minor units. All have length n."""
 
+    there: NDArray[np.bool_]
+    """Who has one, at the start of the window or from within it."""
+    new: NDArray[np.bool_]
+    """Who takes it out within the window."""
     principal: NDArray[np.int64]
     monthly_rate: NDArray[np.float64]
     months: NDArray[np.int64]
@@ -30,13 +36,14 @@ class Terms:
     paid: NDArray[np.int64]
     """Instalments paid before the window."""
     owed: NDArray[np.int64]
-    """What is owed at the start of the window."""
+    """What is owed at the start of the window; nothing of a loan that is paid out within it."""
     paid_out: NDArray[np.int64]
     """Day since 1970."""
 
 
 def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
-    """Loans of customers with these incomes: an instalment they can pay, over so many months, at a rate; so the sum. They began before the window."""
+    """Loans of customers with these incomes: an instalment they can pay, over so many months, at a rate; so the sum. As many are taken out in a month as
+    come to their end: a share of one over their months."""
     p, stream = block.priors, block.stream.child("loan")
     length = np.array([int(m) for m in p("loan.months")])[
         choose(stream.child("months").uniform(units), p("loan.months").values())
@@ -51,13 +58,48 @@ def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
     instalment = np.maximum(np.round(np.minimum(payment, 1.0) * income), 1).astype(np.int64)
     annuity = (1 - (1 + rate) ** -length) / np.where(rate > 0, rate, 1.0)
     principal = np.maximum(np.floor(instalment * np.where(rate > 0, annuity, length)), 1).astype(np.int64)
-    paid = np.floor(stream.child("age").uniform(units) * length).astype(np.int64)
+    share, draw = p("account.loan"), block.stream.child("account", "loan").uniform(units)
+    since = (draw - share) / max(share, 1e-12) * length
+    new = (draw >= share) & (since * MONTH < block.window.days)
+    paid = np.where(new, 0, np.floor(stream.child("age").uniform(units) * length)).astype(np.int64)
     owed = principal.copy()
     for n in range(int(paid.max(initial=0))):
         after = owed - np.minimum(instalment - interest(owed, rate), owed)
         owed = np.where(n < paid, after, owed)
-    out = block.window.start // DAY - np.floor((paid + 0.5) * MONTH).astype(np.int64)
-    return Terms(principal, rate, length, instalment, paid, owed, out)
+    month = np.where(new, since, -(paid + 0.5))
+    out = block.window.start // DAY + np.trunc(month * MONTH).astype(np.int64)
+    owed = np.where(new, 0, owed)
+    return Terms((draw < share) | new, new, principal, rate, length, instalment, paid, owed, out)
+
+
+@dataclass(frozen=True)
+class Due:
+    """What falls due on one day, one value for each customer."""
+
+    day: int
+    """Since 1970."""
+    there: NDArray[np.bool_]
+    """Whose loan has an instalment on this day."""
+    number: NDArray[np.int64]
+    interest: NDArray[np.int64]
+    payment: NDArray[np.int64]
+    owed: NDArray[np.int64]
+    """What is owed after it."""
+
+
+def course(block: Block, terms: Terms) -> Iterator[Due]:
+    """Every day of the window on which instalments fall due: the first of a month. A loan's first is on the first such day after it is paid out."""
+    days = due_days(block)
+    owed = np.where(terms.new, terms.principal, terms.owed)
+    first = np.searchsorted(days, terms.paid_out, side="right")
+    for n, day in enumerate(days.tolist()):
+        number = terms.paid + n + 1 - first
+        there = terms.there & (number >= 1) & (number <= terms.months) & (owed > 0)
+        charge = interest(owed, terms.monthly_rate)
+        # the last instalment is what is left
+        pay = np.where(number == terms.months, owed + charge, np.minimum(terms.instalment, owed + charge))
+        owed = np.where(there, owed + charge - pay, owed)
+        yield Due(day, there, number, charge, pay, owed)
 
 
 def interest(owed: NDArray[np.int64], monthly_rate: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -71,11 +113,11 @@ def most_owed(terms: Terms) -> NDArray[np.int64]:
 
 
 def loans(block: Block, tables: Tables) -> Tables:
-    """The loans of customers who have one, and the instalments that fall due in the window: on the 1st, a loan's first in the first whole month."""
+    """The loans of customers who have one, and the instalments that fall due in the window."""
     customer, units = tables["customer"], block.units
     terms = loan_terms(block, units, customer["income_minor"].to_numpy())
     account = tables["account"].filter(pl.col("type") == "loan")["account_id"].to_numpy()
-    at = account // 8 - block.first
+    at = account // ACCOUNTS - block.first
     frame = pl.DataFrame(
         {
             "loan_id": account,
@@ -87,7 +129,7 @@ def loans(block: Block, tables: Tables) -> Tables:
             "paid_out_on": pl.Series(terms.paid_out[at].astype(np.int32)).cast(pl.Date),
         }
     )
-    return {"loan": frame, "instalment": _schedule(block, terms, account, at)}
+    return {"loan": frame, "instalment": _schedule(block, terms)}
 
 
 def due_days(block: Block) -> NDArray[np.int64]:
@@ -96,28 +138,22 @@ def due_days(block: Block) -> NDArray[np.int64]:
     return days[days >= block.window.start // DAY]
 
 
-def _schedule(block: Block, terms: Terms, account: NDArray, at: NDArray) -> pl.DataFrame:
-    owed, parts = terms.owed[at].copy(), []
-    rate, pay = terms.monthly_rate[at], terms.instalment[at]
-    for n, day in enumerate(due_days(block)):
-        number = terms.paid[at] + n + 1
-        charge = interest(owed, rate)
-        # the last instalment is what is left
-        back = np.where(number == terms.months[at], owed, np.minimum(pay - charge, owed))
-        there = (number <= terms.months[at]) & (owed > 0)
-        owed = np.where(there, owed - back, owed)
+def _schedule(block: Block, terms: Terms) -> pl.DataFrame:
+    account, parts = block.units.astype(np.int64) * ACCOUNTS + LOAN, []
+    for due in course(block, terms):
+        at = np.flatnonzero(due.there)
         parts.append(
             pl.DataFrame(
                 {
-                    "instalment_id": account * FAN + number,
-                    "loan_id": account,
-                    "number": number.astype(np.int32),
-                    "due_on": pl.Series(np.full(len(account), day, np.int32)).cast(pl.Date),
-                    "interest_minor": charge,
-                    "principal_minor": back,
-                    "outstanding_minor": owed,
+                    "instalment_id": account[at] * FAN + due.number[at],
+                    "loan_id": account[at],
+                    "number": due.number[at].astype(np.int32),
+                    "due_on": pl.Series(np.full(len(at), due.day, np.int32)).cast(pl.Date),
+                    "interest_minor": due.interest[at],
+                    "principal_minor": due.payment[at] - due.interest[at],
+                    "outstanding_minor": due.owed[at],
                 }
-            ).filter(pl.Series(there))
+            )
         )
     if not parts:
         return pl.DataFrame(

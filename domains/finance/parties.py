@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block, Slot
 from ...core.samplers.text import Address, Company, Email, Name, Phone
-from ...core.stream import U64, Stream
+from ...core.stream import F64, U64, Stream
 from ...core.tables import ROW, Tables
 from .calendar import DAY
 from .draws import choose, enum, keep, poisson
 from .life import NEVER, homes, job_changed_on, moved_on
-from .people import COUNTRIES, around, cities, heads, origins, sample
+from .people import COUNTRIES, around, cities, heads, origins, postcodes, sample
 from .reference import employer_share
 
 YEAR = 365.25
-CURRENCIES = ("GBP", "EUR")
+CURRENCIES = ("GBP", "EUR", "USD", "JPY", "KWD", "CLF", "UYW")
+"""In the order of the schema's codes: those of customers first."""
 
 CREDIT_SLOT = Slot(
     "customer-credit",
@@ -37,15 +38,10 @@ def customers(block: Block, tables: Tables) -> Tables:
     today = block.window.start // DAY
     german, male = origins(block, units)
     business, company = businesses(block, units)
-    edges = np.asarray(p("customer.age_bounds"), float)
-    cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
-    age = np.interp(stream.child("age").uniform(units) * cum[-1], cum, edges)
-    income = np.exp(
-        p("customer.income_log_mean") + p("customer.income_log_sigma") * stream.child("income").normal(units)
-    )
+    age, employment = ages(block, units), employment_of(block, units)
+    income = np.exp(p("customer.income_log_mean") + p("customer.income_log_sigma") * prosperity(block, units))
     takings = p("customer.takings") * np.where(company, 1 + p("customer.company_staff"), 1.0)
     income = np.round(income * np.where(business, takings, 1.0) * 100).astype(np.int64)
-    employment = _employment(block, stream, age, business)
     profile = np.select(
         [
             company,
@@ -113,7 +109,7 @@ def contact(block: Block, tables: Tables) -> Tables:
         "email": Email().sample(name.with_columns(pl.Series(ROW, units)), stream)["email"],
         "phone": sample(lambda locale: Phone("phone", locale), stream, units, german)["phone"],
         "street": address["street"],
-        "postcode": address["postal_code"],
+        "postcode": postcodes(block, heads(block, units), homes(block, units)[1]),
     }
     return {
         "customer": customer.with_columns(pl.coalesce(n, texts.cast(pl.String)).alias(n) for n, texts in made.items())
@@ -131,12 +127,29 @@ def businesses(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.
     return business, business & (stream.child("company").uniform(units) < p("customer.company"))
 
 
-def _employment(block: Block, stream: Stream, age: NDArray, business: NDArray[np.bool_]) -> NDArray[np.int64]:
+def ages(block: Block, units: U64) -> F64:
+    """Years at the start of the window."""
     p = block.priors
-    drawn = choose(stream.child("employment").uniform(block.units), p("customer.employment").values())
+    cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
+    u = block.stream.child("customer", "age").uniform(units)
+    return np.interp(u * cum[-1], cum, np.asarray(p("customer.age_bounds"), float))
+
+
+def employment_of(block: Block, units: U64) -> NDArray[np.int64]:
+    """What people live on: places in `EMPLOYMENT`."""
+    p, age = block.priors, ages(block, units)
+    drawn = choose(block.stream.child("customer", "employment").uniform(units), p("customer.employment").values())
     # nobody is a student for long
     drawn = np.where((drawn == 3) & (age > 35), 0, drawn)
-    return np.where(business, 1, np.where(age >= p("customer.pension_age"), 5, drawn))
+    return np.where(businesses(block, units)[0], 1, np.where(age >= p("customer.pension_age"), 5, drawn))
+
+
+def prosperity(block: Block, units: U64) -> F64:
+    """How far the log of a person's income is from the mean of all, in standard deviations: those who live on benefits have less."""
+    p = block.priors
+    usual = np.log(np.array([p("customer.income_by_employment")[name] for name in EMPLOYMENT]))
+    own = p("customer.income_log_sigma_own") * block.stream.child("customer", "income").normal(units)
+    return (usual[employment_of(block, units)] + own) / p("customer.income_log_sigma")
 
 
 def employers_of(

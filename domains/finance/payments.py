@@ -17,7 +17,7 @@ from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
 from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
 from .life import MOVED, home_market, homes, whereabouts
-from .parties import YEAR
+from .parties import YEAR, prosperity
 from .people import cities
 from .reference import cells, popularity, purchase_categories
 
@@ -181,7 +181,7 @@ def purchase_rate(block: Block) -> F64:
     """Card transactions a month that each customer is expected to make: log-normal, rising with income."""
     p, units = block.priors, block.units
     sigma, rho = p("purchase.rate_log_sigma"), p("purchase.income_correlation")
-    z = rho * block.stream.child("customer", "income").normal(units)
+    z = rho * prosperity(block, units)
     z += np.sqrt(1 - rho**2) * block.stream.child("purchase", "rate").normal(units)
     return p("purchase.per_month") * np.exp(sigma * z - sigma**2 / 2)
 
@@ -338,6 +338,6 @@ def device_used(block: Block, tables: Tables, who: NDArray, at: NDArray[np.int64
     device = tables["device"]
     count = np.bincount(device["customer_id"].to_numpy() - block.first, minlength=block.last - block.first)
     first = np.cumsum(count) - count
-    place = first[who] + draw % count[who]
+    place = first[who] + draw % count.astype(np.uint32)[who]
     seen = device["first_seen_at"].to_numpy()[place] <= at
     return device[ROW].to_numpy()[np.where(seen, place, first[who])]

@@ -73,6 +73,29 @@ def around(block: Block, city: NDArray, stream: Stream, rows: U64) -> tuple[NDAr
     return numbers[:, 0] + north, numbers[:, 1] + east / np.cos(np.radians(numbers[:, 0]))
 
 
+UNIT_LETTERS = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
+"""Letters of the last part of a British postcode: all but C, I, K, M, O and V."""
+
+
+def postcodes(block: Block, rows: U64, city: NDArray[np.int64]) -> pl.Series:
+    """A postcode of each city's own area or region, in the country's form. Whether there is a street behind it is left to chance."""
+    words = block.stream.child("household", "postcode").bits(rows)
+    out = np.empty(len(rows), object)
+    names, country, _ = cities(block)
+    for n in np.unique(city):
+        at = np.flatnonzero(city == n)
+        areas = block.priors("place.postal")[names[n]].split()
+        lanes = words[at].view(np.uint16).reshape(-1, 4).astype(np.int64)
+        area = [areas[k] for k in lanes[:, 0] % len(areas)]
+        if COUNTRIES[country[n]] == "DE":
+            out[at] = [f"{a}{k:03}" for a, k in zip(area, 1 + lanes[:, 1] % 999, strict=True)]
+        else:
+            unit = UNIT_LETTERS[lanes[:, 3:] // np.array([1, 256]) % len(UNIT_LETTERS)]
+            numbers = zip(area, 1 + lanes[:, 1] % 19, lanes[:, 2] % 10, unit, strict=True)
+            out[at] = [f"{a}{district} {sector}{x}{y}" for a, district, sector, (x, y) in numbers]
+    return pl.Series(out.tolist(), dtype=pl.String)
+
+
 def per_country(german: NDArray[np.bool_], make: Callable[[str, NDArray[np.int64]], pl.Series]) -> pl.Series:
     """A column whose values each country makes for its own positions."""
     places = {"GB": np.flatnonzero(~german), "DE": np.flatnonzero(german)}

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.checks import ends_of_runs, violations
+from ...core.checks import ends_of_runs, gathered, violations
 from ...core.domain import Check
 from ...core.tables import Table
 from .labels import LABELS
@@ -38,7 +38,7 @@ NEXT = {
 
 
 def on_scale(tables: Lazy) -> Table:
-    found, scratch, readings = [violations()], Scratch(), sheet(tables)
+    found, scratch, readings = list[Table](), Scratch(), sheet(tables)
     for channel, (key, value) in readings.each("value"):
         low, high = channel["low"], channel["high"]
         steps = float(round(1 / channel["resolution"]))
@@ -55,11 +55,11 @@ def on_scale(tables: Lazy) -> Table:
             off = np.not_equal(whole, part, out=scratch(1, len(part), np.bool_))
             if off.any():
                 found.append(_rows(key[a : a + STRETCH], off, f"not a multiple of {channel['resolution']}"))
-    return _reported(found)
+    return gathered(found)
 
 
 def on_grid(tables: Lazy) -> Table:
-    found, scratch = [violations()], Scratch()
+    found, scratch = list[Table](), Scratch()
     for channel, (key, observed) in sheet(tables).each("observed_at"):
         begin, every, jitter = channel["channel_id"] * FAN, channel["interval_us"], channel["jitter_us"]
         # modulo 2^64: how late each is lies between nothing and the jitter, whatever the products' upper bits
@@ -76,11 +76,11 @@ def on_grid(tables: Lazy) -> Table:
             if past.max() > jitter:
                 off = past > jitter
                 found.append(_rows(key[a : a + STRETCH], off, f"not within {jitter} us of its point of the grid"))
-    return _reported(found)
+    return gathered(found)
 
 
 def gaps_explained(tables: Lazy) -> Table:
-    found = [violations()]
+    found: list[Table] = []
     awake = tables["device_event"].filter(pl.col("state").cast(pl.String).is_in(AWAKE)).collect()
     up = {device: union(life) for device, life in spans(awake, "device_id").items()}
     dropped: dict[int, list[tuple[int, int]]] = {}
@@ -104,7 +104,7 @@ def gaps_explained(tables: Lazy) -> Table:
         if len(missing):
             owner = pl.Series([channel["channel_id"]])
             found.append(violations("", "channel", owner, f"{len(missing)} samples missing while the device was up"))
-    return _reported(found)
+    return gathered(found)
 
 
 def _is_all(key: NDArray, runs: list[tuple[int, int]]) -> bool:
@@ -122,12 +122,12 @@ def delivered_once(tables: Lazy) -> Table:
         # a channel's copies stand behind its other readings: where its last is none, there are none
         last = ends_of_runs(owner) - 1
         if not (key[last] - owner[last] * FAN >= COPY).any():
-            return violations().drop("check")
-    return _rows(key, key - owner * FAN >= COPY, "a sample that has been delivered before").drop("check")
+            return gathered([])
+    return gathered([_rows(key, key - owner * FAN >= COPY, "a sample that has been delivered before")])
 
 
 def arrivals_explained(tables: Lazy) -> Table:
-    found, scratch = [violations()], Scratch()
+    found, scratch = list[Table](), Scratch()
     outages = spans(tables["gateway_event"].collect(), "gateway_id")
     for channel, (key, observed, received, quality) in sheet(tables).each("observed_at", "received_at", "quality"):
         gateway = channel["gateway_id"]
@@ -155,7 +155,7 @@ def arrivals_explained(tables: Lazy) -> Table:
             late = late[(last < 0) | (ends[last] <= observed[late])]
         if len(late):
             found.append(violations("", "reading", pl.Series(key[late]), "arrived late, and its gateway was connected"))
-    return _reported(found)
+    return gathered(found)
 
 
 def transitions(tables: Lazy) -> Table:
@@ -220,7 +220,3 @@ def checks(profiles: Profiles) -> tuple[Check, ...]:
 
 def _rows(key: NDArray, broken: NDArray, detail: str) -> Table:
     return violations("", "reading", pl.Series(key[broken]), detail)
-
-
-def _reported(found: list[Table]) -> Table:
-    return pl.concat(found).drop("check")

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.checks import violations
+from ...core.checks import gathered, violations
 from ...core.derive import runs
 from ...core.domain import Check
+from ...core.places import different
 from ...core.tables import Table
 from .readings import COPY, FAN, union
 
@@ -48,7 +49,7 @@ def inside_series(tables: Lazy) -> Table:
         )
         .collect()
     )
-    return violations("", "anomaly", found["anomaly_id"], "lies outside its channel's series").drop("check")
+    return gathered([violations("", "anomaly", found["anomaly_id"], "lies outside its channel's series")])
 
 
 def shown(tables: Lazy) -> Table:
@@ -92,14 +93,13 @@ def shown(tables: Lazy) -> Table:
     # a scenario that names anomalies does so for each instance
     known = {scenario for scenario, _ in named}
     stray += [key for (scenario, _), key in keys.items() if scenario in known]
-    return pl.concat(
+    lost = pl.Series(different(np.concatenate(stray)))
+    return gathered(
         [
-            violations(
-                "", "reading", pl.Series(np.concatenate(stray)).unique(), "labelled, and in no anomaly of its scenario"
-            ),
+            violations("", "reading", lost, "labelled, and in no anomaly of its scenario"),
             violations("", "anomaly", pl.Series(quiet, dtype=pl.Int64), "changed nothing in its channel"),
         ]
-    ).drop("check")
+    )
 
 
 def _once(key: NDArray[np.int64]) -> NDArray[np.int64]:

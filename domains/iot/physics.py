@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.checks import violations
+from ...core.checks import gathered, violations
 from ...core.domain import Check
 from ...core.stream import F64
 from ...core.tables import Table
@@ -85,7 +85,7 @@ def _anomalies(tables: Lazy) -> dict[int, list[tuple[int, int]]]:
 
 
 def rate_of_change(profiles: Profiles, tables: Lazy) -> Table:
-    found = [violations()]
+    found: list[Table] = []
     limited = {(p.name, c.signal) for p in profiles.values() for c in p.channels if c.rate is not None}
     for _, mine in traces(tables, lambda profile, signal: (profile, signal) in limited):
         for trace in mine.values():
@@ -96,12 +96,12 @@ def rate_of_change(profiles: Profiles, tables: Lazy) -> Table:
             broken = step > most * np.diff(trace.observed) / 1e6
             if broken.any():
                 found.append(_rows(trace.key[1:][broken], f"changed by more than {most:g} a second"))
-    return _reported(found)
+    return gathered(found)
 
 
 def counters(profiles: Profiles, tables: Lazy) -> Table:
     """A counter only grows, but for where it starts again: from the last tenth of its range to the first."""
-    found = [violations()]
+    found: list[Table] = []
     counting = {(p.name, c.signal) for p in profiles.values() for c in p.channels if c.kind == "counter"}
     for _, mine in traces(tables, lambda profile, signal: (profile, signal) in counting):
         for trace in mine.values():
@@ -111,12 +111,12 @@ def counters(profiles: Profiles, tables: Lazy) -> Table:
             back = back[~((before[back] > 0.9 * over) & (after[back] < 0.1 * over))]
             if len(back):
                 found.append(_rows(trace.key[1:][back], "a counter that went back"))
-    return _reported(found)
+    return gathered(found)
 
 
 def balances(profiles: Profiles, tables: Lazy) -> Table:
     """What a profile states of its channels: one is the product of others, or the integral of another over time."""
-    found = [violations()]
+    found: list[Table] = []
     named = {
         (p.name, signal)
         for p in profiles.values()
@@ -128,7 +128,7 @@ def balances(profiles: Profiles, tables: Lazy) -> Table:
             key, detail = RELATIONS[rule["relation"]](rule, mine)
             if len(key):
                 found.append(_rows(key, detail))
-    return _reported(found)
+    return gathered(found)
 
 
 def _product(rule: Mapping[str, Any], mine: Mapping[str, Trace]) -> tuple[I64, str]:
@@ -203,7 +203,7 @@ RELATIONS: Mapping[str, Callable[..., tuple[I64, str]]] = {"product": _product, 
 
 
 def dew_points(profiles: Profiles, tables: Lazy) -> Table:
-    found = [violations()]
+    found: list[Table] = []
     pair = {"dew-point", "air-temperature"}
     both = {p.name for p in profiles.values() if pair <= {c.signal for c in p.channels}}
     for _, mine in traces(tables, lambda profile, signal: profile in both and signal in pair):
@@ -213,7 +213,7 @@ def dew_points(profiles: Profiles, tables: Lazy) -> Table:
         broken = dew.value[at] > air.value[beside] + slack
         if broken.any():
             found.append(_rows(dew.key[at][broken], "above the air temperature"))
-    return _reported(found)
+    return gathered(found)
 
 
 def charge(tables: Lazy) -> Table:
@@ -246,7 +246,7 @@ def charge(tables: Lazy) -> Table:
         for (rule, text), count in zip(rules, counts, strict=True)
         if count
     ]
-    return pl.concat([violations(), *parts]).drop("check")
+    return gathered(parts)
 
 
 def as_profiled(profiles: Profiles, tables: Lazy) -> Table:
@@ -264,12 +264,12 @@ def as_profiled(profiles: Profiles, tables: Lazy) -> Table:
         if profile in known and known[profile].get(signal) != tuple(about):
             other.append(number)
     short = [n for n, profile in device.items() if profile in known and has[n] != len(known[profile])]
-    return pl.concat(
+    return gathered(
         [
             violations("", "channel", pl.Series(other, dtype=pl.Int64), "is not a channel of its device's profile"),
             violations("", "device", pl.Series(short, dtype=pl.Int64), "has not as many channels as its profile"),
         ]
-    ).drop("check")
+    )
 
 
 _READ = ("device", "channel", "reading")
@@ -321,7 +321,3 @@ def _alike(one: Trace, other: Trace) -> bool:
 
 def _rows(key: NDArray, detail: str) -> Table:
     return violations("", "reading", pl.Series(key), detail)
-
-
-def _reported(found: list[Table]) -> Table:
-    return pl.concat(found).drop("check")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import polars as pl
@@ -197,7 +197,9 @@ def channels(block: Block, tables: Tables) -> Tables:
         pl.Series("first_sample_at", block.window.start + (u * step).astype(np.int64)),
         pl.Series("interval_us", step),
         pl.lit(priors("device.jitter_us")).alias("jitter_us"),
-    ).join(_kinds(block.library), on="profile", maintain_order="left_right")
+    ).join(
+        _kinds(block.library[name] for name in device["profile"].unique()), on="profile", maintain_order="left_right"
+    )
     return {
         "channel": frame.with_columns(
             channel_id=pl.col("device_id") * CHANNELS + pl.col("k"),
@@ -207,26 +209,22 @@ def channels(block: Block, tables: Tables) -> Tables:
     }
 
 
-def _kinds(profiles: Mapping[str, Profile]) -> Table:
+_KINDS = {
+    "profile": pl.String,
+    "k": pl.Int64,
+    **dict.fromkeys(("signal", "kind", "unit_code"), pl.String),
+    **dict.fromkeys(("resolution", "low", "high", "accuracy", "rate_per_s", "rollover"), pl.Float64),
+}
+
+
+def _kinds(profiles: Iterable[Profile]) -> Table:
     """A row for each channel of each profile."""
     rows = [
-        {
-            "profile": profile.name,
-            "k": k,
-            "signal": c.signal,
-            "kind": c.kind,
-            "unit_code": c.unit,
-            "resolution": c.resolution,
-            "low": c.low,
-            "high": c.high,
-            "accuracy": c.accuracy,
-            "rate_per_s": c.rate,
-            "rollover": c.rollover,
-        }
-        for profile in profiles.values()
-        for k, c in enumerate(profile.channels)
+        (p.name, k, c.signal, c.kind, c.unit, c.resolution, c.low, c.high, c.accuracy, c.rate, c.rollover)
+        for p in profiles
+        for k, c in enumerate(p.channels)
     ]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(rows, _KINDS, orient="row")
 
 
 def _ages(u: F64, priors: Priors, days: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.priors import Priors
-from ...core.tables import Table, Tables, room
+from ...core.tables import Table, Tables, plain, room
 from .climate import HOUR, climate, of_zone
 from .gauges import Gauges
 from .noise import SLICES, exponential_slices, words
@@ -290,7 +290,7 @@ def silence(block: Block, tables: Tables) -> Tables:
 def arrivals(block: Block, tables: Tables) -> Tables:
     """Derive when each reading arrives and what its quality is, from the outages of its gateway as they stand."""
     reading = in_order(tables["reading"])
-    planned = received = reading["received_at"].to_physical().to_numpy()
+    planned = received = plain(reading["received_at"])
     if tables["gateway_event"].height:
         received = room(len(planned), np.int64)
         np.copyto(received, planned)
@@ -304,7 +304,7 @@ def arrivals(block: Block, tables: Tables) -> Tables:
     )
     channel = channel.join(device, on="device_id", maintain_order="left")
     first, most = block.priors("network.timeout_us"), longest_wait(block.priors)
-    observed = reading["observed_at"].to_physical().to_numpy()
+    observed = plain(reading["observed_at"])
     channel = channel.join(
         tables["gateway"].select("gateway_id", "backfill_speed"), on="gateway_id", maintain_order="left"
     )

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...core.tables import plain
 from .readings import in_order, places
 
 Lazy = Mapping[str, pl.LazyFrame]
@@ -25,6 +26,7 @@ class Sheet:
     def __init__(self, tables: Lazy) -> None:
         self._reading = in_order(tables["reading"].collect())
         self._limits: dict[int, tuple[float, float]] = {}
+        self._columns: dict[str, NDArray] = {}
         self._tables = {name: tables[name] for name in _ABOUT if name in tables}
 
     def is_of(self, tables: Lazy) -> bool:
@@ -45,7 +47,9 @@ class Sheet:
         return [(row, slice(a, b)) for row, (a, b) in zip(rows, where, strict=True)]
 
     def column(self, name: str) -> NDArray:
-        return self._reading[name].to_physical().to_numpy()
+        if name not in self._columns:
+            self._columns[name] = plain(self._reading[name])
+        return self._columns[name]
 
     def each(self, *columns: str) -> Iterator[tuple[Channel, list[NDArray]]]:
         """Each channel with the keys and some columns of its readings, in order of key."""

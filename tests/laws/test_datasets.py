@@ -203,3 +203,13 @@ def test_scenarios_compose(domain: Domain, company: tuple[str, ...], base: Datas
                 f.filter(~pl.Series(domain.schema.unit_of_rows(name, f)).is_in(list(units))) for f in (before, after)
             )
         assert_frame_equal(before, after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_every_scenario_at_once_whoever_is_cast(domain: Domain, seed: int):
+    asked = tuple(ScenarioRequest(name, {"count": 1}) for name in domain.scenarios)
+    data = generate(
+        make_plan(Spec(domain.name, size=max(240, 6 * domain.per_unit), seed=seed, scenarios=asked), domain)
+    )
+    assert data.validate().is_empty()

@@ -110,7 +110,7 @@ def _phase(
     nth = who["victim"].to_numpy()
     instance, member = who["instance"].to_numpy(), who["member"].to_numpy()
     rows = scene.address(effect, instance, join_rows(member, n))
-    draws = ("at", "amount", "answer", "code", "clear", "undo", "back", "hide", "device", "entry")
+    draws = ("at", "amount", "answer", "code", "clear", "undo", "back", "hide", "device", "entry", "again", "wait")
     u = {name: stream.child(name).uniform(rows) for name in draws}
     hide = u["hide"] < hidden[nth]
 
@@ -123,6 +123,9 @@ def _phase(
     else:
         hours = after[nth] + u["at"] * _number(scene, phase, "hours") * pace
         at = clock(scene, hours, who["currency"], shopping=True)
+        begun = clock(scene, after[nth], who["currency"], shopping=True)
+        again = u["again"] < p("purchase.burst")
+        at = _set_off(scene, who, at, begun, again, u["wait"], bool(phase.get("own", False)))
     shop = _shops(scene, phase, who, rows, hide)
 
     if "most" in phase:
@@ -186,6 +189,27 @@ def _phase(
         scene.edit("insert", "transaction", made, role, effect),
         scene.edit("insert", "fraud_report", reported, role, "report"),
     ]
+
+
+def _set_off(
+    scene: Scene, who: pl.DataFrame, at: NDArray[np.int64], begun: NDArray, again: NDArray[np.bool_], u: F64, own: bool
+) -> NDArray[np.int64]:
+    """The moments, of which those `again` are brought forward to some minutes after the payment before on the account: one purchase leads to another for
+    whoever makes them. What holders do themselves follows their other payments too."""
+    minutes = scene.block.priors("purchase.burst_minutes")
+    each = who.select("account_id", at=pl.Series(at), n=pl.int_range(pl.len()))
+    before = each.select("account_id", "at")
+    if own:
+        paid = scene.tables["transaction"].filter(pl.col("card_id").is_not_null())
+        paid = paid.filter(pl.col("account_id").is_in(who["account_id"].unique().implode()))
+        before = pl.concat([before, paid.select("account_id", at="authorised_at")])
+    before = before.unique().sort("at").with_columns(earlier="at")
+    found = each.sort("at").join_asof(
+        before, on="at", by="account_id", strategy="backward", allow_exact_matches=False, check_sortedness=False
+    )
+    earlier = found.sort("n")["earlier"].fill_null(-1).to_numpy()
+    soon = earlier + 1_000_000 + whole_seconds(-np.log(u) * minutes * 60)
+    return np.where(again & (earlier >= begun), np.minimum(soon, at), at)
 
 
 def _amounts(scene: Scene, phase: Mapping[str, Any], shop: NDArray[np.int64], hidden: F64, z: F64) -> F64:

@@ -27,13 +27,16 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
     fee = "fee"                     # what the payer holds, less this share at most
     factor = 1.3                    # multiplies the amount (optional)
     growth = 1.2                    # multiplies it again with each payment on one link (optional)
+    some = 0.5                      # played in this share of instances only (optional); who was not paid does not pay on
+    unless = "relay"                # played where the flow of this effect is not (optional)
 
 `all` links every payer with every payee, `match` the n-th with the n-th (the shorter list again from its start), `enter` every payer with the
 first payee, `leave` the last payer with every payee, `next` each member with the one after it, `ring` the last with the first too, and `walk`
 steps from member to member at random. The last three are sequences: each payment waits for
 the one before it and passes on what that one brought.
 
-Some payments are stopped and made again; some are sent back, in whole or in part (`laundering.stopped` and `.returned` in the priors).
+Some payments are stopped and made again; some are recalled and sent back, in whole or in part (`laundering.stopped`, `.returned` and `.recovered` in
+the priors; effects `stopped`, `recalled`, `partly-recovered`). How the groups of one operator share members and machines: see `groups`.
 """
 
 from __future__ import annotations
@@ -51,11 +54,14 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR
+from ..draws import keep
 from ..identifiers import other_ibans
 from ..parties import holder_names
 from ..people import sample
 from ..reports import claims
-from .staging import adapted, clock, difficulty, probit, value_of, whole_seconds
+from .groups import POOL, groups_each, in_groups, lent, machines, of_operators
+from .silence import silence, withheld
+from .staging import adapted, clock, difficulty, probit, strange_devices, value_of, whole_seconds
 from .staging import parties as cast_accounts
 
 SEQUENCES = ("next", "ring", "walk")
@@ -66,17 +72,23 @@ ROUND, LEAST = 500, 1_000
 
 def motif(scene: Scene) -> list[Edit]:
     """Payments of every flow, the payees they go to, and what was removed to let an account lie still."""
-    walk = _Walk(scene)
+    each = groups_each(scene)
+    return _played(scene, 1) if each == 1 else of_operators(_played(in_groups(scene, each), each), each)
+
+
+def _played(scene: Scene, each: int) -> list[Edit]:
+    """The edits of instances, `each` of one operator."""
+    walk = _Walk(scene, each)
     for flow in scene.use.scenario.arguments["flow"]:
         walk.pay(flow)
     moves = walk.told()
-    parties = _parties(scene)
+    parties = _parties(scene, each)
     moves = pl.concat([moves, *_setbacks(scene, moves)])
     began = pl.DataFrame({"instance": walk.instance, "began": walk.start / walk.span, "hidden": walk.hidden})
     return [
-        *_silence(scene, parties, moves),
-        *_withheld(scene, parties, moves),
-        *_edits(scene, parties, moves, began),
+        *silence(scene, parties, moves),
+        *withheld(scene, parties, moves),
+        *_edits(scene, parties, moves, began, each),
         *_adapted(scene, began),
     ]
 
@@ -90,7 +102,7 @@ def sizes(scene: Scene) -> dict[str, int]:
 class _Walk:
     """The state of every instance while its flows are played: what each party holds, and since when. All arrays are instances × parties."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, each: int) -> None:
         self.scene, self.sizes = scene, sizes(scene)
         first = next(iter(scene.cast.values()))
         self.instance = first["instance"].unique().sort().to_numpy()
@@ -100,7 +112,8 @@ class _Walk:
         self.span = (window.end - window.start) / HOUR
         lead = float(value_of(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
         room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
-        start = self.start = lead + room * scene.stream.child("start").uniform(self.instance.astype(np.uint64))
+        u = scene.stream.child("start").uniform(self.instance.astype(np.uint64))
+        start = self.start = lead + room * (self.instance % each + u) / each
         self.hidden = difficulty(scene, start / self.span)
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
         self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
@@ -175,10 +188,12 @@ class _Walk:
         unit = np.where((amount * fee > 4 * ROUND) | ("fee" not in flow), ROUND, 100)
         amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
         amount = np.maximum(amount, 1)
+        paid = self._paid(flow, payer)
+        amount, until = np.where(paid, amount, 0), np.where(paid, at, 0.0)
 
         for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):
             np.add.at(self.held[party], (row, at_party), sign * amount)
-            np.maximum.at(self.ready[party], (row, at_party), at)
+            np.maximum.at(self.ready[party], (row, at_party), until)
         np.maximum(self.held[here], 0.0, out=self.held[here])
         self.moves.append(
             pl.DataFrame(
@@ -195,8 +210,24 @@ class _Walk:
                     "cleared": np.ones(rows.size, bool),
                 },
                 schema_overrides={ROW: pl.UInt64},
-            )
+            ).filter(pl.Series(paid.ravel()))
         )
+
+    def _paid(self, flow: Mapping[str, Any], payer: NDArray) -> NDArray[np.bool_]:
+        """Which payments are made at all: not those of a flow that an instance leaves out, nor of who has nothing to pass on."""
+        played = self._plays(flow)
+        for other in self.scene.use.scenario.arguments["flow"]:
+            if other["effect"] == flow.get("unless"):
+                played &= ~self._plays(other)
+        paid = np.repeat(played[:, None], payer.shape[1], axis=1)
+        if "amount" in flow or "below" in flow or flow["links"] in SEQUENCES:
+            return paid
+        return paid & (self.held[flow["from"]][np.arange(len(self.instance))[:, None], payer] > 0)
+
+    def _plays(self, flow: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Which instances play a flow."""
+        u = self.scene.stream.child(flow["effect"], "some").uniform(self.instance.astype(np.uint64))
+        return u < self._number(flow, "some", 1.0)
 
     def told(self) -> pl.DataFrame:
         """Every payment with its moment `at`. What would take longer than the window has left happens faster, in the same order."""
@@ -242,14 +273,15 @@ def _outside(scene: Scene) -> Mapping[str, Any]:
     return scene.use.scenario.arguments.get("outside", {})
 
 
-def _parties(scene: Scene) -> pl.DataFrame:
-    """Everyone who can pay or be paid: party, instance, number, and what others see of them; `account_id` is null outside."""
+def _parties(scene: Scene, each: int) -> pl.DataFrame:
+    """Everyone who can pay or be paid: party, instance, number `n`, `who` they are among all of their operator's, and what others see of them; `account_id` is
+    null outside."""
     parts = []
     for role, members in scene.cast.items():
         name = holder_names(scene.block, members["unit"].to_numpy().astype(np.uint64))["name"]
         parts.append(
             members.select(
-                pl.lit(role).alias("party"), "instance", n="member", unit="unit", customer_id="customer_id",
+                pl.lit(role).alias("party"), "instance", n="member", who=POOL if POOL in members.columns else "member", unit="unit", customer_id="customer_id",
                 account_id="account_id", currency=pl.col("currency").cast(pl.String), iban="iban",
                 name=name, kind=pl.lit("person"),
             )
@@ -272,6 +304,7 @@ def _parties(scene: Scene) -> pl.DataFrame:
                     "party": np.full(len(rows), name),
                     "instance": instance,
                     "n": n,
+                    "who": instance % each * size + n,
                     "currency": known["currency"].gather(np.repeat(np.arange(known.height), size)),
                     "iban": other_ibans(stream.child("iban"), country, rows),
                     "name": names,
@@ -290,7 +323,9 @@ def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
     returned = u["returned"] < p("laundering.returned")
     early = moves["at"].to_numpy() - whole_seconds(120 + 1_800 * u["stopped at"])
     late = moves["at"].to_numpy() + DAY + whole_seconds(10 * 86_400 * u["returned at"])
-    part = np.ceil(moves["amount_minor"].to_numpy() * np.minimum(1.0, 0.2 + u["part"])).astype(np.int64)
+    least, whole = p("laundering.recovered").values()
+    share = np.minimum(1.0, least + u["part"] * (1 - least) / (1 - whole))
+    part = np.ceil(moves["amount_minor"].to_numpy() * share).astype(np.int64)
     attempt = moves.with_columns(
         pl.Series(ROW, join_rows(rows, 1) | np.uint64(1 << 63)),
         pl.Series("at", early),
@@ -305,43 +340,10 @@ def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
         payee="payer",
         i="j",
         j="i",
-        effect=pl.lit("returned"),
+        effect=pl.when(pl.Series(share == 1.0)).then(pl.lit("recalled")).otherwise(pl.lit("partly-recovered")),
     )
     ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
     return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]
-
-
-def _silence(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
-    """Accounts that lie still: what would have happened on them before their first payment is removed."""
-    edits = []
-    for role in scene.use.scenario.arguments.get("quiet", ()):
-        mine = pl.concat(
-            [
-                moves.filter(pl.col(side) == role).select("instance", "at", n=n)
-                for side, n in (("payer", "i"), ("payee", "j"))
-            ]
-        )
-        until = mine.group_by("instance", "n").agg(pl.col("at").min())
-        still = until.join(parties.filter(party=role), on=["instance", "n"]).select("account_id", "instance", "at")
-        payment = scene.tables["transaction"].select(ROW, "account_id", "counterparty_account_id", "authorised_at")
-        for side in ("account_id", "counterparty_account_id"):
-            before = payment.join(still, left_on=side, right_on="account_id").filter(
-                pl.col("authorised_at") < pl.col("at")
-            )
-            gone = before.select(ROW, "instance").unique(ROW, maintain_order=True)
-            edits.append(scene.edit("remove", "transaction", gone, role, "silence"))
-    return edits
-
-
-def _withheld(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame) -> list[Edit]:
-    """Accounts that are not paid any more: wages from the first payment of the instance on are removed."""
-    edits, since = [], moves.group_by("instance").agg(since=pl.col("at").min())
-    for role in scene.use.scenario.arguments.get("withheld", ()):
-        theirs = parties.filter(party=role).join(since, on="instance").select("account_id", "instance", "since")
-        wages = scene.tables["transaction"].filter(pl.col("channel").cast(pl.String) == "salary")
-        gone = wages.join(theirs, on="account_id").filter(pl.col("authorised_at") >= pl.col("since"))
-        edits.append(scene.edit("remove", "transaction", gone.select(ROW, "instance"), role, "withheld"))
-    return edits
 
 
 def _adapted(scene: Scene, began: pl.DataFrame) -> list[Edit]:
@@ -352,7 +354,7 @@ def _adapted(scene: Scene, began: pl.DataFrame) -> list[Edit]:
     return found
 
 
-def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.DataFrame) -> list[Edit]:
+def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.DataFrame, each: int) -> list[Edit]:
     """Rows for the ledger of whoever banks here: the payer's if both do."""
     sides = {}
     for side, number in (("payer", "i"), ("payee", "j")):
@@ -371,7 +373,7 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.D
     role = rows.select(pl.when(pl.Series(inward)).then(pl.col("payee")).otherwise(pl.col("payer"))).to_series()
     # one entry on a customer's list for each party, whichever way the money goes
     label, theirs = (
-        rows.select(pl.when(pl.Series(inward if s == "own" else ~inward)).then(pl.format("{} {}", "payee", "j")).otherwise(pl.format("{} {}", "payer", "i"))).to_series()
+        rows.select(pl.when(pl.Series(inward if s == "own" else ~inward)).then(pl.format("{} {}", "payee", "payee_who")).otherwise(pl.format("{} {}", "payer", "payer_who"))).to_series()
         for s in ("own", "other")
     )  # fmt: skip
     pair = pl.DataFrame({"instance": rows["instance"], "own": label, "other": theirs})
@@ -380,7 +382,7 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.D
         for pair in zip(label, theirs, strict=True)
     }
     key = np.array([names[p] for p in zip(label, theirs, strict=True)], np.uint64)
-    party = join_rows(key, pair["instance"].to_numpy()) | np.uint64(1 << 63)
+    party = join_rows(key, pair["instance"].to_numpy() // each) | np.uint64(1 << 63)
     at = rows["at"].to_numpy()
     first = pl.DataFrame({ROW: party, "at": at}).group_by(ROW).agg(pl.col("at").min())
     known = pl.DataFrame(
@@ -398,6 +400,14 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.D
     clear = scene.stream.child("clear").uniform(rows[ROW].to_numpy())
     hours = scene.block.priors("transfer.clearing_hours")
     issued = np.where(other["account_id"].is_null().to_numpy(), "ICDT/ESCT", "ICDT/BOOK")
+    # every customer's first device was seen before the window
+    device = join_rows(own["unit"].to_numpy(), 0)
+    away = lent(scene, role, rows["i"].to_numpy()) & ~inward.to_numpy()
+    machine = machines(scene, rows["instance"].to_numpy(), each)
+    device = np.where(away, join_rows(machine, own["customer_id"].to_numpy()), device)
+    used = own.select(
+        "customer_id", instance=rows["instance"], at=at, machine=machine, role=role, **{ROW: device}
+    ).filter(away)
     payments = pl.DataFrame(
         {
             ROW: rows[ROW],
@@ -405,10 +415,8 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.D
             "role": role,
             "effect": rows["effect"],
             "account_id": own["account_id"],
-            # every customer's first device was seen before the window; nobody's own device brings money in
-            "device_row": pl.select(
-                pl.when(pl.Series(~inward)).then(pl.Series(join_rows(own["unit"].to_numpy(), 0)))
-            ).to_series(),
+            # nobody's own device brings money in
+            "device_row": keep(device, ~inward.to_numpy()),
             "counterparty_row": party,
             "counterparty_account_id": other["account_id"],
             "channel": ["transfer"] * rows.height,
@@ -424,6 +432,11 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.D
     )
     return [
         *cast_accounts(scene),
+        *(
+            e
+            for (whose,), part in used.group_by("role", maintain_order=True)
+            for e in strange_devices(scene, str(whose), part)
+        ),
         Edit("insert", "counterparty", known),
         Edit("insert", "transaction", payments),
         *_reported(scene, payments),

@@ -7,7 +7,7 @@ of it; the rest is as in any such row.
     effect = "verification"
     table = "transaction"           # transaction, counterparty, customer or card
     after = 2.0                     # hours after the first record (transaction, counterparty)
-    channel = "card-not-present"    # or card-present, direct-debit; transfer: to the party that a counterparty record made
+    channel = "card-not-present"    # or card-present, direct-debit, cash (paid in at a counter); transfer: to the party that a counterparty record made
     settled = 12.0                  # hours to clearing; not cleared where it is not given
     undone = 48.0                   # hours to reversal (optional)
     early = 1                       # days before the account was opened, instead of `after` (optional)
@@ -23,15 +23,21 @@ of it; the rest is as in any such row.
     issued = -3.0                   # a new card, valid from so many days after the first record
     expires = 1400.0                # and to so many days after it
     digits = 19                     # of its number (optional)
+    place = 14                      # among the account's cards, 8 to 15: another one than in other scenarios (optional; 15)
 
     [[arguments.record]]
     effect = "closed"
-    table = "account"               # or customer: a date so many days after the first record
-    date = "closed_on"
-    days = 1.0
-    ends = true                     # nothing happens on the account from that day on, but what other records do
+    table = "account"
+    opened = -400.0                 # a current account beside those that the customer has, opened so many days after the first record
+    closed = 1.0                    # and closed so many days after it (optional); records with `account = "new"` are of this account
 
-Transactions, counterparties, devices and new cards are inserted; a customer's, an account's or a card's row is changed. `day` in `arguments` says on which day an instance begins:
+    [[arguments.record]]
+    effect = "deceased"
+    table = "customer"              # a date so many days after the first record
+    date = "deceased_on"
+    days = -3.0
+
+Transactions, counterparties, devices, new accounts and new cards are inserted; a customer's or a card's row is changed. A text may be a parameter's name. `day` in `arguments` says on which day an instance begins:
 the first of its kind in the window, or any where the window has none.
 """
 
@@ -51,11 +57,16 @@ from ....core.tables import ROW
 from ..calendar import DAY
 from ..draws import keep
 from ..holdings import CARDS, addresses
-from ..identifiers import other_ibans, pans
+from ..identifiers import home_ibans, other_ibans, pans
+from ..loans import ACCOUNTS
 from .staging import card_on, members_here, start_of, whole_seconds
 
 SPARE = 15
-"""The place among an account's cards that no renewal takes."""
+"""The place of a further card among an account's, where the record does not say another: one that no renewal takes."""
+EXTRA = 7
+"""The place among a customer's accounts that no product takes."""
+OPENING = 50_000
+"""What lies on an extra account at the start of the window, minor units: more than any payment of these fixtures that does not say its amount."""
 
 
 def records(scene: Scene) -> list[Edit]:
@@ -64,7 +75,7 @@ def records(scene: Scene) -> list[Edit]:
     holders = members_here(scene, role)
     if not holders.height:
         return []
-    wanted = scene.use.scenario.arguments["record"]
+    wanted = scene.arguments["record"]
     span = max(abs(float(r.get(k, 0))) for r in wanted for k in ("after", "settled", "undone"))
     start = start_of(scene, holders["instance"], margin=int((2 * span + 24) * 3_600) * 1_000_000)
     if day := scene.use.scenario.arguments.get("day"):
@@ -74,14 +85,15 @@ def records(scene: Scene) -> list[Edit]:
         "counterparty": _party,
         "device": _device,
         "customer": _changed,
-        "account": _changed,
+        "account": _opened,
         "card": _changed,
     }
     edits = []
     for n, record in enumerate(wanted):
-        if record.get("ends"):
-            edits += _ended(scene, role, holders, start, record)
-        edits.append((_issued if "issued" in record else make[record["table"]])(scene, role, holders, start, n, record))
+        who = holders
+        if record.get("account") == "new" or record["table"] == "account":
+            who = holders.with_columns(account_id=pl.col("customer_id") * ACCOUNTS + EXTRA)
+        edits.append((_issued if "issued" in record else make[record["table"]])(scene, role, who, start, n, record))
     return edits
 
 
@@ -145,6 +157,8 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         columns["type"] = ["ICDT/ESCT"] * height
         columns["device_row"] = join_rows(who["unit"].to_numpy(), 0 * instance)
         columns["counterparty_row"] = scene.address("payee", instance, 0)
+    elif record["channel"] == "cash":
+        columns |= {"type": ["CNTR/CDPT"] * height, "direction": ["CRDT"] * height}
     elif record["channel"] == "direct-debit":
         bills = pl.col("category").cast(pl.String).is_in(list(scene.block.priors("bill.count")))
         collects = scene.block.reference["merchant"].filter(bills)
@@ -163,7 +177,7 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         shop = shops[scene.stream.child("shop").integers(instance.astype(np.uint64), shops.height)]
         columns |= {
             "type": ["CCRD/POSD"] * height,
-            "card_id": who["account_id"] * CARDS + SPARE
+            "card_id": who["account_id"] * CARDS + _place(scene)
             if record.get("card") == "new"
             else card_on(scene.block, scene, who, at),
             "merchant_id": shop["merchant_id"],
@@ -216,8 +230,8 @@ def _device(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: in
 
 
 def _changed(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
-    """The customer's own row, the account's, or that of the account's oldest card."""
-    key = {"customer": who["customer_id"], "account": who["account_id"], "card": who["account_id"] * CARDS}
+    """The customer's own row, or that of the account's oldest card."""
+    key = {"customer": who["customer_id"], "card": who["account_id"] * CARDS}
     frame = pl.DataFrame({ROW: key[record["table"]].cast(pl.UInt64), "instance": who["instance"]})
     if "date" in record:
         frame = frame.with_columns(_day(start, record["days"]).alias(record["date"]))
@@ -230,7 +244,7 @@ def _day(start: np.ndarray, days: float) -> pl.Series:
 
 def _issued(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
     """A further card of the account, beside those that it has."""
-    key = who["account_id"] * CARDS + SPARE
+    key = who["account_id"] * CARDS + _place(scene)
     frame = pl.DataFrame(
         {
             ROW: key.cast(pl.UInt64),
@@ -247,15 +261,29 @@ def _issued(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: in
     return scene.edit("insert", "card", frame.with_columns(**_values(record)), role, record["effect"])
 
 
-def _ended(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, record: Mapping[str, Any]) -> list[Edit]:
-    """Everything on the account from a day on is removed."""
-    last = who.select("account_id", "instance", until=pl.Series((start // DAY + round(float(record["days"]))) * DAY))
-    payment = scene.tables["transaction"].select(ROW, "account_id", "counterparty_account_id", "authorised_at")
-    edits = []
-    for side in ("account_id", "counterparty_account_id"):
-        later = payment.join(last, left_on=side, right_on="account_id").filter(
-            pl.col("authorised_at") >= pl.col("until")
-        )
-        gone = later.select(ROW, "instance").unique(ROW, maintain_order=True)
-        edits.append(scene.edit("remove", "transaction", gone, role, "ended"))
-    return edits
+def _place(scene: Scene) -> int:
+    """Where the scenario's further card stands among those of its account."""
+    issued = (r for r in scene.use.scenario.arguments["record"] if "issued" in r)
+    return int(next(issued).get("place", SPARE))
+
+
+def _opened(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
+    """A current account of its own, that no other scenario was cast on: what happens to it happens to nobody else's records."""
+    german = who["currency"].cast(pl.String).to_numpy() == "EUR"
+    closed = {"closed_on": _day(start, record["closed"])} if "closed" in record else {}
+    frame = pl.DataFrame(
+        {
+            ROW: who["account_id"].cast(pl.UInt64),
+            "instance": who["instance"],
+            "account_id": who["account_id"],
+            "customer_id": who["customer_id"],
+            "type": ["current"] * who.height,
+            "iban": home_ibans(scene.block.stream, german, who["account_id"].to_numpy()),
+            "currency": who["currency"],
+            "opened_on": _day(start, record["opened"]),
+            "overdraft_limit_minor": np.zeros(who.height, np.int64),
+            "opening_balance_minor": np.full(who.height, OPENING),
+            **closed,
+        }
+    )
+    return scene.edit("insert", "account", frame.with_columns(**_values(record)), role, record["effect"])

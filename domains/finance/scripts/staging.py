@@ -13,7 +13,7 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR, curve, instants
-from ..holdings import CARDS, addresses
+from ..holdings import CARDS, addresses, fingerprint
 
 SECOND = 1_000_000
 
@@ -74,12 +74,14 @@ def parties(scene: Scene) -> list[Edit]:
 
 
 def strange_devices(scene: Scene, role: str, used: pl.DataFrame) -> list[Edit]:
-    """Devices that the bank sees for the first time: `used` has a row for each payment (`ROW` is the device's address, `at` when)."""
+    """Devices that the bank sees for the first time: `used` has a row for each payment (`ROW` is the device's address, `at` when, and `machine` which machine
+    it is, where several customers' devices are one)."""
     if not used.height:
         return []
     each = used.sort("at").unique(ROW, keep="first", maintain_order=True)
     rows = each[ROW].to_numpy()
-    kind = scene.stream.child("os").integers(rows, 3)
+    machine = each["machine"].to_numpy() if "machine" in each.columns else rows
+    kind = scene.stream.child("os").integers(machine, 3)
     before = scene.stream.child("signed in").uniform(rows) * 3_600
     frame = pl.DataFrame(
         {
@@ -88,7 +90,8 @@ def strange_devices(scene: Scene, role: str, used: pl.DataFrame) -> list[Edit]:
             "customer_id": each["customer_id"],
             "type": np.array(["phone", "phone", "computer"])[kind],
             "os": np.array(["android", "ios", "windows"])[kind],
-            "ip": addresses(scene.stream.child("ip"), rows),
+            "ip": addresses(scene.stream.child("ip"), machine),
+            "fingerprint": fingerprint(scene.block, machine),
             "first_seen_at": each["at"].to_numpy() - whole_seconds(60 + before),
         }
     )

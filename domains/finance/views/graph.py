@@ -9,12 +9,13 @@ from __future__ import annotations
 import polars as pl
 
 from ....core.tables import Table, Tables
-from .truth import labelled
+from .truth import labelled, mules
 
 
 def nodes(tables: Tables, first: bool) -> Table:
     """Accounts of the block and parties of its lists; merchants and employers once, with the first block. Columns: node, kind, segment (of accounts), country,
-    currency, opened_on, income_minor, balance_minor (at the start), online (of merchants), illicit (takes part in a labelled group)."""
+    currency, opened_on, income_minor, balance_minor (at the start), online (of merchants), and the labels illicit (takes part in a
+    labelled group) and mule (is paid and pays on for others in one)."""
     customer = tables["customer"].select("customer_id", "segment", "country", "income_minor")
     account = tables["account"].join(customer, on="customer_id", how="left", maintain_order="left")
     bad = labelled(tables).join(
@@ -32,6 +33,7 @@ def nodes(tables: Tables, first: bool) -> Table:
             income_minor="income_minor",
             balance_minor="opening_balance_minor",
             illicit=pl.col("account_id").is_in(guilty.implode()).cast(pl.Int8),
+            mule=pl.col("account_id").is_in(mules(tables).implode()).cast(pl.Int8),
         )
     ]
     ours = pl.concat([tables["account"]["iban"], tables["employer"]["iban"]])
@@ -74,14 +76,10 @@ def nodes(tables: Tables, first: bool) -> Table:
         "income_minor",
         "balance_minor",
         "online",
-        "illicit",
     ]
     return pl.concat(parts, how="diagonal").select(
-        *(
-            pl.col(c) if c in {x for p in parts for x in p.columns} else pl.lit(None, pl.Int8).alias(c)
-            for c in columns[:-1]
-        ),
-        pl.col("illicit").fill_null(0),
+        *(pl.col(c) if c in {x for p in parts for x in p.columns} else pl.lit(None, pl.Int8).alias(c) for c in columns),
+        pl.col("illicit", "mule").fill_null(0),
     )
 
 

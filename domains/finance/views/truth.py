@@ -25,3 +25,27 @@ def labelled(tables: Tables) -> Table:
     return mine.select(transaction_id="row_key", scenario="scenario", instance="instance", role="role").unique(
         "transaction_id", keep="first", maintain_order=True
     )
+
+
+PRINCIPALS = ("borrower", "herder", "owner", "user", "victim")
+"""Roles that move money of their own, or lose it."""
+
+
+@lru_cache(1)
+def mule_roles() -> frozenset[tuple[str, str]]:
+    """Scenario and role of those who are paid and pay on for others."""
+    return frozenset(
+        (name, role.name)
+        for name, s in load_scenarios("finance").items()
+        for role in s.roles
+        if role.name not in PRINCIPALS
+        and all(any(flow[end] == role.name for flow in s.arguments.get("flow", ())) for end in ("to", "from"))
+    )
+
+
+def mules(tables: Tables) -> pl.Series:
+    """The accounts that play a mule's part in any scenario."""
+    label = tables["label"].with_columns(pl.col("scenario", "role", "table").cast(pl.String))
+    party = label.filter((pl.col("table") == "account") & pl.col("row_key").is_not_null())
+    of = pl.DataFrame(sorted(mule_roles()), schema={"scenario": pl.String, "role": pl.String}, orient="row")
+    return party.join(of, on=["scenario", "role"], how="semi")["row_key"].unique()

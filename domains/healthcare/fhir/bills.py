@@ -11,12 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from ....core.priors import load_priors
 from ....core.render_json import Pick, Raw, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from .documents import LABORATORY_REPORT
-from .parts import Shape, Template, concept, only, opening, reference, term
+from .parts import Shape, Template, concept, listed, only, opening, reference, term
 
 LINES = 99
 """The most lines of one bill, as on the paper form's continuation pages; what lies beyond is part of the visit."""
@@ -79,7 +78,7 @@ def _claim(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             **_bill(schema, "Claim"),
             "priority": term("processpriority", "normal", "Normal"),
             "insurance": [{"sequence": 1, "focal": True, "coverage": coverage}],
-            "item": Raw(pl.col("items")),
+            "item": [Raw(pl.col("items"))],
             "total": _money(schema, "total"),
         }
 
@@ -94,15 +93,15 @@ def _explanation(schema: Schema) -> Template:
         "claim": reference("Claim"),
         "outcome": "complete",
         "insurance": [{"focal": True, "coverage": reference("Coverage")}],
-        "item": Raw(pl.col("items")),
+        "item": [Raw(pl.col("items"))],
         "total": _adjudicated(schema, "total", "paid_by_insurer", "paid_by_patient"),
         "payment": {"amount": _money(schema, "paid_by_insurer")},
     }
 
 
-def lines(schema: Schema, tables: Tables) -> Table:
-    """One row for each service of each claim, in order: `service` (JSON), `net`, `by_insurer`, `by_patient`, beside the columns of the bill."""
-    weights = load_priors(schema.domain)("cost.line")
+def lines(schema: Schema, tables: Tables, weights: Mapping[str, float]) -> Table:
+    """One row for each service of each claim, in order: `service` (JSON), `net`, `by_insurer`, `by_patient`, beside the columns of the bill.
+    `weights`: what the services of each table weigh in a bill."""
     bills = _billed(tables)
     visit = bills.select("claim_id", "encounter_id", "type", "class")
     parts = [_served("visit", visit, _json(concept(schema, "encounter_type", "type").constants, "type"), 0, weights)]
@@ -152,29 +151,29 @@ def _billed(tables: Tables) -> Table:
     return bills.join(insurers, on="coverage_id", how="left", maintain_order="left")
 
 
-def _itemised(schema: Schema, tables: Tables, adjudicated: bool) -> Table:
-    """The bills with their lines as a JSON array."""
-    rows = lines(schema, tables)
+def _itemised(schema: Schema, tables: Tables, weights: Mapping[str, float], adjudicated: bool) -> Table:
+    """The bills with their lines as JSON, with commas between."""
+    rows = lines(schema, tables, weights)
     template = _line(schema)
     if adjudicated:
         rows = rows.filter(pl.col("coverage_id").is_not_null())
         template = {**template, "adjudication": _adjudicated(schema, "net", "by_insurer", "by_patient")}
     made = rows.select("claim_id").with_columns(one=render(rows, template))
-    listed = made.group_by("claim_id", maintain_order=True).agg(items=pl.col("one").str.join(","))
-    listed = listed.with_columns(items=pl.concat_str(pl.lit("["), "items", pl.lit("]")))
-    return _billed(tables).join(listed, on="claim_id", how="left", maintain_order="left")
+    return _billed(tables).join(
+        listed(made, "claim_id", pl.col("one"), "items"), on="claim_id", how="left", maintain_order="left"
+    )
 
 
-def _claimed(schema: Schema, tables: Tables) -> Table:
-    return _itemised(schema, tables, False)
+def _claimed(schema: Schema, tables: Tables, weights: Mapping[str, float]) -> Table:
+    return _itemised(schema, tables, weights, False)
 
 
-def _settled(schema: Schema, tables: Tables) -> Table:
-    return _itemised(schema, tables, True).filter(pl.col("coverage_id").is_not_null())
+def _settled(schema: Schema, tables: Tables, weights: Mapping[str, float]) -> Table:
+    return _itemised(schema, tables, weights, True).filter(pl.col("coverage_id").is_not_null())
 
 
 _BILLED = ("claim", "coverage", "encounter", "observation", "immunization")
 TYPES = {
-    "Claim": Shape(_BILLED, _claim, _claimed),
-    "ExplanationOfBenefit": Shape(_BILLED, _explanation, _settled),
+    "Claim": Shape(_BILLED, _claim, _claimed, priors=("cost.line",)),
+    "ExplanationOfBenefit": Shape(_BILLED, _explanation, _settled, priors=("cost.line",)),
 }

@@ -11,7 +11,7 @@ import polars as pl
 from ....core.render_json import Pick, Raw, Text
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from .parts import Shape, Template, coding, concept, opening, prefix, reference, table, term
+from .parts import Shape, Template, coding, concept, listed, opening, prefix, reference, table, term
 
 SOP = "urn:oid:1.2.840.10008.5.1.4.1.1.7"
 """DICOM: secondary capture image storage, the class of images of which nothing more is known."""
@@ -49,8 +49,8 @@ def _care_plan(schema: Schema) -> Template:
         "encounter": reference("Encounter"),
         "period": {"start": pl.col("at"), "end": pl.col("end_at")},
         "addresses": [reference("Condition")],
-        "goal": Raw(pl.col("goals")),
-        "activity": Raw(pl.col("activities")),
+        "goal": [Raw(pl.col("goals"))],
+        "activity": [Raw(pl.col("activities"))],
     }
 
 
@@ -98,16 +98,14 @@ def _plans(schema: Schema, tables: Tables) -> Table:
     one = pl.concat_str(pl.col("code").cast(pl.String), pl.lit(" "), "status").replace_strict(
         parts, return_dtype=pl.String
     )
-    listed = _with_list(plans, activities.sort("care_activity_id"), "care_plan_id", one, "activities")
+    done = _with_list(plans, activities.sort("care_activity_id"), "care_plan_id", one, "activities")
     named = pl.concat_str(pl.lit('{"reference":"Goal/goal-'), "goal_id", pl.lit('"}'))
-    return _with_list(listed, tables["goal"].sort("goal_id"), "care_plan_id", named, "goals")
+    return _with_list(done, tables["goal"].sort("goal_id"), "care_plan_id", named, "goals")
 
 
 def _with_list(frame: Table, parts: Table, key: str, one: pl.Expr, name: str) -> Table:
-    """The frame with a JSON array of its parts, null where it has none."""
-    joined = parts.group_by(key, maintain_order=True).agg(one.str.join(",").alias(name))
-    joined = joined.with_columns(pl.concat_str(pl.lit("["), name, pl.lit("]")).alias(name))
-    return frame.join(joined, on=key, how="left", maintain_order="left")
+    """The frame with its parts as JSON, with commas between, null where it has none."""
+    return frame.join(listed(parts, key, one, name), on=key, how="left", maintain_order="left")
 
 
 def _allergy(schema: Schema) -> Template:
@@ -128,7 +126,7 @@ def _allergy(schema: Schema) -> Template:
         "encounter": reference("Encounter"),
         "onsetDateTime": pl.col("at"),
         "recordedDate": pl.col("at"),
-        "reaction": Raw(pl.col("reactions")),
+        "reaction": [Raw(pl.col("reactions"))],
     }
 
 

@@ -11,7 +11,7 @@ from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from ..encounters import SHOT
 from ..physiology import DIASTOLIC
-from .parts import Shape, Template, concept, opening, reference, term
+from .parts import Shape, Template, concept, listed, opening, reference, term
 
 NOTES = {
     "AMB": ("11506-3", "Progress note"),
@@ -38,7 +38,7 @@ def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             "effectiveDateTime": pl.col("at"),
             "issued": pl.col("at"),
             "performer": [reference("Organization")],
-            "result": Raw(pl.col("results")),
+            "result": [Raw(pl.col("results"))],
         }
 
     plain = report("us-core-diagnosticreport-lab", laboratory, LABORATORY_REPORT)
@@ -62,18 +62,17 @@ def _reports(schema: Schema, tables: Tables) -> Table:
     made = "diagnostic_report" in tables
     if made:
         results = results.filter(pl.col("diagnostic_report_id").is_null())
-    reports = results.group_by("patient_id", "encounter_id", "at", maintain_order=True).agg(
-        report_id=pl.col("observation_id").first(), results=entry.str.join(",")
-    )
+    moment = ["patient_id", "encounter_id", "at"]
+    reports = results.select(*moment, "observation_id", entry.alias("results")).group_by(moment, maintain_order=True)
+    reports = reports.agg(pl.col("observation_id").first().alias("report_id"), "results")
     if made:
         # a diastolic pressure stands in the systolic one's resource
         parts = tables["observation"].filter(
             pl.col("diagnostic_report_id").is_not_null() & (pl.col("code") != DIASTOLIC)
         )
-        listed = parts.group_by("diagnostic_report_id", maintain_order=True).agg(
-            results=entry.str.join(","), laboratory=laboratory.all()
-        )
-        named = tables["diagnostic_report"].join(listed, on="diagnostic_report_id", how="left", maintain_order="left")
+        parts = parts.select("diagnostic_report_id", results=entry, laboratory=laboratory)
+        held = parts.group_by("diagnostic_report_id", maintain_order=True).agg("results", pl.col("laboratory").all())
+        named = tables["diagnostic_report"].join(held, on="diagnostic_report_id", how="left", maintain_order="left")
         named = named.with_columns(
             report_id=pl.format("m{}", "diagnostic_report_id"), laboratory=pl.col("laboratory").fill_null(False)
         )
@@ -81,7 +80,7 @@ def _reports(schema: Schema, tables: Tables) -> Table:
             [reports.with_columns(pl.col("report_id").cast(pl.String)), named.drop("diagnostic_report_id")],
             how="diagonal",
         )
-    reports = reports.with_columns(results=pl.concat_str(pl.lit("["), "results", pl.lit("]")))
+    reports = reports.with_columns(pl.col("results").list.join(","))
     return reports.join(where, on="encounter_id", how="left", maintain_order="left")
 
 
@@ -121,10 +120,8 @@ def notes(schema: Schema, tables: Tables) -> Table:
 
     def said(table: str, title: str, one: pl.Expr) -> Table:
         rows = tables[table].filter(pl.col("encounter_id").is_not_null()).sort("encounter_id", f"{table}_id")
-        listed = rows.group_by("encounter_id", maintain_order=True).agg(one.str.join("; "))
-        column = listed.columns[1]
-        return listed.select(
-            "encounter_id", pl.concat_str(pl.lit(f"{title}: "), pl.col(column), pl.lit(".\n")).alias(title)
+        return listed(rows, "encounter_id", one, title, "; ").with_columns(
+            pl.concat_str(pl.lit(f"{title}: "), pl.col(title), pl.lit(".\n")).alias(title)
         )
 
     unit = pl.col("code").cast(pl.String).replace_strict(lists["observation_unit"], default="", return_dtype=pl.String)

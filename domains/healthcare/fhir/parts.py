@@ -57,10 +57,12 @@ class Shape(NamedTuple):
     """Those that must be there."""
     template: Callable[[Schema], Any]
     """The template, or templates with the rows that take each."""
-    prepare: Callable[[Schema, Tables], Table]
+    prepare: Callable[..., Table]
     """The frame that they read, one resource a row."""
     list: str | None = None
     """A code list that must be there too."""
+    priors: tuple[str, ...] = ()
+    """Those whose values `prepare` takes beside the tables."""
 
 
 def table(name: str) -> Callable[[Schema, Tables], Table]:
@@ -107,6 +109,13 @@ def term(system: str, code: str, display: str, text: str | None = None) -> Templ
     """A constant CodeableConcept of an HL7 code system, or of any other by its address."""
     where = system if ":" in system else f"{TERMS}/{system}"
     return {"coding": [{"system": where, "code": code, "display": display}], **({"text": text} if text else {})}
+
+
+def listed(frame: Table, keys: str | list[str], one: pl.Expr, name: str, between: str = ",") -> Table:
+    """One row for each key, in order of appearance, with the texts of its rows joined. Gathered first and joined as lists: three times as quick as to join
+    group by group."""
+    gathered = frame.select(keys, one.alias(name)).group_by(keys, maintain_order=True).agg(name)
+    return gathered.with_columns(pl.col(name).list.join(between))
 
 
 def telecom(use: str) -> list[Template]:

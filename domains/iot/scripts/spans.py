@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ....core.errors import unknown
 from ....core.scenario import Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW, Table, Tables
+from ....core.tables import ROW, Table, Tables, plain
 from ..readings import COPY, FAN, I64
 from ..signals import HOUR
 
@@ -91,7 +91,7 @@ class Readings:
     def __init__(self, tables: Tables) -> None:
         table = tables["reading"].select("reading_id", "value", "observed_at", "received_at")
         table = table if table["reading_id"].is_sorted() else table.sort("reading_id")
-        self._key, self._value, self._observed, self._received = (c.to_physical().to_numpy() for c in table)
+        self._key, self._value, self._observed, self._received = (plain(c) for c in table)
         self._known: dict[int, Trace] = {}
 
     def trace(self, channel: Mapping[str, Any]) -> Trace:

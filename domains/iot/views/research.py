@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from ....core.tables import Table, Tables
+from ....core.tables import Table, Tables, plain
 from ..population import CHANNELS
 from ..readings import COPY, FAN
 from .documents import Profiles
@@ -50,7 +50,7 @@ def gutentag(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[s
     parts = []
     for number, wide, signals in _wide(tables):
         spans = tables["anomaly"].filter(pl.col("channel_id") // CHANNELS == number)
-        at = wide["observed_at"].to_physical().to_numpy()
+        at = plain(wide["observed_at"])
         label = np.zeros(len(at), np.int8)
         for t0, t1 in spans.select(pl.col("started_at", "ended_at").to_physical()).iter_rows():
             label[(wide["due"].to_numpy() >= t0) & (wide["due"].to_numpy() < t1)] = 1
@@ -100,7 +100,7 @@ def cmapss(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str
         life = event.filter(device_id=number).sort("started_at")
         new = life.filter(pl.col("state") == "repair")["ended_at"].to_numpy()
         fails = life.filter(pl.col("state") == "failed")["started_at"].to_numpy()
-        at = wide["observed_at"].to_physical().to_numpy()
+        at = plain(wide["observed_at"])
         run = np.searchsorted(new, at, "right")
         sensors = wide.select(
             pl.concat_str([pl.col(s).fill_null(float("nan")) for s in signals], separator=" ")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ....core.render_json import render
 from ....core.render_protobuf import Piece, beside, double, messages, nested, text, varint
-from ....core.tables import Table, Tables
+from ....core.tables import Table, Tables, plain
 from ..population import CHANNELS, DEVICES
 from ..readings import AWAKE, FAN, I64
 
@@ -181,7 +181,7 @@ def _bodies(tables: Tables, plan: Table) -> pl.Series:
 
 
 def _milliseconds(table: Table, column: str = "at") -> I64:
-    return table[column].to_physical().to_numpy() // 1_000
+    return plain(table[column]) // 1_000
 
 
 def _named(name: str, rows: int) -> Piece:

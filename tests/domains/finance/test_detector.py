@@ -81,6 +81,13 @@ def test_ids_and_format_say_nothing_within_a_channel(mix: pl.DataFrame):
         assert abs(within(mix, (column,), "channel") - 0.5) < 0.08, column
 
 
+def test_one_purchase_leads_to_another_for_fraud_as_for_anyone(mix: pl.DataFrame):
+    """Else the place among an hour's rows would tell which are genuine."""
+    follows = pl.col("place") > 0
+    share = mix.filter(channel="card-present").group_by("fraud").agg(follows.mean()).sort("fraud")["place"]
+    assert share[1] > 0.6 * share[0]
+
+
 def test_labels_dealt_out_anew_cannot_be_learnt_and_a_planted_leak_is(mix: pl.DataFrame):
     shuffled = [score(mix, RAW, depth=3, shuffled=n)[0] for n in range(5)]
     assert np.mean(shuffled) == pytest.approx(0.5, abs=0.04)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,23 @@ def test_balances_stay_within_what_a_bank_would_see(base: Dataset):
     assert (current["balance_minor"] > 0).mean() > 0.75
     assert (current["balance_minor"] < -current["overdraft_limit_minor"]).mean() < 0.1
     assert last.filter(type="savings")["balance_minor"].min() > 0
+
+
+def test_postcodes_are_of_the_customers_city(base: Dataset):
+    form = {"GB": r"^([A-Z]{1,2})\d{1,2} \d[ABD-HJLNP-UW-Z]{2}$", "DE": r"^(\d{2})\d{3}$"}
+    for country, city, code in base.frames["customer"].select("country", "city", "postcode").iter_rows():
+        found = re.match(form[country], code)
+        assert found, code
+        assert found[1] in P("place.postal")[city].split(), (city, code)
+    homes = base.frames["customer"].group_by("household_id").agg(pl.col("postcode").n_unique())
+    assert homes["postcode"].max() == 1
+
+
+def test_incomes_are_as_published_and_lower_for_those_without_work(base: Dataset):
+    people = base.frames["customer"].filter(pl.col("segment") == "retail")
+    log = (people["income_minor"] / 100).log()
+    assert log.median() == pytest.approx(P("customer.income_log_mean"), abs=0.08)
+    assert log.std() == pytest.approx(P("customer.income_log_sigma"), abs=0.06)
+    by = dict(people.group_by("employment").agg(pl.col("income_minor").median() / 100).iter_rows())
+    assert by["retired"] / np.exp(log.median()) == pytest.approx(23_900 / 28_400, abs=0.1)
+    assert max(by["unemployed"], by["inactive"], by["student"]) < by["retired"] < by["employed"]
