@@ -11,7 +11,7 @@ from ...core.schema import LABEL
 from .identifiers import creditor_reference_broken, iban_broken
 
 Lazy = Mapping[str, pl.LazyFrame]
-EXPONENTS = {"GBP": 2, "EUR": 2, "USD": 2, "JPY": 0, "KWD": 3}
+EXPONENTS = {"GBP": 2, "EUR": 2, "USD": 2, "JPY": 0, "KWD": 3, "CLF": 4, "UYW": 4}
 """Digits of the minor unit, ISO 4217."""
 CURRENCY_OF = {"FPS": "GBP", "BACS": "GBP", "CHAPS": "GBP", "SCT": "EUR", "SCT-INST": "EUR"}
 """The currency of each domestic scheme."""

@@ -14,10 +14,11 @@ from ...core.schema import Schema
 from ...core.stream import U64
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
+from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
 from .holdings import ACCOUNTS, addresses
 from .payments import part_refunded
-from .reference import TERMINALS, fx_table
+from .reference import TERMINALS
 
 IPS = 4
 COUNTRIES = ("GB", "DE", "NL")
@@ -147,7 +148,10 @@ def details(schema: Schema) -> tuple[Step, ...]:
     """The steps that make what hangs on single transactions: addresses, other currencies, partial reversals, disputes, payment orders, mandates,
     standing orders."""
     made: dict[str, tuple[Callable[[Block, pl.DataFrame, Tables], pl.DataFrame], tuple[str, ...]]] = {
-        "exchange": (lambda b, paid, tables: _exchanges(schema, b, paid, tables["counterparty"]), ("counterparty",)),
+        "exchange": (
+            lambda b, paid, tables: exchanges(schema, b, paid, tables["counterparty"], tables["account"]),
+            ("counterparty", "account"),
+        ),
         "adjustment": (lambda b, paid, _: _adjustments(b, paid), ()),
         "dispute": (lambda b, paid, _: _disputes(schema, b, paid), ()),
         "credit_transfer": (lambda b, paid, tables: _orders(schema, b, tables, paid), ("counterparty",)),
@@ -208,55 +212,6 @@ def _addresses(block: Block, tables: Tables) -> Tables:
         for ids, ip, n in parts
     )
     return {"ip_address": found.sort("ip_address_id")}
-
-
-def _exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.DataFrame) -> pl.DataFrame:
-    """Card payments in countries of another currency than the account's, and transfers from sterling accounts to banks in the Netherlands."""
-    p, lists = block.priors, schema.code_lists
-    spoken, exponents = lists["country_currency"].codes, lists["currency_exponent"].codes
-    currencies, countries = list(lists["currency"].codes), list(lists["country"].codes)
-    of_country = np.array([currencies.index(spoken[c]) for c in countries])
-    country = payment["country"].to_physical().fill_null(0).to_numpy()
-    own = payment["currency"].to_physical().to_numpy()
-    there = of_country[country]
-    card = payment["card_id"].is_not_null().to_numpy() & payment["country"].is_not_null().to_numpy()
-    pound, euro = currencies.index("GBP"), currencies.index("EUR")
-    sent = _in_euro(payment, party) & (own == pound)
-    there = np.where(sent, euro, there)
-    at = np.flatnonzero((card & (there != own)) | sent)
-    level = list(p("fx.per_euro"))
-    place = np.array([level.index(c) if c in level else 0 for c in currencies])
-    digits = np.array([int(exponents[c]) for c in currencies])
-    rates = fx_table(block)
-    day = np.clip(payment["authorised_at"].gather(at).to_numpy() // DAY - block.window.start // DAY, 0, len(rates) - 1)
-    rate = np.round(rates[day, place[there[at]]] / rates[day, place[own[at]]], 9)
-    amount = payment["amount_minor"].gather(at).to_numpy()
-    fee = np.floor(amount * p("exchange.fee") / (1 + p("exchange.fee"))).astype(np.int64)
-    share, least, most = p("exchange.transfer_fee").values()
-    flat = np.minimum(np.maximum(np.floor(amount * share), least), np.floor(amount * most)).astype(np.int64)
-    fee = np.where(sent[at], flat, fee)
-    scale = 10.0 ** (digits[there[at]] - digits[own[at]])
-    key = payment["transaction_id"].gather(at)
-    return pl.DataFrame(
-        {
-            "exchange_id": key,
-            "transaction_id": key,
-            "currency": enum(there[at], currencies),
-            "amount_minor": np.rint((amount - fee) * rate * scale).astype(np.int64),
-            "rate": rate,
-            "fee_minor": fee,
-        }
-    )
-
-
-def _in_euro(payment: pl.DataFrame, party: pl.DataFrame) -> NDArray[np.bool_]:
-    """Transfers that were sent to a bank in the Netherlands, which keeps accounts in euros."""
-    theirs = party.filter(pl.col("iban").str.starts_with("NL"))["counterparty_id"]
-    away = payment["counterparty_id"].is_in(theirs.implode()).fill_null(False).to_numpy()
-    debit = payment["direction"].to_physical().to_numpy() == 0
-    return (
-        away & debit & payment["card_id"].is_null().to_numpy() & payment["counterparty_account_id"].is_null().to_numpy()
-    )
 
 
 def _adjustments(block: Block, payment: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import Tables
+from .currencies import received_by_other
 from .draws import moves
 from .holdings import ACCOUNTS
 
@@ -60,7 +61,7 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
 
     own = payment["account_id"].to_numpy() - first
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
-    amount = payment["amount_minor"].to_numpy()
+    amount, received = payment["amount_minor"].to_numpy(), received_by_other(block, payment, account)
     debit = payment["direction"].to_physical().to_numpy() == 0
     cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
     moments = {c: payment[c].fill_null(0).to_numpy() for c in ("authorised_at", "cleared_at", "reversed_at")}
@@ -69,7 +70,7 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
         (
             (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
             (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),
-            (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, amount, moments["cleared_at"], CREDIT),
+            (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
             (debit & undone, own, back, moments["reversed_at"], BACK),
         )
     )

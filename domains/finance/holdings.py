@@ -12,6 +12,7 @@ from ...core.stream import U64, Stream, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
 from .circles import contacts
+from .currencies import FOREIGN, foreign, per_unit
 from .draws import choose, enum, poisson, siblings
 from .identifiers import home_ibans, other_ibans, pans
 from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
@@ -20,7 +21,7 @@ from .people import heads, origins, sample
 
 CURRENT, SAVINGS, CREDIT, WALLET = 0, 1, 2, 4
 """The place of each product among a customer's accounts: account_id = customer_id * ACCOUNTS + place; loans have LOAN."""
-PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet")
+PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet", "currency")
 VIRTUAL = 16
 """Virtual cards have numbers of their own among an account's cards: VIRTUAL + which renewal."""
 CARDS = 32
@@ -35,6 +36,8 @@ def accounts(block: Block, tables: Tables) -> Tables:
     p, units, stream = block.priors, block.units, block.stream.child("account")
     customer = tables["customer"]
     terms = loan_terms(block, units, customer["income_minor"].to_numpy())
+    country = customer["country"].to_physical().to_numpy().astype(np.int64)
+    abroad, money = foreign(block, units, country == 1)
     has = np.stack(
         [
             np.ones(len(units), bool),
@@ -42,13 +45,15 @@ def accounts(block: Block, tables: Tables) -> Tables:
             stream.child("credit").uniform(units) < p("account.credit"),
             terms.there,
             stream.child("wallet").uniform(units) < p("account.wallet"),
+            abroad,
         ],
         axis=1,
     )
     who, place = np.nonzero(has)
     account_id = units[who].astype(np.int64) * ACCOUNTS + place
     rows = account_id.astype(np.uint64)
-    german = customer["country"].to_physical().to_numpy()[who] == 1
+    german = country[who] == 1
+    currency = np.where(place == FOREIGN, money[who], country[who])
     business = customer["segment"].to_physical().to_numpy()[who] > 0
     income = customer["income_minor"].to_numpy()[who]
     z = stream.child("opening").normal(rows)
@@ -56,8 +61,14 @@ def accounts(block: Block, tables: Tables) -> Tables:
     savings = p("account.savings_months") * np.exp(z)
     statement = customer["statement_minor"].to_numpy()[who]
     opening = np.select(
-        [place == CURRENT, place == SAVINGS, place == CREDIT, place == LOAN],
-        [income * months, income * savings, -np.maximum(statement, 0), -terms.owed[who]],
+        [place == CURRENT, place == SAVINGS, place == CREDIT, place == LOAN, place == FOREIGN],
+        [
+            income * months,
+            income * savings,
+            -np.maximum(statement, 0),
+            -terms.owed[who],
+            income * p("account.foreign_months") * np.exp(z) * per_unit(block, country[who], currency),
+        ],
         income * p("wallet.opening_months") * np.exp(z),
     )
     limit = np.select(
@@ -81,7 +92,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
                 "customer_id": units[who].astype(np.int64),
                 "type": enum(kind, PRODUCTS),
                 "iban": home_ibans(block.stream, german, account_id),
-                "currency": enum(german, CURRENCIES),
+                "currency": enum(currency, CURRENCIES),
                 "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
                 "overdraft_limit_minor": limit.astype(np.int64),
                 "opening_balance_minor": np.round(opening).astype(np.int64),

@@ -15,6 +15,7 @@ from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import ROW, Tables
 from .calendar import DAY
+from .currencies import received_by_other
 from .draws import enum, keep, moves
 from .holdings import ACCOUNTS
 
@@ -31,6 +32,7 @@ PURPOSE = {
     "wallet": "wallet-settlement",
     "loan": "transfer-clearing",
     "interest": "interest-income",
+    "exchange": "exchange-position",
 }
 """The bank's own account that each channel settles through."""
 OPENING, BOOKING, REVERSAL = 0, 1, 2
@@ -88,13 +90,14 @@ def balances(block: Block, tables: Tables) -> Tables:
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
     sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
     signed = payment["amount_minor"].to_numpy() * sign
+    received = received_by_other(block, payment, account) * -sign
     back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
     cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
     booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
     legs = []
-    for posted, factor in ((own, 1), (other, -1)):
+    for posted, change, factor in ((own, signed, 1), (other, received, -1)):
         here = booked & (posted >= 0) & (posted < span)
-        legs.append((here, posted, signed * factor, cleared, BOOKING))
+        legs.append((here, posted, change, cleared, BOOKING))
         legs.append((here & reversed_, posted, back * -factor, undone, REVERSAL))
     opening = account["account_id"].to_numpy() - first
     holder, source, amount, at, kind = moves(legs, room=len(opening))

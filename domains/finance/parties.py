@@ -17,7 +17,8 @@ from .people import COUNTRIES, around, cities, heads, origins, postcodes, sample
 from .reference import employer_share
 
 YEAR = 365.25
-CURRENCIES = ("GBP", "EUR")
+CURRENCIES = ("GBP", "EUR", "USD", "JPY", "KWD", "CLF", "UYW")
+"""In the order of the schema's codes: those of customers first."""
 
 CREDIT_SLOT = Slot(
     "customer-credit",

@@ -11,9 +11,11 @@ from ...core.stream import join_rows
 from ...core.tables import Tables, concat
 from .calendar import DAY, HOUR, curve, instants
 from .counter import cheques, loan_payments, over_the_counter, payroll, wallet
-from .draws import LANES, choose, keep, poisson, siblings
+from .currencies import FOREIGN, foreign, per_unit
+from .draws import LANES, choose, enum, keep, poisson, siblings
 from .flows import (
     BILL,
+    CHANGE,
     FEE,
     INSIDE,
     OWN_CREDIT,
@@ -31,6 +33,7 @@ from .flows import (
 )  # fmt: skip
 from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
 from .life import NEVER, job_changed_on
+from .parties import CURRENCIES
 from .payments import MONTH, device_used, fact_types
 from .reference import bill_categories, cells, purchase_categories
 
@@ -54,6 +57,7 @@ def transfers(schema: Schema):
             payroll(flows),
             *over_the_counter(flows),
             *cheques(flows),
+            _changes(flows),
         ]
         made = [part for part in parts if part.height]
         return {"transaction": concat([tables["transaction"], *([joined(made, types)] if made else [])])}
@@ -178,6 +182,32 @@ def _standing_orders(flows: Flows) -> list[Part]:
         )  # fmt: skip
         parts.append(part.filter(amount[who] > 0))
     return parts
+
+
+def _changes(flows: Flows) -> Part:
+    """What customers change from their own current account into the one in another currency, and back: round sums of what is given away."""
+    p, block, units = flows.block.priors, flows.block, flows.units
+    there, money = foreign(block, units, flows.zone == 1)
+    stream = flows.stream.child("change")
+    rate = np.where(there, p("exchange.own")["per_month"], 0.0)
+    who, k = siblings(poisson(stream.child("count").uniform(units), rate * block.window.days / MONTH))
+    rows = join_rows(join_rows(units, CHANGE)[who], k)
+    at = instants(curve(block.window, p("purchase.hour"), [1.0] * 7), flows.zone[who], stream.child("at").uniform(rows))
+    back = stream.child("back").uniform(rows) < p("exchange.own")["back"]
+    home = flows.zone[who]
+    amount = np.exp(p("transfer.log_mean") + p("transfer.log_sigma") * stream.child("amount").normal(rows)) * 100
+    amount = np.where(back, amount * per_unit(block, home, money[who]), amount)
+    even = stream.child("even").uniform(rows) < p("transfer.round_share")
+    amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
+    current = units.astype(np.int64)[who] * ACCOUNTS
+    lane = stream.child("device").integers(rows, LANES).astype(np.uint16)
+    return flows.part(
+        who, rows, at, at + 1_000_000, amount,
+        account_id=current + back * FOREIGN, counterparty_account_id=current + ~back * FOREIGN,
+        currency=enum(np.where(back, money[who], home), CURRENCIES),
+        device_row=device_used(block, flows.tables, who, at, lane),
+        channel="exchange", type="FORX/SPOT", direction="DBIT",
+    )  # fmt: skip
 
 
 def _fees(flows: Flows) -> Part:

@@ -82,8 +82,10 @@ def posted(tables: Lazy) -> pl.DataFrame:
         payment.filter(pl.col("counterparty_account_id").is_not_null())
         .with_columns(account_id=pl.col("counterparty_account_id"))
         .join(tables["account"].select("account_id"), on="account_id", how="semi")
+        .join(tables["exchange"].select("transaction_id", got="amount_minor"), on="transaction_id", how="left")
         .join(booking, on=keys, how="left")
-        .filter(pl.col("amount_minor").ne_missing(-pl.col("due")))
+        # an account in another currency receives what was changed
+        .filter(pl.col("amount_minor").ne_missing(pl.coalesce(-pl.col("due").sign() * pl.col("got"), -pl.col("due"))))
     )
     return pl.concat(
         [
@@ -174,7 +176,7 @@ def known_by_then(tables: Lazy) -> pl.DataFrame:
 CHECKS = (
     Check("ledger.double-entry", ("ledger_entry",), "The postings of each reference sum to zero within each journal.", double_entry),
     Check("ledger.running-balance", ("ledger_entry",), "Each running balance is the one before plus the posting.", running_balance),
-    Check("ledger.posted", ("transaction", "ledger_entry", "account"), "Each cleared transaction is booked on both its accounts.", posted),
+    Check("ledger.posted", ("transaction", "ledger_entry", "account", "exchange"), "Each cleared transaction is booked on both its accounts.", posted),
     Check("card.luhn", ("card",), "Card numbers pass Luhn's test.", luhn),
     Check("account.iban-check-digits", ("account",), "Accounts' IBANs pass ISO 7064 mod 97.", account_iban),
     Check("counterparty.iban-check-digits", ("counterparty",), "Counterparties' IBANs pass ISO 7064 mod 97.", counterparty_iban),

@@ -7,7 +7,7 @@ of it; the rest is as in any such row.
     effect = "verification"
     table = "transaction"           # transaction, counterparty, customer or card
     after = 2.0                     # hours after the first record (transaction, counterparty)
-    channel = "card-not-present"    # or card-present, direct-debit; transfer: to the party that a counterparty record made
+    channel = "card-not-present"    # or card-present, direct-debit, cash (paid in at a counter); transfer: to the party that a counterparty record made
     settled = 12.0                  # hours to clearing; not cleared where it is not given
     undone = 48.0                   # hours to reversal (optional)
     early = 1                       # days before the account was opened, instead of `after` (optional)
@@ -37,7 +37,7 @@ of it; the rest is as in any such row.
     date = "deceased_on"
     days = -3.0
 
-Transactions, counterparties, devices, new accounts and new cards are inserted; a customer's or a card's row is changed. `day` in `arguments` says on which day an instance begins:
+Transactions, counterparties, devices, new accounts and new cards are inserted; a customer's or a card's row is changed. A text may be a parameter's name. `day` in `arguments` says on which day an instance begins:
 the first of its kind in the window, or any where the window has none.
 """
 
@@ -75,7 +75,7 @@ def records(scene: Scene) -> list[Edit]:
     holders = members_here(scene, role)
     if not holders.height:
         return []
-    wanted = scene.use.scenario.arguments["record"]
+    wanted = scene.arguments["record"]
     span = max(abs(float(r.get(k, 0))) for r in wanted for k in ("after", "settled", "undone"))
     start = start_of(scene, holders["instance"], margin=int((2 * span + 24) * 3_600) * 1_000_000)
     if day := scene.use.scenario.arguments.get("day"):
@@ -157,6 +157,8 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         columns["type"] = ["ICDT/ESCT"] * height
         columns["device_row"] = join_rows(who["unit"].to_numpy(), 0 * instance)
         columns["counterparty_row"] = scene.address("payee", instance, 0)
+    elif record["channel"] == "cash":
+        columns |= {"type": ["CNTR/CDPT"] * height, "direction": ["CRDT"] * height}
     elif record["channel"] == "direct-debit":
         bills = pl.col("category").cast(pl.String).is_in(list(scene.block.priors("bill.count")))
         collects = scene.block.reference["merchant"].filter(bills)

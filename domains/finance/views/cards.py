@@ -6,8 +6,9 @@ import polars as pl
 
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
+from ..currencies import major_unit
 
-NUMERIC = {"GBP": "826", "EUR": "978", "USD": "840", "JPY": "392", "KWD": "414"}
+NUMERIC = {"GBP": "826", "EUR": "978", "USD": "840", "JPY": "392", "KWD": "414", "CLF": "990", "UYW": "927"}
 """ISO 4217 numeric codes."""
 PROCESSING = {"card-present": "000000", "card-not-present": "000000", "atm": "010000"}
 """Field 3: purchase, cash withdrawal; from and to the default account."""
@@ -95,14 +96,15 @@ def journal(tables: Tables) -> Table:
     entry = tables["ledger_entry"].join(own, on="account_id", how="left", maintain_order="left")
     entry = entry.join(bank, on="internal_account_id", how="left", maintain_order="left")
     amount = pl.col("amount_minor")
+    unit = major_unit("currency")
     return entry.select(
         entry_id="ledger_entry_id",
         booked_at=pl.col("booked_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
         reference="transaction_ref",
         kind=pl.col("kind").cast(pl.String),
         account=pl.when(pl.col("internal_account_id").is_null()).then("iban").otherwise("bank"),
-        debit=pl.when(amount < 0).then((-amount / 100).round(2)),
-        credit=pl.when(amount >= 0).then((amount / 100).round(2)),
+        debit=pl.when(amount < 0).then((-amount / unit).round(4)),
+        credit=pl.when(amount >= 0).then((amount / unit).round(4)),
         currency=pl.col("currency").cast(pl.String),
-        balance=(pl.col("balance_minor") / 100).round(2),
+        balance=(pl.col("balance_minor") / unit).round(4),
     )

@@ -233,6 +233,10 @@ def initiations(schema: Schema, tables: Tables) -> Table:
     return whole.select(name=pl.col("customer_id").cast(pl.String), text=joined(body))
 
 
+DOMAINS = {"CSLN": "LDAS", "MDOP": "ACMT", "FORX": "FORX"}
+"""ISO 20022 domains of families that are none of PMNT, payments."""
+
+
 def statements(schema: Schema, tables: Tables) -> Table:
     """Columns name and text: one statement a month with opening and closing balance and every posting, in order of booking."""
     exponents = _exponents(schema)
@@ -248,6 +252,7 @@ def statements(schema: Schema, tables: Tables) -> Table:
     booked = entry.filter(pl.col("kind") != "opening").with_columns(month=month)
     own = pl.col("type").str.starts_with("WLLT")
     family, sub = pl.col("type").str.slice(0, 4), pl.col("type").str.slice(5, 4)
+    domain = family.replace_strict(DOMAINS, default="PMNT", return_dtype=pl.String)
     code = (
         pl.when(own)
         .then(joined(element("BkTxCd", element("Prtry", element("Cd", pl.col("type"))))))
@@ -256,7 +261,7 @@ def statements(schema: Schema, tables: Tables) -> Table:
                 element(
                     "BkTxCd",
                     element(
-                        "Domn", element("Cd", "PMNT"), element("Fmly", element("Cd", family), element("SubFmlyCd", sub))
+                        "Domn", element("Cd", domain), element("Fmly", element("Cd", family), element("SubFmlyCd", sub))
                     ),
                 )
             )

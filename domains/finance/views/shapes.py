@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ....core.tables import Table, Tables
+from ..currencies import major_unit
 from .truth import labelled
 
 TRANSFERS = ("transfer", "salary", "loan", "wallet")
@@ -13,7 +14,7 @@ AMLWORLD = "Timestamp,From Bank,Account,To Bank,Account,Amount Received,Receivin
 """The heading of AMLworld's transaction files (Altman et al. 2023), in which a name stands twice."""
 FORMATS = {
     "card-present": "Credit Card", "card-not-present": "Credit Card", "atm": "Cash", "cash": "Cash", "cheque": "Cheque", "transfer": "Wire",
-    "salary": "ACH", "direct-debit": "ACH", "loan": "ACH", "fee": "ACH", "interest": "ACH", "wallet": "Cash",
+    "salary": "ACH", "direct-debit": "ACH", "loan": "ACH", "fee": "ACH", "interest": "ACH", "exchange": "Wire", "wallet": "Cash",
 }  # fmt: skip
 CURRENCY = {
     "GBP": "UK Pound",
@@ -22,10 +23,11 @@ CURRENCY = {
     "JPY": "Yen",
     "KWD": "Kuwaiti Dinar",
     "CLF": "Unidad de Fomento",
+    "UYW": "Unidad Previsional",
 }
 PAYSIM = {
     "card-present": "PAYMENT", "card-not-present": "PAYMENT", "atm": "CASH_OUT", "cheque": "TRANSFER", "transfer": "TRANSFER",
-    "salary": "CASH_IN", "direct-debit": "DEBIT", "loan": "DEBIT", "fee": "DEBIT", "interest": "DEBIT",
+    "salary": "CASH_IN", "direct-debit": "DEBIT", "loan": "DEBIT", "fee": "DEBIT", "interest": "DEBIT", "exchange": "TRANSFER",
 }  # fmt: skip
 
 
@@ -92,11 +94,6 @@ def _amlworld(tables: Tables) -> Table:
         .otherwise(_bank(pl.col("iban")))
     )
     debit, own, own_bank = pl.col("direction") == "DBIT", pl.col("iban").str.slice(-10), _bank(pl.col("iban"))
-    digits = (
-        pl.col("money")
-        .cast(pl.String)
-        .replace_strict({"JPY": 1.0, "KWD": 1000.0}, default=100.0, return_dtype=pl.Float64)
-    )
     amount = _major(pl.col("amount_minor"))
     return paid.select(
         at=pl.col("authorised_at").dt.strftime("%Y/%m/%d %H:%M"),
@@ -104,7 +101,7 @@ def _amlworld(tables: Tables) -> Table:
         from_account=pl.when(debit).then(own).otherwise(number),
         to_bank=pl.when(debit).then(bank).otherwise(own_bank),
         to_account=pl.when(debit).then(number).otherwise(own),
-        received=pl.coalesce(pl.col("got") / digits, amount),
+        received=pl.coalesce(pl.col("got") / major_unit("money"), amount),
         receiving=pl.coalesce(_money("money"), _money("currency")),
         paid=amount,
         paying=_money("currency"),
@@ -172,7 +169,7 @@ def paysim(tables: Tables) -> Table:
         amount=_major(amount),
         nameOrig=own,
         oldbalanceOrg=_major(before),
-        newbalanceOrig=after / 100,
+        newbalanceOrig=_major(after),
         nameDest=other,
         oldbalanceDest=pl.lit(0.0),
         newbalanceDest=pl.lit(0.0),
@@ -182,7 +179,7 @@ def paysim(tables: Tables) -> Table:
 
 
 def _major(minor: pl.Expr) -> pl.Expr:
-    return (minor / 100).round(2)
+    return (minor / major_unit("currency")).round(4)
 
 
 def _named(letter: str, column: str) -> pl.Expr:

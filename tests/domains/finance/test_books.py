@@ -37,12 +37,15 @@ def test_balances_recompute_from_the_payments_alone(bank: Dataset):
     """An oracle that never looks at the ledger: opening balance and payments, in plain Python."""
     frames = bank.frames
     accounts = frames["account"].head(40)
+    got = dict(frames["exchange"].select("transaction_id", "amount_minor").iter_rows())
     movements: dict[int, list[tuple]] = {a: [] for a in accounts["account_id"]}
     for t in frames["transaction"].iter_rows(named=True):
         if t["cleared_at"] is None:
             continue
         amount = t["amount_minor"] if t["direction"] == "CRDT" else -t["amount_minor"]
-        for account, change in ((t["account_id"], amount), (t["counterparty_account_id"], -amount)):
+        # what is changed between own accounts arrives in the other's currency
+        other = -amount if t["channel"] != "exchange" else got[t["transaction_id"]]
+        for account, change in ((t["account_id"], amount), (t["counterparty_account_id"], other)):
             if account in movements:
                 movements[account].append((t["cleared_at"], t["transaction_id"], 0, change))
                 if t["reversed_at"] is not None:
@@ -73,7 +76,9 @@ def test_each_internal_account_mirrors_the_customers(bank: Dataset):
         pl.col("purpose").is_in(["transfer-clearing", "wallet-settlement"])
     )["internal_account_id"]
     both = bank.frames["transaction"].filter(
-        pl.col("counterparty_account_id").is_not_null(), pl.col("cleared_at").is_not_null()
+        pl.col("counterparty_account_id").is_not_null(),
+        pl.col("cleared_at").is_not_null(),
+        pl.col("channel") != "exchange",
     )["transaction_ref"]
     through = entry.filter(
         pl.col("transaction_ref").is_in(both.implode()), pl.col("internal_account_id").is_in(clearing.implode())

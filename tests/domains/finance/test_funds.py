@@ -23,7 +23,7 @@ def test_what_is_refused_for_lack_of_funds_and_nothing_else_could_not_be_paid(ba
     account = base.frames["account"]
     limit = dict(account.select("account_id", "overdraft_limit_minor").iter_rows())
     balance = dict(account.select("account_id", "opening_balance_minor").iter_rows())
-    moves = defaultdict(list)
+    moves, got = defaultdict(list), dict(base.frames["exchange"].select("transaction_id", "amount_minor").iter_rows())
     for n, row in enumerate(base.frames["transaction"].iter_rows(named=True)):
         own, other, amount = row["account_id"], row["counterparty_account_id"], row["amount_minor"]
         if row["direction"] == "CRDT":
@@ -33,7 +33,8 @@ def test_what_is_refused_for_lack_of_funds_and_nothing_else_could_not_be_paid(ba
             moves[row["authorised_at"]].append((ASKED, n, own, -amount, row["status"] == "declined"))
         # what another customer sends is not counted on
         if other is not None and other // 8 == own // 8 and row["cleared_at"]:
-            moves[row["cleared_at"]].append((MONEY_IN, n, other, amount, None))
+            came = got[row["transaction_id"]] if row["channel"] == "exchange" else amount
+            moves[row["cleared_at"]].append((MONEY_IN, n, other, came, None))
         # nor is what a dispute may bring back
         if row["reversed_at"] and row["reversal"] != "chargeback":
             moves[row["reversed_at"]].append((RELEASED, n, own, row["reversed_minor"], None))
@@ -55,6 +56,6 @@ def test_cards_say_why_and_nothing_refused_is_posted(base: Dataset):
     assert short.height
     assert (short["status"] == "declined").all()
     other = payment.filter(pl.col("response_code").is_null(), status="declined")
-    assert set(other["channel"]) <= {"transfer", "direct-debit", "fee", "loan", "wallet", "cash", "cheque"}
+    assert set(other["channel"]) <= {"transfer", "direct-debit", "fee", "loan", "wallet", "cash", "cheque", "exchange"}
     refused = pl.concat([short, other])["transaction_ref"]
     assert base.frames["ledger_entry"].filter(pl.col("transaction_ref").is_in(refused.implode())).is_empty()
