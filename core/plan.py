@@ -174,6 +174,8 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
             raise unknown("model slot", slot, domain.slots, domain.name)
         models[slot] = _fingerprint(path)
     priors = domain.priors.override(spec.settings)
+    if spec.settings and domain.settled:
+        domain = domain.settled(domain, priors)
     plan = Plan(domain, spec, size, spec.seed, start, end, priors, tuple(uses), models, inputs)
     assert plan.span  # what it is reckoned from may be wrong
     for slot, sampler in plan.samplers.items():

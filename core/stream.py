@@ -22,7 +22,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
-_SMALL = 256
+_SMALL, _FEW = 256, 4
+_MASK = (1 << 64) - 1
 _CHUNK = 1 << 14  # two buffers of this many words stay in the L2 cache
 
 
@@ -79,6 +80,11 @@ class Stream:
 
     def uniform(self, rows: NDArray) -> F64:
         """Uniform on the open interval (0, 1), 53 bits, one per row address."""
+        if rows.size <= _FEW and rows.dtype == np.uint64:
+            few = [
+                min((float(z >> 11) + 0.5) * 2.0**-53, 1.0 - 2.0**-53) for z in _few(self.key, rows.ravel().tolist())
+            ]
+            return np.array(few, np.float64).reshape(rows.shape)
         out = np.right_shift(self.bits(rows), np.uint64(11)).astype(np.float64)
         out += 0.5
         # (2^53 - 1 + 0.5) rounds to 2^53, so the top value is held just under one
@@ -105,6 +111,26 @@ class Stream:
 def _words(key: bytes) -> tuple[np.uint64, np.uint64]:
     first, second = np.frombuffer(key, dtype=np.uint64)
     return first, second
+
+
+@lru_cache(4096)
+def _integers(key: bytes) -> tuple[int, int]:
+    first, second = _words(key)
+    return int(first), int(second)
+
+
+def _few(key: bytes, rows: list[int]) -> list[int]:
+    """`Stream.bits` of a few rows, as integers: for so few an array costs ten times the numbers."""
+    k0, k1 = _integers(key)
+    made = []
+    for row in rows:
+        z = (row * 0x9E3779B97F4A7C15 + k0) & _MASK
+        z ^= z >> 30
+        z = (z * 0xBF58476D1CE4E5B9 & _MASK) ^ k1
+        z ^= z >> 27
+        z = z * 0x94D049BB133111EB & _MASK
+        made.append(z ^ z >> 31)
+    return made
 
 
 def _fold(z: U64, shift: int, scratch: U64) -> None:

@@ -27,6 +27,7 @@ from . import (
     population,
     reference,
 )
+from .bind import settled
 from .courses import COURSES
 from .defects import DEFECTS
 from .own import OWN
@@ -124,7 +125,7 @@ DOMAIN = Domain(
     ),
     scripts=SCRIPTS | COURSES | DEFECTS,
     checks=checks.checks(_PRIORS, _SCHEMA),
-    views={**fhir.views(_SCHEMA), **views(_SCHEMA)},
+    views={**fhir.views(_SCHEMA, _PRIORS), **views(_SCHEMA)},
     showcase=("duplicate-registration", "leap-day-birth", "sepsis-deterioration", "fhir+ndjson"),
     pictures=_pictures,
     realism=MEASURES,
@@ -138,6 +139,7 @@ DOMAIN = Domain(
         "country": Input("Whose population it is: US, DE, FR or GB.", folder=False),
     },
     extend=_extend,
+    settled=settled,
     recall=_recall,
     imports=_imports,
 )

@@ -22,8 +22,8 @@ UNRECORDED = ("race", "ethnicity")
 
 def in_country(domain: Domain, names: Sequence[str]) -> Domain:
     """The domain with the population of one country (ISO 3166 alpha-2). Raises UserError for several, and for one that there is not."""
-    from . import checks, derived, fhir
-    from .views import views
+    from . import derived
+    from .bind import bind
 
     if len(names) != 1:
         raise UserError(f"--country names one country, not {len(names)}: {', '.join(names)}")
@@ -39,12 +39,9 @@ def in_country(domain: Domain, names: Sequence[str]) -> Domain:
     timed = tuple(derived.numbering(schema))
     keys = replace(next(s for s in domain.derive if s.name == "keys"), run=derived.keys(schema), makes=timed)
     return replace(
-        domain,
+        bind(domain, schema, priors),
         priors=priors,
-        schema=schema,
         derive=tuple(keys if s.name == "keys" else s for s in domain.derive),
-        checks=checks.checks(priors, schema),
-        views={**fhir.views(schema), **views(schema)},
         remembers={"country": names[0]},
     )
 

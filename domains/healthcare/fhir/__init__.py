@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from ....core.domain import Pieces, View
+from ....core.priors import Priors
 from ....core.render_json import Raw, Text, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
@@ -18,17 +19,17 @@ SERVER = "https://fhir.example.org/r4"
 """What `fullUrl` begins with, so that relative references resolve inside a bundle (R4, Resolving references in Bundles)."""
 
 
-def views(schema: Schema) -> dict[str, View]:
+def views(schema: Schema, priors: Priors) -> dict[str, View]:
     """The views by name."""
 
     def ndjson(tables: Tables, _: Tables) -> Mapping[str, Table]:
-        return _Lines(schema, tables)
+        return _Lines(schema, priors, tables)
 
     def bundle(tables: Tables, _: Tables) -> Mapping[str, Table]:
-        return {"Bundle": bundles(schema, tables)}
+        return {"Bundle": bundles(schema, priors, tables)}
 
     def whole(tables: Tables, reference: Tables) -> Mapping[str, Table]:
-        return {"Bundle": everything(schema, tables, reference)}
+        return {"Bundle": everything(schema, priors, tables, reference)}
 
     return {
         "fhir+everything": View(
@@ -65,8 +66,8 @@ class _Lines(Pieces):
     """The lines of each resource type, made when they are asked for: the text of a block is many times its tables, and what has been written
     need not stay."""
 
-    def __init__(self, schema: Schema, tables: Tables) -> None:
-        self.schema, self.tables, self.kinds = schema, tables, kinds(schema, tables)
+    def __init__(self, schema: Schema, priors: Priors, tables: Tables) -> None:
+        self.schema, self.priors, self.tables, self.kinds = schema, priors, tables, kinds(schema, tables)
         self.who = cuts(tables)
 
     def __getitem__(self, kind: str) -> Table:
@@ -77,7 +78,7 @@ class _Lines(Pieces):
     def pieces(self, name: str) -> Iterator[Table]:
         template = TYPES[name].template(self.schema)
         for tables in pieces(self.tables, self.who, name):
-            yield pl.DataFrame({"text": resource(self.schema, tables, name, template)[1]})
+            yield pl.DataFrame({"text": resource(self.schema, self.priors, tables, name, template)[1]})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds)
@@ -86,9 +87,9 @@ class _Lines(Pieces):
         return len(self.kinds)
 
 
-def bundles(schema: Schema, tables: Tables) -> Table:
+def bundles(schema: Schema, priors: Priors, tables: Tables) -> Table:
     """Columns `name` and `text`. Every entry is a PUT under the resource's own id, so a bundle may be posted again."""
-    made = resources(schema, tables)
+    made = resources(schema, priors, tables)
     parts = [
         _whole(_entries(kind, *made[kind]).with_columns(name=pl.lit(f"{n}-{kind.lower()}s")))
         for n, kind in enumerate(REFERENCE)
@@ -105,9 +106,9 @@ def bundles(schema: Schema, tables: Tables) -> Table:
     return pl.concat(parts)
 
 
-def everything(schema: Schema, tables: Tables, reference: Tables) -> Table:
+def everything(schema: Schema, priors: Priors, tables: Tables, reference: Tables) -> Table:
     """Columns `name` and `text`: a patient's resources, and the places and people that they refer to, as `Patient/$everything` answers."""
-    made = resources(schema, {**reference, **tables})
+    made = resources(schema, priors, {**reference, **tables})
     known = {kind: _searched(kind, *made[kind], "include") for kind in REFERENCE if kind in made}
     parts = []
     for kind, (frame, text) in made.items():

@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from ....core.priors import load_priors
 from ....core.render_json import Pick, Raw, render
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
@@ -100,9 +99,9 @@ def _explanation(schema: Schema) -> Template:
     }
 
 
-def lines(schema: Schema, tables: Tables) -> Table:
-    """One row for each service of each claim, in order: `service` (JSON), `net`, `by_insurer`, `by_patient`, beside the columns of the bill."""
-    weights = load_priors(schema.domain)("cost.line")
+def lines(schema: Schema, tables: Tables, weights: Mapping[str, float]) -> Table:
+    """One row for each service of each claim, in order: `service` (JSON), `net`, `by_insurer`, `by_patient`, beside the columns of the bill.
+    `weights`: what the services of each table weigh in a bill."""
     bills = _billed(tables)
     visit = bills.select("claim_id", "encounter_id", "type", "class")
     parts = [_served("visit", visit, _json(concept(schema, "encounter_type", "type").constants, "type"), 0, weights)]
@@ -152,9 +151,9 @@ def _billed(tables: Tables) -> Table:
     return bills.join(insurers, on="coverage_id", how="left", maintain_order="left")
 
 
-def _itemised(schema: Schema, tables: Tables, adjudicated: bool) -> Table:
+def _itemised(schema: Schema, tables: Tables, weights: Mapping[str, float], adjudicated: bool) -> Table:
     """The bills with their lines as JSON, with commas between."""
-    rows = lines(schema, tables)
+    rows = lines(schema, tables, weights)
     template = _line(schema)
     if adjudicated:
         rows = rows.filter(pl.col("coverage_id").is_not_null())
@@ -165,16 +164,16 @@ def _itemised(schema: Schema, tables: Tables, adjudicated: bool) -> Table:
     )
 
 
-def _claimed(schema: Schema, tables: Tables) -> Table:
-    return _itemised(schema, tables, False)
+def _claimed(schema: Schema, tables: Tables, weights: Mapping[str, float]) -> Table:
+    return _itemised(schema, tables, weights, False)
 
 
-def _settled(schema: Schema, tables: Tables) -> Table:
-    return _itemised(schema, tables, True).filter(pl.col("coverage_id").is_not_null())
+def _settled(schema: Schema, tables: Tables, weights: Mapping[str, float]) -> Table:
+    return _itemised(schema, tables, weights, True).filter(pl.col("coverage_id").is_not_null())
 
 
 _BILLED = ("claim", "coverage", "encounter", "observation", "immunization")
 TYPES = {
-    "Claim": Shape(_BILLED, _claim, _claimed),
-    "ExplanationOfBenefit": Shape(_BILLED, _explanation, _settled),
+    "Claim": Shape(_BILLED, _claim, _claimed, priors=("cost.line",)),
+    "ExplanationOfBenefit": Shape(_BILLED, _explanation, _settled, priors=("cost.line",)),
 }

@@ -13,7 +13,7 @@ import polars as pl
 
 from ....core.checks import VIOLATION
 from ....core.tables import Table
-from . import rules
+from . import rules, structure
 
 RULES = ("fhir.json", "fhir.structure", "fhir.id", "fhir.reference", "fhir.bundle", "fhir.duplicate", *rules.RULES)
 EVENTS = {
@@ -232,19 +232,13 @@ def _object(place: str, n: int, text: bytes, found: list[Found]) -> Iterator[tup
 
 
 def _structure(kind: Any, resource: dict[str, Any], only: str | None = None) -> str | None:
-    from fhir.resources.R4B import get_fhir_model_class
-
     if only == "Bundle":
         # the entries' resources are judged one by one
         if kind != "Bundle":
             return f"resourceType is {kind!r}, expected 'Bundle'"
         entries = [{k: v for k, v in e.items() if k != "resource"} for e in resource.get("entry", [])]
         resource = {**resource, "entry": entries}
-    try:
-        get_fhir_model_class(kind).model_validate(resource)
-    except (ValueError, KeyError, LookupError, TypeError) as error:
-        return " ".join(str(error).split())[:300]
-    return None
+    return structure.fault(kind, resource)
 
 
 def _references(value: Any, beyond: tuple[str, ...] = ("#", "http:", "https:", "urn:")) -> Iterator[str]:

@@ -57,10 +57,12 @@ class Shape(NamedTuple):
     """Those that must be there."""
     template: Callable[[Schema], Any]
     """The template, or templates with the rows that take each."""
-    prepare: Callable[[Schema, Tables], Table]
+    prepare: Callable[..., Table]
     """The frame that they read, one resource a row."""
     list: str | None = None
     """A code list that must be there too."""
+    priors: tuple[str, ...] = ()
+    """Those whose values `prepare` takes beside the tables."""
 
 
 def table(name: str) -> Callable[[Schema, Tables], Table]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from ....core.priors import Priors
 from ....core.render_json import Pick, Text, render_cases
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
@@ -73,10 +74,13 @@ def kinds(schema: Schema, tables: Tables) -> list[str]:
     return [kind for kind, shape in there if tables[shape.tables[0]].height]
 
 
-def resource(schema: Schema, tables: Tables, kind: str, template: Any = None) -> tuple[Table, pl.Series]:
+def resource(
+    schema: Schema, priors: Priors, tables: Tables, kind: str, template: Any = None
+) -> tuple[Table, pl.Series]:
     """The frame that the rows of a resource type come from, and the resources as JSON text, aligned. `template` is the type's, if it is at hand."""
     shape = TYPES[kind]
-    frame, template = shape.prepare(schema, tables), template or shape.template(schema)
+    frame = shape.prepare(schema, tables, *map(priors, shape.priors))
+    template = template or shape.template(schema)
     return frame, render_cases(frame, template if isinstance(template, list) else [(pl.lit(True), template)])
 
 
@@ -98,9 +102,9 @@ def pieces(tables: Tables, who: Mapping[str, pl.Series], kind: str) -> Iterator[
         yield {**tables, **{name: tables[name].slice(e[n], e[n + 1] - e[n]) for name, e in edges.items()}}
 
 
-def resources(schema: Schema, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
+def resources(schema: Schema, priors: Priors, tables: Tables) -> dict[str, tuple[Table, pl.Series]]:
     """Every resource type whose tables are there, as `resource` makes it."""
-    return {kind: resource(schema, tables, kind) for kind in kinds(schema, tables)}
+    return {kind: resource(schema, priors, tables, kind) for kind in kinds(schema, tables)}
 
 
 def _organization(schema: Schema) -> Template:
@@ -381,12 +385,12 @@ def _with_requester(_: Schema, tables: Tables) -> Table:
     return asked.with_columns(practitioner_id=pl.coalesce("practitioner_id", "own")).drop("own")
 
 
-def _measured(schema: Schema, tables: Tables) -> Table:
+def _measured(schema: Schema, tables: Tables, *traced: Any) -> Table:
     """What was measured, and the electrocardiograms that were recorded."""
     frame = _pressure_joined(tables)
     if "procedure" not in schema.tables:
         return frame
-    traces = waveform.recordings(schema, tables)
+    traces = waveform.recordings(schema, tables, *traced)
     if traces.is_empty():
         return frame.with_columns(samples=pl.lit(None, pl.String), procedure_id=pl.lit(None, pl.Int64))
     return pl.concat([frame.with_columns(pl.col("observation_id").cast(pl.String)), traces], how="diagonal")
@@ -416,7 +420,7 @@ TYPES: dict[str, Shape] = {
     **administrative.OF_PATIENTS,
     "Encounter": Shape(("encounter",), _encounter, table("encounter")),
     "Condition": Shape(("condition",), _condition, table("condition")),
-    "Observation": Shape(("observation",), _observation, _measured),
+    "Observation": Shape(("observation",), _observation, _measured, priors=waveform.PRIORS),
     "MedicationRequest": Shape(("medication_request", "encounter", "patient"), _medication_request, _with_requester),
     "Immunization": Shape(("immunization",), _immunization, table("immunization")),
     **care.TYPES,

@@ -5,17 +5,20 @@ computed from that, so that it agrees with the record; its noise is addressed by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ....core.priors import load_priors
 from ....core.schema import Schema
 from ....core.stream import Stream, join_rows
 from ....core.tables import Table, Tables
 from ..physiology import HEART_RATE
 from .parts import Template, reference, term
 
+Waves = Mapping[str, tuple[float, float, float]]
+PRIORS = ("ecg.rate", "ecg.waves", "ecg.variation")
 RECORDED = ("29303009", "268400002")
 """SNOMED CT: electrocardiographic procedure, 12 lead electrocardiogram."""
 FIBRILLATION = ("49436004", "I48.91")
@@ -28,8 +31,9 @@ OWN_ID = "ecg-"
 """How the ids of such observations begin after the type's prefix: views make them of procedures, and an import passes them over."""
 
 
-def recordings(schema: Schema, tables: Tables) -> Table:
-    """One row for each ECG among the procedures, as rows of Observation: its columns and `samples`, microvolts as text."""
+def recordings(schema: Schema, tables: Tables, usual: float, waves: Waves, spread: Mapping[str, float]) -> Table:
+    """One row for each ECG among the procedures, as rows of Observation: its columns and `samples`, microvolts as text. `usual`: the heart rate
+    (per minute) where none was measured."""
     codes = schema.code_lists["procedure"].codes if "procedure" in tables else {}
     kinds = [c for c in RECORDED if c in codes]
     if not kinds:
@@ -45,7 +49,7 @@ def recordings(schema: Schema, tables: Tables) -> Table:
     fibrillates, infarcted = (_ill(tables["condition"], done, codes) for codes in (FIBRILLATION, INFARCTION))
     traces = lead_two(
         done["procedure_id"].to_numpy(), done["at"].to_physical().to_numpy(),
-        done["rate"].fill_null(load_priors(schema.domain)("ecg.rate")).to_numpy(), fibrillates, infarcted, schema.domain,
+        done["rate"].fill_null(usual).to_numpy(), fibrillates, infarcted, waves, spread,
     )  # fmt: skip
     text = pl.DataFrame({"s": traces}, schema={"s": pl.Array(pl.Int32, traces.shape[1])}).select(
         pl.col("s").arr.to_list().cast(pl.List(pl.String)).list.join(" ")
@@ -67,12 +71,17 @@ def _ill(conditions: Table, done: Table, codes: tuple[str, ...]) -> NDArray[np.b
 
 
 def lead_two(
-    keys: NDArray, at: NDArray, rate: NDArray, fibrillates: NDArray, infarcted: NDArray, domain: str = "healthcare"
+    keys: NDArray,
+    at: NDArray,
+    rate: NDArray,
+    fibrillates: NDArray,
+    infarcted: NDArray,
+    waves: Waves,
+    spread: Mapping[str, float],
 ) -> NDArray[np.int32]:
     """Lead II in microvolts, one row a recording, RATE * SECONDS samples: waves of a beat as Gaussians in time, intervals between beats
-    that vary as at rest, or wholly irregularly without P waves in fibrillation; the ST segment is raised after an infarction."""
-    priors = load_priors(domain)
-    waves, spread = priors("ecg.waves"), priors("ecg.variation")
+    that vary as at rest, or wholly irregularly without P waves in fibrillation; the ST segment is raised after an infarction.
+    `waves`: offset and width (s) and height (mV) of each; `spread`: variation of the intervals, noise (microvolts)."""
     beats = SECONDS * 4
     rows = join_rows(np.repeat(join_rows(keys, at), beats), np.tile(np.arange(beats), len(keys)))
     stream = Stream.root(0).child("ecg")

@@ -18,17 +18,17 @@ from ....core.checks import check_tables, row_rules
 from ....core.domain import Block, Check, Domain, Step, Window
 from ....core.errors import UserError
 from ....core.files import as_pattern
+from ....core.priors import Priors
 from ....core.schema import Schema, make_schema, read_tables
 from ....core.sinks.stage import read_manifest
 from ....core.source import read_source
 from ....core.stream import Stream
 from ....core.tables import ROW, Table, Tables, merge
-from .. import fhir
+from ..bind import bind
 from ..checks import checks
 from ..curves import DAY, YEAR
 from ..derived import keys, numbering
 from ..population import adult_time, leap_day_before, traits
-from ..views import views
 
 ADDRESSES = Stream.root(0).child("imported")
 
@@ -235,8 +235,7 @@ def with_records(domain: Domain, folder: Path) -> Domain:
     mixed = Step("records", ("patient", *numbering(schema)), Mixed(folder.resolve(), schema, size, domain.steps, shift))
     derive = tuple(_derived(s, schema, size) for s in domain.derive)
     return replace(
-        domain,
-        schema=schema,
+        bind(domain, schema, domain.priors),
         size=size,
         window=(spec["start"], spec["end"]),
         reference=tuple(
@@ -248,10 +247,15 @@ def with_records(domain: Domain, folder: Path) -> Domain:
             replace(c, run=Forgiving(c, schema, frozenset(broken.get(c.name, ()))))
             for c in checks(domain.priors, schema)
         ),
-        views={**fhir.views(schema), **views(schema)},
+        settled=_settled,
         extend=None,
         remembers={**source.domain.remembers, "fans": {n: s.fan for n, s in schema.tables.items() if s.within}},
     )
+
+
+def _settled(domain: Domain, priors: Priors) -> Domain:
+    """Views by priors that the user has set; what the records break is forgiven as before."""
+    return replace(domain, views=bind(domain, domain.schema, priors).views)
 
 
 def _derived(step: Step, schema: Schema, size: int) -> Step:

@@ -12,9 +12,9 @@ from ....core.domain import Block, Domain, Step
 from ....core.errors import UserError, unknown
 from ....core.schema import Schema
 from ....core.tables import Tables
-from .. import checks, conditions, derived, fhir
+from .. import conditions, derived
+from ..bind import bind
 from ..own import OWN
-from ..views import views
 from .join import Join
 from .library import Library, read_library
 from .live import FACTS, VITALS, Lives
@@ -26,8 +26,9 @@ RECORD = (
     "observation", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
-BLOCK = 4_000
-"""Patients in a block: so many meet in rare states that the machine's turns pay. A turn costs the same for one patient as for fifty."""
+BLOCK, OWN_BLOCK = 2_000, 4_000
+"""Patients in a block, and with our own modules, which record less: so many meet in rare states that the machine's turns pay. A turn costs the same
+for one patient as for fifty."""
 COMPUTED = ("BMI", "Total Cholesterol", "EGFR")
 
 
@@ -67,15 +68,12 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     timed = tuple(derived.numbering(schema))
     keys = Step("keys", timed, derived.keys(schema), timed)
     return replace(
-        domain,
-        schema=schema,
+        bind(domain, schema, domain.priors),
         steps=(people, lives, *courses, join),
         derive=tuple(keys if s.name == "keys" else s for s in domain.derive),
-        checks=checks.checks(domain.priors, schema),
-        views={**fhir.views(schema), **views(schema)},
         extend=None,
         remembers={**domain.remembers, **asdict(wider)},
-        block=BLOCK,
+        block=OWN_BLOCK if ours else BLOCK,
     )
 
 
@@ -106,15 +104,8 @@ def recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
 
 
 def with_schema(domain: Domain, wider: Wider) -> Domain:
-    schema = widen(domain.schema, wider)
-    return replace(
-        domain,
-        schema=schema,
-        checks=checks.checks(domain.priors, schema),
-        views={**fhir.views(schema), **views(schema)},
-        extend=None,
-        remembers={**domain.remembers, **asdict(wider)},
-    )
+    made = bind(domain, widen(domain.schema, wider), domain.priors)
+    return replace(made, extend=None, remembers={**domain.remembers, **asdict(wider)})
 
 
 def _known_vitals(domain: Domain, library: Library) -> None:

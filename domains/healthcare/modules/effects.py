@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import care, entries, findings, setting, visits, waiting
+from .memory import every
 from .values import KNOWN, State
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _terminal(program: Program, s: int, state: State) -> Op:
             run.depth[p] = depth
             run.clock[p] = run.frames[depth, p]
             caller = run.back[depth, run.slot(p)]
-            if (caller == caller[0]).all():
+            if every(caller == caller[0]):
                 run.leave(int(caller[0]), p)
                 return
             for c in np.unique(caller):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .memory import CODE, ENTRY, NIL, NONE
+from .memory import CODE, ENTRY, NIL, NONE, every, some
 from .people import ALIVE
 from .program import FORMS
 from .values import State
@@ -31,7 +31,7 @@ def reason_of(state: State, file: str, program: Program) -> Callable[[Run, NDArr
         held = run.attribute(name)
         kind, value = held.kind[p], held.value[p].astype(np.int64)
         out = np.where(kind == ENTRY, value, np.where(kind == CODE, -2 - value, NONE))
-        if starters and (rest := kind == NIL).any():
+        if starters and some(rest := kind == NIL):
             q = p[rest]
             best = np.full(len(q), NONE, np.int64)
             for start in starters:
@@ -55,7 +55,7 @@ def starting(program: Program, state: State, form: str, always: bool = False) ->
         active = run.active(form, code)
         entry = active[p]
         new = np.ones(len(p), bool) if always else entry < 0
-        if new.any():
+        if some(new):
             q = p[new]
             entry[new] = run.entries.add(
                 len(q), form=number, patient=q, code=code, state=s, start=run.clock[q], stop=ALIVE, encounter=run.here(q),
@@ -63,14 +63,14 @@ def starting(program: Program, state: State, form: str, always: bool = False) ->
                 root=run.root,
             )  # fmt: skip
             active[q] = entry[new]
-        if not new.all():
+        if not every(new):
             # the last state to begin it gives its name, by which other states find it
             again, q = entry[~new], p[~new]
             run.entries["state"][again] = s
             run.write("renaming", entry=again, patient=q, at=run.clock[q], state=s)
         if attribute:
             run.set(attribute, p, ENTRY, entry)
-        if new.any():
+        if some(new):
             run.touch((form, first.code), p[new])
             run.touch(("referenced", ""), p[new])
         return entry
@@ -107,7 +107,7 @@ def diagnosis(program: Program, start: int, state: State) -> Callable[[Run, int,
             level = np.minimum(np.searchsorted(edges, u[:, n], side="right"), len(levels) - 1)
             for k, name in enumerate(levels):
                 here = level == k
-                if name != "none" and here.any():
+                if name != "none" and some(here):
                     run.write("reaction", entry=entry[here], code=code, severity=name)
 
     return diagnose
@@ -129,7 +129,7 @@ def onset(program: Program, s: int, state: State) -> Op:
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         by = run.encounter_state[run.slot(p)]
         now = (by >= 0) & names[by]
-        if now.any():
+        if some(now):
             diagnose(run, s, p[now])
         later = p[~now]
         if len(later):
@@ -190,7 +190,7 @@ def end(program: Program, s: int, state: State) -> Op:
         has = entry >= 0
         if names is not None:
             has &= np.isin(run.entries["state"][np.maximum(entry, 0)], names)
-        if not has.any():
+        if not some(has):
             return
         p, entry = p[has], entry[has]
         run.entries["stop"][entry] = run.clock[p]

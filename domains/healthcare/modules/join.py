@@ -221,7 +221,9 @@ class _Joining:
         if name == "supply":
             found = found.filter(pl.col("quantity") > 0)
         if name != "diagnostic_report":
-            found = found.unique(["patient_id", "encounter_row", "code", "at"], keep="first", maintain_order=True)
+            # of a delivery nobody says at which encounter it was
+            where = [] if name == "supply" else ["encounter_row"]
+            found = found.unique(["patient_id", *where, "code", "at"], keep="first", maintain_order=True)
         return found.drop("last")
 
     def _lasting(self, name: str, source: str, columns: dict[str, str]) -> Table:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .draws import duration, fixed
+from .memory import some
 from .people import ALIVE
 from .predicates import Fact, changes, facts, holds
 from .values import DAY, Option, Share
@@ -92,10 +93,10 @@ def operation(program: Program, s: int) -> tuple[Op, Callable[[Run, int, NDArray
         end = run.expiry[slot]
         new = end == -ALIVE
         touched = ~new & (end > run.time[p])
-        if new.any():
+        if some(new):
             end[new] = jump(run, p[new], run.clock[p[new]] + turn)
             run.phase[slot[new]] = run.clock[p[new]] % turn
-        if touched.any():
+        if some(touched):
             q = p[touched]
             before = run.time[q] - 7 * DAY
             phase = run.phase[slot[touched]]
@@ -103,7 +104,7 @@ def operation(program: Program, s: int) -> tuple[Op, Callable[[Run, int, NDArray
         ok = run.reach(p, end)
         run.expiry[slot] = np.where(ok, -ALIVE, end)
         late = ~ok
-        if late.any():
+        if some(late):
             run.guarded[slot[late]] = True
             run.sleep(s, p[late], end[late])
         return p[ok]

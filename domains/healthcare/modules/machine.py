@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ....core.errors import UserError
 from ....core.stream import Stream, join_rows
-from .memory import CODE, ENTRY, NIL, NONE, NUMBER, TEXT, TRUTH, Attribute, Columns, Names
+from .memory import CODE, ENTRY, NIL, NONE, NUMBER, TEXT, TRUTH, Attribute, Columns, Names, every, some
 from .people import ALIVE, People
 from .predicates import Fact, birthday
 from .program import Program
@@ -208,7 +208,7 @@ class Run:
 
     def scatter(self, states: NDArray, p: NDArray) -> None:
         """Send each patient to a state of their own."""
-        if len(p) == 1 or (states == states[0]).all():
+        if len(p) == 1 or every(states == states[0]):
             self.push(int(states[0]), p)
             return
         order = np.argsort(states, kind="stable")
@@ -244,7 +244,7 @@ class Run:
         """Set the clocks to a later time if this step has come to it; which have. Modules that called this one go on at the time
         at which the framework would have come back to them."""
         ok = (when <= self.time[p]) & (when < self.until[p])
-        if ok.all():
+        if every(ok):
             q, t = p, when
         else:
             q, t = p[ok], when[ok]
@@ -366,7 +366,7 @@ class Run:
         by = said[p]
         out = np.empty(len(p))
         body = by == NONE
-        if body.any():
+        if some(body):
             out[body] = self.people.vital(name, p[body], at[body])
         for s in np.unique(by[~body]):
             here = by == s
@@ -378,7 +378,7 @@ class Run:
         for r in self.program.readers.get(fact, ()):
             slot = p + r * self.n
             here = self.guarded[slot]
-            if here.any():
+            if some(here):
                 slot = slot[here]
                 self.due[slot] = np.minimum(self.due[slot], self.step[p[here]] + (r <= self.root))
 

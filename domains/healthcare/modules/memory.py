@@ -14,6 +14,15 @@ NIL, NUMBER, TRUTH, TEXT, CODE, ENTRY = range(6)
 NONE = -1
 
 
+def every(truth: NDArray[np.bool_]) -> bool:
+    """Whether all are true. Most turns of the machine are of one patient or two: `truth.all()` takes ten times as long for so few."""
+    return 0 not in truth.tobytes()
+
+
+def some(truth: NDArray[np.bool_]) -> bool:
+    return 1 in truth.tobytes()
+
+
 class Names:
     """Values in the order of their first appearance; each has an index."""
 

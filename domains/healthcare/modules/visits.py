@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from numpy.typing import NDArray
 
 from .entries import diagnosis, reason_of
-from .memory import NONE
+from .memory import NONE, some
 from .people import ALIVE
 from .values import State
 from .waiting import wait
@@ -27,7 +27,7 @@ def encounter(program: Program, s: int, state: State) -> Op:
             waits = run.pending.get(start)
             if waits is not None:
                 mine = waits[run.slot(p)]
-                if mine.any():
+                if some(mine):
                     run.pending[start][run.slot(p[mine])] = False
                     diagnose(run, start, p[mine])
         return p

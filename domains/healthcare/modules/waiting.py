@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .draws import duration, fixed, sample
 from .machine import UNSET, WEEK
+from .memory import every, some
 from .predicates import changes, holds
 from .values import Amount, State
 
@@ -23,12 +24,12 @@ def wait(run: Run, s: int, p: NDArray, begin: Callable[[NDArray], NDArray]) -> N
     slot = run.slot(p)
     end = run.expiry[slot]
     new = end == UNSET
-    if new.all():
+    if every(new):
         end = begin(p)
-    elif new.any():
+    elif some(new):
         end[new] = begin(p[new])
     ok = run.reach(p, end)
-    if ok.all():
+    if every(ok):
         run.expiry[slot] = UNSET
         return p
     late = ~ok

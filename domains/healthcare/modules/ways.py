@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .library import Lookup
-from .memory import NIL, TEXT
+from .memory import NIL, TEXT, every, some
 from .people import ALIVE
 from .predicates import holds
 from .values import MILLISECOND, Option, Share
@@ -95,10 +95,10 @@ def _conditional(options: tuple[Option, ...], to: dict[str, int], file: str) -> 
                 inner[n](run, s, p)
                 return
             true = test(run, p, run.clock[p])
-            if true.all():
+            if every(true):
                 inner[n](run, s, p)
                 return
-            if true.any():
+            if some(true):
                 inner[n](run, s, p[true])
                 p = p[~true]
 

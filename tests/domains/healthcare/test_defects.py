@@ -141,8 +141,9 @@ def test_a_child_s_dose_is_that_of_its_weight(played: Dataset, resources: dict[s
 
 def test_an_electrocardiogram_beats_at_the_measured_rate_and_shows_what_the_heart_has():
     keys, at = np.arange(3), np.full(3, 10**15)
+    priors = [DOMAIN.priors(f"ecg.{name}") for name in ("waves", "variation")]
     fibrillates, infarcted = np.array([False, True, False]), np.array([False, False, True])
-    traces = lead_two(keys, at, np.array([60.0, 100.0, 80.0]), fibrillates, infarcted)
+    traces = lead_two(keys, at, np.array([60.0, 100.0, 80.0]), fibrillates, infarcted, *priors)
     assert traces.shape == (3, RATE * SECONDS)
     for trace, rate, spread in zip(traces, (60, 100, 80), ((0, 0.1), (0.1, 0.5), (0, 0.1)), strict=True):
         high = np.flatnonzero((trace > 600) & (trace >= np.roll(trace, 1)) & (trace > np.roll(trace, -1)))
@@ -150,7 +151,7 @@ def test_an_electrocardiogram_beats_at_the_measured_rate_and_shows_what_the_hear
         gaps = np.diff(beats) / RATE
         assert 60 / gaps.mean() == pytest.approx(rate, rel=0.12)
         assert spread[0] <= gaps.std() / gaps.mean() <= spread[1]
-    again = lead_two(keys[1:], at[1:], np.array([100.0, 80.0]), fibrillates[1:], infarcted[1:])
+    again = lead_two(keys[1:], at[1:], np.array([100.0, 80.0]), fibrillates[1:], infarcted[1:], *priors)
     assert (again == traces[1:]).all()
     raised = [np.percentile(t, 80) for t in traces[[0, 2]]]
     assert raised[1] > raised[0] + 50

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
+from pydantic import ValidationError
 
 import populace
 from populace.core.dataset import Dataset
+from populace.core.errors import InvalidData
 from populace.domains.healthcare import DOMAIN
+from populace.domains.healthcare.fhir import structure
 
 NDJSON, BUNDLE = DOMAIN.views["fhir+ndjson"], DOMAIN.views["fhir+bundle"]
 REFERENCE = ["Organization", "Practitioner", "Location", "PractitionerRole"]
@@ -302,3 +306,44 @@ def test_an_explanation_s_lines_say_what_its_totals_say(few: Dataset):
 
 def _amounts(line: dict[str, Any]) -> list[float]:
     return [a["amount"]["value"] for a in line["adjudication"]]
+
+
+def test_what_was_judged_before_hides_no_fault(few: Dataset):
+    """Whether a resource is sound does not depend on what was judged before: every leaf of one resource of each type, spoilt."""
+    for kind, frame in NDJSON.render(tables(few), {}).items():
+        whole = json.loads(frame["text"][0])
+        assert structure.fault(kind, whole) is None
+        for path in _leaves(whole):
+            spoilt = json.loads(frame["text"][0])
+            inner = spoilt
+            for step in path[:-1]:
+                inner = inner[step]
+            inner[path[-1]] = {"spoilt": True}
+            with pytest.raises(ValidationError):
+                get_fhir_model_class(kind).model_validate(spoilt)
+            assert structure.fault(kind, spoilt), (kind, path)
+            assert structure.fault(kind, whole) is None
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(child, (*path, step))
+    elif path:
+        yield path
+
+
+def test_bills_and_limits_go_by_the_priors_of_the_run():
+    """What a user sets holds for what is made of the tables too: where visits weigh nothing, all that a bill of several lines asks is for its services;
+    what is then implausible is told."""
+    weights = {**DOMAIN.priors("cost.line"), "visit": 0.0}
+    spec = {"size": 12, "seed": 3, "start": "2019-01-01", "end": "2021-01-01", "set": {"cost.line": weights}}
+    data = populace.generate("healthcare", **spec)
+    claims = [json.loads(t) for t in data.plan.domain.views["fhir+ndjson"].render(tables(data), {})["Claim"]["text"]]
+    several = [[line["net"]["value"] for line in c["item"]] for c in claims if len(c["item"]) > 1]
+    assert several
+    assert all(abs(visit) < 0.02 for visit, *_ in several)
+    low, _, *rest = DOMAIN.priors("plausible.observation")["8302-2"]
+    tight = {**DOMAIN.priors("plausible.observation"), "8302-2": [low, low + 1, *rest]}
+    with pytest.raises(InvalidData, match="plausible"):
+        populace.generate("healthcare", **{**spec, "set": {"plausible.observation": tight}})
