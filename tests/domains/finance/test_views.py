@@ -298,7 +298,7 @@ def test_a_merchant_that_is_renamed_stands_in_messages_under_the_name_of_the_day
         .filter(mti="0110")
         .select("at", trades=pl.col("de43").str.split("/").list.first(), merchant_id=pl.col("de42").cast(pl.Int64))
     )
-    seen = messages.join(shop, on="merchant_id").with_columns(day=pl.col("at").str.slice(0, 10).cast(pl.Date))
+    seen = messages.join(shop, on="merchant_id").with_columns(day=pl.col("at").str.slice(0, 10).str.to_date())
     before = pl.col("day") < pl.col("renamed_on")
     assert 0.1 < seen.select(before.mean()).item() < 0.9
     for such, name in ((before, "former_name"), (~before, "name")):
