@@ -42,7 +42,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     label = ground_truth(plan.domain.schema, owned, log)
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
     # what only steps look at is gone before checks take their own room
-    del facts, owned
+    del facts, owned, log
     reference = {
         name: conform(table, plan.domain.schema[name])
         for name, table in plan.reference.items()

@@ -15,8 +15,8 @@ def conform(table: Table, spec: TableSchema) -> Table:
     exprs = [
         _expr(c, have[c.name]) if c.name in have else pl.lit(None, c.dtype).alias(c.name) for c in spec.columns.values()
     ]
-    as_they_are = all(isinstance(e, str) for e in exprs)
-    table = table[exprs] if as_they_are else table.select(exprs)
+    as_they_are = [e for e in exprs if isinstance(e, str)]
+    table = table[as_they_are] if len(as_they_are) == len(exprs) else table.select(exprs)
     if not spec.key or table[spec.key].flags["SORTED_ASC"]:
         return table
     if not table[spec.key].is_sorted():

@@ -18,16 +18,18 @@ _Columns = dict[str, NDArray]
 _TEXTS = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
 _NONE = np.iinfo(np.int64).max
 """Stands for no key: behind all keys that there are."""
+_PIECE = 1 << 16
+"""Rows looked at at a time."""
 
 
 def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
-    logged = [edits for edits in log if not edits.is_empty() and edits["table"][0] in tables]
+    logged = [edits for edits in log if not edits.is_empty() and edits.item(0, "table") in tables]
     if not logged:
         return pl.DataFrame(schema=LABEL.polars)
     # an edit is of one scenario and one table
     mine = [
-        {c: edits[c].head(1) if c in ("scenario", "table") else _words(edits[c]) for c in _TEXTS} for edits in logged
+        {c: edits.head(1)[c] if c in ("scenario", "table") else _words(edits, c) for c in _TEXTS} for edits in logged
     ]
     words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in _TEXTS}
     parts: list[_Columns] = []
@@ -48,7 +50,7 @@ def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
 
 def _final(schema: Schema, tables: Tables, edits: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """The final key of each edited row, none where it is gone; and which of the edits are told, all where nothing is said."""
-    name = edits["table"][0]
+    name = edits.item(0, "table")
     frame, key = tables[name], schema[name].key
     address = frame[ROW] if ROW in frame.columns else frame[key]
     at = places(address, edits[ROW].to_numpy())
@@ -94,10 +96,9 @@ def _row_by_row(parts: list[_Columns]) -> _Columns:
     return {c: values[order] for c, values in whole.items()}
 
 
-def _words(texts: pl.Series) -> pl.Series:
-    """The different texts of a column: most are all the same, which is quickly seen."""
-    same = len(texts) > 0 and texts[0] == texts[-1] and bool((texts == texts[0]).all())
-    return texts.head(1) if same else texts.unique()
+def _words(rows: Table, column: str) -> pl.Series:
+    """The different texts of a column. Asked of the frame: a column of one text for all rows stands there once, and would be written out."""
+    return rows.select(pl.col(column).unique()).to_series()
 
 
 def _order(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -156,15 +157,18 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             key = plan.domain.schema[expect.table].key
             at = places(tables[expect.table][key], mine)
             rule = pl.sql_expr(expect.sql)
-            table = tables[expect.table].select(key, *({*rule.meta.root_names()} - {key}))[np.sort(at[at >= 0])]
-            bad = table.filter(~rule.fill_null(True))[key]
-            found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
+            asked_of = tables[expect.table].select(key, *({*rule.meta.root_names()} - {key}))
+            at = np.sort(at[at >= 0])
+            # piece by piece: what is looked at is a copy
+            for a in range(0, len(at), _PIECE):
+                bad = asked_of[at[a : a + _PIECE]].filter(~rule.fill_null(True))[key]
+                found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
     return pl.concat(found)
 
 
 def _saying(label: Table, **what: str | None) -> NDArray[np.int64]:
     """The keys of the labels that say this in some columns; of a column of which nothing is asked, anything."""
     for column, word in what.items():
-        if word and not (len(words := _words(label[column])) == 1 and words[0] == word):
-            label = label.filter(pl.col(column) == word)
+        if word and not (said := label[column] == word).all():
+            label = label.filter(said)
     return label["row_key"].to_numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -52,9 +53,14 @@ def room(size: int, kind: type[np.generic]) -> NDArray:
         # nobody but the list, this loop and the call itself knows it: what was made of it is gone
         if need <= piece.nbytes <= 4 * need and sys.getrefcount(piece) == 3:
             return piece[:need].view(kind)
-    piece = np.empty(need, np.uint8)
+    # of its own from the system, to which it goes back at once: pieces of this size leave holes in a heap that nothing fits in
+    area = mmap.mmap(-1, max(1, need), **_PRIVATE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        area.madvise(mmap.MADV_HUGEPAGE)
+    piece = np.frombuffer(area, np.uint8)
     _ROOMS.append(piece)
-    return piece.view(kind)
+    return piece[:need].view(kind)
 
 
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 _ROOMS: deque[NDArray] = deque(maxlen=6)

@@ -13,8 +13,9 @@ from ...core.samplers.text import Company, Name
 from ...core.schema import Schema
 from ...core.tables import Tables
 from .calendar import DAY
-from .draws import choose, enum, siblings
+from .draws import choose, enum, keep, siblings
 from .identifiers import other_ibans
+from .life import YEAR
 from .people import COUNTRIES, around, cities, city_of, markets, sample
 
 TERMINALS = 64
@@ -87,7 +88,12 @@ def merchants(schema: Schema):
             mcc = np.where(category == n, np.array(mine)[pick], mcc)
         online = np.array([p("purchase.online").get(c, 1.0) for c in categories])
         online = stream.child("online").uniform(at) < online[category]
-        family = sample(Name, stream.child("name"), at, market == 1)["family_name"]
+        family, next_ = (sample(Name, stream.child(n), at, market == 1)["family_name"] for n in ("name", "next name"))
+        drawn, share = stream.child("renamed").uniform(at), p("merchant.renamed") * block.window.days / YEAR
+        renamed = drawn < share
+        day = block.window.start // DAY + np.floor(drawn / max(share, 1e-12) * block.window.days)
+        trade = pl.Series(categories).str.to_titlecase().gather(category)
+        before, after = family + " " + trade, next_ + " " + trade
         city = city_of(block, market, stream.child("city").uniform(at))
         latitude, longitude = around(block, city, stream, at)
         names, _, _ = cities(block)
@@ -95,6 +101,9 @@ def merchants(schema: Schema):
         frame = pl.DataFrame(
             {
                 "merchant_id": at.astype(np.int64),
+                "name": after.zip_with(pl.Series(renamed), before),
+                "renamed_on": keep(pl.Series(np.where(renamed, day, 0).astype(np.int32)).cast(pl.Date), renamed),
+                "former_name": keep(before, renamed),
                 "mcc": enum(mcc, codes),
                 "category": enum(
                     np.array([list(schema.code_lists["category"].codes).index(c) for c in categories])[category],
@@ -112,9 +121,7 @@ def merchants(schema: Schema):
                 "popularity": weight,
             }
         )
-        return {
-            "merchant": frame.with_columns(name=family + " " + frame["category"].cast(pl.String).str.to_titlecase())
-        }
+        return {"merchant": frame}
 
     return run
 

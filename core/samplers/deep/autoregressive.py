@@ -22,15 +22,14 @@ from ...stream import F64, Stream
 from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
-from .cells import Cells
 from .draw import BLOCK, choose_class, distinct, in_parts, padded
-from .heads import Heads, check_array, drawing_order, rebuild_heads
+from .heads import Heads, check_array, rebuild_heads
 from .learnt import Learnt, rebuild_learnt
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
-_CHUNK = 1 << 17
+_CHUNK = 1 << 18
 _FEW = 0.5
 """Rows that have told the same so far are worked out once, while they are at most this share of all."""
 
@@ -71,7 +70,7 @@ class Autoregressive:
             if marginal.name in told:
                 seen.add(n, *heads.cells[n].of_values(told[marginal.name]))
         names = {n: stream.child(m.name) for n, m in enumerate(self.marginals)}
-        left = [n for n in drawing_order(heads.cells) if self.marginals[n].name not in told]
+        left = [n for n in heads.order if self.marginals[n].name not in told]
         drawn = {n: (np.zeros(count, np.int64), np.zeros(count, np.int64)) for n in left}
         u = {n: names[n].uniform(address) for n in left}
         v = {n: names[n].child("cell").uniform(address) for n in left if n in heads.fine}
@@ -154,15 +153,15 @@ class _Seen:
 
 def rebuild_autoregressive(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Autoregressive:
     """The inverse of `Autoregressive.state`. Raises ValueError for arrays that are no such network."""
-    cells = [Cells.of(m) for m in rebuild_marginals(plain, arrays)]
+    marginals = rebuild_marginals(plain, arrays)
     first, second, shift = (np.array(arrays[f"net.{name}"]) for name in ("first", "second", "shift"))
     if first.ndim != 2 or shift.ndim != 2:
         raise ValueError("its network is damaged")
     for a, shape in (
-        (first, (len(cells), first.shape[1])),
-        (second, (len(cells), first.shape[1], shift.shape[1])),
-        (shift, (len(cells), shift.shape[1])),
+        (first, (len(marginals), first.shape[1])),
+        (second, (len(marginals), first.shape[1], shift.shape[1])),
+        (shift, (len(marginals), shift.shape[1])),
     ):
         check_array(a, shape)
-    heads = rebuild_heads(cells, arrays, first.shape[1], shift.shape[1])
+    heads = rebuild_heads(marginals, arrays, first.shape[1], shift.shape[1])
     return Autoregressive(heads, first, second, shift, rebuild_learnt(plain, arrays))

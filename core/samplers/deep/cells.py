@@ -20,6 +20,13 @@ LISTED = 128
 CLASSES = 64
 DEPTH = 16
 """Into so many classes of like size a column of more values is cut, and each into at most so many cells: about as many as a marginal has knots."""
+CELLED_ROWS = 10_000
+"""Of fewer rows, classes of numbers have no cells: what a network told of them would be learnt by heart."""
+
+
+def depth_of(rows: float) -> int:
+    """Cells of a class of numbers at most, where a network learns from so many rows."""
+    return DEPTH if rows >= CELLED_ROWS else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +39,16 @@ class Cells:
     begin: I64
 
     @staticmethod
-    def of(marginal: Marginal) -> Cells:
+    def of(marginal: Marginal, depth: int = DEPTH) -> Cells:
+        """`depth`: cells of a class of numbers at most; categories that stand beside one another by chance are told apart as ever."""
         if marginal.pieces <= LISTED:
             classes = Classes.of(marginal, LISTED)
             return Cells(marginal, classes, classes, np.arange(len(classes.last)))
         classes = Classes.of(marginal, CLASSES)
-        ends, begin = [np.array([-1])], [0]
+        ends, begin, depth = [np.array([-1])], [0], depth if marginal.categories is None else DEPTH
         for before, last in zip(classes.last[:-1], classes.last[1:], strict=True):
             pieces = last - before
-            count = min(pieces, DEPTH)
+            count = min(pieces, depth)
             begin.append(begin[-1] + len(ends[-1]))
             ends.append(before + np.arange(1, count + 1) * pieces // count)
         return Cells(marginal, classes, Classes(np.concatenate(ends), np.empty(0)), np.array(begin))
@@ -77,6 +85,12 @@ class Cells:
         if self._single:
             return self.marginal.values(np.maximum(self.fine.last[at], 0), share, at > 0)
         return self.fine.values(self.marginal, at, share)
+
+    @cached_property
+    def alone(self) -> NDArray[np.bool_]:
+        """Which classes are one frequent value, or what is missing: no neighbour says anything of them."""
+        single = np.diff(self.classes.last, prepend=-2) == 1
+        return single & np.concatenate(([True], self.marginal.atoms[self.classes.last[1:]]))
 
     @cached_property
     def _single(self) -> bool:

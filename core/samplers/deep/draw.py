@@ -90,7 +90,7 @@ def distinct(keys: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDA
     """The distinct keys in order, all below `most`, and the place of each key among them."""
     there = np.zeros(most, bool)
     there[keys] = True
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
+    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[keys].astype(np.int64)
 
 
 def padded(x: F32) -> F32:

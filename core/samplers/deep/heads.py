@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...stream import F64
-from .cells import Cells
+from ..statistical.marginal import Marginal
+from .cells import DEPTH, Cells
 from .draw import choose_class
 
 F32 = NDArray[np.float32]
@@ -53,16 +54,32 @@ class Heads:
         """The columns that have cells, and their number among those."""
         return fine_columns(self.cells)
 
+    @property
+    def depth(self) -> int:
+        """Cells of a class of numbers at most."""
+        return max((c.depth for c in self.cells if c.marginal.categories is None), default=1)
+
     @cached_property
     def offsets(self) -> I64:
         """Where each column's classes begin among all, and where the last one's end; shape (columns + 1,)."""
         return np.concatenate(([0], np.cumsum([c.count for c in self.cells])))
 
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The columns in the order in which they are drawn."""
+        return drawing_order(self.cells)
+
+    def value(self, n: int, state: I64, cell: I64) -> I64:
+        """The place of values of column `n` among all that it has."""
+        return self.cells[n].begin[state] + cell
+
+    def meanings(self, n: int) -> F32:
+        """What each value that column `n` has means, shape (values, H)."""
+        return self._inner[self.fine[n]] if n in self.fine else self.known[self.offsets[n] : self.offsets[n + 1]]
+
     def meaning(self, n: int, state: I64, cell: I64) -> F32:
         """What column `n`'s values mean, shape (rows, H)."""
-        if n not in self.fine:
-            return self.known[self.offsets[n] + state]
-        return self._inner[self.fine[n]][self.cells[n].begin[state] + cell]
+        return self.meanings(n)[self.value(n, state, cell)]
 
     @cached_property
     def _inner(self) -> list[F32]:
@@ -95,19 +112,22 @@ class Heads:
         return state, choose_class(self.cell_scores(n, units, state), v)
 
     def state(self) -> dict[str, NDArray]:
-        return {f"head.{name}": getattr(self, name) for name in SHAPES}
+        return {f"head.{name}": getattr(self, name) for name in SHAPES} | {"head.depth": np.array([self.depth])}
 
 
-def rebuild_heads(cells: Sequence[Cells], arrays: Mapping[str, NDArray], hidden: int, units: int) -> Heads:
+def rebuild_heads(marginals: Sequence[Marginal], arrays: Mapping[str, NDArray], hidden: int, units: int) -> Heads:
     """The inverse of `Heads.state`. Raises ValueError for what are no such numbers."""
     held = {name: np.array(arrays[f"head.{name}"]) for name in SHAPES}
-    made = Heads(tuple(cells), **held)
+    depth = np.array(arrays["head.depth"])
+    if depth.shape != (1,) or depth.dtype != np.int64 or not 1 <= depth[0] <= DEPTH:
+        raise ValueError("its network is damaged")
+    made = Heads(tuple(Cells.of(m, int(depth[0])) for m in marginals), **held)
     sizes = {
         "C": int(made.offsets[-1]),
         "F": len(made.fine),
         "H": hidden,
         "W": units,
-        "E": max(c.depth for c in cells),
+        "E": max(c.depth for c in made.cells),
         "P": 2 * WAVES,
     }
     for name, a in held.items():
@@ -124,8 +144,13 @@ def check_array(a: NDArray, shape: tuple[int, ...]) -> None:
 
 
 def drawing_order(cells: Sequence[Cells]) -> tuple[int, ...]:
-    """Columns of few classes first: rows that have told the same are worked out together."""
-    return tuple(sorted(range(len(cells)), key=lambda n: (cells[n].depth > 1, cells[n].count)))
+    """Columns that tell rows least apart first, by entropy: rows that have told the same are worked out together."""
+
+    def entropy(c: Cells) -> float:
+        share = c.classes.share[c.classes.share > 0]
+        return float(-(share * np.log(share)).sum())
+
+    return tuple(sorted(range(len(cells)), key=lambda n: (cells[n].depth > 1, entropy(cells[n]))))
 
 
 def fine_columns(cells: Sequence[Cells]) -> dict[int, int]:

@@ -11,7 +11,7 @@ from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
 from .autoregressive import Autoregressive
-from .cells import Cells
+from .cells import Cells, depth_of
 from .engine import deterministic, host, torch_or_error
 from .learn_heads import LearntHeads, private_rows, read_rows, split_rows
 from .learnt import FREELY, Effort, Learnt
@@ -40,7 +40,7 @@ def fit_autoregressive(table: Table, stream: Stream, effort: Effort = FREELY) ->
     Raises UserError without torch, for an empty table, or for a column of a type that cannot be learnt.
     """
     torch = torch_or_error("autoregressive")
-    cells, states, places = read_rows(table, stream)
+    cells, states, places = read_rows(table, stream, None if effort.start is None else effort.start.heads)
     with deterministic(torch, stream.child("network")) as generator:
         sizes = sizes_of(len(states), sum(c.depth > 1 for c in cells))
         if effort.start is not None:
@@ -73,7 +73,7 @@ def fit_private_autoregressive(
     """The same under differential privacy, by noisy steps. Returns it and about how many rows there were."""
     torch = torch_or_error("autoregressive")
     bought = buy("autoregressive", table, noise, budget, extents)
-    cells = [Cells.of(m) for m in bought.marginals]
+    cells = [Cells.of(m, depth_of(bought.rows)) for m in bought.marginals]
     with deterministic(torch, noise.child("network")) as generator:
         net = _Network(LearntHeads.of(torch, generator, cells, *NARROW, None))
         rows = private_rows(torch, table, cells)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.grow import encode
-from .cells import Cells
+from .cells import LISTED, Cells, depth_of
 from .engine import host
 from .heads import SHAPES, UNSEEN, WAVES, Heads, drawing_order, fine_columns, waves
 from .transfer import carried, classes_before, columns_before
@@ -27,13 +27,16 @@ HALF_WAVE = 64
 """Rows that half a wave holds at least: what a faster one says of a number would be learnt by heart."""
 HELD = 0.1
 """The share of rows that say when to stop."""
+NEAR, ALIKE = 0.7, 2.0
+"""Standard deviations, in classes: of how far a value of few rows speaks for its neighbours (Imani and White 2018, arXiv:1806.04613), and of how far neighbours mean the same."""
 
 
-def read_rows(table: Table, stream: Stream) -> tuple[list[Cells], NDArray, NDArray]:
-    """The cells of a table's columns, and the classes and cells of its rows in an order that chance names, each of shape (rows, columns). Raises UserError for
+def read_rows(table: Table, stream: Stream, start: Heads | None = None) -> tuple[list[Cells], NDArray, NDArray]:
+    """The cells of a table's columns, as fine as those of the heads to start from if there are any, and the classes and cells of its rows in an order that chance names, each of shape (rows, columns). Raises UserError for
     an empty table, or for a column of a type that cannot be learnt."""
     marginals, codes = encode(table)
-    cells = [Cells.of(m) for m in marginals]
+    depth = depth_of(len(codes[0])) if start is None else start.depth
+    cells = [Cells.of(m, depth) for m in marginals]
     told = [c.of_codes(x) for c, x in zip(cells, codes, strict=True)]
     order = np.argsort(stream.child("rows").bits(np.arange(len(codes[0]))), kind="stable")[:ROWS]
     states, places = (np.stack([t[k] for t in told], axis=1)[order] for k in (0, 1))
@@ -75,6 +78,8 @@ class LearntHeads:
     """The waves of each cell that are slow enough to be learnt."""
     slow: Any
     """Which these are."""
+    near: dict[int, tuple[Any, Any]]
+    """Of numbers in classes without cells: for how much of each class a value of a class speaks, and how much of what each class means it means; shape (classes, classes)."""
 
     @staticmethod
     def of(
@@ -125,6 +130,11 @@ class LearntHeads:
             torch.tensor(np.cumsum(np.concatenate(([0], depths)))[:-1]),
             torch.tensor(np.concatenate([waves(c) for c in cells])[:, np.tile(slow, 2)]),
             torch.tensor(np.flatnonzero(np.tile(slow, 2))),
+            {
+                n: (torch.tensor(_near(c, NEAR)), torch.tensor(_near(c, ALIKE)))
+                for n, c in enumerate(cells)
+                if c.depth == 1 and c.marginal.pieces > LISTED and c.marginal.categories is None
+            },
         )
 
     def begun(self) -> dict[str, Any]:
@@ -155,6 +165,11 @@ class LearntHeads:
         for n, (group, _) in enumerate(self.groups):
             made["known"] = made["known"] + p[f"known.{n}"][group]
             made["out"] = made["out"] + p[f"out.{n}"][group]
+        if self.near:
+            own = list(made["known"].split([c.count for c in self.cells]))
+            for n, (_, alike) in self.near.items():
+                own[n] = alike @ own[n]
+            made["known"] = self.torch.cat(own)
         return made
 
     def heads(self, p: dict[str, Any]) -> Heads:
@@ -182,7 +197,8 @@ class LearntHeads:
         for n, cell in enumerate(self.cells):
             part = slice(begin, begin := begin + cell.count)
             scores = narrow[n] @ w["out"][part].T + w["score"][part]
-            loss = loss + functional.cross_entropy(scores, states[:, n], reduction="none")
+            told = self.near[n][0][states[:, n]] if n in self.near else states[:, n]
+            loss = loss + functional.cross_entropy(scores, told, reduction="none")
             if n in self.fine:
                 inner = torch.relu(units[n] + w["own"][at[:, n]])
                 scores = inner @ w["out_fine"][self.fine[n]].T + w["score_fine"][at[:, n]]
@@ -190,10 +206,14 @@ class LearntHeads:
         return loss
 
     def orders(self, count: int, own: float) -> Any:
-        """For each row its columns' places in an order: this share of rows in that of drawing, the others in any."""
-        torch = self.torch
-        place = torch.rand(count, len(self.cells), generator=self.generator).argsort(dim=1)
-        return torch.where(torch.rand(count, 1, generator=self.generator) < own, self.rank, place)
+        """For each row its columns' places in an order: this share of rows in that of drawing; in the others some columns, few more often than many, come before,
+        as those that are given do."""
+        torch, g, width = self.torch, self.generator, len(self.cells)
+        often = 1.0 / torch.arange(1, max(width, 2))
+        first = 1 + torch.multinomial(often, count, replacement=True, generator=g)
+        first = torch.where(torch.rand(count, generator=g) < own, 0, first)
+        given = torch.rand(count, width, generator=g).argsort(dim=1) < first[:, None]
+        return torch.where(given, self.rank, self.rank + width).argsort(dim=1).argsort(dim=1)
 
     def continued(self, begun: dict[str, Any], start: Heads) -> tuple[dict[str, Any], NDArray[np.int64]]:
         """`begun` with what `start` knows, what groups share being in each class's own numbers; and the place of each column before, -1 where it was not."""
@@ -227,3 +247,11 @@ class LearntHeads:
     def work(self) -> float:
         """Multiplications that the scores of a row take."""
         return float(self.units * (len(self.seen) + self.real.shape[1] * len(self.fine)))
+
+
+def _near(cells: Cells, width: float) -> NDArray[np.float32]:
+    """For how much of each class a value of each class speaks, by a kernel so many classes wide."""
+    k = np.arange(cells.count)
+    weight = np.exp(-0.5 * ((k[:, None] - k) / width) ** 2) * ~(cells.alone | cells.alone[:, None])
+    weight[cells.alone, cells.alone] = 1.0
+    return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -23,9 +23,8 @@ from .private_fit import Extents, fit_privately
 from .training import Descent, train
 from .transfer import Maps, continued, layout_before
 
-BATCH = 500
+BATCH, SMALL = 500, 10_000
 RATE, DECAY = 1e-3, 1e-5
-LEAST_STEPS = 500
 SPREADS = (0.01, 1.0)
 
 
@@ -38,10 +37,14 @@ class Settings:
     weight: float
     """What a nat of the reconstruction counts for, against one of the latent vector's divergence."""
     epochs: int
+    steps: int
+    """Steps of all passes together at least: a small table is passed over more often."""
+    few: int
+    """Rows of a step where there are fewer than `SMALL`: steps are what they lack."""
 
 
-TVAE = Settings("tvae", "modes", 128, 128, 2.0, 300)
-VAE = Settings("vae", "ranks", 32, 128, 1.0, 200)
+TVAE = Settings("tvae", "modes", 128, 128, 2.0, 300, 500, BATCH)
+VAE = Settings("vae", "ranks", 32, 128, 1.0, 200, 4_000, 128)
 
 
 def fit_tvae(table: Table, stream: Stream, effort: Effort = FREELY) -> Decoder:
@@ -69,7 +72,7 @@ def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder
     with deterministic(torch, stream.child("network")) as generator:
         net = _Network(torch, generator, how, encode_table(torch, table, stream, how.scale))
         parameters = continued(torch, net.begun(), effort, net.maps)
-        steps = -(-LEAST_STEPS // how.epochs)
+        steps = -(-how.steps // how.epochs)
         learner = net.learner(parameters, steps)
         learnt = train(torch, generator, learner, effort, how.name)
         return net.decoder(learnt)
@@ -120,7 +123,7 @@ class _Network:
             self.noise,
             rows=(self.data.classes, self.data.places, self.data.there),
             held=None,
-            batch=BATCH,
+            batch=BATCH if self.data.rows >= SMALL else self.how.few,
             rate=RATE,
             epochs=self.how.epochs,
             work=2.0 * width * hidden + 2 * hidden * hidden + 3 * hidden * latent,

@@ -19,12 +19,10 @@ from ...stream import F64, Stream
 from ...tables import ROW, Table, rows
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.regenerate import Rule, rebuild_rules, rule_state
-from .attention import Attention
-from .cells import Cells
-from .heads import Heads, check_array, drawing_order, rebuild_heads
+from .attention import Attention, block_shapes
+from .heads import Heads, check_array, rebuild_heads
 from .learnt import Learnt, rebuild_learnt
 from .series import GAP, as_times
-from .transformer import rebuild_blocks
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -85,7 +83,7 @@ class Sequence:
             known, some = context, whole[going]
             meaning = np.zeros_like(context)
             step: dict[int, pl.Series] = {}
-            for n in drawing_order(heads.cells):
+            for n in heads.order:
                 units = np.maximum(known, 0) @ self.second[n] + self.shift[n]
                 at = names[n].child(t)
                 v = at.child("cell").uniform(whole) if n in heads.fine else None
@@ -126,7 +124,7 @@ class Sequence:
 
 def rebuild_sequence(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Sequence:
     """The inverse of `Sequence.state`. Raises ValueError for what draws no series."""
-    cells = [Cells.of(m) for m in rebuild_marginals(plain, arrays)]
+    marginals = rebuild_marginals(plain, arrays)
     begin, second, shift, last = (np.array(arrays[f"net.{k}"]) for k in ("begin", "second", "shift", "last"))
     start = np.array(arrays["start"])
     if begin.ndim != 1 or not len(begin) or len(begin) % PARTS or shift.ndim != 2:
@@ -136,21 +134,30 @@ def rebuild_sequence(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) ->
     width, units = len(begin), shift.shape[1]
     for a, shape in (
         (begin, (width,)),
-        (second, (len(cells), width, units)),
-        (shift, (len(cells), units)),
+        (second, (len(marginals), width, units)),
+        (shift, (len(marginals), units)),
         (last, (width + 1,)),
     ):
         check_array(a, shape)
     entity, time = rebuild_rules([plain["entity"]])[0], (str(plain["time"][0]), str(plain["time"][1]))
     order, longest = tuple(map(str, plain["order"])), plain["longest"]
-    names = {entity.column, time[0], *(c.marginal.name for c in cells)} - {GAP}
-    if set(order) != names or len(order) != len(names) or GAP not in {c.marginal.name for c in cells}:
+    names = {entity.column, time[0], *(m.name for m in marginals)} - {GAP}
+    if set(order) != names or len(order) != len(names) or GAP not in {m.name for m in marginals}:
         raise ValueError("its columns are not those of its network")
     if not isinstance(longest, int) or not 1 <= longest <= STEPS:
         raise ValueError("its series have no length")
     as_times(time, np.zeros(1))
-    heads = rebuild_heads(cells, arrays, width, units)
+    heads = rebuild_heads(marginals, arrays, width, units)
     blocks = rebuild_blocks(arrays, LAYERS, width)
     return Sequence(
         entity, time, order, heads, start, begin, blocks, second, shift, last, longest, rebuild_learnt(plain, arrays)
     )
+
+
+def rebuild_blocks(arrays: Mapping[str, NDArray], layers: int, width: int) -> dict[str, F32]:
+    """Raises ValueError for blocks that do not fit."""
+    blocks = {}
+    for name, shape in block_shapes(layers, width).items():
+        blocks[name] = np.array(arrays[f"block.{name}"])
+        check_array(blocks[name], shape)
+    return blocks

@@ -7,6 +7,7 @@ import polars as pl
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from ..currencies import major_unit
+from .truth import name_then
 
 NUMERIC = {"GBP": "826", "EUR": "978", "USD": "840", "JPY": "392", "KWD": "414", "CLF": "990", "UYW": "927"}
 """ISO 4217 numeric codes."""
@@ -53,7 +54,7 @@ def iso8583(schema: Schema, tables: Tables) -> Table:
     place = pl.col("merchant_id")
     reference = pl.col("transaction_ref")
     shop = tables["merchant"].select(
-        "merchant_id", shop=pl.col("name").str.slice(0, 25), town=pl.col("city").str.slice(0, 13)
+        "merchant_id", "name", "renamed_on", "former_name", town=pl.col("city").str.slice(0, 13)
     )
     rows = (
         pl.concat(made)
@@ -78,7 +79,7 @@ def iso8583(schema: Schema, tables: Tables) -> Table:
         de39=pl.col("response_code").cast(pl.String),
         de41=pl.col("terminal_id").cast(pl.String).str.zfill(8),
         de42=place.cast(pl.String).str.zfill(15),
-        de43=pl.concat_str(pl.col("shop").fill_null(""), pl.lit("/"), pl.col("town").fill_null(""), pl.lit("/"), pl.col("country").cast(pl.String).fill_null("")),
+        de43=pl.concat_str(name_then(at.date()).str.slice(0, 25).fill_null(""), pl.lit("/"), pl.col("town").fill_null(""), pl.lit("/"), pl.col("country").cast(pl.String).fill_null("")),
         de49=pl.col("currency").cast(pl.String).replace_strict(NUMERIC),
         de56=pl.col("three_ds").cast(pl.String),
         at=at.strftime("%Y-%m-%dT%H:%M:%SZ"),

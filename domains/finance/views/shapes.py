@@ -6,7 +6,7 @@ import polars as pl
 
 from ....core.tables import Table, Tables
 from ..currencies import major_unit
-from .truth import labelled
+from .truth import labelled, name_then
 
 TRANSFERS = ("transfer", "salary", "loan", "wallet")
 """Channels by which money goes from account to account."""
@@ -200,7 +200,14 @@ def sparkov(tables: Tables) -> Table:
     )
     card = tables["card"].select("card_id", "pan")
     shop = tables["merchant"].select(
-        "merchant_id", "name", "category", "online", merch_lat="latitude", merch_long="longitude"
+        "merchant_id",
+        "name",
+        "renamed_on",
+        "former_name",
+        "category",
+        "online",
+        merch_lat="latitude",
+        merch_long="longitude",
     )
     people = tables["customer"].group_by("city").len()
     paid = _booked(tables).filter(pl.col("channel").cast(pl.String).is_in(["card-present", "card-not-present"]))
@@ -211,7 +218,7 @@ def sparkov(tables: Tables) -> Table:
         pl.col("transaction_id").alias(""),
         trans_date_trans_time=at.dt.strftime("%Y-%m-%d %H:%M:%S"),
         cc_num="pan",
-        merchant=pl.lit("fraud_") + pl.col("name"),
+        merchant=pl.lit("fraud_") + name_then(at.dt.date()),
         category=pl.col("category").cast(pl.String) + pl.when("online").then(pl.lit("_net")).otherwise(pl.lit("_pos")),
         amt=_major(pl.col("amount_minor")),
         first="given_name",

@@ -27,6 +27,11 @@ def labelled(tables: Tables) -> Table:
     )
 
 
+def name_then(day: pl.Expr) -> pl.Expr:
+    """The name under which a merchant traded on a day, from its columns `name`, `renamed_on` and `former_name`."""
+    return pl.when(day < pl.col("renamed_on")).then("former_name").otherwise("name")
+
+
 PRINCIPALS = ("borrower", "herder", "owner", "user", "victim")
 """Roles that move money of their own, or lose it."""
 

@@ -189,7 +189,11 @@ def _times(scene: Scene, words: Mapping[str, Callable[..., I64]], entries: list[
         given = {k: v for k, v in entry.items() if k not in _MARKS}
         stream = _stream(scene, "clock" if clock else "arrivals", place, n)
         rng = stream.generator()
-        wrong = kind(taken, rng, **given) if clock else kind(place.trace.grid[place.rows], received, rng, **given)
+        wrong = (
+            kind(taken, rng, **given)
+            if clock
+            else kind(place.trace.due(place.trace.key[place.rows]), received, rng, **given)
+        )
         mine = chosen(stream.child("samples").generator(), len(wrong), entry)
         if clock:
             taken = np.where(mine, wrong, taken)
@@ -230,13 +234,15 @@ def _cut(scene: Scene, found: list[Place], role: str) -> tuple[list[Place], list
         trace, span = place.trace, added[gateway, place.instance]
         late = later(trace.received, known.get(gateway, ()), [span], rate)
         if held is not None:
-            dropped = late & (trace.grid >= span[0]) & (trace.grid < span[1] - held)
+            a, b = trace.between(span[0], span[1] - held)
+            dropped = np.zeros_like(late)
+            dropped[a:b] = late[a:b]
             lost_rows.append((np.full(int(dropped.sum()), place.instance), trace.key[dropped]))
             late &= ~dropped
             if dropped.any():
                 marked.add((place.instance, trace.channel["channel_id"]))
         late_rows.append((np.full(int(late.sum()), place.instance), trace.key[late]))
-        drawn.append(place.drawn_out(trace.grid[late]))
+        drawn.append(place.drawn_out(trace.due(trace.key[late])))
     outage = pl.DataFrame(
         spans_of,
         schema={
@@ -273,7 +279,7 @@ def _repeated(scene: Scene, found: list[Place], readings: Readings) -> Table:
         stream, trace = _stream(scene, "repeat", place), place.trace
         rng = stream.generator()
         # what is broken already would be so twice, and by another's hand
-        late = trace.observed[place.rows] - trace.grid[place.rows]
+        late = trace.observed[place.rows] - trace.due(trace.key[place.rows])
         whole = trace.sound[place.rows] & (late >= 0) & (late <= trace.channel["jitter_us"])
         taken = chosen(rng, place.b - place.a, entry) & whole & ~readings.repeated(trace.key[place.rows])
         wait = rng.standard_exponential(place.b - place.a) * float(entry["seconds"]) * SECOND

@@ -116,7 +116,7 @@ def _lost(
         still = np.zeros(len(index), bool)
         for a, b in np.searchsorted(index, np.array(sampled(after, *grid), np.int64).reshape(-1)).reshape(-1, 2):
             still[a:b] = True
-        blamed = np.maximum(np.searchsorted(starts, trace.grid[~still], "right") - 1, 0)
+        blamed = np.maximum(np.searchsorted(starts, trace.due(trace.key[~still]), "right") - 1, 0)
         found += [(who[n].instance, key) for n, key in zip(blamed.tolist(), trace.key[~still].tolist(), strict=True)]
     return found
 

@@ -36,10 +36,18 @@ class Trace:
     @cached_property
     def grid(self) -> I64:
         """The points of the grid at which they were due, microseconds since 1970: in order whatever has become of the clock."""
-        return (
-            self.channel["first_sample_at"]
-            + (self.key - self.channel["channel_id"] * FAN) * self.channel["interval_us"]
-        )
+        return self.due(self.key)
+
+    def due(self, key: I64) -> I64:
+        """The points of the grid of some samples."""
+        return self.channel["first_sample_at"] + (key - self.channel["channel_id"] * FAN) * self.channel["interval_us"]
+
+    def between(self, t0: int, t1: int) -> tuple[int, int]:
+        """Where the samples stand that are due from one instant on and before another."""
+        first, every = self.channel["first_sample_at"], self.channel["interval_us"]
+        ends = self.channel["channel_id"] * FAN - np.array([(first - t0) // every, (first - t1) // every])
+        a, b = np.searchsorted(self.key, ends).tolist()
+        return a, b
 
     @cached_property
     def sound(self) -> NDArray[np.bool_]:
@@ -186,7 +194,7 @@ def places(
                         t0, t1 = _own(scene, member, readings.trace(mine[0][0]), hours, episode, episodes, clear_of)
                     for channel, other in mine:
                         trace, beside = readings.trace(channel), readings.trace(other) if other else None
-                        a, b = np.searchsorted(trace.grid, [t0, t1]).tolist()
+                        a, b = trace.between(t0, t1)
                         if b > a:
                             taken.setdefault(channel["channel_id"], []).append((t0, t1))
                             yield Place(member["instance"], member["member"], episode, trace, beside, t0, t1, a, b)
@@ -220,7 +228,7 @@ def _own(
         return 0, 0
     draws = _uniform(scene, member, episode, _ATTEMPTS)
     first = low + (draws * (high - low - length + 1)).astype(np.int64)
-    t0, t1 = trace.grid[first], trace.grid[first + length - 1] + interval
+    t0, t1 = trace.due(trace.key[first]), trace.due(trace.key[first + length - 1]) + interval
     free = np.ones(_ATTEMPTS, bool)
     for a, b in clear_of:
         free &= (t1 <= a) | (t0 >= b)

@@ -13,6 +13,7 @@ import torch
 
 from populace.core.models import MODELS
 from populace.core.samplers.deep import (
+    cells,
     engine,
     learn_autoregressive,
     learn_diffusion,
@@ -58,6 +59,8 @@ def test_a_step_stays_where_it_began(name: str, module: Any, monkeypatch: pytest
     adam = torch.optim.AdamW
     # one kernel for all parameters is written for real devices alone
     monkeypatch.setattr(torch.optim, "AdamW", lambda *args, fused, **more: adam(*args, **more))
+    # numbers in cells, as of many rows
+    monkeypatch.setattr(cells, "CELLED_ROWS", 1)
     monkeypatch.setattr(module, "deterministic", pretended)
     monkeypatch.setattr(module, "train", step)
     with pytest.raises(Looked):

@@ -14,7 +14,7 @@ import xmlschema
 from lxml import etree
 from stdnum import iso11649
 
-from populace.core.dataset import Dataset
+from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.sinks import open_target
@@ -285,3 +285,26 @@ def test_mt940_statements_are_read_by_a_parser_of_others_and_their_balances_hold
         assert before is not None
         assert round(before * 100) == last
     assert lines == posted.filter(pl.col("account_id").is_in(files["name"].cast(pl.Int64).implode())).height > 500
+
+
+def test_a_merchant_that_is_renamed_stands_in_messages_under_the_name_of_the_day():
+    often = {"merchant.renamed": 1.0}
+    data = generate(make_plan(Spec("finance", size=10, end="2025-03-01", settings=often), DOMAIN))
+    shop = data.frames["merchant"].filter(pl.col("renamed_on").is_not_null())
+    assert 0.1 < shop.height / data.frames["merchant"].height < 0.2
+    assert (shop["name"] != shop["former_name"]).mean() > 0.95
+    messages = (
+        rendered(data, "iso8583")["iso8583"]
+        .filter(mti="0110")
+        .select("at", trades=pl.col("de43").str.split("/").list.first(), merchant_id=pl.col("de42").cast(pl.Int64))
+    )
+    seen = messages.join(shop, on="merchant_id").with_columns(day=pl.col("at").str.slice(0, 10).str.to_date())
+    before = pl.col("day") < pl.col("renamed_on")
+    assert 0.1 < seen.select(before.mean()).item() < 0.9
+    for such, name in ((before, "former_name"), (~before, "name")):
+        assert seen.filter(such).select((pl.col("trades") == pl.col(name).str.slice(0, 25)).all()).item()
+    sparkov = rendered(data, "sparkov")["sparkov"].rename({"": "transaction_id"})
+    paid = data.frames["transaction"].join(sparkov, on="transaction_id").join(shop, on="merchant_id")
+    early = paid.filter(pl.col("authorised_at").dt.date() < pl.col("renamed_on"))
+    assert early.height
+    assert (early["merchant"] == "fraud_" + early["former_name"]).all()
