@@ -41,10 +41,10 @@ def kept(time: F64) -> F64:
 
 @dataclass(frozen=True, eq=False)
 class Diffusion:
-    """Columns that are given are held, noised as much as the rest is, at each step, and pass through (Lugmayr et al. 2022, RePaint, without its returns): near to the
-    conditional, not exact. What was never seen counts as missing.
+    """Columns that are given pass through, and the network is told them as they are at each step, and which they are (Tashiro et al. 2021, CSDI, arXiv:2107.03502). What was
+    never seen counts as missing.
 
-    `layers` map the vector and the waves of its time to the scores of classes and the noise in places.
+    `layers` map the vector, a 1 for each column that is given, and the waves of the time to the scores of classes and the noise in places.
     """
 
     layout: Layout
@@ -92,18 +92,19 @@ class Diffusion:
         for n, size in enumerate(layout.sizes):
             state[:count, n] = self._any(n, size, names[n].child("begin").uniform(address))
         place[:count] = latent(stream.child("begin"), address, place.shape[1])
+        free = [n for n in range(len(layout.sizes)) if n not in held]
+        for n, (s, p) in held.items():
+            state[:count, n] = s
+            if n in self._scaled:
+                place[:count, self._scaled[n]] = SPAN * p
+        still = [self._scaled[n] for n in held if n in self._scaled]
+        given = place[:, still].copy()
         times = np.arange(DRAWN, -1, -1) / DRAWN
         own = kept(times)
         for k in range(DRAWN):
             now, then = own[k], own[k + 1] if k + 1 < DRAWN else 1.0
             fresh = latent(stream.child("step", k), address, place.shape[1])
-            for n, (s, p) in held.items():
-                u = names[n].child("held", k).uniform(address)
-                state[:count, n] = np.where(u < now, s, self._any(n, layout.sizes[n], (u - now) / max(1 - now, 1e-12)))
-                if n in self._scaled:
-                    j = self._scaled[n]
-                    place[:count, j] = np.sqrt(now) * SPAN * p + np.sqrt(1 - now) * fresh[:, j]
-            out = self._out(state, place, float(times[k]))
+            out = self._out(state, place, tuple(held), float(times[k]))
             # the share of each step's noise that is new: that of the Markov chain with these steps
             new = (1 - then) / (1 - now) * (1 - now / then)
             first = (place - np.sqrt(1 - now) * out[:, end:]) / np.sqrt(now)
@@ -111,8 +112,10 @@ class Diffusion:
             noise = (place - np.sqrt(now) * first) / np.sqrt(1 - now)
             place = np.sqrt(then) * first + np.sqrt(max(1 - then - new, 0.0)) * noise
             place[:count] += np.sqrt(new) * fresh
+            place[:, still] = given
             stay = (1 - then) / (1 - now)
-            for n, size in enumerate(layout.sizes):
+            for n in free:
+                size = layout.sizes[n]
                 scores = np.ascontiguousarray(out[:count, layout.offsets[n] : layout.offsets[n] + size].T, np.float32)
                 if not self.marginals[n].missing and size > 1:
                     scores[0] = -np.inf
@@ -127,12 +130,13 @@ class Diffusion:
         low = 0 if self.marginals[n].missing or size == 1 else 1
         return low + np.minimum((u * (size - low)).astype(np.int64), size - low - 1)
 
-    def _out(self, state: NDArray, place: F64, time: float) -> F64:
+    def _out(self, state: NDArray, place: F64, held: tuple[int, ...], time: float) -> F64:
         (weight, shift), *rest = self._exact
         x = waves(np.array([time]))[0] @ weight[-2 * CLOCK :] + shift
-        end = int(self.layout.offsets[-1])
+        end, told = int(self.layout.offsets[-1]), self.layout.width
+        x = x + weight[[told + n for n in held]].sum(axis=0)
         # a product with rows of one 1 for each column is a sum of look-ups
-        x = x + place @ weight[end : -2 * CLOCK]
+        x = x + place @ weight[end:told]
         for n in range(len(self.layout.sizes)):
             x += weight[self.layout.offsets[n] + state[:, n]]
         for weight, shift in rest:
@@ -171,7 +175,7 @@ def rebuild_diffusion(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -
     layers = [
         Layer(np.array(arrays[f"net.{k}.weight"]), np.array(arrays[f"net.{k}.shift"]), False) for k in range(count)
     ]
-    width = layout.width + 2 * CLOCK
+    width = layout.width + len(layout.sizes) + 2 * CLOCK
     for layer in layers:
         check_layer(layer, width)
         width = layer.weight.shape[1]
