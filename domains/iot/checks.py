@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ...core.checks import ends_of_runs, gathered, violations
 from ...core.domain import Check
 from ...core.tables import Table
+from .gauges import AWAKE
 from .labels import LABELS
 from .physics import Profiles, physics
 from .population import GATEWAYS
 from .profiles import LINKS
-from .readings import AWAKE, COPY, FAN, RETRIED, sampled, spans, union
+from .readings import COPY, FAN, RETRIED, sampled, spans, union
 from .sheet import Scratch, sheet
 from .signals import STRETCH
 

@@ -31,7 +31,7 @@ def statements(schema: Schema, tables: Tables) -> Table:
         pl.lit(":61:"),
         pl.col("booked_at").dt.strftime("%y%m%d%m%d"),
         mark,
-        _amount("amount_minor", digits),
+        amount("amount_minor", digits),
         pl.lit("NMSC"),
         pl.col("ledger_entry_id").cast(pl.String).str.slice(-16),
         pl.lit("\n:86:"),
@@ -77,13 +77,13 @@ def statements(schema: Schema, tables: Tables) -> Table:
     )
 
 
-def _amount(minor: str, digits: dict[str, int]) -> pl.Expr:
+def amount(minor: str, digits: dict[str, int], currency: str = "currency") -> pl.Expr:
     """`1234,56`: the sign stands elsewhere."""
-    places = pl.col("currency").replace_strict(digits, return_dtype=pl.Int64)
+    places = pl.col(currency).replace_strict(digits, return_dtype=pl.Int64)
     text = pl.col(minor).abs().cast(pl.String).str.zfill(places + 1)
     return pl.concat_str(text.str.head(text.str.len_chars() - places), pl.lit(","), text.str.tail(places))
 
 
 def _balance(minor: str, day: pl.Expr, digits: dict[str, int]) -> pl.Expr:
     sign = pl.when(pl.col(minor) < 0).then(pl.lit("D")).otherwise(pl.lit("C"))
-    return pl.concat_str(sign, day.dt.strftime("%y%m%d"), "currency", _amount(minor, digits))
+    return pl.concat_str(sign, day.dt.strftime("%y%m%d"), "currency", amount(minor, digits))

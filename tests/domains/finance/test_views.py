@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from pathlib import Path
+from uuid import UUID
 
 import networkx as nx
 import polars as pl
 import pytest
 import xmlschema
 from lxml import etree
-from stdnum import iso11649
+from stdnum import iban, iso11649
 
 from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
@@ -285,6 +287,40 @@ def test_mt940_statements_are_read_by_a_parser_of_others_and_their_balances_hold
         assert before is not None
         assert round(before * 100) == last
     assert lines == posted.filter(pl.col("account_id").is_in(files["name"].cast(pl.Int64).implode())).height > 500
+
+
+MT103 = re.compile(
+    r"\{1:F01(?P<sender>[A-Z]{6}[A-Z0-9]0)AXXX0{10}\}\{2:I103(?P<receiver>[A-Z]{6}[A-Z0-9]0)XXXXN\}\{3:\{121:(?P<trace>[0-9a-f-]{36})\}\}\{4:\n"
+    r":20:(?P<reference>[0-9]{1,16})\n:23B:CRED\n:32A:(?P<day>[0-9]{6})(?P<settled>[A-Z]{3}[0-9]{1,12},[0-9]{2})\n"
+    r":33B:(?P<instructed>[A-Z]{3}[0-9]{1,12},[0-9]{2})\n(:36:(?P<rate>[0-9]+,[0-9]+)\n)?"
+    r":50K:/(?P<debtor>[A-Z0-9]{1,34})\n[A-Za-z0-9/\-?:().,'+ ]{1,35}\n:59:/(?P<creditor>[A-Z0-9]{1,34})\n[A-Za-z0-9/\-?:().,'+ ]{1,35}\n"
+    r":70:/RFB/(?P<remittance>RF[0-9]{14})\n:71A:(SHA|OUR)\n-\}"
+)
+"""The fields in the formats that SWIFT's handbook gives them, written down anew."""
+
+
+def test_every_transfer_across_borders_is_an_mt103_in_swifts_formats(bank: Dataset):
+    files = rendered(bank, "mt103")["mt103"]
+    told = [MT103.fullmatch(m) for text in files["text"] for m in text.split("\n$\n")]
+    assert all(told)
+    found = [m.groupdict() for m in told if m]
+    order = bank.frames["credit_transfer"].filter(scheme="SWIFT").join(bank.frames["transaction"], on="transaction_id")
+    order = order.filter(pl.col("cleared_at").is_not_null())
+    assert sorted(int(m["reference"]) for m in found) == sorted(order["transaction_id"])
+    assert len({UUID(m["trace"]) for m in found}) == len(found) > 20
+    assert all(UUID(m["trace"]).version == 4 for m in found)
+    assert all(iso11649.is_valid(m["remittance"]) for m in found)
+    assert all(iban.is_valid(m[side]) for m in found for side in ("debtor", "creditor"))
+    assert {m["sender"][4:6] for m in found} >= {"GB", "NL"}
+    rated = [m for m in found if m["rate"]]
+    for m in rated:
+        settled, instructed, rate = (
+            float(m[k].lstrip("EURGBP").replace(",", ".")) for k in ("settled", "instructed", "rate")
+        )
+        assert m["settled"].startswith("EUR")
+        assert settled <= instructed * rate + 0.01, "less the fee"
+    assert rated
+    assert all(m["settled"] == m["instructed"] for m in found if not m["rate"])
 
 
 def test_a_merchant_that_is_renamed_stands_in_messages_under_the_name_of_the_day():
