@@ -11,7 +11,8 @@ import polars as pl
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
 from ....core.tables import ROW, Table, rows
-from ..readings import AWAKE, FAN, Spans, sampled, union
+from ..gauges import AWAKE
+from ..readings import FAN, Spans, sampled, union
 from .spans import Place, Readings
 
 SECOND = 1_000_000
