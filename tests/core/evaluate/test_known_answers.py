@@ -125,7 +125,7 @@ def test_unreadable_values_are_counted_and_become_missing():
 
 def test_a_column_that_nobody_filled_in_tells_nothing():
     real, drawn = TRAIN.head(600), FRESH.head(600)
-    said = dict(target="member", only=["fidelity", "utility"])
+    said = {"target": "member", "only": ["fidelity", "utility"]}
     without = evaluate(real, drawn, **said)
     found = evaluate(*(f.with_columns(pl.lit(None, pl.Float64).alias("unasked")) for f in (real, drawn)), **said)
     for name in ("fidelity.c2st", "utility.tstr"):
