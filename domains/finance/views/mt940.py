@@ -10,6 +10,7 @@ import polars as pl
 
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
+from .iso20022 import valued
 
 
 def statements(schema: Schema, tables: Tables) -> Table:
@@ -23,13 +24,15 @@ def statements(schema: Schema, tables: Tables) -> Table:
         how="left",
         maintain_order="left",
     ).with_columns(pl.col("currency", "kind").cast(pl.String), month=pl.col("booked_at").dt.truncate("1mo"))
+    entry = valued(tables, entry)
     # a reversal of a debit is a credit that says so
     undone, credit = pl.col("kind") == "reversal", pl.col("amount_minor") > 0
     mark = pl.when(undone).then(pl.when(credit).then(pl.lit("RD")).otherwise(pl.lit("RC")))
     mark = mark.otherwise(pl.when(credit).then(pl.lit("C")).otherwise(pl.lit("D")))
     line = pl.concat_str(
         pl.lit(":61:"),
-        pl.col("booked_at").dt.strftime("%y%m%d%m%d"),
+        pl.col("value_on").dt.strftime("%y%m%d"),
+        pl.col("booked_at").dt.strftime("%m%d"),
         mark,
         amount("amount_minor", digits),
         pl.lit("NMSC"),

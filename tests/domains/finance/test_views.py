@@ -20,7 +20,7 @@ from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.sinks import open_target
-from populace.core.spec import Spec
+from populace.core.spec import ScenarioRequest, Spec
 from populace.domains.finance import DOMAIN
 from populace.domains.finance.views import iso20022
 from populace.domains.finance.views.features import features
@@ -287,6 +287,32 @@ def test_mt940_statements_are_read_by_a_parser_of_others_and_their_balances_hold
         assert before is not None
         assert round(before * 100) == last
     assert lines == posted.filter(pl.col("account_id").is_in(files["name"].cast(pl.Int64).implode())).height > 500
+
+
+def test_a_transfer_booked_days_later_counts_from_the_day_it_was_made():
+    asked = (ScenarioRequest("backdated-value-date"), ScenarioRequest("orphaned-chargeback"))
+    data = generate(make_plan(Spec("finance", size=12, end="2025-03-01", scenarios=asked), DOMAIN))
+    late = data.frames["label"].filter(scenario="backdated-value-date", effect="late")["row_key"][0]
+    paid = data.frames["transaction"].filter(transaction_id=late)
+    made, booked = paid["authorised_at"].dt.date()[0], paid["booked_on"][0]
+    assert (booked - made).days == 3
+    statement = rendered(data, "camt.053")["camt.053"].filter(name=str(paid["account_id"][0]))["text"][0]
+    entry = next(e for e in statement.split("<Ntry>") if f">{paid['transaction_ref'][0]}<" in e)
+    assert f"<BookgDt><DtTm>{booked}" in entry
+    assert f"<ValDt><Dt>{made}</Dt></ValDt>" in entry
+    line = next(
+        part
+        for part in rendered(data, "mt940")["mt940"].filter(name=str(paid["account_id"][0]))["text"][0].split(":61:")
+        if str(paid["transaction_ref"][0]) in part
+    )
+    assert line.startswith(f"{made:%y%m%d}{booked:%m%d}D")
+    # of others only those count from another day that were booked after midnight
+    rest = data.frames["value_date"].join(data.frames["transaction"], on="transaction_id")
+    assert (rest["value_on"] == rest["authorised_at"].dt.date()).all()
+    assert (rest["value_on"] < rest["booked_on"]).all()
+    lost = data.frames["label"].filter(scenario="orphaned-chargeback")["row_key"]
+    assert data.frames["dispute"].filter(pl.col("transaction_id").is_in(lost.implode())).is_empty()
+    assert data.validate().is_empty()
 
 
 MT103 = re.compile(
