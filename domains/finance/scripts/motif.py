@@ -5,6 +5,7 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
 
     [arguments]
     quiet = ["account"]             # roles whose accounts lie still before their first flow (optional)
+    opens = ["mule"]                # roles that play on an account opened for the purpose: see `onboarding` (optional)
     withheld = ["employee"]         # roles whose pay stops when the instance begins (optional)
     lead = 0.5                      # share of the window that passes before an instance may begin (optional)
 
@@ -60,6 +61,7 @@ from ..parties import holder_names
 from ..people import sample
 from ..reports import claims
 from .groups import POOL, groups_each, in_groups, lent, machines, of_operators
+from .onboarding import onboarded, openings
 from .silence import silence, withheld
 from .staging import adapted, clock, difficulty, probit, strange_devices, value_of, whole_seconds
 from .staging import parties as cast_accounts
@@ -72,7 +74,7 @@ ROUND, LEAST = 500, 1_000
 
 def motif(scene: Scene) -> list[Edit]:
     """Payments of every flow, the payees they go to, and what was removed to let an account lie still."""
-    each = groups_each(scene)
+    scene, each = onboarded(scene), groups_each(scene)
     return _played(scene, 1) if each == 1 else of_operators(_played(in_groups(scene, each), each), each)
 
 
@@ -86,6 +88,7 @@ def _played(scene: Scene, each: int) -> list[Edit]:
     moves = pl.concat([moves, *_setbacks(scene, moves)])
     began = pl.DataFrame({"instance": walk.instance, "began": walk.start / walk.span, "hidden": walk.hidden})
     return [
+        *openings(scene, moves),
         *silence(scene, parties, moves),
         *withheld(scene, parties, moves),
         *_edits(scene, parties, moves, began, each),
