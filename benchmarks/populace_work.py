@@ -110,6 +110,19 @@ def patients_with_modules(folder: Path) -> float:
     return plan.size
 
 
+def resources_of_whole_lives(folder: Path) -> float:
+    """FHIR resources of patients of all ages through the disease modules of a folder, everything since 1915 on record, as NDJSON."""
+    given = {"modules": os.environ["POPULACE_MODULES"]}
+    plan = make_plan(Spec("healthcare", size=1_000, start="1915-01-01", end="2025-01-01", inputs=given))
+    run(plan, [open_target(f"fhir+ndjson:{folder / 'out'}", plan.domain)], quiet=True)
+    return sum(_lines(file) for file in (folder / "out").glob("*.ndjson"))
+
+
+def _lines(file: Path) -> int:
+    with open(file, "rb") as text:
+        return sum(part.count(b"\n") for part in iter(lambda: text.read(1 << 22), b""))
+
+
 def warm_rows(folder: Path) -> float:
     """Twenty rows of the root entities of each domain, as dicts: calls."""
     for seed in range(100):
@@ -141,3 +154,12 @@ LINES = [
 ]  # fmt: skip
 if "POPULACE_MODULES" in os.environ:
     LINES.append(("patients to FHIR NDJSON, with modules", "patients/s", patients_with_modules, None, "30 patients/s"))
+    LINES.append(
+        (
+            "whole lives to FHIR NDJSON, with modules",
+            "resources/s",
+            resources_of_whole_lives,
+            None,
+            "60,000 resources/s",
+        )
+    )

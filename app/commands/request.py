@@ -26,6 +26,7 @@ _INPUTS = {
         help="healthcare: records that populace import has written, as the first patients.",
     ),
     "module": click.option("--module", multiple=True, metavar="NAME", help="healthcare: only these modules."),
+    "country": click.option("--country", metavar="CC", help="healthcare: whose population it is: US, DE, FR or GB."),
     "profiles": click.option("--profiles", metavar="DIR", help="iot: device profiles of your own (TOML)."),
 }
 _SPEC = (

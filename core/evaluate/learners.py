@@ -54,9 +54,22 @@ def _common(pair: Pair, column: str) -> dict[str, NDArray]:
 def booster(classes: bool, categorical: NDArray, seed: int, rounds: int = 100) -> Any:
     """Histogram gradient boosting (Ke et al. 2017, LightGBM, NIPS 30), which takes missing values and categories as they are."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
 
     kind: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    return kind(max_iter=rounds, categorical_features=categorical, early_stopping=False, random_state=seed)
+    boosted = kind(max_iter=rounds, categorical_features=categorical, early_stopping=False, random_state=seed)
+    return make_pipeline(_Told(), boosted)
+
+
+class _Told:
+    """Columns of which nothing is known at all as zeros: there is no threshold to be found in them, and boosting looks for one."""
+
+    def fit(self, x: NDArray, y: NDArray | None = None) -> _Told:
+        self.unknown = np.isnan(x).all(axis=0)
+        return self
+
+    def transform(self, x: NDArray) -> NDArray:
+        return np.where(self.unknown, 0.0, x) if self.unknown.any() else x
 
 
 def learners(classes: bool, categorical: NDArray, seed: int) -> dict[str, Any]:

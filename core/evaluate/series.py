@@ -31,6 +31,8 @@ WINDOWS = 4_000
 COLUMNS = 12
 """Columns at most: those first in the table."""
 FOLDS = 5
+PAUSE = 5.0
+"""A pause is as many times the median time between real rows."""
 
 Series = list[NDArray[np.float64]]
 """Per entity its values, shape (rows, columns)."""
@@ -41,6 +43,10 @@ class Side:
     values: Series
     gaps: NDArray[np.float64]
     """Seconds from one row to the next within an entity."""
+    pause: float
+    """Seconds without a row that end a session."""
+    sessions: NDArray[np.float64]
+    """Seconds from the first row to the last of each stretch without a pause."""
 
 
 def follow(pair: Pair) -> list[str]:
@@ -51,12 +57,14 @@ def follow(pair: Pair) -> list[str]:
 def compare_series(pair: Pair, stream: Stream) -> list[Metric]:
     """The figures of series among `fidelity.*`; `pair.time` orders them."""
     columns = follow(pair)
-    real, synth = (_side(pair, name, columns, stream.child(name)) for name in ("real", "synth"))
+    real = _side(pair, "real", columns, stream.child("real"))
+    synth = _side(pair, "synth", columns, stream.child("synth"), real.pause)
     halves = _halves(real)
     found = []
     if pair.entity:
         found.append(_alike("fidelity.lengths", _lengths, real, synth, halves))
     found.append(_alike("fidelity.gaps", lambda s: s.gaps, real, synth, halves))
+    found.append(_alike("fidelity.sessions", lambda s: s.sessions, real, synth, halves))
     if columns:
         found += [
             _moving("fidelity.acf", _acf, _acf_alike, columns, real, synth, halves),
@@ -70,7 +78,7 @@ def compare_series(pair: Pair, stream: Stream) -> list[Metric]:
     return found
 
 
-def _side(pair: Pair, name: str, columns: list[str], stream: Stream) -> Side:
+def _side(pair: Pair, name: str, columns: list[str], stream: Stream, pause: float | None = None) -> Side:
     table = pair.real if name == "real" else pair.synth
     assert pair.time
     table = table.filter(pl.col(pair.time).is_not_null())
@@ -86,8 +94,20 @@ def _side(pair: Pair, name: str, columns: list[str], stream: Stream) -> Side:
     parts = [p.head(ROWS) for p in parts]
     at = [_seconds(p[pair.time]) for p in parts]
     gaps = np.concatenate([np.diff(t) for t in at]) if at else np.empty(0)
+    pause = (PAUSE * float(np.median(gaps)) if len(gaps) else np.inf) if pause is None else pause
+    sessions = [_sessions(t, pause) for t in at if len(t)]
     values = [p.select(pl.col(columns).cast(pl.Float64).interpolate().fill_null(strategy="forward").fill_null(strategy="backward")) for p in parts]  # fmt: skip
-    return Side([v.fill_null(0.0).to_numpy() for v in values], gaps)
+    return Side(
+        [v.fill_null(0.0).to_numpy() for v in values],
+        gaps,
+        pause,
+        np.concatenate(sessions) if sessions else np.empty(0),
+    )
+
+
+def _sessions(at: NDArray[np.float64], pause: float) -> NDArray[np.float64]:
+    last = np.append(np.flatnonzero(np.diff(at) > pause), len(at) - 1)
+    return at[last] - at[np.append(0, last[:-1] + 1)]
 
 
 def _seconds(at: pl.Series) -> NDArray[np.float64]:
@@ -105,7 +125,8 @@ def _halves(side: Side) -> tuple[Side, Side]:
         for series in side.values:
             for n, block in enumerate(np.array_split(series, min(BLOCKS, max(1, len(series) // 2)))):
                 parts[n % 2].append(block)
-    return Side(parts[0], side.gaps[0::2]), Side(parts[1], side.gaps[1::2])
+    one, other = (Side(parts[n], side.gaps[n::2], side.pause, side.sessions[n::2]) for n in (0, 1))
+    return one, other
 
 
 def _lengths(side: Side) -> NDArray[np.float64]:

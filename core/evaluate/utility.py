@@ -191,9 +191,10 @@ def _aggregates(pair: Pair, stream: Stream) -> Metric:
     """Averages of a number over the rows under one or two conditions on other columns."""
     draws = stream.uniform(np.arange(QUERIES * 8, dtype=np.uint64)).reshape(QUERIES, 8)
     ranks, coded = _ranks(pair), pair.coded.values
+    numbers = [n for n in pair.numbers if not np.isnan(coded["real"][n]).all()]
     errors = []
-    for draw in draws:
-        number = pair.numbers[int(draw[7] * len(pair.numbers))]
+    for draw in draws if numbers else ():
+        number = numbers[int(draw[7] * len(numbers))]
         spread = np.nanstd(coded["real"][number])
         inside = _chosen(pair, draw, 1 + int(draw[1] * min(2, len(pair.columns))), ranks, number)
         real, drawn = (coded[n][number][inside[n]] for n in ("real", "synth"))

@@ -182,10 +182,12 @@ class ViewSink:
 
 
 def _lines(frame: Table) -> pl.Series:
-    """What is written of documents: the text, after its name where each is to be a file of its own."""
-    return (
-        frame.select(pl.concat_str("name", pl.lit("\t"), "text"))["name"] if "name" in frame.columns else frame["text"]
-    )
+    """What is written of documents: the text, after its name where each is to be a file of its own; each line of a text bears the name."""
+    if "name" not in frame.columns:
+        return frame["text"]
+    if frame["text"].str.contains("\n", literal=True).any():
+        frame = frame.with_columns(pl.col("text").str.split("\n")).explode("text")
+    return frame.select(pl.concat_str("name", pl.lit("\t"), "text"))["name"]
 
 
 def write_lines(pieces: Iterable[pl.Series], path: Path) -> None:

@@ -111,6 +111,14 @@ def exchanged(tables: Lazy) -> pl.DataFrame:
     )
 
 
+def backdated(tables: Lazy) -> pl.DataFrame:
+    """A value date is from the day on which the payment was made to the day before it was booked."""
+    paid = tables["transaction"].select("transaction_id", "booked_on", made=pl.col("authorised_at").dt.date())
+    off = tables["value_date"].join(paid, on="transaction_id")
+    off = off.filter(~pl.col("value_on").is_between(pl.col("made"), pl.col("booked_on"), closed="left"))
+    return _found("value_date", "value_date_id", off, pl.format("{}, booked on {}", "value_on", "booked_on"))
+
+
 def released(tables: Lazy) -> pl.DataFrame:
     """What a partial reversal leaves is what was cleared."""
     paid = tables["transaction"].select("transaction_id", booked="amount_minor", at="cleared_at")
@@ -229,6 +237,7 @@ CHECKS = (
     Check("ledger.currency", ("transaction", "ledger_entry", "account"), "Payments and postings are in their account's currency.", currency),
     Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit takes an account below its limit before a scenario has a hand in it.", within_limit),
     Check("exchange.amount", ("exchange", "transaction"), "Amounts in other currencies follow from rate, fee and minor units.", exchanged),
+    Check("value_date.backdated", ("value_date", "transaction"), "Value dates lie from the day of the payment to the day before its booking.", backdated),
     Check("adjustment.cleared", ("adjustment", "transaction"), "What a partial reversal leaves is what was cleared.", released),
     Check("dispute.booked", ("dispute", "transaction"), "Disputes fit their payments, chargebacks their disputes.", disputed),
     Check("fraud_report.charged-back", ("fraud_report", "transaction"), "Reports and payments agree on chargebacks.", charged_back),

@@ -145,13 +145,14 @@ def _dispute_times(block: Block, rows: U64, cleared: NDArray[np.int64]) -> tuple
 
 
 def details(schema: Schema) -> tuple[Step, ...]:
-    """The steps that make what hangs on single transactions: addresses, other currencies, partial reversals, disputes, payment orders, mandates,
+    """The steps that make what hangs on single transactions: addresses, other currencies, value dates, partial reversals, disputes, payment orders, mandates,
     standing orders."""
     made: dict[str, tuple[Callable[[Block, pl.DataFrame, Tables], pl.DataFrame], tuple[str, ...]]] = {
         "exchange": (
             lambda b, paid, tables: exchanges(schema, b, paid, tables["counterparty"], tables["account"]),
             ("counterparty", "account"),
         ),
+        "value_date": (lambda b, paid, _: _valued(paid), ()),
         "adjustment": (lambda b, paid, _: _adjustments(b, paid), ()),
         "dispute": (lambda b, paid, _: _disputes(schema, b, paid), ()),
         "credit_transfer": (lambda b, paid, tables: _orders(schema, b, tables, paid), ("counterparty",)),
@@ -214,6 +215,17 @@ def _addresses(block: Block, tables: Tables) -> Tables:
     return {"ip_address": found.sort("ip_address_id")}
 
 
+def _valued(payment: pl.DataFrame) -> pl.DataFrame:
+    """Transfers that are booked on a later day than they were made have the value date of that day."""
+    made = pl.col("authorised_at") // DAY
+    late = payment.filter((pl.col("channel") == "transfer") & (pl.col("cleared_at") // DAY > made))
+    return late.select(
+        value_date_id="transaction_id",
+        transaction_id="transaction_id",
+        value_on=made.cast(pl.Int32).cast(pl.Date),
+    )
+
+
 def _adjustments(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     """Automatic pumps authorise a fixed sum before fuel flows and release what was not used."""
     pump = block.priors("adjustment.pump_minor")
@@ -234,6 +246,8 @@ def _disputes(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFra
     p, stream = block.priors, block.stream.child("dispute")
     charged = (payment["reversal"] == "chargeback").fill_null(False).to_numpy()
     eligible = payment["cleared_at"].is_not_null() & payment["card_id"].is_not_null() & payment["reversal"].is_null()
+    # nobody can dispute what was never booked
+    charged &= payment["cleared_at"].is_not_null().to_numpy()
     kept = _disputed(block, bits) & eligible.to_numpy()
     disputed = payment.filter(pl.Series(charged | kept))
     rows, cleared = disputed[ROW].to_numpy(), disputed["cleared_at"].to_numpy()

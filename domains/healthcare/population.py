@@ -18,8 +18,6 @@ from .families import NEIGHBOURHOOD, NOBODY, People, families
 from .reference import OFFICE, nearest
 
 MIXED = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
-EDUCATED = 22
-"""Years: from here on the highest level of education is known."""
 TRAITS = (*MIXED, *blood.PANEL)
 
 
@@ -71,7 +69,9 @@ def patients(block: Block, _: Tables) -> Tables:
             "organization_id": doctors["organization_id"].gather(doctor),
             "practitioner_id": doctors["practitioner_id"].gather(doctor),
             "education": _education(block, stream, units, last_age),
-            "income": income(block, household),
+            "income": income(
+                block, household, (np.minimum(people.death, end) - people.birth)[head - int(people.units[0])] / YEAR
+            ),
             "household_id": head,
             "mother_id": pl.Series(mother).set(pl.Series(mother == NOBODY), None),
             "spouse_id": pl.Series(spouse).set(pl.Series(spouse == NOBODY), None),
@@ -195,19 +195,25 @@ def _background(block: Block, stream: Stream, units: NDArray) -> dict[str, Any]:
 
 
 def _education(block: Block, stream: Stream, units: NDArray, age: NDArray) -> pl.Series:
-    """Highest level reached, of those old enough to have reached it."""
-    shares = block.priors("population.education")
-    level = np.array(list(shares))[choose(stream.child("education").uniform(units), list(shares.values()))]
-    return pl.Series(level).set(pl.Series(age < EDUCATED), None)
+    """Highest level reached so far: who will have a degree has finished school first."""
+    shares, reached = block.priors("population.education"), block.priors("population.education_age")
+    last = choose(stream.child("education").uniform(units), list(shares.values()))
+    sofar = np.searchsorted(np.array([reached[level] for level in shares]), age, side="right") - 1
+    levels = pl.Series([*shares, None], dtype=pl.String)
+    return levels.gather(np.where(sofar < 0, len(shares), np.minimum(last, sofar)))
 
 
-def income(block: Block, household: NDArray) -> pl.Series:
-    """What each household has a year, by the same draw as its tier of income: null where nothing is known of incomes."""
+def income(block: Block, household: NDArray, age: NDArray) -> pl.Series:
+    """What each household has a year, by the same draw as its tier of income and by the age of its head: null where nothing is known of incomes."""
     known = block.priors("population.income")
     if not known["share"]:
         return pl.repeat(None, len(household), dtype=pl.Int64, eager=True)
     u = income_rank(block, household)
-    return pl.Series(np.round(np.exp(np.interp(u, known["share"], np.log(known["amount"]))), -2).astype(np.int64))
+    course = block.priors("population.income_age")
+    amount = np.exp(np.interp(u, known["share"], np.log(known["amount"]))) * np.interp(
+        age, course["age"], course["factor"]
+    )
+    return pl.Series(np.round(amount, -2).astype(np.int64))
 
 
 def income_rank(block: Block, household: NDArray) -> NDArray[np.float64]:

@@ -19,7 +19,6 @@ from .population import TRAITS, leap_day_before
 HOUR = 60 * MINUTE
 EVER = 2**62
 SEPSIS = "A41.9"
-INSIDE = ("observation", "medication_request", "immunization")
 
 
 def duplicate_registration(scene: Scene) -> list[Edit]:
@@ -304,7 +303,8 @@ def measured(
 
 def clear(scene: Scene, spans: Table, role: str, effect: str) -> list[Edit]:
     """Take out what each patient's record holds between `since` and `until`: the encounters, what was found, measured, ordered and
-    given in them, and the later visits for a condition that is no longer found. `spans`: instance, patient_id, since, until."""
+    given in them or at that time, what belongs to that, and the later visits for a condition that is no longer found. `spans`: instance, patient_id,
+    since, until."""
     visit, condition = (
         scene.tables[name].join(spans, on="patient_id", maintain_order="left") for name in ("encounter", "condition")
     )
@@ -318,21 +318,35 @@ def clear(scene: Scene, spans: Table, role: str, effect: str) -> list[Edit]:
         | pl.col(ROW).is_in(unfound["encounter_row"].implode())
     )
     rows = {"encounter": visits, "condition": unfound}
-    for name in INSIDE:
-        table = scene.tables[name].join(spans, on="patient_id", maintain_order="left")
-        rows[name] = table.filter(pl.col("encounter_row").is_in(visits[ROW].implode()))
+    for name, table in _recorded(scene).items():
+        then = table.join(spans, on="patient_id", maintain_order="left")
+        gone = pl.col("at").is_between("since", "until")
+        if "encounter_row" in then.columns:
+            gone = pl.col("encounter_row").is_in(visits[ROW].implode()) | (pl.col("encounter_row").is_null() & gone)
+        for parent in {f"{n}_row" for n in rows} & {*then.columns} - {"encounter_row", "condition_row"}:
+            gone |= pl.col(parent).is_in(rows[parent.removesuffix("_row")][ROW].implode())
+        rows[name] = then.filter(gone)
     return [scene.edit("remove", name, frame.select("instance", ROW), role, effect) for name, frame in rows.items()]
 
 
+def _recorded(scene: Scene) -> dict[str, Table]:
+    """What stands in the record besides encounters and conditions: what has a moment, each after what it may belong to."""
+    within = {n: t for n, t in scene.tables.items() if {"patient_id", "at", ROW} <= {*t.columns} and n != "consent"}
+    return dict(sorted(within.items(), key=lambda item: any(f"{other}_row" in item[1].columns for other in within)))
+
+
 def still_ill(scene: Scene, deaths: Table) -> list[Edit]:
-    """Conditions that would have abated after death are active at death."""
-    condition = scene.tables["condition"].join(deaths, on="patient_id", maintain_order="left")
-    late = condition.filter(pl.col("abatement_at") >= pl.col("death")).select("instance", ROW)
-    return [
-        scene.edit(
-            "update", "condition", late.with_columns(abatement_at=pl.lit(None, pl.Int64)), "patient", "active at death"
-        )
-    ]
+    """What would have ended after death, conditions, treatments and plans, has not ended at death."""
+    edits = []
+    for name, table in {"condition": scene.tables["condition"], **_recorded(scene)}.items():
+        end = "abatement_at" if name == "condition" else "end_at"
+        if end not in table.columns or name == "procedure":
+            continue
+        late = table.join(deaths, on="patient_id", maintain_order="left").filter(pl.col(end) >= pl.col("death"))
+        if name == "condition" or late.height:
+            open_ended = late.select("instance", ROW).with_columns(pl.lit(None, pl.Int64).alias(end))
+            edits.append(scene.edit("update", name, open_ended, "patient", "active at death"))
+    return edits
 
 
 SCRIPTS = {f.__name__: f for f in (duplicate_registration, sepsis_deterioration, leap_day_birth)}

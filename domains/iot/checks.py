@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from ...core.checks import ends_of_runs, gathered, violations
 from ...core.domain import Check
 from ...core.tables import Table
+from .gauges import AWAKE
 from .labels import LABELS
 from .physics import Profiles, physics
 from .population import GATEWAYS
 from .profiles import LINKS
-from .readings import AWAKE, COPY, FAN, RETRIED, sampled, spans, union
+from .readings import COPY, FAN, RETRIED, sampled, spans, union
 from .sheet import Scratch, sheet
 from .signals import STRETCH
 
@@ -81,12 +83,14 @@ def on_grid(tables: Lazy) -> Table:
 
 def gaps_explained(tables: Lazy) -> Table:
     found: list[Table] = []
-    awake = tables["device_event"].filter(pl.col("state").cast(pl.String).is_in(AWAKE)).collect()
+    event = tables["device_event"].collect()
+    awake = event.filter(np.isin(event["state"].to_list(), AWAKE))
     up = {device: union(life) for device, life in spans(awake, "device_id").items()}
     dropped: dict[int, list[tuple[int, int]]] = {}
     if "gateway_event" in tables:
-        over = tables["gateway_event"].filter(pl.col("cause").cast(pl.String) == "overflow").collect()
-        dropped = spans(over, "gateway_id") if over.height else {}
+        outage = tables["gateway_event"].collect()
+        over = [cause == "overflow" for cause in outage["cause"].to_list()]
+        dropped = spans(outage.filter(over), "gateway_id") if any(over) else {}
     for channel, (key,) in sheet(tables).each():
         first, interval, jitter = (channel[c] for c in ("first_sample_at", "interval_us", "jitter_us"))
         runs = sampled(up.get(channel["device_id"], ()), first, interval, jitter)
@@ -159,30 +163,21 @@ def arrivals_explained(tables: Lazy) -> Table:
 
 
 def transitions(tables: Lazy) -> Table:
-    event = (
-        tables["device_event"].with_columns(pl.col("state").cast(pl.String)).sort("device_id", "started_at").collect()
-    )
-    event = event.with_columns(
-        pl.col("state").shift().over("device_id").alias("before"),
-        pl.col("ended_at").shift().over("device_id").alias("since"),
-    )
-    legal = pl.DataFrame([(a, b) for a, after in NEXT.items() for b in after], ["before", "state"], orient="row")
-    later = event.filter(pl.col("before").is_not_null())
-    illegal = later.join(legal, on=["before", "state"], how="anti")
-    apart = later.filter(pl.col("since") != pl.col("started_at"))
-    return pl.concat(
-        [
-            illegal.select(
-                table=pl.lit("device_event"),
-                row_key="device_event_id",
-                detail=pl.concat_str("state", pl.lit(" after "), "before"),
-            ),
-            apart.select(
-                table=pl.lit("device_event"),
-                row_key="device_event_id",
-                detail=pl.lit("does not start when the state before it ends"),
-            ),
-        ]
+    columns = ("device_id", "started_at", "ended_at", "device_event_id", "state")
+    event = tables["device_event"].collect().select(columns).sort("device_id", "started_at")
+    illegal: dict[tuple[str, str], list[int]] = {}
+    apart: list[int] = []
+    for (one, _, ended, _, before), (device, started, _, number, state) in pairwise(event.iter_rows()):
+        if device != one or before is None:
+            continue
+        if state not in NEXT.get(before, ()):
+            illegal.setdefault((before, state), []).append(number)
+        if started != ended:
+            apart.append(number)
+    found = [violations("", "device_event", pl.Series(keys), f"{b} after {a}") for (a, b), keys in illegal.items()]
+    apart_keys = pl.Series(apart, dtype=pl.Int64)
+    return gathered(
+        [*found, violations("", "device_event", apart_keys, "does not start when the state before it ends")]
     )
 
 

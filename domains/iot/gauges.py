@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import F64
@@ -14,6 +16,8 @@ from .ways import Way
 if TYPE_CHECKING:
     from .terms import Setting
 
+AWAKE = ("up", "degraded")
+"""The states in which a device samples."""
 Life = Sequence[tuple[Any, ...]]
 """A device's spans in order of time: start, end, state, wear at both, charge at both."""
 
@@ -35,6 +39,21 @@ class Gauges:
     def track(self, s: Setting) -> tuple[F64, F64, F64]:
         """Latitude, longitude (deg) and speed (km/h)."""
         return _once(s, ("track",), lambda: self._way.drive(s))
+
+    def within(self, s: Setting, state: str) -> NDArray[np.bool_]:
+        """Whether the device is in a state."""
+        spans = [(t0, t1) for t0, t1, now, *_ in self._life if now == state]
+        starts, ends = np.array(spans, np.int64).reshape(-1, 2).T
+        return np.searchsorted(starts, s.at(), "right") > np.searchsorted(ends, s.at(), "right")
+
+    def running(self, s: Setting) -> F64:
+        """Seconds since it last came up: without end, where it has been up for as long as its life is known."""
+        pairs = pairwise(self._life)
+        starts = np.array([t0 for (_, _, was, *_), (t0, _, now, *_) in pairs if now in AWAKE and was not in AWAKE])
+        last = np.searchsorted(starts, s.at(), "right") - 1
+        since = np.full(s.count, np.inf)
+        since[last >= 0] = (s.at()[last >= 0] - starts[last[last >= 0]]) / 1e6
+        return since
 
     def _gauge(self, s: Setting, column: int) -> F64:
         known = [(t0, t1, g[column], g[column + 1]) for t0, t1, *g in self._life if g[column] is not None]

@@ -218,35 +218,25 @@ def dew_points(profiles: Profiles, tables: Lazy) -> Table:
 
 def charge(tables: Lazy) -> Table:
     """A battery gains charge on the charger, or when it is changed, and at no other time. Wear only grows, but by repair."""
-    gauges = ("wear_start", "wear_end", "charge_start", "charge_end")
-    event = (
-        tables["device_event"]
-        .select("device_event_id", "device_id", "started_at", pl.col("state", "cause").cast(pl.String), *gauges)
-        .sort("device_id", "started_at")
-        .with_columns(
-            pl.col("charge_end", "wear_end", "state", "cause").shift().over("device_id").name.prefix("before_")
-        )
-        .collect()
+    event = tables["device_event"].collect().sort("device_id", "started_at")
+    number, device = (event[c].to_numpy() for c in ("device_event_id", "device_id"))
+    worn, spent, charge, left = (
+        event[c].cast(pl.Float64).to_numpy() for c in ("wear_start", "wear_end", "charge_start", "charge_end")
+    )  # what is not known is no number, and no comparison with it holds
+    state, cause = (np.array(event[c].to_list(), object) for c in ("state", "cause"))
+    charging, first = cause == "charging", np.append(True, device[1:] != device[:-1])[: len(device)]
+    changed, plugged = (np.append(False, was[:-1])[: len(device)] & ~first for was in (state == "repair", charging))
+    spent_before, left_before = (
+        np.where(first, np.nan, np.append(np.nan, was[:-1])[: len(device)]) for was in (spent, left)
     )
-    charging, changed = pl.col("cause") == "charging", pl.col("before_state") == "repair"
-    plugged = pl.col("before_cause") == "charging"
     tiny = 1e-6
     rules = (
-        ((pl.col("charge_end") > pl.col("charge_start") + tiny) & ~charging, "gains charge off the charger"),
-        (
-            (pl.col("charge_start") > pl.col("before_charge_end") + tiny) & ~changed & ~plugged,
-            "gains charge by nothing",
-        ),
-        (pl.col("wear_end") < pl.col("wear_start") - tiny, "wears backwards"),
-        ((pl.col("wear_start") < pl.col("before_wear_end") - tiny) & ~changed, "is new without a repair"),
+        ((left > charge + tiny) & ~charging, "gains charge off the charger"),
+        ((charge > left_before + tiny) & ~changed & ~plugged, "gains charge by nothing"),
+        (spent < worn - tiny, "wears backwards"),
+        ((worn < spent_before - tiny) & ~changed, "is new without a repair"),
     )
-    counts = event.select(rule.sum().alias(text) for rule, text in rules).row(0)
-    parts = [
-        violations("", "device_event", event.filter(rule)["device_event_id"], text)
-        for (rule, text), count in zip(rules, counts, strict=True)
-        if count
-    ]
-    return gathered(parts)
+    return gathered([violations("", "device_event", pl.Series(number[broken]), text) for broken, text in rules])
 
 
 def as_profiled(profiles: Profiles, tables: Lazy) -> Table:

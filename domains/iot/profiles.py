@@ -51,6 +51,7 @@ from typing import Any
 from ...core.errors import UserError, unknown
 from ...core.schema import load_schema
 from .climate import DRIVERS
+from .gauges import AWAKE
 from .profile_file import Entries, read_file
 from .terms import TERMS
 
@@ -309,6 +310,7 @@ def _load_models(channels: list[Entries], folder: Path | None) -> None:
 
 
 _TEXTS = {("weather", "of"): DRIVERS, ("toggle", "of"): DRIVERS, ("hours", "days"): ("all", "weekdays"),
+          ("state", "state"): AWAKE,
           ("position", "axis"): ("latitude", "longitude", "speed")}  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ...core.domain import Block
 from ...core.priors import Priors
 from ...core.tables import Table, Tables, plain, room
 from .climate import HOUR, climate, of_zone
-from .gauges import Gauges
+from .gauges import AWAKE, Gauges
 from .noise import SLICES, exponential_slices, words
 from .population import SCHEMA
 from .signals import quantise, stretches
@@ -24,8 +24,6 @@ from .signals import quantise, stretches
 I64 = NDArray[np.int64]
 Spans = Sequence[tuple[int, int]]
 FAN = SCHEMA["reading"].fan
-AWAKE = ("up", "degraded")
-"""The states in which a device samples."""
 COPY = FAN // 2
 """What was delivered twice stands a second time, this far behind its own place on the grid."""
 LATE, LIMITED, RETRIED = 1, 2, 3  # places in the code list `quality`, where `good` is 0

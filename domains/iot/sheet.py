@@ -36,13 +36,14 @@ class Sheet:
     @cached_property
     def channels(self) -> list[tuple[Channel, slice]]:
         """The channels, each with where its readings stand."""
-        times = pl.col("first_sample_at").to_physical()
-        texts = pl.col("signal", "kind", "unit_code").cast(pl.String)
-        channel = self._tables["channel"].with_columns(times, texts)
+        channel = self._tables["channel"].collect()
+        columns = {c.name: (c.cast(pl.Int64) if c.dtype.is_temporal() else c).to_list() for c in channel}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         if "device" in self._tables:
-            about = self._tables["device"].select("device_id", "gateway_id", pl.col("profile").cast(pl.String))
-            channel = channel.join(about, on="device_id", how="left", maintain_order="left")
-        rows = list(channel.collect().iter_rows(named=True))
+            devices = self._tables["device"].collect().select("device_id", "gateway_id", "profile")
+            about = {number: {"gateway_id": gateway, "profile": name} for number, gateway, name in devices.iter_rows()}
+            for row in rows:
+                row |= about.get(row["device_id"], {"gateway_id": None, "profile": None})
         where = places(self.column("reading_id"), [row["channel_id"] for row in rows])
         return [(row, slice(a, b)) for row, (a, b) in zip(rows, where, strict=True)]
 

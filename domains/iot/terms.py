@@ -172,6 +172,20 @@ def _charge(s: Setting, v: Values, x: F64) -> F64:
     return x
 
 
+def _state(s: Setting, v: Values, x: F64) -> F64:
+    """Only while the device is in that state."""
+    assert s.gauges
+    x += v["gain"] * s.gauges.within(s, v["state"])
+    return x
+
+
+def _started(s: Setting, v: Values, x: F64) -> F64:
+    """What a start leaves, and what dies away from it with a time constant of `seconds`: a housing that is still cold, an inrush."""
+    assert s.gauges
+    x += v["gain"] * np.exp(s.gauges.running(s) / -v["seconds"])
+    return x
+
+
 def _of(s: Setting, v: Values, x: F64) -> F64:
     x += v["gain"] * s.made[v["of"]]
     return x
@@ -339,6 +353,8 @@ TERMS: dict[str, Term] = {
     "walk": Term(_walk, ("sigma",)),
     "wear": Term(_wear, ("gain", "exponent")),
     "charge": Term(_charge, ("gain",)),
+    "state": Term(_state, ("state", "gain")),
+    "started": Term(_started, ("gain", "seconds")),
     "of": Term(_of, ("of", "gain"), channels=True),
     "product": Term(_product, ("of", "gain"), channels=True),
     "quotient": Term(_quotient, ("of", "gain"), channels=True),

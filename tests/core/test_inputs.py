@@ -85,3 +85,12 @@ def test_a_folder_of_no_end_is_refused(tmp_path: Path):
         (tmp_path / str(n)).touch()
     with pytest.raises(UserError, match=r"holds 10,001 files, at most 10,000 are read"):
         plan(shops=tmp_path)
+
+
+def test_the_command_line_has_a_flag_for_whatever_a_domain_takes():
+    from populace.app.cli import cli
+    from populace.core.domain import domain_names, find_domain
+
+    takes = {f"--{name}" for domain in domain_names() for name in find_domain(domain).inputs}
+    for command in ("generate", "stream"):
+        assert takes <= {flag for parameter in cli.commands[command].params for flag in parameter.opts}, command

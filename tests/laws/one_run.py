@@ -17,7 +17,9 @@ def live(pipe: str, name: str, workers: int, *targets: str) -> None:
     sys.stdout.flush()
     os.dup2(os.open(pipe, os.O_WRONLY), 1)
     domain = small(DOMAINS[name])
-    plan = make_plan(Spec(name, scenarios=tuple(ScenarioRequest(s) for s in companies(domain)[0])), domain)
+    plan = make_plan(
+        Spec(name, scenarios=tuple(ScenarioRequest(s, {"count": 1}) for s in companies(domain)[0])), domain
+    )
     sinks = [open_target(t, domain, "parquet", plan.breaks) for t in targets]
     os.write(1, b"ready\n")
     run(plan, sinks, workers=workers, resume=True)

@@ -127,7 +127,8 @@ def _number(
     grid = Marginal(column, dtype, 0.0, even, left, right, None, decimals)
     counts = _counted(private, grid, rho)
     missing, _ = _shares(counts, sigma(rho))
-    at = _joined(counts[1:], JOINED * sigma(rho))
+    # yes and no joined would say nothing
+    at = np.arange(len(left)) if dtype == pl.Boolean else _joined(counts[1:], JOINED * sigma(rho))
     joined = np.add.reduceat(counts[1:], at)
     shares = norm_sub(joined, max(counts[1:].sum(), 1.0))
     edges = np.append(0.0, np.cumsum(shares))

@@ -18,7 +18,7 @@ hours unless they say otherwise.
     most = "test"                   # anything up to this much
     round = 50                      # multiples of this (optional)
     declined = 0.75                 # share that is declined; the issuer's usual share where it is not given
-    code = "82"                     # answer for `code_share` of the declines, the others are not honoured
+    code = "82"                     # answer for `code_share` of the declines that do not hide; the others are refused as anyone's are
     entry = "90"                    # how the card is read at a terminal: as anyone's where it is not given
     undone = 0.9                    # share that is refunded or charged back, within `undone_days` (optional)
 
@@ -139,7 +139,7 @@ def _phase(
     share = sum(usual.values()) * (p("purchase.declined_online_factor") if channel == "card-not-present" else 1)
     refused = u["answer"] < _number(scene, phase, "declined", share)
     why = np.array(list(usual))[choose(stream.child("why").uniform(rows), usual.values())]
-    why = np.where(u["code"] < _number(scene, phase, "code_share"), phase.get("code", "05"), why)
+    why = np.where((u["code"] < _number(scene, phase, "code_share")) & ~hide, phase.get("code", "05"), why)
     delay = -np.log2(u["clear"]) * p("purchase.clearing_hours")[DELAYS[channel]]
     cleared = at + whole_seconds(delay * 3_600)
     undone = ~refused & (u["undo"] < _number(scene, phase, "undone"))

@@ -5,6 +5,7 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
 
     [arguments]
     quiet = ["account"]             # roles whose accounts lie still before their first flow (optional)
+    opens = ["mule"]                # roles that play on an account opened for the purpose: see `onboarding` (optional)
     withheld = ["employee"]         # roles whose pay stops when the instance begins (optional)
     lead = 0.5                      # share of the window that passes before an instance may begin (optional)
 
@@ -53,13 +54,14 @@ from ....core.samplers.text import Company, Name
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
 from ....core.tables import ROW
-from ..calendar import DAY, HOUR
+from ..calendar import HOUR
 from ..draws import keep
 from ..identifiers import other_ibans
 from ..parties import holder_names
 from ..people import sample
-from ..reports import claims
 from .groups import POOL, groups_each, in_groups, lent, machines, of_operators
+from .onboarding import onboarded, openings
+from .setbacks import reported, setbacks
 from .silence import silence, withheld
 from .staging import adapted, clock, difficulty, probit, strange_devices, value_of, whole_seconds
 from .staging import parties as cast_accounts
@@ -72,7 +74,7 @@ ROUND, LEAST = 500, 1_000
 
 def motif(scene: Scene) -> list[Edit]:
     """Payments of every flow, the payees they go to, and what was removed to let an account lie still."""
-    each = groups_each(scene)
+    scene, each = onboarded(scene), groups_each(scene)
     return _played(scene, 1) if each == 1 else of_operators(_played(in_groups(scene, each), each), each)
 
 
@@ -83,9 +85,10 @@ def _played(scene: Scene, each: int) -> list[Edit]:
         walk.pay(flow)
     moves = walk.told()
     parties = _parties(scene, each)
-    moves = pl.concat([moves, *_setbacks(scene, moves)])
+    moves = pl.concat([moves, *setbacks(scene, moves)])
     began = pl.DataFrame({"instance": walk.instance, "began": walk.start / walk.span, "hidden": walk.hidden})
     return [
+        *openings(scene, moves),
         *silence(scene, parties, moves),
         *withheld(scene, parties, moves),
         *_edits(scene, parties, moves, began, each),
@@ -315,37 +318,6 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
     return pl.concat(parts, how="diagonal_relaxed")
 
 
-def _setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
-    """A payment that was stopped went out a little before the one that passed; one that is returned comes back days later."""
-    p, rows = scene.block.priors, moves[ROW].to_numpy()
-    u = {k: scene.stream.child(k).uniform(rows) for k in ("stopped", "stopped at", "returned", "returned at", "part")}
-    stopped = u["stopped"] < p("laundering.stopped")
-    returned = u["returned"] < p("laundering.returned")
-    early = moves["at"].to_numpy() - whole_seconds(120 + 1_800 * u["stopped at"])
-    late = moves["at"].to_numpy() + DAY + whole_seconds(10 * 86_400 * u["returned at"])
-    least, whole = p("laundering.recovered").values()
-    share = np.minimum(1.0, least + u["part"] * (1 - least) / (1 - whole))
-    part = np.ceil(moves["amount_minor"].to_numpy() * share).astype(np.int64)
-    attempt = moves.with_columns(
-        pl.Series(ROW, join_rows(rows, 1) | np.uint64(1 << 63)),
-        pl.Series("at", early),
-        effect=pl.lit("stopped"),
-        cleared=pl.lit(False),
-    )
-    back = moves.with_columns(
-        pl.Series(ROW, join_rows(rows, 2) | np.uint64(1 << 63)),
-        pl.Series("at", late),
-        pl.Series("amount_minor", part),
-        payer="payee",
-        payee="payer",
-        i="j",
-        j="i",
-        effect=pl.when(pl.Series(share == 1.0)).then(pl.lit("recalled")).otherwise(pl.lit("partly-recovered")),
-    )
-    ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
-    return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]
-
-
 def _adapted(scene: Scene, began: pl.DataFrame) -> list[Edit]:
     found = []
     for role, members in scene.cast.items():
@@ -439,20 +411,5 @@ def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.D
         ),
         Edit("insert", "counterparty", known),
         Edit("insert", "transaction", payments),
-        *_reported(scene, payments),
+        *reported(scene, payments),
     ]
-
-
-def _reported(scene: Scene, payments: pl.DataFrame) -> list[Edit]:
-    """Victims report some of what they were talked into; of laundering the bank finds few groups, and then all their payments."""
-    share, instance = scene.block.priors("report.share"), payments["instance"].to_numpy().astype(np.uint64)
-    if "victim" in scene.cast:
-        mine = payments.filter((pl.col("role") == "victim") & (pl.col("effect") != "stopped"))
-        found = claims(scene.block, mine, share["scam"], cards=False)
-    else:
-        caught = scene.stream.child("caught").uniform(instance) < share["laundering"]
-        found = claims(scene.block, payments, np.where(caught, 1.0, 0.0), cards=False)
-        found = found.with_columns(reported_by=pl.lit("bank"))
-    role = payments.select(transaction_row=ROW, role="role")
-    found = found.join(role, on="transaction_row", how="left", maintain_order="left")
-    return [Edit("insert", "fraud_report", found.with_columns(effect=pl.lit("report")))]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ....core.domain import View
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from . import cards, features, graph, iso20022, mt940, shapes
+from . import cards, features, graph, iso20022, mt103, mt940, shapes
 
 __all__ = ["views"]
 
@@ -48,7 +48,18 @@ def views(schema: Schema) -> dict[str, View]:
         lambda t, _: {"mt940": mt940.statements(schema, t)},
         "sta",
     )
-    made = [*iso20022.views(schema), statement, *(_table_view(name, doc, make) for name, (doc, make) in tables.items())]
+    wires = View(
+        "mt103",
+        "SWIFT MT103: credit transfers across borders, one file per settlement day and block of customers.",
+        lambda t, _: {"mt103": mt103.transfers(schema, t)},
+        "fin",
+    )
+    made = [
+        *iso20022.views(schema),
+        statement,
+        wires,
+        *(_table_view(name, doc, make) for name, (doc, make) in tables.items()),
+    ]
     return {v.name: v for v in made}
 
 

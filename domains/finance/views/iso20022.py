@@ -233,6 +233,15 @@ def initiations(schema: Schema, tables: Tables) -> Table:
     return whole.select(name=pl.col("customer_id").cast(pl.String), text=joined(body))
 
 
+def valued(tables: Tables, entry: Table) -> Table:
+    """Postings with `value_on`: the day of booking, or the earlier one that their payment counts from."""
+    paid = tables["transaction"].select("transaction_id", "transaction_ref")
+    early = tables["value_date"].join(paid, on="transaction_id").select("transaction_ref", "value_on")
+    entry = entry.join(early, on="transaction_ref", how="left", maintain_order="left")
+    booking = (pl.col("kind") == "booking").fill_null(False)
+    return entry.with_columns(value_on=pl.coalesce(pl.when(booking).then("value_on"), pl.col("booked_at").dt.date()))
+
+
 DOMAINS = {"CSLN": "LDAS", "MDOP": "ACMT", "FORX": "FORX"}
 """ISO 20022 domains of families that are none of PMNT, payments."""
 
@@ -248,6 +257,7 @@ def statements(schema: Schema, tables: Tables) -> Table:
     entry = entry.join(kinds, on=["transaction_ref", "account_id"], how="left", maintain_order="left").with_columns(
         pl.col("type").fill_null("RCDT/BOOK")
     )
+    entry = valued(tables, entry)
     month = pl.col("booked_at").dt.truncate("1mo")
     booked = entry.filter(pl.col("kind") != "opening").with_columns(month=month)
     own = pl.col("type").str.starts_with("WLLT")
@@ -277,7 +287,7 @@ def statements(schema: Schema, tables: Tables) -> Table:
         reversal,
         element("Sts", element("Cd", "BOOK")),
         element("BookgDt", element("DtTm", pl.col("booked_at").dt.strftime(STAMP))),
-        element("ValDt", element("Dt", pl.col("booked_at").dt.date().cast(pl.String))),
+        element("ValDt", element("Dt", pl.col("value_on").cast(pl.String))),
         code,
         element(
             "NtryDtls",

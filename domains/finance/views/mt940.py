@@ -10,6 +10,7 @@ import polars as pl
 
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
+from .iso20022 import valued
 
 
 def statements(schema: Schema, tables: Tables) -> Table:
@@ -23,15 +24,17 @@ def statements(schema: Schema, tables: Tables) -> Table:
         how="left",
         maintain_order="left",
     ).with_columns(pl.col("currency", "kind").cast(pl.String), month=pl.col("booked_at").dt.truncate("1mo"))
+    entry = valued(tables, entry)
     # a reversal of a debit is a credit that says so
     undone, credit = pl.col("kind") == "reversal", pl.col("amount_minor") > 0
     mark = pl.when(undone).then(pl.when(credit).then(pl.lit("RD")).otherwise(pl.lit("RC")))
     mark = mark.otherwise(pl.when(credit).then(pl.lit("C")).otherwise(pl.lit("D")))
     line = pl.concat_str(
         pl.lit(":61:"),
-        pl.col("booked_at").dt.strftime("%y%m%d%m%d"),
+        pl.col("value_on").dt.strftime("%y%m%d"),
+        pl.col("booked_at").dt.strftime("%m%d"),
         mark,
-        _amount("amount_minor", digits),
+        amount("amount_minor", digits),
         pl.lit("NMSC"),
         pl.col("ledger_entry_id").cast(pl.String).str.slice(-16),
         pl.lit("\n:86:"),
@@ -77,13 +80,13 @@ def statements(schema: Schema, tables: Tables) -> Table:
     )
 
 
-def _amount(minor: str, digits: dict[str, int]) -> pl.Expr:
+def amount(minor: str, digits: dict[str, int], currency: str = "currency") -> pl.Expr:
     """`1234,56`: the sign stands elsewhere."""
-    places = pl.col("currency").replace_strict(digits, return_dtype=pl.Int64)
+    places = pl.col(currency).replace_strict(digits, return_dtype=pl.Int64)
     text = pl.col(minor).abs().cast(pl.String).str.zfill(places + 1)
     return pl.concat_str(text.str.head(text.str.len_chars() - places), pl.lit(","), text.str.tail(places))
 
 
 def _balance(minor: str, day: pl.Expr, digits: dict[str, int]) -> pl.Expr:
     sign = pl.when(pl.col(minor) < 0).then(pl.lit("D")).otherwise(pl.lit("C"))
-    return pl.concat_str(sign, day.dt.strftime("%y%m%d"), "currency", _amount(minor, digits))
+    return pl.concat_str(sign, day.dt.strftime("%y%m%d"), "currency", amount(minor, digits))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,19 @@ import polars as pl
 
 from ....core.checks import VIOLATION
 from ....core.tables import Table
-from . import rules, structure
+from . import rules, story, structure
+from .story import Found, Story
 
-RULES = ("fhir.json", "fhir.structure", "fhir.id", "fhir.reference", "fhir.bundle", "fhir.duplicate", *rules.RULES)
-EVENTS = {
-    "Encounter": "period.start",
-    "Condition": "onsetDateTime",
-    "Observation": "effectiveDateTime",
-    "Immunization": "occurrenceDateTime",
-    "MedicationRequest": "authoredOn",
-    "Procedure": "performedPeriod.start",
-    "MedicationAdministration": "effectiveDateTime",
-    "SupplyDelivery": "occurrenceDateTime",
-    "ImagingStudy": "started",
-}
-"""When each kind of event took place."""
-WITHIN = ("Observation", "Immunization")
-"""Events that take place in their encounter."""
-
-Found = tuple[str, str, int, str]
-"""check, file, line or entry (from 1), detail"""
+RULES = (
+    "fhir.json",
+    "fhir.structure",
+    "fhir.id",
+    "fhir.reference",
+    "fhir.bundle",
+    "fhir.duplicate",
+    *rules.RULES,
+    *story.RULES,
+)
 
 
 def is_ndjson(folder: Path) -> bool:
@@ -56,7 +48,7 @@ def check(folder: Path) -> Table:
     found: list[Found] = []
     where: dict[str, tuple[str, int]] = {}
     wanted: list[tuple[str, str, int]] = []
-    told = _Story()
+    told = Story()
     for place, n, text in _resources(folder, found):
         kind, identity = text.get("resourceType"), text.get("id")
         fault = _structure(kind, text)
@@ -79,88 +71,6 @@ def check(folder: Path) -> Table:
     ]
     found += told.contradictions()
     return pl.DataFrame(found, schema=VIOLATION, orient="row")
-
-
-class _Story:
-    """What the resources say of patients and encounters, kept until all are heard: contradictions need more than one of them."""
-
-    def __init__(self) -> None:
-        self.lives: dict[str, tuple[datetime | None, datetime | None, str]] = {}
-        self.stays: dict[str, tuple[datetime | None, datetime | None, str]] = {}
-        self.events: list[tuple[str, str, str, datetime, str, bool, str, int]] = []
-        self.seen: dict[int, tuple[str, int]] = {}
-        self.repeated: list[Found] = []
-
-    def hear(self, kind: str, resource: dict[str, Any], place: str, n: int) -> None:
-        identity = f"{kind}/{resource.get('id')}"
-        if kind == "Patient":
-            born, died = (
-                rules.moment(resource.get("birthDate")),
-                rules.moment(resource.get("deceasedDateTime"), last=True),
-            )
-            self.lives[identity] = (born, died, str(resource.get("gender")))
-        if kind not in EVENTS:
-            return
-        whose = resource.get("subject", resource.get("patient"))
-        patient = whose.get("reference", "") if isinstance(whose, dict) else ""
-        if kind == "Encounter" and isinstance(period := resource.get("period"), dict):
-            self.stays[identity] = (
-                rules.moment(period.get("start")),
-                rules.moment(period.get("end"), last=True),
-                patient,
-            )
-            at = rules.moment(period.get("start"))
-        else:
-            value: Any = resource
-            for part in EVENTS[kind].split("."):
-                value = value.get(part) if isinstance(value, dict) else None
-            at = rules.moment(value)
-        visit = resource.get("encounter")
-        where = visit.get("reference", "") if isinstance(visit, dict) else ""
-        expecting = kind == "Condition" and _pregnant(resource)
-        if at:
-            self.events.append((kind, patient, where, at, EVENTS[kind], expecting, place, n))
-        if kind != "Encounter":
-            same = hash(
-                json.dumps({k: v for k, v in resource.items() if k not in ("id", "meta", "identifier")}, sort_keys=True)
-            )
-            if before := self.seen.get(same):
-                text = f"{kind}: says all that {before[0]} says at {before[1]}"
-                self.repeated.append(("fhir.duplicate", place, n, text))
-            self.seen.setdefault(same, (place, n))
-
-    def contradictions(self) -> Iterator[Found]:
-        yield from self.repeated
-        for kind, patient, where, at, element, expecting, place, n in self.events:
-            born, died, sex = self.lives.get(patient, (None, None, ""))
-            if born and at < born:
-                yield "fhir.time", place, n, f"{kind}.{element}: {at.isoformat()} before the birth of {patient}"
-            if died and at > died:
-                yield "fhir.time", place, n, f"{kind}.{element}: {at.isoformat()} after the death of {patient}"
-            start, end, whose = self.stays.get(where, (None, None, patient))
-            if where in self.stays and whose != patient:
-                yield (
-                    "fhir.reference",
-                    place,
-                    n,
-                    f"{kind}.encounter: {where} is of {whose or 'nobody'}, not of {patient}",
-                )
-            elif kind in WITHIN and start and end and not start <= at <= end:
-                yield "fhir.time", place, n, f"{kind}.{element}: {at.isoformat()} outside {where}"
-            if expecting and born:
-                age = (at - born).days / 365.2425
-                if sex == "male" or not rules.FERTILE[0] <= age <= rules.FERTILE[1]:
-                    yield "fhir.plausible", place, n, f"Condition.code: a pregnancy at {age:.0f} years, {sex}"
-
-
-def _pregnant(resource: dict[str, Any]) -> bool:
-    codings = resource.get("code", {}).get("coding", []) if isinstance(resource.get("code"), dict) else []
-    return any(
-        c.get("code") in rules.PREGNANCY
-        or ("icd-10" in str(c.get("system")) and str(c.get("code")).startswith(("O", "Z33")))
-        for c in codings
-        if isinstance(c, dict)
-    )
 
 
 def _again(before: str, place: str) -> bool:

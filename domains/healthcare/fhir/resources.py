@@ -52,6 +52,8 @@ PULSE_OXIMETRY = {
     "code": "59408-5",
     "display": "Oxygen saturation in Arterial blood by Pulse oximetry",
 }
+SMOKING = "72166-2"
+"""LOINC: tobacco smoking status."""
 PIECE = 1 << 15
 """Resources that are made at a time, some more where a patient's do not end there."""
 PROVIDER, INSURER = ("prov", "Healthcare Provider"), ("ins", "Insurance Company")
@@ -253,6 +255,7 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         for c, k in category.codes.items()
         if k == "laboratory" or c in VITAL_SIGNS
     }
+    profile[SMOKING] = f"{US_CORE}/us-core-smokingstatus"
     kinds = {
         c: {"system": category.system, "code": k, "display": k.replace("-", " ").title()}
         for c, k in category.codes.items()

@@ -64,21 +64,21 @@ def faults(resource: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _values(kind, resource)
 
 
-def _at(value: Any, path: list[str]) -> Iterator[Any]:
+def at(value: Any, path: list[str]) -> Iterator[Any]:
     """The values at a path, one for each repetition."""
     if isinstance(value, list):
         for item in value:
-            yield from _at(item, path)
+            yield from at(item, path)
     elif not path:
         yield value
     elif isinstance(value, dict) and path[0] in value:
-        yield from _at(value[path[0]], path[1:])
+        yield from at(value[path[0]], path[1:])
 
 
 def _codes(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
     bindings = _published()[0]
     for element, allowed in bindings.get(kind, {}).items():
-        for value in _at(resource, element.split(".")):
+        for value in at(resource, element.split(".")):
             if isinstance(value, dict):
                 value = next((c.get("code") for c in value.get("coding", []) if isinstance(c, dict)), None)
             if isinstance(value, str) and value not in allowed:
@@ -90,7 +90,7 @@ def _codes(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
         ("identifier", "Identifier"),
     ):
         for part, allowed in bindings.get(datatype, {}).items():
-            for value in _at(resource, [element, part]):
+            for value in at(resource, [element, part]):
                 if isinstance(value, str) and value not in allowed:
                     yield "fhir.code", f"{kind}.{element}.{part}: {value!r} is not one of {', '.join(sorted(allowed))}"
 
@@ -98,7 +98,7 @@ def _codes(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
 def _displays(resource: Mapping[str, Any]) -> Iterator[Fault]:
     shown, kind = _lists()[0], resource.get("resourceType")
     for element in ("code", "vaccineCode", "medicationCodeableConcept", "type", "class", "reasonCode"):
-        for concept in _at(resource, [element]):
+        for concept in at(resource, [element]):
             for coding in concept.get("coding", [concept]) if isinstance(concept, dict) else []:
                 if isinstance(coding, dict) and "display" in coding:
                     expected = shown.get((coding.get("system", ""), coding.get("code", "")))
@@ -107,6 +107,14 @@ def _displays(resource: Mapping[str, Any]) -> Iterator[Fault]:
                             "fhir.display",
                             f"{kind}.{element}: {coding['code']} is {expected!r}, not {coding['display']!r}",
                         )
+
+
+@cache
+def doses() -> dict[str, float]:
+    """The most that a child is given of a drug, mg per kg of weight a day, by RxNorm code."""
+    from .. import DOMAIN
+
+    return {code: float(most) for code, most in DOMAIN.priors("plausible.dose").items()}
 
 
 @cache
@@ -121,10 +129,10 @@ def _ended() -> dict[tuple[str | None, str], datetime | None]:
 def _retired(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
     if kind != "Condition":
         return
-    at = moment(resource.get("recordedDate") or resource.get("onsetDateTime"))
-    for coding in _at(resource, ["code", "coding"]):
+    when = moment(resource.get("recordedDate") or resource.get("onsetDateTime"))
+    for coding in at(resource, ["code", "coding"]):
         until = _ended().get((coding.get("system"), str(coding.get("code")))) if isinstance(coding, dict) else None
-        if at and until and at >= until:
+        if when and until and when >= until:
             yield "fhir.retired", f"Condition.code: {coding['code']} was retired on {until.date()}"
 
 
@@ -132,15 +140,15 @@ def _invariants(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
     if kind == "Observation":
         if "dataAbsentReason" in resource and any(k.startswith("value") for k in resource):
             yield "fhir.invariant", "Observation.dataAbsentReason: obs-6, present beside a value"
-        own = {c.get("code") for c in _at(resource, ["code", "coding"])}
-        parts = {c.get("code") for c in _at(resource, ["component", "code", "coding"])}
+        own = {c.get("code") for c in at(resource, ["code", "coding"])}
+        parts = {c.get("code") for c in at(resource, ["component", "code", "coding"])}
         if own & parts and any(k.startswith("value") for k in resource):
             yield "fhir.invariant", "Observation.component: obs-7, the same code as the observation that has a value"
     if kind == "Condition":
-        states = {c.get("code") for c in _at(resource, ["clinicalStatus", "coding"])}
+        states = {c.get("code") for c in at(resource, ["clinicalStatus", "coding"])}
         if any(k.startswith("abatement") for k in resource) and states & {"active", "recurrence", "relapse"}:
             yield "fhir.invariant", "Condition.abatement: con-4, abated and yet active"
-        verified = {c.get("code") for c in _at(resource, ["verificationStatus", "coding"])}
+        verified = {c.get("code") for c in at(resource, ["verificationStatus", "coding"])}
         if "entered-in-error" in verified and states:
             yield "fhir.invariant", "Condition.clinicalStatus: con-5, present though entered in error"
 
@@ -151,7 +159,7 @@ def _us_core(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
         name = str(profile).partition("|")[0].rpartition("/")[2]
         for element in _published()[1].get(name, []):
             *parents, last = element.removesuffix("[x]").split(".")
-            for parent in _at(resource, parents):
+            for parent in at(resource, parents):
                 choice = element.endswith("[x]")
                 there = (
                     any(k.startswith(last) for k in parent) if choice else isinstance(parent, dict) and last in parent
@@ -159,7 +167,7 @@ def _us_core(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
                 absent = choice and last == "value" and "dataAbsentReason" in parent
                 if not there and not absent:
                     yield "uscore.required", f"{kind}.{element}: required by {name}"
-        if name == "us-core-patient" and not any({"family", "given"} & set(n) for n in _at(resource, ["name"])):
+        if name == "us-core-patient" and not any({"family", "given"} & set(n) for n in at(resource, ["name"])):
             yield "uscore.required", "Patient.name: us-core-6, family or given is required by us-core-patient"
         ordered = str(resource.get("intent")).endswith("order")
         if name == "us-core-medicationrequest" and ordered and "requester" not in resource:
@@ -218,11 +226,11 @@ def _values(kind: str, resource: Mapping[str, Any]) -> Iterator[Fault]:
     if kind != "Observation":
         return
     _, units, limits = _lists()
-    for part in (resource, *_at(resource, ["component"])):
+    for part in (resource, *at(resource, ["component"])):
         quantity = part.get("valueQuantity") if isinstance(part, dict) else None
         if not isinstance(quantity, dict) or not isinstance(quantity.get("value"), int | float):
             continue
-        for coding in _at(part, ["code", "coding"]):
+        for coding in at(part, ["code", "coding"]):
             code = coding.get("code")
             if code in limits and quantity.get("code") == units[code]:
                 low, high = limits[code][0], limits[code][1]

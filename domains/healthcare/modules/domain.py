@@ -15,6 +15,7 @@ from ....core.tables import Tables
 from .. import conditions, derived
 from ..bind import bind
 from ..own import OWN
+from . import causes
 from .join import Join
 from .library import Library, read_library
 from .live import FACTS, VITALS, Lives
@@ -49,7 +50,10 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         raise UserError("--module names modules of a folder: give --modules DIR too")
     library = read_library(given["modules"], given.get("module", ()))
     _known_vitals(domain, library)
+    ours = given["modules"] == OWN
     wider = wider_of(domain.schema, library)
+    if ours:
+        wider = causes.told(wider, domain.schema)
     schema = widen(domain.schema, wider)
     made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage", "consent"))
     record = tuple(f"module {name}" for name in RECORD)
@@ -57,7 +61,6 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
     people, *courses = steps.values()
     told: tuple[str, ...] = ()
-    ours = given["modules"] == OWN
     if ours:
         told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in covered(domain.schema, library))
         library = library.knowing(told_codes(domain, told))
@@ -65,11 +68,12 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
     )
+    dying = Step("causes of death", ("observation",), causes.Causes(schema), ("patient", "condition", "observation"))
     timed = tuple(derived.numbering(schema))
     keys = Step("keys", timed, derived.keys(schema), timed)
     return replace(
         bind(domain, schema, domain.priors),
-        steps=(people, lives, *courses, join),
+        steps=(people, lives, *courses, join, *([dying] if ours else [])),
         derive=tuple(keys if s.name == "keys" else s for s in domain.derive),
         extend=None,
         remembers={**domain.remembers, **asdict(wider)},

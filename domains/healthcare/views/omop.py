@@ -9,6 +9,7 @@ import polars as pl
 
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
+from ..modules.causes import CODE as CAUSE
 from .csvs import MOMENT, Layout, file, first_block
 
 EHR = 32817
@@ -127,6 +128,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
     source = pl.col("code").cast(pl.String)
     ehr = pl.lit(EHR)
     patient, visit = tables["patient"], tables["encounter"]
+    said = [c for c in ("value", "value_text", "value_code") if c in tables["observation"].columns]
     # people live in places of their own, after those of the organizations
     home = pl.col("patient_id") + reference["organization"].height
     # the CDM's state has two letters: what is longer is a county to it
@@ -219,10 +221,14 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             unit_source_value=source.replace_strict(
                 schema.code_lists["observation_unit"].codes, default=None, return_dtype=pl.String
             ),
-            value_source_value=pl.col("value").cast(pl.String),
+            value_source_value=pl.coalesce(pl.col(c).cast(pl.String) for c in said),
         ),
-        "death": patient.filter(pl.col("death_at").is_not_null()).select(
-            *times("death", "death_at"), person_id="patient_id", death_type_concept_id=ehr
+        "death": _deaths(patient, tables["observation"]).select(
+            *times("death", "death_at"),
+            person_id="patient_id",
+            death_type_concept_id=ehr,
+            cause_concept_id=concept("cause"),
+            cause_source_value="cause",
         ),
         "payer_plan_period": tables["coverage"].select(
             payer_plan_period_id="coverage_id",
@@ -317,6 +323,16 @@ def _of_modules(schema: Schema, tables: Tables, times, source: pl.Expr) -> dict[
             observation_source_concept_id=pl.lit(0), value_source_value=pl.col("category").cast(pl.String),
         )  # fmt: skip
     return made
+
+
+def _deaths(patient: Table, observation: Table) -> Table:
+    """Who has died, with the cause where the record tells one."""
+    dead = patient.filter(pl.col("death_at").is_not_null())
+    if "value_code" not in observation.columns:
+        return dead.with_columns(cause=pl.lit(None, pl.String))
+    told = observation.filter((pl.col("code").cast(pl.String) == CAUSE) & pl.col("value_code").is_not_null())
+    told = told.select("patient_id", cause=pl.col("value_code").cast(pl.String)).unique("patient_id", keep="last")
+    return dead.join(told, on="patient_id", how="left", maintain_order="left")
 
 
 def _drugs(tables: Tables, concept, source: pl.Expr, times) -> Table:

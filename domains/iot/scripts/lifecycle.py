@@ -11,10 +11,12 @@ import polars as pl
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
 from ....core.tables import ROW, Table, rows
-from ..readings import AWAKE, FAN, Spans, sampled, union
+from ..gauges import AWAKE
+from ..readings import FAN, Spans, sampled, union
 from .spans import Place, Readings
 
 SECOND = 1_000_000
+_NONE_LOST = pl.DataFrame(schema={"instance": pl.Int64, ROW: pl.UInt64})
 SEQUENCES: Mapping[str, tuple[str, ...]] = {"restart": ("restart",), "failure": ("failed", "repair")}
 
 
@@ -61,7 +63,7 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
         by_device.setdefault(down.device, []).append(down)
     ended: list[tuple[int, int, int]] = []
     added: list[tuple[int, int, int, int, str, str]] = []
-    lost: list[tuple[int, int]] = []
+    lost: list[Table] = [_NONE_LOST]
     for device, wanted in by_device.items():
         running = pl.col("state").cast(pl.String).is_in(AWAKE)
         up = event.filter(pl.col("device_id") == device, running).sort("started_at")
@@ -95,7 +97,7 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
     new = pl.DataFrame(added, schema=columns, orient="row")
     address = join_rows(new["device_id"].to_numpy(), new["started_at"].to_numpy()) | np.uint64(1 << 63)
     shorter = pl.DataFrame(ended, schema={"instance": pl.Int64, ROW: pl.UInt64, "ended_at": pl.Int64}, orient="row")
-    gone = pl.DataFrame(lost, schema={"instance": pl.Int64, ROW: pl.UInt64}, orient="row")
+    gone = pl.concat(lost)
     return [
         scene.edit("update", "device_event", shorter, role, effect),
         scene.edit("insert", "device_event", new.with_columns(pl.Series(ROW, address)), role, effect),
@@ -103,12 +105,10 @@ def take_down(scene: Scene, planned: list[Down], readings: Readings, role: str, 
     ]
 
 
-def _lost(
-    scene: Scene, readings: Readings, device: int, before: Spans, after: Spans, who: list[Down]
-) -> list[tuple[int, int]]:
+def _lost(scene: Scene, readings: Readings, device: int, before: Spans, after: Spans, who: list[Down]) -> list[Table]:
     """The samples that are not taken any more, each with the instance to blame: the last that began before it."""
     found = []
-    starts = np.array([d.t0 for d in who])
+    starts, instances = np.array([d.t0 for d in who]), np.array([d.instance for d in who], np.int64)
     for channel in _channels(scene.tables["channel"], device):
         grid = [channel[c] for c in ("first_sample_at", "interval_us", "jitter_us")]
         trace = readings.trace(channel)
@@ -116,8 +116,10 @@ def _lost(
         still = np.zeros(len(index), bool)
         for a, b in np.searchsorted(index, np.array(sampled(after, *grid), np.int64).reshape(-1)).reshape(-1, 2):
             still[a:b] = True
-        blamed = np.maximum(np.searchsorted(starts, trace.due(trace.key[~still]), "right") - 1, 0)
-        found += [(who[n].instance, key) for n, key in zip(blamed.tolist(), trace.key[~still].tolist(), strict=True)]
+        if not len(key := trace.key[~still]):
+            continue
+        blamed = np.maximum(np.searchsorted(starts, trace.due(key), "right") - 1, 0)
+        found.append(pl.DataFrame({"instance": instances[blamed], ROW: key.astype(np.uint64)}))
     return found
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ....core.render_json import render
 from ....core.render_protobuf import Piece, beside, double, messages, nested, text, varint
 from ....core.tables import Table, Tables, plain
+from ..gauges import AWAKE
 from ..population import CHANNELS, DEVICES
-from ..readings import AWAKE, FAN, I64
+from ..readings import FAN, I64
 
 NAMESPACE = "spBv1.0"
 KINDS = ("NDEATH", "NBIRTH", "DBIRTH", "DDATA", "DDEATH")

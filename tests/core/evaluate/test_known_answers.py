@@ -123,6 +123,15 @@ def test_unreadable_values_are_counted_and_become_missing():
     )
 
 
+def test_a_column_that_nobody_filled_in_tells_nothing():
+    real, drawn = TRAIN.head(600), FRESH.head(600)
+    said = {"target": "member", "only": ["fidelity", "utility"]}
+    without = evaluate(real, drawn, **said)
+    found = evaluate(*(f.with_columns(pl.lit(None, pl.Float64).alias("unasked")) for f in (real, drawn)), **said)
+    for name in ("fidelity.c2st", "utility.tstr"):
+        assert found[name] == pytest.approx(without[name], abs=0.05), name
+
+
 def test_a_rare_class_that_no_test_row_has_gives_no_gain_and_says_so():
     rare = pl.DataFrame({"x": np.arange(400.0), "kind": ["a", "b"] * 185 + ["c"] * 30})
     found = evaluate(rare, rare, rare[:370], target="kind", only=["utility"])

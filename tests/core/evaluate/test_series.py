@@ -18,6 +18,7 @@ from populace.core.evaluate import Evaluation, evaluate
 from populace.core.evaluate.series import _correlations
 
 START = pl.datetime(2025, 1, 1)
+START_AT = np.datetime64("2025-01-01", "us")
 
 
 def process(seed: int, phi: float = 0.9, rows: int = 6_000, lag: int = 5, entities: int = 1) -> pl.DataFrame:
@@ -33,7 +34,7 @@ def process(seed: int, phi: float = 0.9, rows: int = 6_000, lag: int = 5, entiti
 
 
 def series_of(found: Evaluation) -> dict[str, tuple[float, float | None]]:
-    names = ("acf", "spectrum", "cross_correlation", "gaps", "series_c2st", "lengths")
+    names = ("acf", "spectrum", "cross_correlation", "gaps", "sessions", "series_c2st", "lengths")
     return {n: (m.value, m.floor) for m in found.metrics for n in names if m.name == f"fidelity.{n}"}
 
 
@@ -77,6 +78,17 @@ def test_a_copy_that_lags_differently_is_seen_across_columns_only(twin: dict[str
     found, same = beside(REAL, process(2, lag=15)), twin
     assert found["cross_correlation"][0] < same["cross_correlation"][0] - 0.04
     assert found["acf"][0] == pytest.approx(same["acf"][0], abs=0.02)
+
+
+def test_sessions_are_told_by_their_lengths():
+    def outings(minutes: list[int]) -> pl.DataFrame:
+        at = np.concatenate([n * 86_400 + 60.0 * np.arange(1 + long) for n, long in enumerate(minutes)])
+        return pl.DataFrame({"at": START_AT + (at * 1e6).astype("timedelta64[us]"), "a": np.sin(at / 900)})
+
+    same, longer = outings([60] * 40), outings([60, 120] * 20)
+    assert beside(same, same)["sessions"] == (1.0, 1.0)
+    assert beside(same, longer)["sessions"][0] == pytest.approx(0.5)
+    assert beside(same, longer)["gaps"][0] > 0.98
 
 
 def test_rows_may_come_in_any_order():

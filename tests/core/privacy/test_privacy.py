@@ -250,3 +250,10 @@ def test_a_frequent_number_keeps_its_rows_to_itself():
     made = network.sample(pl.DataFrame({"i": np.arange(20_000)}), Stream.root(2))
     assert (made["hours"] == 40).mean() == pytest.approx((hours["hours"] == 40).mean(), abs=0.02)
     assert ks_2samp(made["hours"], hours["hours"]).statistic < 0.03
+
+
+def test_yes_and_no_stay_apart_however_few_rows_there_are():
+    rng = np.random.default_rng(4)
+    rows = pl.DataFrame({"late": rng.random(60) < 0.2, **{f"x{n}": rng.integers(0, 9, 60) for n in range(9)}})
+    network, _ = fit_mst(rows, Stream.root(1), Budget(0.5), {})
+    assert network.marginals[0].left.tolist() == network.marginals[0].right.tolist() == [0, 1]

@@ -6,7 +6,7 @@ is that of the Fraud Detection Handbook (Le Borgne et al. 2022, Machine Learning
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import polars as pl
@@ -170,8 +170,16 @@ def decayed(rows: pl.DataFrame, columns: tuple[str, ...]) -> float:
     return score(rows, columns, thin=0.3)[0]
 
 
-def per_scenario(rows: pl.DataFrame) -> Mapping[str, tuple[float, float]]:
-    """For each scenario with payments in the last part: the mean rank that its payments get among genuine ones, by raw columns and with aggregates."""
+def per_scenario(banks: Iterable[pl.DataFrame], least: int = 5) -> Mapping[str, tuple[float, float]]:
+    """For each scenario with so many payments in the last part of the banks together: the mean rank that its payments get among genuine ones of their bank, by
+    raw columns and with aggregates."""
+    each = pl.concat([_ranked(rows) for rows in banks]).group_by("scenario")
+    each = each.agg(pl.col("raw").mean(), pl.col("aggregates").mean(), n=pl.len()).filter(pl.col("n") >= least)
+    return {name: (raw, aggregates) for name, raw, aggregates, _ in each.iter_rows()}
+
+
+def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
+    """The labelled payments of the last part, with the ranks `raw` and `aggregates`."""
     dice = np.random.default_rng(0).random(rows.height) < 0.3
     rows = rows.filter(pl.col("fraud") | pl.Series(dice))
     y = rows["fraud"].to_numpy()
@@ -184,15 +192,8 @@ def per_scenario(rows: pl.DataFrame) -> Mapping[str, tuple[float, float]]:
             guess = model.fit(x[:cut], y[:cut]).predict_proba(x[cut:])[:, 1]
         genuine = np.sort(guess[~y[cut:]])
         ranks.append(np.searchsorted(genuine, guess) / len(genuine))
-    last = (
-        rows[cut:].select("scenario", "fraud", raw=pl.Series(ranks[0]), aggregates=pl.Series(ranks[1])).filter("fraud")
-    )
-    each = (
-        last.group_by("scenario")
-        .agg(pl.col("raw").mean(), pl.col("aggregates").mean(), n=pl.len())
-        .filter(pl.col("n") >= 5)
-    )
-    return {name: (raw, aggregates) for name, raw, aggregates, _ in each.iter_rows()}
+    last = rows[cut:].select("scenario", "fraud", raw=pl.Series(ranks[0]), aggregates=pl.Series(ranks[1]))
+    return last.filter("fraud").drop("fraud")
 
 
 def report(rows: pl.DataFrame) -> Mapping[str, tuple[float, float]]:

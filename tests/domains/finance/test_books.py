@@ -127,6 +127,7 @@ PLANTED = {
     "ledger.currency": cents("ledger_entry", "currency", pl.lit("JPY"), FIRST),
     "account.within-limit": cents("account", "overdraft_limit_minor", pl.lit(-(10**12)), pl.col("type").cast(pl.String) == "credit"),
     "exchange.amount": cents("exchange", "amount_minor", pl.col("amount_minor") * 100, FIRST),
+    "value_date.backdated": cents("value_date", "value_on", pl.col("value_on").dt.offset_by("9d"), pl.int_range(pl.len()) == 0),
     "adjustment.cleared": cents("adjustment", "cleared_minor", pl.col("cleared_minor") + 1, FIRST),
     "adjustment.sum": cents("adjustment", "released_minor", pl.col("released_minor") + 1, FIRST),
     "dispute.booked": cents("dispute", "opened_at", pl.col("opened_at").dt.offset_by("-20y"), pl.int_range(pl.len()) == 0),

@@ -143,8 +143,10 @@ def test_a_detector_decays_when_tactics_change():
 
 @pytest.mark.slow
 def test_each_typology_is_learnable_and_none_is_free():
-    """Averaged over the rows of a scenario: the rank that a detector trained on the whole mix gives them among genuine payments."""
-    found: Mapping[str, tuple[float, float]] = per_scenario(played(size=6_000, fraud__rate=0.01))
+    """Averaged over the rows of a scenario, in two banks, for the last part of one holds but one instance of some: the rank that a detector trained on the
+    whole mix gives them among genuine payments."""
+    banks = (played(size=6_000, seed=seed, fraud__rate=0.01) for seed in (1, 2))
+    found: Mapping[str, tuple[float, float]] = per_scenario(banks, least=10)
     dull = [name for name, (_, aggregates) in found.items() if aggregates < 0.6]
     free = [name for name, (raw, _) in found.items() if raw > 0.995]
     assert len(found) > 35

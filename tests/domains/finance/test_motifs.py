@@ -29,7 +29,7 @@ def company(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=2)
 def played(names: tuple[str, ...]) -> tuple[Dataset, Seen]:
     asked = tuple(ScenarioRequest(n, {"count": INSTANCES}) for n in names)
-    data = generate(make_plan(Spec("finance", size=900, seed=17, scenarios=asked), DOMAIN))
+    data = generate(make_plan(Spec("finance", size=600, seed=17, scenarios=asked), DOMAIN))
     return data, seen(data.frames)
 
 

@@ -140,3 +140,25 @@ def test_amounts_hops_and_delays_vary_between_groups(network: Dataset):
         .agg(pl.col("effect").n_unique())
     )
     assert (both["effect"] == 1).all(), "the money leaves once"
+
+
+def test_an_onboarded_mule_plays_on_an_account_that_was_opened_for_it():
+    asked = (ScenarioRequest("mule-onboarding", {"count": 5}),)
+    data = generate(make_plan(Spec("finance", size=120, seed=5, scenarios=asked), DOMAIN))
+    plain = generate(make_plan(Spec("finance", size=120, seed=5), DOMAIN))
+    label = data.frames["label"]
+    opened = label.filter(table="account", effect="new-account").join(
+        data.frames["account"], left_on="row_key", right_on="account_id", coalesce=False
+    )
+    assert opened.height == 5
+    assert set(label.filter(table="account", effect="party")["row_key"]) == set(opened["account_id"])
+    paid = data.frames["transaction"].join(opened.select("account_id", "opened_on"), on="account_id")
+    assert paid["transaction_id"].is_in(label.filter(table="transaction")["row_key"].implode()).all(), "nothing else"
+    wait = paid.group_by("account_id").agg(
+        (pl.col("authorised_at").min().dt.date() - pl.col("opened_on").first()).dt.total_days().alias("days")
+    )
+    assert wait["days"].is_between(1, 10).all()
+    # what their customers had before stays as it is
+    kept = plain.frames["transaction"].select("transaction_id", "amount_minor", "balance_after_minor", "authorised_at")
+    assert kept.join(data.frames["transaction"], on=kept.columns, how="anti", nulls_equal=True).is_empty()
+    assert data.validate().is_empty()

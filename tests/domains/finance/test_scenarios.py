@@ -90,6 +90,22 @@ def test_a_takeover_goes_device_contact_payee_drain(bank: Dataset):
         assert rows["amount_minor"].sum() < 1.3 * opening
 
 
+def test_a_skimmed_card_is_abroad_while_its_holder_pays_at_home():
+    asked = (parse_request("skimmed-card:count=6"),)
+    data = generate(make_plan(Spec("finance", size=120, seed=5, scenarios=asked), DOMAIN))
+    skims, copies = labelled(data, "skim"), labelled(data, "counterfeit")
+    assert skims.group_by("instance").agg(pl.col("merchant_id").n_unique())["merchant_id"].to_list() == [1] * 6
+    assert not copies["country"].cast(pl.String).is_in(["GB", "DE"]).any()
+    assert set(copies["entry_mode"].cast(pl.String)) == {"90"}
+    present = data.frames["transaction"].filter(pl.col("channel").is_in(["card-present", "atm"]))
+    own = present.filter(pl.col("country").is_in(["GB", "DE"])).select("account_id", at="authorised_at").sort("at")
+    near = copies.sort("authorised_at").join_asof(
+        own, left_on="authorised_at", right_on="at", by="account_id", strategy="nearest", check_sortedness=False
+    )
+    hours = (near["at"] - near["authorised_at"]).dt.total_minutes().abs() / 60
+    assert (hours < 6).sum() > 5, "nobody travels so fast"
+
+
 def test_parameters_are_obeyed():
     spec = Spec(
         "finance",

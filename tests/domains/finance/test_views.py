@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from pathlib import Path
+from uuid import UUID
 
 import networkx as nx
 import polars as pl
 import pytest
 import xmlschema
 from lxml import etree
-from stdnum import iso11649
+from stdnum import iban, iso11649
 
 from populace.core.dataset import Dataset, generate
 from populace.core.plan import make_plan
 from populace.core.run import run
 from populace.core.sinks import open_target
-from populace.core.spec import Spec
+from populace.core.spec import ScenarioRequest, Spec
 from populace.domains.finance import DOMAIN
 from populace.domains.finance.views import iso20022
 from populace.domains.finance.views.features import features
@@ -285,6 +287,66 @@ def test_mt940_statements_are_read_by_a_parser_of_others_and_their_balances_hold
         assert before is not None
         assert round(before * 100) == last
     assert lines == posted.filter(pl.col("account_id").is_in(files["name"].cast(pl.Int64).implode())).height > 500
+
+
+def test_a_transfer_booked_days_later_counts_from_the_day_it_was_made():
+    asked = (ScenarioRequest("backdated-value-date"), ScenarioRequest("orphaned-chargeback"))
+    data = generate(make_plan(Spec("finance", size=12, end="2025-03-01", scenarios=asked), DOMAIN))
+    late = data.frames["label"].filter(scenario="backdated-value-date", effect="late")["row_key"][0]
+    paid = data.frames["transaction"].filter(transaction_id=late)
+    made, booked = paid["authorised_at"].dt.date()[0], paid["booked_on"][0]
+    assert (booked - made).days == 3
+    statement = rendered(data, "camt.053")["camt.053"].filter(name=str(paid["account_id"][0]))["text"][0]
+    entry = next(e for e in statement.split("<Ntry>") if f">{paid['transaction_ref'][0]}<" in e)
+    assert f"<BookgDt><DtTm>{booked}" in entry
+    assert f"<ValDt><Dt>{made}</Dt></ValDt>" in entry
+    line = next(
+        part
+        for part in rendered(data, "mt940")["mt940"].filter(name=str(paid["account_id"][0]))["text"][0].split(":61:")
+        if str(paid["transaction_ref"][0]) in part
+    )
+    assert line.startswith(f"{made:%y%m%d}{booked:%m%d}D")
+    # of others only those count from another day that were booked after midnight
+    rest = data.frames["value_date"].join(data.frames["transaction"], on="transaction_id")
+    assert (rest["value_on"] == rest["authorised_at"].dt.date()).all()
+    assert (rest["value_on"] < rest["booked_on"]).all()
+    lost = data.frames["label"].filter(scenario="orphaned-chargeback")["row_key"]
+    assert data.frames["dispute"].filter(pl.col("transaction_id").is_in(lost.implode())).is_empty()
+    assert data.validate().is_empty()
+
+
+MT103 = re.compile(
+    r"\{1:F01(?P<sender>[A-Z]{6}[A-Z0-9]0)AXXX0{10}\}\{2:I103(?P<receiver>[A-Z]{6}[A-Z0-9]0)XXXXN\}\{3:\{121:(?P<trace>[0-9a-f-]{36})\}\}\{4:\n"
+    r":20:(?P<reference>[0-9]{1,16})\n:23B:CRED\n:32A:(?P<day>[0-9]{6})(?P<settled>[A-Z]{3}[0-9]{1,12},[0-9]{2})\n"
+    r":33B:(?P<instructed>[A-Z]{3}[0-9]{1,12},[0-9]{2})\n(:36:(?P<rate>[0-9]+,[0-9]+)\n)?"
+    r":50K:/(?P<debtor>[A-Z0-9]{1,34})\n[A-Za-z0-9/\-?:().,'+ ]{1,35}\n:59:/(?P<creditor>[A-Z0-9]{1,34})\n[A-Za-z0-9/\-?:().,'+ ]{1,35}\n"
+    r":70:/RFB/(?P<remittance>RF[0-9]{14})\n:71A:(SHA|OUR)\n-\}"
+)
+"""The fields in the formats that SWIFT's handbook gives them, written down anew."""
+
+
+def test_every_transfer_across_borders_is_an_mt103_in_swifts_formats(bank: Dataset):
+    files = rendered(bank, "mt103")["mt103"]
+    told = [MT103.fullmatch(m) for text in files["text"] for m in text.split("\n$\n")]
+    assert all(told)
+    found = [m.groupdict() for m in told if m]
+    order = bank.frames["credit_transfer"].filter(scheme="SWIFT").join(bank.frames["transaction"], on="transaction_id")
+    order = order.filter(pl.col("cleared_at").is_not_null())
+    assert sorted(int(m["reference"]) for m in found) == sorted(order["transaction_id"])
+    assert len({UUID(m["trace"]) for m in found}) == len(found) > 20
+    assert all(UUID(m["trace"]).version == 4 for m in found)
+    assert all(iso11649.is_valid(m["remittance"]) for m in found)
+    assert all(iban.is_valid(m[side]) for m in found for side in ("debtor", "creditor"))
+    assert {m["sender"][4:6] for m in found} >= {"GB", "NL"}
+    rated = [m for m in found if m["rate"]]
+    for m in rated:
+        settled, instructed, rate = (
+            float(m[k].lstrip("EURGBP").replace(",", ".")) for k in ("settled", "instructed", "rate")
+        )
+        assert m["settled"].startswith("EUR")
+        assert settled <= instructed * rate + 0.01, "less the fee"
+    assert rated
+    assert all(m["settled"] == m["instructed"] for m in found if not m["rate"])
 
 
 def test_a_merchant_that_is_renamed_stands_in_messages_under_the_name_of_the_day():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fhirkit
 import numpy as np
+import polars as pl
 import pytest
 from stdnum import luhn
 from stdnum.fr import nir
@@ -50,9 +51,52 @@ def test_people_live_as_long_and_are_as_old_as_published(country: str):
     assert sum(sum(s[13:]) for s in shares.values()) == pytest.approx(OLD[country], abs=2e-3)
 
 
+ILL = [
+    # Health Survey for England 2019 and 2021: diagnosed diabetes; 2018 and 2021: hypertension
+    ("GB", "E11.9", "male", 16, 120, 0.09), ("GB", "E11.9", "female", 16, 120, 0.06), ("GB", "E11.9", None, 75, 120, 0.16),
+    ("GB", "I10", "male", 16, 120, 0.30), ("GB", "I10", "female", 16, 120, 0.26), ("GB", "I10", None, 16, 45, 0.09), ("GB", "I10", None, 65, 120, 0.60),
+    # GEDA 2014/2015-EHIS; "nearly a third", "nearly two thirds"
+    ("DE", "E11.9", None, 18, 120, 0.077), ("DE", "I10", None, 18, 120, 0.32), ("DE", "I10", None, 65, 120, 0.64),
+]  # fmt: skip
+
+
+def test_doses_are_of_vaccines_that_the_country_has():
+    for country in COUNTRIES:
+        domain = in_country(DOMAIN, [country])
+        assert domain.priors("vaccine.series").keys() <= domain.schema.code_lists["vaccine"].codes.keys()
+    young = populace.generate(
+        "healthcare",
+        size=300,
+        seed=1,
+        start="2020-01-01",
+        end="2020-07-01",
+        country="GB",
+        only=("patient", "immunization"),
+    )
+    given = young.frames["immunization"].join(
+        young.frames["patient"].select("patient_id", "age_years"), on="patient_id"
+    )
+    assert "146" in given.filter(pl.col("age_years") < 2)["code"].cast(pl.String).to_list()
+    assert "20" not in given["code"].cast(pl.String).to_list()
+
+
+@pytest.mark.parametrize(("country", "code", "sex", "low", "high", "share"), ILL)
+def test_as_many_are_ill_as_the_country_s_surveys_say(
+    country: str, code: str, sex: str | None, low: int, high: int, share: float
+):
+    priors = in_country(DOMAIN, [country]).priors
+    table, age = priors(f"chronic.{code}"), np.arange(105) + 0.5
+    ill = people = 0.0
+    for each, shares in priors("population.age").items():
+        if sex in (None, each):
+            alive = np.repeat(np.array(shares) / 5, 5)[:105] * ((age >= low) & (age < high))
+            ill, people = ill + (alive * np.interp(age, table["age"], table[each])).sum(), people + alive.sum()
+    assert ill / people == pytest.approx(share, rel=0.2, abs=0.01)
+
+
 @pytest.mark.parametrize("country", ["GB", *(pytest.param(c, marks=pytest.mark.slow) for c in ("DE", "FR"))])
 def test_a_record_is_of_its_country_and_valid(country: str, tmp_path: Path):
-    data = populace.generate("healthcare", size=30, seed=4, start="2020-01-01", end="2020-07-01", country=country)
+    data = populace.generate("healthcare", size=30, seed=4, start="2020-01-01", end="2021-01-01", country=country)
     assert data.validate().is_empty()
     patient = data.frames["patient"]
     numbers = patient["national_id"].to_list()
@@ -71,7 +115,15 @@ def test_a_record_is_of_its_country_and_valid(country: str, tmp_path: Path):
     tables = {k: v for k, v in data.frames.items() if k != "label"}
     views = data.plan.domain.views
     rendered = views["fhir+ndjson"].render(tables, {})
-    for kind in ("Patient", "Organization", "Practitioner", "Coverage", "Claim", "ExplanationOfBenefit"):
+    for kind in (
+        "Patient",
+        "Organization",
+        "Practitioner",
+        "Coverage",
+        "Immunization",
+        "Claim",
+        "ExplanationOfBenefit",
+    ):
         assert not any(fhirkit.validate(text) for text in rendered[kind]["text"][:200])
     first = json.loads(rendered["Patient"]["text"][0])
     assert first["address"][0]["country"] == country

@@ -7,6 +7,7 @@ import pytest
 
 import populace
 from populace.core.dataset import Dataset
+from populace.domains.healthcare import DOMAIN
 
 DAY = pl.duration(days=1)
 
@@ -40,6 +41,29 @@ def test_who_dies_in_hospital_has_nothing_afterwards_and_an_end_that_says_so():
         data.frames["patient"].select("patient_id", "death_at"), on="patient_id"
     )
     assert (dead["death_at"] == dead["end_at"]).all()
+
+
+def test_nothing_that_modules_record_outlives_who_dies_in_hospital():
+    data = populace.generate(
+        "healthcare", size=60, seed=3, scenarios=[{"name": "death-in-hospital", "count": 8}], modules="own"
+    )
+    gone = data.frames["label"].filter(table="patient", effect="death")["row_key"]
+    died = data.frames["patient"].filter(pl.col("patient_id").is_in(gone.implode())).select("patient_id", "death_at")
+    for name in ("procedure", "care_plan", "care_activity", "goal", "medication_request", "observation"):
+        frame = data.frames[name]
+        assert frame.height
+        late = frame.join(died, on="patient_id").filter(
+            pl.max_horizontal("at", *({"end_at"} & {*frame.columns})) > pl.col("death_at")
+        )
+        assert late.is_empty(), name
+    assert data.validate().is_empty()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_every_scenario_can_be_played_with_our_own_modules(seed: int):
+    asked = [{"name": name, "count": 1} for name in DOMAIN.scenarios]
+    assert populace.generate("healthcare", size=300, seed=seed, scenarios=asked, modules="own").validate().is_empty()
 
 
 def test_values_come_back_to_the_patients_own():

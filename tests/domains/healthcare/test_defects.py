@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,42 @@ def test_an_electrocardiogram_beats_at_the_measured_rate_and_shows_what_the_hear
     assert (again == traces[1:]).all()
     raised = [np.percentile(t, 80) for t in traces[[0, 2]]]
     assert raised[1] > raised[0] + 50
+
+
+IN_FHIR = {
+    "contradictory-note": ("fhir.note", "DocumentReference.ndjson"),
+    "consent-ignored": ("fhir.consent", "Encounter.ndjson"),
+    "tenfold-overdose": ("fhir.dose", "MedicationRequest.ndjson"),
+}
+
+
+def test_what_is_planted_is_found_in_documents_too(played: Dataset, tmp_path: Path):
+    """In the documents of those who play: at the resources themselves, and none of these kinds elsewhere."""
+    view, label = DOMAIN.views["fhir+ndjson"], played.frames["label"]
+    marked = label.filter(pl.col("scenario").is_in(list(IN_FHIR))).drop_nulls("row_key")
+    players = {
+        int(DOMAIN.schema.unit_of(table, np.array([key]))[0]) for table, key in marked.select("table", "row_key").rows()
+    }
+    few = {
+        n: t.filter(pl.col("patient_id").is_in(players)) if "patient_id" in t.columns else t
+        for n, t in tables(played).items()
+    }
+    rendered = view.render(few, {})
+    for kind in (
+        "Patient",
+        "Consent",
+        "Encounter",
+        "Condition",
+        "Observation",
+        "MedicationRequest",
+        "DocumentReference",
+    ):
+        (tmp_path / f"{kind}.ndjson").write_text("\n".join(rendered[kind]["text"]) + "\n", "utf-8")
+    found = view.check(tmp_path).filter(pl.col("check").is_in([check for check, _ in IN_FHIR.values()]))  # pyright: ignore[reportOptionalCall]
+    assert set(found.select("check", "table").rows()) == set(IN_FHIR.values())
+    for name, (check, file) in IN_FHIR.items():
+        keys = marked.filter(scenario=name)
+        whose = {int(DOMAIN.schema.unit_of(t, np.array([k]))[0]) for t, k in keys.select("table", "row_key").rows()}
+        for line in found.filter(check=check)["row_key"]:
+            said = json.loads(rendered[file.removesuffix(".ndjson")]["text"][line - 1])
+            assert int(said["subject"]["reference"].rpartition("-")[2]) in whose

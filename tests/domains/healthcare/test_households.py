@@ -71,3 +71,24 @@ def test_care_is_given_in_the_state_where_one_lives(population: Dataset):
     places = population.frames["organization"].select("organization_id", there="state", zip="postal_code")
     visits = population.frames["encounter"].join(homes, on="patient_id").join(places, on="organization_id")
     assert (visits["state"] == visits["there"]).all()
+
+
+def test_income_follows_a_working_life_and_education_comes_by_and_by(population: Dataset):
+    """Medians by age of the head, over the median of all (Census 2023: 54,930, 85,780 and the most at 45 to 54, over 80,610), and who can have which degree."""
+    people = population.frames["patient"].filter(
+        pl.col("death_at").is_null() & (pl.col("household_id") == pl.col("patient_id"))
+    )
+    half = (55_000 * 89_744) ** 0.5  # between the limits of the second and the third fifth of 2021
+    by_age = {
+        low: people.filter(pl.col("age_years").is_between(low, low + 9))["income"].median() / half
+        for low in (25, 45, 75)
+    }
+    assert by_age[25] == pytest.approx(85_780 / 80_610, abs=0.2)
+    assert by_age[45] == max(by_age.values()) == pytest.approx(1.37, abs=0.2)
+    assert by_age[75] < 0.75
+    level, age = people["education"].cast(pl.String), people["age_years"]
+    assert level.filter(age < 15).null_count() == (age < 15).sum()
+    assert level.filter(age >= 15).null_count() == 0
+    assert set(level.filter(age.is_between(15, 17))) == {"ELEM"}
+    assert not set(level.filter(age < 22)) & {"BD", "GD"}
+    assert (level.filter(age >= 25) == "GD").mean() == pytest.approx(0.123, abs=0.02)

@@ -11,6 +11,7 @@ import pytest
 from populace.core.checks import check_tables
 from populace.core.dataset import Dataset
 from populace.domains.iot import DOMAIN
+from populace.domains.iot.population import SCHEMA
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -48,6 +49,14 @@ def test_a_missing_reading_is_missed(plain: Dataset):
     row = plain.frames["reading"].row(5000, named=True)
     frame = plain.frames["reading"].filter(pl.col("reading_id") != row["reading_id"])
     assert found(plain, "reading", frame) == {("gaps-explained", "channel", row["channel_id"])}
+
+
+def test_a_sample_that_comes_twice_is_named(plain: Dataset):
+    """Under the key that a copy has: half the fan behind its own."""
+    reading = plain.frames["reading"]
+    copy = reading[5000].with_columns(pl.col("reading_id") + SCHEMA["reading"].fan // 2)
+    frame = pl.concat([reading, copy]).sort("reading_id")
+    assert found(plain, "reading", frame) == {("delivered-once", "reading", copy["reading_id"][0])}
 
 
 def test_a_reading_of_a_device_that_is_down_is_named(plain: Dataset):

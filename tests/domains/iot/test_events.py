@@ -18,9 +18,10 @@ from populace.core.spec import Spec
 from populace.core.tables import ROW
 from populace.domains.iot import DOMAIN
 from populace.domains.iot.climate import HOUR, climate
+from populace.domains.iot.gauges import AWAKE
 from populace.domains.iot.population import fleet as everything
 from populace.domains.iot.population import sites
-from populace.domains.iot.readings import AWAKE, delay, longest_wait, sampled
+from populace.domains.iot.readings import delay, longest_wait, sampled
 from populace.domains.iot.simulation import events, simulate
 
 from .conftest import OFFICES

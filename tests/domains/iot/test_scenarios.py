@@ -182,6 +182,17 @@ def test_what_would_show_nowhere_is_played_elsewhere(make: Callable[..., Dataset
     assert data["label"].filter(table="reading")["instance"].n_unique() == 20
 
 
+def test_what_is_below_half_the_resolution_is_said_to_change_nothing(make: Callable[..., Dataset]):
+    """Sizes are in sigma, which is at least the resolution: a bias of a hundredth of it rounds away wherever noise is as small."""
+    data = make("sensor-bias", count=6, severity=0.01, settings={"device.profiles": "wearable"}).frames
+    silent = data["label"].filter(effect="unchanged")
+    shown = data["label"].filter(table="reading")
+    assert silent.height
+    assert set(silent["table"]) == {"channel"}
+    assert not set(silent["instance"]) & {*shown["instance"], *data["anomaly"]["instance"]}
+    assert {*silent["instance"], *shown["instance"]} == set(range(6))
+
+
 def test_outages_compose(make: Callable[..., Dataset]):
     """Outages that overlap others of the same gateway still name every reading that arrives at another time."""
     often = {"gateway.days_between_outages": 0.1}

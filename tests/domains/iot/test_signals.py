@@ -339,3 +339,19 @@ def test_quantised_values_are_the_nearest_decimals():
     values = np.array([0.289999, -0.004, 1.005001, -3.0, 99.0])
     assert quantise(values, 0.01, -1.0, 50.0).tolist() == [0.29, 0.0, 1.01, -1.0, 50.0]
     assert not np.signbit(values[1]), "no negative zero"
+
+
+def test_a_channel_follows_its_devices_state_and_its_starts(shared: Climate):
+    """Degraded for an hour after two of rest: an offset while it is degraded, and what the start leaves dies away."""
+    first, hour = int(shared.hours[0]), 60 * MINUTE
+    life = [(0, 2, "up"), (2, 4, "asleep"), (4, 5, "degraded"), (5, 8, "up")]
+    spans = [(first + a * hour, first + b * hour, state, None, None, None, None) for a, b, state in life]
+    plan = make_plan(Spec("iot", size=10), DOMAIN)
+    setting = Setting(first, MINUTE, 8 * 60, shared, Stream.root(1).generator())
+    setting.gauges = Gauges(spans, plan.block(0), 0)
+    model = ({"term": "state", "state": "degraded", "gain": 3.0}, {"term": "started", "gain": 5.0, "seconds": 1_800})
+    values = _series(Channel("x", "", "1", "gauge", 0, 1, 1, None, None, None, model, ""), setting)
+    since = np.arange(8 * 60) * 60 - 4 * 3_600
+    degraded = (since >= 0) & (since < 3_600)
+    expected = 3.0 * degraded + np.where(since >= 0, 5.0 * np.exp(-np.maximum(since, 0) / 1_800), 0.0)
+    np.testing.assert_allclose(values, expected, atol=1e-12)

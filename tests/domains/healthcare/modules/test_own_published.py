@@ -13,6 +13,7 @@ from published import CONDITION, SEX, correlation_errors, living, measure, publi
 import populace
 from populace.core.dataset import Dataset
 from populace.domains.healthcare import DOMAIN
+from populace.domains.healthcare.modules.causes import CODE as CAUSE
 
 PREVALENT = [
     # SNOMED CT code, sex, least age, age that is too old, percent, and where it was read
@@ -99,3 +100,22 @@ def test_as_many_die_as_the_life_table_says(many: Dataset):
 def test_measurements_hang_together_with_modules_too(many: Dataset, real_data: Path):
     errors = correlation_errors(many, real_data)
     assert np.mean(list(errors.values())) <= 0.05
+
+
+@pytest.mark.slow
+def test_as_many_die_of_each_cause_as_published(many: Dataset):
+    """Shares of all deaths: within 15 % and two standard errors where the record has enough of a disease. Of cancers modules know four, and who dies of a first stroke has
+    none in the record: of these no more than published."""
+    priors = many.plan.priors
+    dead = many.frames["patient"].filter(pl.col("death_at").is_not_null())
+    told = many.frames["observation"].filter(pl.col("code").cast(pl.String) == CAUSE)["value_code"].cast(pl.String)
+    cancer, stroke = "363346000", "230690007"
+    for cause, (share, _) in priors("death.share").items():
+        found = (told == cause).sum() / dead.height
+        if cause == cancer:
+            share *= priors("death.sites")
+        if cause == stroke:
+            assert 0 < found < share
+        else:
+            error = np.sqrt(share * (1 - share) / dead.height)
+            assert abs(found - share) < 0.15 * share + 2 * error, cause
