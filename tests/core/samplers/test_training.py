@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from populace.app.cli import run_command
+from populace.core import models
 from populace.core.errors import UserError
 from populace.core.models import fit, load_model, save_model
 from populace.core.samplers.deep import training
@@ -128,3 +130,16 @@ def test_what_cannot_be_started_from_is_refused(tmp_path: Path):
         fit(table(50), "vae", epochs=0)
     save_model(network, tmp_path / "m.model")
     assert load_model(tmp_path / "m.model").card["learning"]["of"] == 1
+
+
+def test_interrupted_what_is_no_network_leaves_nothing_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def at_once(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "rules_of", at_once)
+    table(20).write_csv(tmp_path / "t.csv")
+    assert run_command(["fit", str(tmp_path / "t.csv"), "--model", "forest", "--out", str(tmp_path / "m.model")]) == 130
+    assert "nothing was learnt that could be kept" in capsys.readouterr().err
+    assert not (tmp_path / "m.model").exists()
