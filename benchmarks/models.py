@@ -90,7 +90,7 @@ def peer(name: str, variable: str) -> Run:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise LookupError(str(error)) from None
         seconds = json.loads(done.stdout.splitlines()[-1])
-        made = pl.read_csv(folder / "out.csv", infer_schema_length=None).select(train.columns)
+        made = pl.read_csv(folder / "out.csv", infer_schema_length=None).select(train.columns).cast(dict(train.schema))
         return seconds["fit"], lambda n: (made.head(n), seconds["draw"] * n / made.height)
 
     return run

@@ -19,8 +19,8 @@ from .tables import Table
 
 EVENTS, VALUED = "semi-markov", "sequence-transformer"
 FEW_ROWS = 200
-NETWORK_ROWS, FEWEST_PASSES = 10_000, 12
-"""Of fewer rows, or with fewer passes over them, the forest is better (`benchmarks/models.py`)."""
+NETWORK_ROWS, FEWEST_STEPS = 10_000, 500
+"""Of fewer rows, or with fewer steps of learning, the forest is better (`benchmarks/models.py`)."""
 _FEWEST_TREES = 2
 _TRIALS = 5
 """What settling a column's settings costs, in trees."""
@@ -53,7 +53,7 @@ def choose(table: Table, seconds: float | None = None, networks: bool = False) -
     if networks and n >= NETWORK_ROWS and find_spec("torch"):
         celled = sum(t.is_numeric() and table[c].n_unique() > LISTED for c, t in table.schema.items())
         passes, one_pass = network_passes(n, width, celled, seconds)
-        if passes >= FEWEST_PASSES:
+        if passes * n / BATCH >= FEWEST_STEPS:
             cost = passes * one_pass
             return Choice(
                 "autoregressive",

@@ -40,8 +40,8 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
     [
         (40_000, 15, None, "autoregressive"),
         (40_000, 3, 60, "autoregressive"),
-        (40_000, 15, 60, "forest"),
-        (40_000, 3, 10, "forest"),
+        (40_000, 15, 15, "forest"),
+        (12_000, 3, 4, "forest"),
         (2_000, 3, 60, "forest"),
     ],
 )

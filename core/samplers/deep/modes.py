@@ -31,7 +31,7 @@ SPAN = 4.0
 """Standard deviations that a place of 1 stands for."""
 SPIKE = 0.02
 """On the scale of ranks, a value that more than this share of rows has is a class of its own."""
-_ROWS = 10_000
+_ROWS = 5_000
 
 I64 = NDArray[np.int64]
 ScaleName = Literal["modes", "ranks"]

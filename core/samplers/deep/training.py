@@ -18,13 +18,13 @@ from ...progress import Progress
 from .engine import host
 from .learnt import Effort, Learnt
 
-SHARE = 0.75
+SHARE = 0.6
 """The part of a time that passes are planned to fill; the rest is for what is not passes, and for machines that are slower than ours."""
-RATE = 1e10
+RATE = 1.6e10
 """Multiplications and additions of single precision that a core of 2026 learns with in a second, measured with the networks here."""
 AVERAGED = 0.98
 """What the mean over steps keeps of itself at each: about fifty steps count."""
-OVERHEAD = 5e-3
+OVERHEAD = 3e-3
 """CPU-seconds that a step takes whatever its size."""
 
 
