@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers.text import Company, Name
 from ...core.schema import Schema
-from ...core.tables import Tables
+from ...core.stream import U64, Stream
+from ...core.tables import ROW, Tables
 from .calendar import DAY
 from .draws import choose, enum, keep, siblings
 from .identifiers import other_ibans
 from .life import YEAR
-from .people import COUNTRIES, around, cities, city_of, markets, sample
+from .people import COUNTRIES, LOCALES, around, cities, city_of, markets, sample
 
 TERMINALS = 64
 """terminal_id = merchant_id * TERMINALS + place."""
@@ -88,7 +89,7 @@ def merchants(schema: Schema):
             mcc = np.where(category == n, np.array(mine)[pick], mcc)
         online = np.array([p("purchase.online").get(c, 1.0) for c in categories])
         online = stream.child("online").uniform(at) < online[category]
-        family, next_ = (sample(Name, stream.child(n), at, market == 1)["family_name"] for n in ("name", "next name"))
+        family, next_ = (_families(block, market, stream.child(n), at) for n in ("name", "next name"))
         drawn, share = stream.child("renamed").uniform(at), p("merchant.renamed") * block.window.days / YEAR
         renamed = drawn < share
         day = block.window.start // DAY + np.floor(drawn / max(share, 1e-12) * block.window.days)
@@ -124,6 +125,20 @@ def merchants(schema: Schema):
         return {"merchant": frame}
 
     return run
+
+
+ABROAD = {"ES": "es_ES", "FR": "fr_FR", "US": "en_US", "JP": "ja_JP"}
+"""Whose names merchants abroad have, in their own script; those of other markets are called as at home in Britain."""
+
+
+def _families(block: Block, market: NDArray[np.int64], stream: Stream, at: U64) -> pl.Series:
+    """The family that each merchant is named after; merchants stand market by market."""
+    parts = []
+    for n, country in enumerate(markets(block)):
+        locale = LOCALES.get(country) or ABROAD.get(country, LOCALES["GB"])
+        made = Name(locale).sample(pl.DataFrame({ROW: at[market == n]}), stream)
+        parts.append(made["family_name"].cast(pl.String))
+    return pl.concat(parts)
 
 
 def terminals(block: Block, tables: Tables) -> Tables:

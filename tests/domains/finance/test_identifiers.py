@@ -20,6 +20,14 @@ from populace.domains.finance import DOMAIN
 from populace.domains.finance.identifiers import home_ibans, iban_broken, luhn_broken
 
 
+def test_merchants_abroad_are_named_in_their_own_script(bank: Dataset):
+    merchant = bank.frames["merchant"].with_columns(pl.col("country").cast(pl.String))
+    written = pl.col("name").str.contains(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+    assert merchant.filter(country="JP").select(written.mean()).item() > 0.95
+    assert not merchant.filter(pl.col("country") != "JP").select(written.any()).item()
+    assert merchant.filter(country="FR").select(pl.col("name").str.contains("[éèêô]").any()).item()
+
+
 def test_stdnum_accepts_every_iban_and_no_bank_can_have_issued_it(bank: Dataset):
     texts = [*bank.frames["account"]["iban"], *bank.frames["counterparty"]["iban"]]
     assert len(texts) > 1_000
