@@ -13,7 +13,7 @@ from ...tables import Table
 from .autoregressive import Autoregressive
 from .cells import Cells, depth_of
 from .engine import deterministic, host, torch_or_error
-from .learn_heads import LearntHeads, private_rows, read_rows, split_rows
+from .learn_heads import LearntHeads, private_rows, read_rows, split_rows, waves_kept
 from .learnt import FREELY, Effort, Learnt
 from .private_fit import Extents, buy, descend
 from .training import Descent, train
@@ -45,9 +45,7 @@ def fit_autoregressive(table: Table, stream: Stream, effort: Effort = FREELY) ->
         sizes = sizes_of(len(states), sum(c.depth > 1 for c in cells))
         if effort.start is not None:
             sizes = effort.start.first.shape[1], effort.start.shift.shape[1]
-        net = _Network(
-            LearntHeads.of(torch, generator, cells, *sizes, states, effort.start is not None and not effort.resume)
-        )
+        net = _Network(LearntHeads.of(torch, generator, cells, *sizes, states, waves_kept(effort)))
         rows, held = split_rows(torch, states, places)
         learner = Descent(
             torch,

@@ -15,6 +15,7 @@ from ..statistical.grow import encode
 from .cells import LISTED, Cells, depth_of
 from .engine import host
 from .heads import SHAPES, UNSEEN, WAVES, Heads, drawing_order, fine_columns, waves
+from .learnt import Effort
 from .transfer import carried, classes_before, columns_before
 
 COARSE = (4, 16)
@@ -41,6 +42,13 @@ def read_rows(table: Table, stream: Stream, start: Heads | None = None) -> tuple
     order = np.argsort(stream.child("rows").bits(np.arange(len(codes[0]))), kind="stable")[:ROWS]
     states, places = (np.stack([t[k] for t in told], axis=1)[order] for k in (0, 1))
     return cells, states, places
+
+
+def waves_kept(effort: Effort) -> int | None:
+    """How many waves a network goes on with: all, however few the rows, or as many as that had which was broken off. None for one that begins anew."""
+    if effort.start is None:
+        return None
+    return effort.start.learnt.parameters["wave"].shape[1] // 2 if effort.resume else WAVES
 
 
 def split_rows(torch: Any, *parts: NDArray) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -89,10 +97,9 @@ class LearntHeads:
         hidden: int,
         units: int,
         states: NDArray | None,
-        begun: bool = False,
+        kept: int | None = None,
     ) -> LearntHeads:
-        """`states`: the classes of rows; what none of them has will not come. None where rows must not be looked at. `begun`: of a model to start from, the fast waves
-        are kept, however few the rows."""
+        """`states`: the classes of rows; what none of them has will not come. None where rows must not be looked at. `kept`: so many waves are learnt, whatever the rows; see `waves_kept`."""
         sizes = [c.count for c in cells]
         groups = []
         for width in COARSE:
@@ -109,8 +116,8 @@ class LearntHeads:
             whole = np.concatenate([g + s for g, s in zip(own, start[:-1], strict=True)])
             groups.append((torch.tensor(whole), int(start[-1])))
         depths = np.concatenate([c.depths for c in cells])
-        slow = np.ones(WAVES, bool)
-        if states is not None and not begun:
+        slow = np.arange(WAVES) < (WAVES if kept is None else kept)
+        if states is not None and kept is None:
             slow = 2.0 ** np.arange(WAVES) * HALF_WAVE <= max(len(states), HALF_WAVE)
         seen = np.ones(sum(sizes), bool)
         if states is not None:

@@ -10,7 +10,7 @@ from ...stream import Stream
 from ...tables import Table
 from .cells import Cells, depth_of
 from .engine import apply_layer, deterministic, host, torch_or_error
-from .learn_heads import LearntHeads, private_rows, read_rows, split_rows
+from .learn_heads import LearntHeads, private_rows, read_rows, split_rows, waves_kept
 from .learnt import FREELY, Effort, Learnt
 from .private_fit import Extents, buy, descend
 from .training import Descent, train
@@ -27,11 +27,7 @@ def fit_transformer(table: Table, stream: Stream, effort: Effort = FREELY) -> Tr
     torch = torch_or_error("transformer")
     cells, states, places = read_rows(table, stream, None if effort.start is None else effort.start.heads)
     with deterministic(torch, stream.child("network")) as generator:
-        net = _Network(
-            LearntHeads.of(
-                torch, generator, cells, WIDTH, WIDTH, states, effort.start is not None and not effort.resume
-            )
-        )
+        net = _Network(LearntHeads.of(torch, generator, cells, WIDTH, WIDTH, states, waves_kept(effort)))
         learner = net.learner(net.begun(effort), *split_rows(torch, states, places))
         return net.sampler(train(torch, generator, learner, effort, "transformer"))
 

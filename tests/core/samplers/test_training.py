@@ -14,7 +14,7 @@ from populace.app.cli import run_command
 from populace.core import models
 from populace.core.errors import UserError
 from populace.core.models import fit, load_model, save_model
-from populace.core.samplers.deep import training
+from populace.core.samplers.deep import cells, training
 from populace.core.samplers.deep.adam import Adam
 from populace.core.samplers.deep.learn_autoregressive import fit_autoregressive
 from populace.core.samplers.deep.learnt import Effort
@@ -70,6 +70,17 @@ def test_interrupted_and_resumed_it_is_the_same_model(name: str, monkeypatch: py
     one, two = whole.sampler.state()[1], ended.sampler.state()[1]  # type: ignore[attr-defined]
     assert one.keys() == two.keys()
     assert all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_a_start_on_other_rows_is_taken_up_where_it_was_broken_off(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cells, "CELLED_ROWS", 1)
+    start, rows = fit(table(400), "autoregressive", 1, epochs=1), table(200, seed=4)
+    whole = fit(rows, start=start, seed=3, epochs=3)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2)
+        half = fit(rows, start=start, seed=3, epochs=3)
+    assert half.card["learning"]["epochs"] == 1
+    assert fit(rows, start=half, seed=3).sample_frame(100).equals(whole.sample_frame(100))
 
 
 def test_interrupted_before_anything_was_learnt_there_is_no_model(monkeypatch: pytest.MonkeyPatch):
