@@ -68,7 +68,9 @@ def run_command(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.Abort:
-        return _say("interrupted; --resume goes on from here", 130)
+        # a network that has learnt anything ends by itself and is kept
+        kept = "nothing was learnt that could be kept" if "fit" in arguments[:1] else "--resume goes on from here"
+        return _say(f"interrupted; {kept}", 130)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...progress import Progress
+from .adam import Adam
 from .engine import host
 from .learnt import Effort, Learnt
 
@@ -205,9 +206,7 @@ class Descent:
         self.averages = {k: t.detach().clone() for k, t in self.parameters.items()}
         for t in self.parameters.values():
             t.requires_grad_()
-        self.optimisers = [
-            self.torch.optim.AdamW(list(self.parameters.values()), self.rate, weight_decay=self.decay, fused=True)
-        ]
+        self.optimisers = [Adam(self.torch, list(self.parameters.values()), self.rate, self.decay)]
         if self.held is not None and len(self.held[0]):
             self._judging = self.noise(len(self.held[0]), False)
         else:
@@ -226,7 +225,7 @@ class Descent:
             if self.falling:
                 done = share + length * k / len(starts)
                 rise = min(1.0, done / 0.05 + 0.1)
-                self.optimisers[0].param_groups[0]["lr"] = self.rate * rise * 0.5 * (1 + np.cos(np.pi * done))
+                self.optimisers[0].rate = self.rate * rise * 0.5 * (1 + np.cos(np.pi * done))
             self.optimisers[0].zero_grad()
             loss = self.loss(self.parameters, tuple(t[at] for t in self.rows), self.noise(len(at), True)).mean()
             loss.backward()

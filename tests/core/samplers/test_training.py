@@ -10,9 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from populace.app.cli import run_command
+from populace.core import models
 from populace.core.errors import UserError
 from populace.core.models import fit, load_model, save_model
 from populace.core.samplers.deep import training
+from populace.core.samplers.deep.adam import Adam
 from populace.core.samplers.deep.learn_autoregressive import fit_autoregressive
 from populace.core.samplers.deep.learnt import Effort
 from populace.core.stream import Stream
@@ -128,3 +131,33 @@ def test_what_cannot_be_started_from_is_refused(tmp_path: Path):
         fit(table(50), "vae", epochs=0)
     save_model(network, tmp_path / "m.model")
     assert load_model(tmp_path / "m.model").card["learning"]["of"] == 1
+
+
+def test_interrupted_what_is_no_network_leaves_nothing_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def at_once(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "rules_of", at_once)
+    table(20).write_csv(tmp_path / "t.csv")
+    assert run_command(["fit", str(tmp_path / "t.csv"), "--model", "forest", "--out", str(tmp_path / "m.model")]) == 130
+    assert "nothing was learnt that could be kept" in capsys.readouterr().err
+    assert not (tmp_path / "m.model").exists()
+
+
+def test_adam_takes_the_steps_of_torch():
+    import torch
+
+    rng = torch.Generator().manual_seed(1)
+    ours, theirs = (
+        [torch.linspace(-1, 1, 5).clone().requires_grad_(), torch.ones(2, 3).requires_grad_()] for _ in range(2)
+    )
+    one, two = Adam(torch, ours, 1e-2, 1e-3), torch.optim.AdamW(theirs, 1e-2, weight_decay=1e-3, fused=True)
+    for _ in range(5):
+        slopes = [torch.randn(t.shape, generator=rng) for t in ours]
+        for optimiser, parameters in ((one, ours), (two, theirs)):
+            for t, g in zip(parameters, slopes, strict=True):
+                t.grad = g.clone()
+            optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
