@@ -54,7 +54,9 @@ class Changed:
 
 def changed(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> Changed:
     """What payments between own accounts in two currencies bring: at the rate of the day, less the bank's fee."""
-    at = np.flatnonzero((payment["channel"] == "exchange").to_numpy())
+    channel = payment["channel"]
+    exchange = channel.dtype.categories.index_of("exchange")  # type: ignore[attr-defined]
+    at = np.flatnonzero(channel.to_physical().to_numpy() == exchange)
     if not len(at):
         none = at.astype(np.int64)
         return Changed(none, none, none.astype(float), none, none)
