@@ -23,7 +23,7 @@ from .reference import cells, popularity, purchase_categories
 
 MONTH = 30.4375
 QUANTILES = 4096
-PACE = 4.0
+PACE = 4.5
 """What a row of a payment takes beside one of a sensor: several times the memory, for its columns and what hangs on it."""
 PURCHASE = 1
 """Kinds of transaction: each addresses its rows below the customer's in a range of its own."""

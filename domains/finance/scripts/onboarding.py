@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from ....core.scenario import Edit, Scene
-from ....core.tables import ROW
 from ..calendar import DAY
-from ..identifiers import home_ibans
 from ..loans import ACCOUNTS
+from .staging import ibans_of, opened
 
 PLACE = 6
 """The place of such an account among a customer's; no product takes it."""
@@ -25,11 +24,8 @@ def onboarded(scene: Scene) -> Scene:
     cast = dict(scene.cast)
     for role in scene.use.scenario.arguments.get("opens", ()):
         members = cast[role]
-        account = members["customer_id"] * ACCOUNTS + PLACE
-        german = (members["currency"].cast(pl.String) == "EUR").to_numpy()
-        cast[role] = members.with_columns(
-            account_id=account, iban=home_ibans(scene.block.stream, german, account.to_numpy())
-        )
+        members = members.with_columns(account_id=pl.col("customer_id") * ACCOUNTS + PLACE)
+        cast[role] = members.with_columns(iban=ibans_of(scene, members))
     return replace(scene, cast=cast)
 
 
@@ -44,19 +40,7 @@ def openings(scene: Scene, moves: pl.DataFrame) -> list[Edit]:
         wait = scene.stream.child("opened", role).integers(
             scene.address("account", who["instance"], who["member"]), LONGEST
         )
-        frame = pl.DataFrame(
-            {
-                ROW: who["account_id"].cast(pl.UInt64),
-                "instance": who["instance"],
-                "account_id": who["account_id"],
-                "customer_id": who["customer_id"],
-                "type": ["current"] * who.height,
-                "iban": who["iban"],
-                "currency": who["currency"],
-                "opened_on": pl.Series((who["at"].to_numpy() // DAY - 1 - wait).astype(np.int32)).cast(pl.Date),
-                "overdraft_limit_minor": np.zeros(who.height, np.int64),
-                "opening_balance_minor": np.zeros(who.height, np.int64),
-            }
-        )
+        day = pl.Series((who["at"].to_numpy() // DAY - 1 - wait).astype(np.int32)).cast(pl.Date)
+        frame = opened(scene, who, day, 0)
         edits.append(scene.edit("insert", "account", frame, role, "new-account"))
     return edits

@@ -57,9 +57,9 @@ from ....core.tables import ROW
 from ..calendar import DAY
 from ..draws import keep
 from ..holdings import CARDS, addresses
-from ..identifiers import home_ibans, other_ibans, pans
+from ..identifiers import other_ibans, pans
 from ..loans import ACCOUNTS
-from .staging import card_on, members_here, start_of, whole_seconds
+from .staging import card_on, members_here, opened, start_of, whole_seconds
 
 SPARE = 15
 """The place of a further card among an account's, where the record does not say another: one that no renewal takes."""
@@ -269,21 +269,7 @@ def _place(scene: Scene) -> int:
 
 def _opened(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: int, record: Mapping[str, Any]) -> Edit:
     """A current account of its own, that no other scenario was cast on: what happens to it happens to nobody else's records."""
-    german = who["currency"].cast(pl.String).to_numpy() == "EUR"
-    closed = {"closed_on": _day(start, record["closed"])} if "closed" in record else {}
-    frame = pl.DataFrame(
-        {
-            ROW: who["account_id"].cast(pl.UInt64),
-            "instance": who["instance"],
-            "account_id": who["account_id"],
-            "customer_id": who["customer_id"],
-            "type": ["current"] * who.height,
-            "iban": home_ibans(scene.block.stream, german, who["account_id"].to_numpy()),
-            "currency": who["currency"],
-            "opened_on": _day(start, record["opened"]),
-            "overdraft_limit_minor": np.zeros(who.height, np.int64),
-            "opening_balance_minor": np.full(who.height, OPENING),
-            **closed,
-        }
-    )
+    frame = opened(scene, who, _day(start, record["opened"]), OPENING)
+    if "closed" in record:
+        frame = frame.with_columns(closed_on=_day(start, record["closed"]))
     return scene.edit("insert", "account", frame.with_columns(**_values(record)), role, record["effect"])

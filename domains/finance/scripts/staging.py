@@ -14,6 +14,7 @@ from ....core.stream import F64
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR, curve, instants
 from ..holdings import CARDS, addresses, fingerprint
+from ..identifiers import home_ibans
 
 SECOND = 1_000_000
 
@@ -140,3 +141,22 @@ def probit(u: F64) -> F64:
     from scipy.special import ndtri
 
     return ndtri(u)
+
+
+def ibans_of(scene: Scene, who: pl.DataFrame) -> pl.Series:
+    """The numbers of accounts at this bank, by `account_id` and `currency`."""
+    german = (who["currency"].cast(pl.String) == "EUR").to_numpy()
+    return home_ibans(scene.block.stream, german, who["account_id"].to_numpy())
+
+
+def opened(scene: Scene, who: pl.DataFrame, opened_on: pl.Series, balance: int) -> pl.DataFrame:
+    """Rows of current accounts that a scenario opens: `who` has `account_id`, `customer_id`, `currency` and `instance`; `balance` in minor units."""
+    return who.select(
+        "instance", "account_id", "customer_id", "currency",
+        pl.col("account_id").cast(pl.UInt64).alias(ROW),
+        type=pl.lit("current"),
+        iban=ibans_of(scene, who),
+        opened_on=opened_on,
+        overdraft_limit_minor=pl.lit(0, pl.Int64),
+        opening_balance_minor=pl.lit(balance, pl.Int64),
+    )  # fmt: skip
