@@ -58,9 +58,9 @@ class Constraint:
         return data.vectors(torch, data.classes[at], data.places[at]) * self.weight
 
     def loss(self, torch: Any, generator: Any, data: Encoded, made: Any) -> Any:
-        """How far made rows reach into real rows' neighbourhoods, in parts of these, on average over real rows that have any."""
+        """How far made rows reach into real rows' neighbourhoods, on average over real rows. It is a distance, as what the critic tells is: in parts of the neighbourhood,
+        rows that lie close would count for hundreds of others, and the generator would rather mismatch columns than come near them."""
         some = torch.randperm(len(self.pool), generator=generator)[:BESIDE]
         nearest = torch.cdist(self.rows(torch, data, self.pool[some]), made * self.weight).min(dim=1).values
         reach = self.reach[some]
-        inside = torch.relu(reach - nearest) / reach.clamp(min=1e-6)
-        return self.strength * inside[reach > 0].sum() / len(some)
+        return self.strength * torch.relu(reach - nearest).mean()
