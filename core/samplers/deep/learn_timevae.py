@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,21 @@ import numpy as np
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.learn_events import Roles
-from .engine import begin_layers, deterministic, torch_or_error
+from .engine import begin_layers, deterministic, host, torch_or_error
 from .learnt import FREELY, Effort
 from .ops import dense, halved, torch_ops
 from .series import SeriesSampler, cut
 from .timevae import POWERS, WAVES, decode
 from .training import Descent, train
 from .transfer import Maps, continued, layout_before
-from .windows import Segments, held_apart
+from .windows import Segments, held_apart, root, roots
 
 LATENT, HIDDEN, SMALL = 16, 128, 16
 WEIGHT = 3.0
 """What a nat of the reconstruction counts for: as the paper weighs it, more than one of the divergence."""
 BATCH, RATE, EPOCHS, LEAST_STEPS = 128, 2e-3, 200, 3_000
+LOOKED_AT = 10_000
+"""Windows at most that say how latent vectors and what is left lie."""
 
 
 def fit_timevae(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
@@ -66,12 +69,15 @@ def fit_timevae(table: Table, stream: Stream, roles: Roles, effort: Effort = FRE
                 "log_sigma": (scaled,),
             }
 
-        def loss(p: dict[str, Any], rows: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
-            classes, places = rows
+        def encode(p: Mapping[str, Any], classes: Any, places: Any) -> tuple[Any, Any]:
             x = segments.vectors(torch, classes, places)
             x = torch.nn.functional.pad(x, (0, 0, 0, whole - steps))
             x = ops.relu(halved(p, "half.1", ops.relu(halved(p, "half.0", x)))).flatten(1)
-            mean, log_spread = dense(p, "middle", x), dense(p, "log_spread", x)
+            return dense(p, "middle", x), dense(p, "log_spread", x)
+
+        def loss(p: dict[str, Any], rows: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
+            classes, places = rows
+            mean, log_spread = encode(p, classes, places)
             out = decode(ops, p, mean + torch.exp(log_spread / 2) * noise[0], steps)
             divergence = -0.5 * (1 + log_spread - mean**2 - torch.exp(log_spread)).sum(1)
             sigma = 0.01 + torch.exp(p["log_sigma"].clamp(-6, 0))
@@ -96,6 +102,15 @@ def fit_timevae(table: Table, stream: Stream, roles: Roles, effort: Effort = FRE
             patience=25,
         )
         learnt = train(torch, generator, learner, effort, "timevae")
+        # neither are latent vectors standard normal nor is what is left white: how they lie is learnt from what windows came to
+        found = {k: torch.tensor(v) for k, v in learnt.parameters.items()}
+        at = torch.randperm(len(rows[0]), generator=generator)[:LOOKED_AT]
+        with torch.no_grad():
+            mean, log_spread = encode(found, rows[0][at], rows[1][at])
+            z = mean + torch.exp(log_spread / 2) * torch.randn(mean.shape, generator=generator)
+            out = decode(ops, found, z, steps)
+            left = host(rows[1][at] - torch.tanh(out[..., segments.end :]))
     drawing = ("out.", "double.", "each.", "trend.", "season.")
     parameters = {k: v for k, v in learnt.parameters.items() if k.startswith(drawing)}
+    parameters |= {"z.middle": host(z.mean(0)), "z.root": root(host(z)), "left.root": roots(left)}
     return windows.sampler("timevae", {"steps": steps, "latent": LATENT, "end": segments.end}, parameters, learnt)

@@ -1,7 +1,9 @@
 """TimeVAE: a window from one latent vector, as the sum of a level with its trend, seasons, and what is left.
 
 Desai, Freeman, Wang and Beaver 2021, "TimeVAE: A Variational Auto-Encoder for Multivariate Time Series Generation", arXiv:2111.08095: trends are polynomials, seasons here
-waves of the window's length and its parts, and what is left comes from transposed convolutions. `learn_timevae.py` learns it.
+waves of the window's length and its parts, and what is left comes from transposed convolutions. Latent vectors are drawn from the normal
+distribution that those of learnt windows have, not the one they were held to (Ghosh, Sajjadi, Vergari, Black and Schölkopf 2020, "From Variational to Deterministic Autoencoders", ICLR,
+arXiv:1903.12436, section 4: ex-post density estimation), and what the decoder leaves of each number's steps with the covariance it has. `learn_timevae.py` learns it.
 """
 
 from __future__ import annotations
@@ -46,9 +48,10 @@ def decode(ops: Ops, p: Parameters, z: Any, steps: int) -> Any:
 def draw_timevae(
     p: Mapping[str, F32], settings: Mapping[str, Any], address: NDArray, stream: Stream
 ) -> tuple[F32, NDArray]:
-    z = latent(stream, address, settings["latent"])
-    out = decode(NUMPY, p, z, settings["steps"])
-    end = settings["end"]
-    # as in the paper, the middle of each number's distribution: noise of its own at each step would make smooth series rough
-    out[:, :, end:] = np.tanh(out[:, :, end:])
-    return out, np.full(len(address), settings["steps"])
+    z = p["z.middle"] + latent(stream, address, settings["latent"]) @ p["z.root"]
+    steps, end, roots = settings["steps"], settings["end"], p["left.root"]
+    out = decode(NUMPY, p, z, steps)
+    fresh = latent(stream.child("left"), address, steps * len(roots)).reshape(len(address), len(roots), steps)
+    left = np.einsum("nks,kst->ntk", fresh, roots)
+    out[:, :, end:] = np.clip(np.tanh(out[:, :, end:]) + left, -1.0, 1.0)
+    return out, np.full(len(address), steps)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...stream import Stream
 from .modes import Layout
@@ -62,3 +63,16 @@ def held_apart(torch: Any, windows: Windows, stream: Stream) -> tuple[tuple[Any,
     if not held:
         return whole, None
     return tuple(t[:-held] for t in whole), tuple(t[-held:] for t in whole)
+
+
+def root(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The symmetric root of the covariance of columns, which there is however few the rows. Shape (columns, columns)."""
+    apart = x.astype(float) - x.mean(axis=0)
+    size, axis = np.linalg.eigh(apart.T @ apart / len(x))
+    return (axis * np.sqrt(np.maximum(size, 0.0)) @ axis.T).astype(np.float32)
+
+
+def roots(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`root` of the steps of each number. `x`: shape (windows, steps, numbers); found: shape (numbers, steps, steps)."""
+    steps = x.shape[1]
+    return np.stack([root(x[:, :, k]) for k in range(x.shape[2])]) if x.shape[2] else np.zeros((0, steps, steps), "f4")

@@ -18,6 +18,7 @@ from populace.core.samplers.deep import learn_doppelganger, learn_timegan
 from populace.core.samplers.deep.attention import Attention, attend, begin_blocks
 from populace.core.samplers.deep.ops import NUMPY, begin_recurrent, convolved, gru, lstm, torch_ops
 from populace.core.samplers.deep.series import cut, read_series
+from populace.core.samplers.deep.windows import root
 from populace.core.samplers.statistical.learn_events import Roles
 from populace.core.stream import Stream
 
@@ -129,6 +130,13 @@ def test_torch_and_numpy_are_the_same_layers():
     for apart in (1, 3, 8):
         ours = convolved(NUMPY, {k: v.numpy() for k, v in p.items()}, "c", x.numpy(), apart)
         assert np.allclose(ours, convolved(torch_ops(torch), p, "c", x, apart).numpy(), atol=1e-5)
+
+
+def test_noise_through_a_root_has_the_covariance_it_was_taken_from():
+    draw = np.random.default_rng(1)
+    for rows in (1, 3, 500):
+        x = draw.normal(size=(rows, 6)).astype(np.float32) @ draw.normal(size=(6, 6)).astype(np.float32)
+        assert np.allclose(root(x).T @ root(x), np.atleast_2d(np.cov(x, rowvar=False, bias=True)), atol=1e-4)
 
 
 def test_attention_step_by_step_is_attention_at_once():
