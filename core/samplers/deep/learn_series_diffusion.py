@@ -32,6 +32,7 @@ def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Eff
     windows = cut(table, roles, stream)
     steps, width = windows.steps, windows.layout.width
     ops, segments = torch_ops(torch), Segments.of(torch, windows.layout)
+    # the loss weighs all axes alike: unwhitened, the fine course of a smooth series would be less than the noise that is left in the last step
     middle = windows.places.mean(axis=0)
     whitenings = [_whitening(r) for r in roots(windows.places)]
     white = windows.places - middle
