@@ -139,6 +139,7 @@ def _mst(data: Any, domain: Any) -> Any:
 
 
 def _aim(data: Any, domain: Any, megabytes: float = 4.0) -> Any:
+    import jax  # pyright: ignore[reportMissingImports]
     from mbi import estimation, junction_tree  # pyright: ignore[reportMissingImports]
 
     rng, rho, names = np.random.default_rng(1), _rho(), list(domain.attributes)
@@ -161,6 +162,8 @@ def _aim(data: Any, domain: Any, megabytes: float = 4.0) -> Any:
         scores = [_apart(data, model, p) - np.sqrt(2 / np.pi) * sigma * domain.size(p) for p in fits]
         pair = fits[_chosen(np.array(scores), 0.1 * step, 1.0, rng)]
         log.append(_measured(data, pair, sigma, rng))
+        # no later round has use for this one's programs, and kept they end the run for want of memory
+        jax.clear_caches()
         before = np.asarray(model.project(pair).datavector())
         model = estimation.MirrorDescent().estimate(domain, log, iters=1_000, warm_start=model)
         if np.abs(np.asarray(model.project(pair).datavector()) - before).sum() <= np.sqrt(2 / np.pi) * sigma * len(

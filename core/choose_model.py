@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import UserError
 from .samplers.deep.cells import CLASSES, LISTED
-from .samplers.deep.learn_autoregressive import BATCH, EPOCHS, sizes_of
+from .samplers.deep.learn_autoregressive import BATCH, passes_of, sizes_of
 from .samplers.deep.training import OVERHEAD, RATE, SHARE
 from .samplers.statistical.grow import ROWS, TREES
 from .samplers.statistical.learn_events import Roles
@@ -82,7 +82,8 @@ def network_passes(rows: int, columns: int, celled: int, seconds: float | None) 
     hidden, units = sizes_of(rows, celled)
     work = columns * columns * hidden + columns * hidden * units + columns * CLASSES * units
     one = rows * (OVERHEAD / BATCH + 3 * work / RATE)
-    return (EPOCHS if seconds is None else min(EPOCHS, int(SHARE * seconds / one))), one
+    most = passes_of(rows)
+    return (most if seconds is None else min(most, int(SHARE * seconds / one))), one
 
 
 def events_or_series(table: Table, roles: Roles) -> str:
