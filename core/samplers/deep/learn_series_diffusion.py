@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...stream import Stream
 from ...tables import Table
@@ -12,16 +13,17 @@ from ..statistical.learn_events import Roles
 from .diffusion import CLOCK
 from .engine import begin_layers, deterministic, torch_or_error
 from .learnt import FREELY, Effort
-from .modes import SPAN
 from .ops import torch_ops
 from .series import SeriesSampler, cut
 from .series_diffusion import APART, origin
 from .training import Descent, train
 from .transfer import Maps, continued, layout_before
-from .windows import Segments, tensors
+from .windows import Segments, roots
 
 HIDDEN = 64
 BATCH, RATE, EPOCHS, LEAST_STEPS = 128, 2e-3, 200, 3_000
+LEAST = 1e-3
+"""Of the largest standard deviation of a number's steps together, the least that is taken for more than rounding."""
 
 
 def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
@@ -30,6 +32,13 @@ def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Eff
     windows = cut(table, roles, stream)
     steps, width = windows.steps, windows.layout.width
     ops, segments = torch_ops(torch), Segments.of(torch, windows.layout)
+    # the loss weighs all axes alike: unwhitened, the fine course of a smooth series would be less than the noise that is left in the last step
+    middle = windows.places.mean(axis=0)
+    whitenings = [_whitening(r) for r in roots(windows.places)]
+    white = windows.places - middle
+    for k, (_, inverse) in enumerate(whitenings):
+        white[:, :, k] = white[:, :, k] @ inverse
+    spread = np.array([r for r, _ in whitenings], np.float32).reshape(-1, steps, steps)
     with deterministic(torch, stream.child("network")) as generator:
         shapes = {
             "in": (width, HIDDEN),
@@ -48,9 +57,8 @@ def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Eff
             return torch.rand(count, generator=generator), torch.randn(count, steps, width, generator=generator)
 
         def loss(p: dict[str, Any], rows: tuple[Any, ...], drawn: tuple[Any, ...]) -> Any:
-            classes, places = rows
-            whole = segments.vectors(torch, classes, places)
-            target = torch.cat([2 * whole[..., : segments.end] - 1, SPAN * whole[..., segments.end :]], dim=2)
+            whole = segments.vectors(torch, *rows)
+            target = torch.cat([2 * whole[..., : segments.end] - 1, whole[..., segments.end :]], dim=2)
             time, fresh = drawn
             own = torch.cos((time + 0.008) / 1.008 * np.pi / 2)[:, None, None].square().clamp(1e-5, 1.0)
             angle = time[:, None] * np.pi * 2.0 ** torch.arange(CLOCK)
@@ -66,7 +74,7 @@ def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Eff
             continued(torch, begin_layers(torch, generator, shapes), effort, maps),
             loss,
             noise,
-            tensors(torch, windows),
+            (torch.tensor(windows.classes), torch.tensor(white)),
             None,
             BATCH,
             RATE,
@@ -75,4 +83,12 @@ def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Eff
             steps=-(-LEAST_STEPS // EPOCHS),
         )
         learnt = train(torch, generator, learner, effort, "series-diffusion")
-    return windows.sampler("series-diffusion", {"steps": steps, "end": segments.end}, learnt.parameters, learnt)
+    parameters = {**learnt.parameters, "white.middle": middle, "white.root": spread}
+    return windows.sampler("series-diffusion", {"steps": steps, "end": segments.end}, parameters, learnt)
+
+
+def _whitening(covariance_root: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A symmetric root whose least axes are widened, and its inverse."""
+    size, axis = np.linalg.eigh(covariance_root.astype(float))
+    size = np.maximum(size, max(LEAST * size[-1], 1e-9))
+    return (axis * size @ axis.T).astype(np.float32), (axis / size @ axis.T).astype(np.float32)
