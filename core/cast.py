@@ -104,6 +104,9 @@ def met(plan: Plan, cast: Cast, violations: Table) -> Table:
             players.setdefault(unit, set()).add(plan.uses[n].scenario.name)
     beside = []
     for table, key in violations.select("table", "row_key").iter_rows():
+        if key is None or schema[table].reference:  # no unit's row
+            beside.append("")
+            continue
         unit, top = int(schema.unit_of(table, np.array([key]))[0]), schema[table]
         while top.within is not None:
             top = schema[top.columns[top.within].references or ""]

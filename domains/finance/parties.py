@@ -147,9 +147,9 @@ def employment_of(block: Block, units: U64) -> NDArray[np.int64]:
 def prosperity(block: Block, units: U64) -> F64:
     """How far the log of a person's income is from the mean of all, in standard deviations: those who live on benefits have less."""
     p = block.priors
-    usual = np.log(np.array([p("customer.income_by_employment")[name] for name in EMPLOYMENT]))
-    own = p("customer.income_log_sigma_own") * block.stream.child("customer", "income").normal(units)
-    return (usual[employment_of(block, units)] + own) / p("customer.income_log_sigma")
+    usual = np.array([p("customer.income_by_employment")[name] for name in EMPLOYMENT])
+    own = p("customer.income_own") * block.stream.child("customer", "income").normal(units)
+    return usual[employment_of(block, units)] + own
 
 
 def employers_of(

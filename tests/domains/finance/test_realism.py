@@ -209,3 +209,13 @@ def test_incomes_are_as_published_and_lower_for_those_without_work(base: Dataset
     by = dict(people.group_by("employment").agg(pl.col("income_minor").median() / 100).iter_rows())
     assert by["retired"] / np.exp(log.median()) == pytest.approx(23_900 / 28_400, abs=0.1)
     assert max(by["unemployed"], by["inactive"], by["student"]) < by["retired"] < by["employed"]
+
+
+def test_a_spread_that_is_set_is_the_spread_of_incomes():
+    def spread(sigma: float) -> float:
+        settings = {"customer.income_log_sigma": sigma, "customer.small_business": 0.0}
+        data = generate(make_plan(Spec("finance", size=300, settings=settings, only=("customer",)), DOMAIN))
+        return float(data.frames["customer"]["income_minor"].log().std())
+
+    assert spread(0.0) == pytest.approx(0.0, abs=1e-9)
+    assert spread(1.0) > 1.7 * spread(0.5) > 0.5
