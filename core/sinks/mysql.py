@@ -24,6 +24,8 @@ from .stage import parse_manifest
 OPTIONS = ("charset", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
 _LOST = {1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055}
 """Errors of the connection, or of a server that is busy or goes down: worth another try, with the rows as they are."""
+_UNSEEN = {1142, 1146}
+"""There is no such table, or not for this user."""
 _PAGE = 100_000
 _LARGE = 16 << 20
 """Bytes of Parquet from which on several connections are worth their cost."""
@@ -61,16 +63,21 @@ class MySQL:
         return bool(self.tables())
 
     def tables(self) -> list[str]:
+        """A list takes no lock and would show the half of what is being renamed; a look at the manifest waits until all of it is."""
         with self.connected() as cursor:
-            cursor.execute("SHOW TABLES")
-            return [str(row[0]) for row in cursor.fetchall()]
+            before: list[str] | None = None
+            while True:
+                cursor.execute("SHOW TABLES")
+                found = [str(row[0]) for row in cursor.fetchall()]
+                if found == before:
+                    return found
+                before = found
+                _told(cursor)
+                cursor.connection.rollback()  # or what has been looked at stays locked
 
     def manifest(self) -> Mapping[str, Any] | None:
-        if MANIFEST not in self.tables():
-            return None
         with self.connected() as cursor:
-            cursor.execute(f"SELECT manifest FROM {MANIFEST}")  # noqa: S608
-            row = cursor.fetchone()
+            row = _told(cursor)
         if row is None:
             return None
         try:
@@ -273,6 +280,19 @@ def _connection_class() -> Any:
             return packet
 
     return Guarded
+
+
+def _told(cursor: Any) -> tuple[Any, ...] | None:
+    """The row of the manifest, where there is one that may be read."""
+    from pymysql import err
+
+    try:
+        cursor.execute(f"SELECT manifest FROM {MANIFEST}")  # noqa: S608
+    except (err.ProgrammingError, err.OperationalError) as error:
+        if error.args[0] in _UNSEEN:
+            return None
+        raise
+    return cursor.fetchone()
 
 
 def _defaults() -> str | None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -476,6 +477,36 @@ def test_mysql_sends_no_file_but_the_one_that_is_loaded(mysql_server: str, tmp_p
 
     with pytest.raises(UserError, match="not offered"):
         take()
+
+
+def test_mysql_shows_all_of_what_is_being_renamed_or_none(mysql_server: str, tmp_path: Path):
+    """The server lists tables without waiting for one another's locks."""
+    import pymysql
+
+    at = parse_database(mysql_server)
+    names, away = [f"t{i}" for i in range(40)] + [MANIFEST], f"{at.database}_away"
+    target = open_database(mysql_server)
+
+    def connect() -> Any:
+        return pymysql.connect(host=at.host, port=at.port or 3306, user=at.user, password=at.password or "")
+
+    with connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {away}")
+        cursor.execute(f"CREATE DATABASE {away}")
+        try:
+            for name in names:
+                cursor.execute(f"CREATE TABLE {away}.{name} (manifest TEXT)")
+            cursor.execute(f"INSERT INTO {away}.{MANIFEST} VALUES ('{{}}')")
+            connection.commit()
+            with ThreadPoolExecutor(1) as pool:
+                for here, there in [(away, at.database), (at.database, away)] * 10:
+                    moves = ", ".join(f"{here}.{n} TO {there}.{n}" for n in names)
+                    moving = pool.submit(cursor.execute, f"RENAME TABLE {moves}")
+                    while not moving.done():
+                        assert len(target.tables()) in (0, len(names))
+                    moving.result()
+        finally:
+            cursor.execute(f"DROP DATABASE {away}")
 
 
 def test_mysql_refuses_what_it_cannot_keep(mysql_server: str, tmp_path: Path):
