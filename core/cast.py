@@ -98,22 +98,24 @@ def met(plan: Plan, cast: Cast, violations: Table) -> Table:
     """Violations, and where several scenarios were cast on the unit of the row, which: one may undo what another does."""
     if violations.is_empty() or len(plan.uses) < 2:
         return violations
-    schema, players = plan.whole.schema, {}
+    schema, players = plan.whole.schema, dict[int, set[str]]()
     for (n, _), members in cast.members.items():
         for unit in members["unit"].to_list():
             players.setdefault(unit, set()).add(plan.uses[n].scenario.name)
-    beside = []
-    for table, key in violations.select("table", "row_key").iter_rows():
-        if key is None or schema[table].reference:  # no unit's row
-            beside.append("")
-            continue
-        unit, top = int(schema.unit_of(table, np.array([key]))[0]), schema[table]
-        while top.within is not None:
-            top = schema[top.columns[top.within].references or ""]
-        names = ", ".join(sorted(players.get(unit, ())))
-        many = len(players.get(unit, ())) > 1
-        beside.append(f"; {top.name} {unit} plays in {names}: raise --size, or ask for fewer at once" if many else "")
-    return violations.with_columns(detail=pl.col("detail") + pl.Series(beside, dtype=pl.String))
+    several = {unit: ", ".join(sorted(names)) for unit, names in players.items() if len(names) > 1}
+    told = []
+    for (table,), found in violations.group_by("table", maintain_order=True):
+        spec, unit = schema[str(table)], pl.Series("unit", [None] * found.height, dtype=pl.Int64)
+        known = found["row_key"].is_not_null()
+        if not spec.reference:
+            keys = found["row_key"].fill_null(0).to_numpy()
+            unit = pl.Series(schema.unit_of(spec.name, keys).astype(np.int64)).set(~known, None)
+        while spec.within is not None:
+            spec = schema[spec.columns[spec.within].references or ""]
+        names = unit.replace_strict(several, default=None, return_dtype=pl.String)
+        words = pl.format("; {} {} plays in {}: raise --size, or ask for fewer at once", pl.lit(spec.name), unit, names)
+        told.append(found.with_columns(detail=pl.col("detail") + words.fill_null("")))
+    return pl.concat(told)
 
 
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:

@@ -14,6 +14,7 @@ from .plan import Plan
 from .schema import LABEL, Schema
 from .tables import ROW, Table, Tables
 
+GONE = "left no label: there was nothing for them to change, or other scenarios took it. Raise --size, or ask for fewer at once."
 _Columns = dict[str, NDArray]
 _TEXTS = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
 _NONE = np.iinfo(np.int64).max
@@ -164,6 +165,15 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
                 bad = asked_of[at[a : a + _PIECE]].filter(~rule.fill_null(True))[key]
                 found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
     return pl.concat(found)
+
+
+def labelled_instances(label: Table) -> dict[str, set[int]]:
+    """The instances that have a label, by scenario. Labels stand grouped by both."""
+    found: dict[str, set[int]] = {}
+    for (scenario,), a, b in runs(label, "scenario"):
+        numbers = label["instance"][a:b].to_numpy()
+        found.setdefault(scenario, set()).update(numbers[np.append(True, numbers[1:] != numbers[:-1])].tolist())
+    return found
 
 
 def _saying(label: Table, **what: str | None) -> NDArray[np.int64]:

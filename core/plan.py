@@ -100,6 +100,19 @@ class Plan:
         fixed = (self.stream, self.priors, self.window, self.reference, self.samplers, self.domain.library)
         return Block(first, last, self.size, *fixed)
 
+    @property
+    def instances(self) -> dict[str, int]:
+        """How many instances of each scenario are asked for."""
+        asked: dict[str, int] = {}
+        for use in self.uses:
+            asked[use.scenario.name] = asked.get(use.scenario.name, 0) + use.count
+        return asked
+
+    def first_instance(self, use: int) -> int:
+        """The number of a use's first instance: where a scenario is asked for more than once, its instances are numbered on."""
+        name = self.uses[use].scenario.name
+        return sum(u.count for u in self.uses[:use] if u.scenario.name == name)
+
     def describe(self) -> dict[str, Any]:
         """The plan as plain data: what a dry run prints, a manifest keeps, and a resumed run must match."""
         changed = {k: p.value for k, p in self.priors.entries.items() if p != self.domain.priors.entries[k]}
