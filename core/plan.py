@@ -19,7 +19,7 @@ from .inputs import extend
 from .mix import Balance, Mix, sized, wished
 from .narrow import narrow
 from .priors import Priors
-from .scenario import Use, resolve
+from .scenario import Use, check_codes, resolve
 from .spec import Spec
 from .stream import Stream
 from .tables import Tables, merge
@@ -178,6 +178,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
             raise UserError(
                 f"scenario {request.name}: from is {request.parameters['from']}, outside the window from {start} to {end}"
             )
+        check_codes(use, domain.schema)
         own.append(bool({"count", "rate"} & request.parameters.keys()))
         seen[request.name] = seen.get(request.name, 0) + 1
         uses.append(use)

@@ -18,7 +18,7 @@ import polars as pl
 
 from ..domain import Domain, Pieces, View
 from ..schema import LABEL
-from ..tables import Table, Tables
+from ..tables import Table, Tables, refuse_infinite
 from .stage import Stage, publish_folder, read_manifest
 
 if TYPE_CHECKING:
@@ -69,10 +69,15 @@ def _repeats(values: pl.Series) -> bool:
     return first.n_unique() * 2 <= len(first)
 
 
+def _write_ndjson(table: Table, path: Path) -> None:
+    refuse_infinite(table, "a table", "JSON")
+    as_text(table).write_ndjson(path)
+
+
 WRITERS: dict[str, Callable[[Table, Path], None]] = {
     "parquet": write_parquet,
     "csv": lambda table, path: as_text(table).write_csv(path),
-    "ndjson": lambda table, path: as_text(table).write_ndjson(path),
+    "ndjson": _write_ndjson,
 }
 
 
