@@ -190,9 +190,11 @@ class _Walk:
         )
         if "above" in flow:
             amount = np.maximum(amount, self._number(flow, "above") * self.received[there][row, payee])
-        even = u["round"] < scene.block.priors("laundering.round_share")
-        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
         fee = self._number(flow, "fee")
+        even = (u["round"] < scene.block.priors("laundering.round_share")) & (
+            ("fee" not in flow) | (amount * fee > 400)
+        )
+        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
         unit = np.where((amount * fee > 4 * ROUND) | ("fee" not in flow), ROUND, 100)
         amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
         amount = np.maximum(amount, 1)
