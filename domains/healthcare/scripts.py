@@ -248,13 +248,14 @@ def leap_day_birth(scene: Scene) -> list[Edit]:
 
 
 def as_it_stands(scene: Scene, needs: int = 0) -> Table:
-    """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays. Where a scenario begins at an
-    instant, records are seen from there on, and those adults stay who have the time left that it `needs`."""
+    """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays. Those adults stay who have the
+    time left that it `needs`: another scenario may have ended their life, and where it begins at an instant, records are seen from there on."""
     now = scene.tables["patient"].select("patient_id", "birth", "first_seen", "last_seen", "sex")
     found = scene.cast["patient"].drop(now.columns[1:]).join(now, on="patient_id", maintain_order="left")
-    if scene.use.since is None:
+    if scene.use.since is None and not needs:
         return found
-    found = found.with_columns(first_seen=pl.max_horizontal("first_seen", pl.lit(scene.use.since, pl.Int64)))
+    if scene.use.since is not None:
+        found = found.with_columns(first_seen=pl.max_horizontal("first_seen", pl.lit(scene.use.since, pl.Int64)))
     return found.filter(pl.col("last_seen") - pl.max_horizontal("first_seen", pl.col("birth") + 18 * YEAR) > needs)
 
 
