@@ -12,7 +12,7 @@ from . import physiology as body
 from .curves import DAY, MINUTE, YEAR, midnight, office_time
 from .encounters import ADMISSION, CHECK, ROOM
 from .reference import EMERGENCY, HOSPITAL, nearest
-from .scripts import EVER, HOUR, as_it_stands, bodies, clear, measured, still_ill
+from .scripts import EVER, HOUR, as_it_stands, bodies, certified, clear, measured, still_ill
 
 SIGNS = (body.SYSTOLIC, body.DIASTOLIC, body.HEART_RATE, body.RESPIRATORY_RATE, body.TEMPERATURE, body.SATURATION)
 
@@ -64,10 +64,12 @@ def hospital_course(scene: Scene) -> list[Edit]:
         pl.Series("death_at", end).cast(pl.Datetime("us", "UTC")), pl.Series("last_seen", end)
     )
     span = base.with_columns(pl.Series("since", end), pl.lit(EVER).alias("until")).filter(pl.Series(dies))
+    deaths = base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))
     return [
         *clear(scene, span, "patient", "did not happen"),
-        *still_ill(scene, base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))),
+        *still_ill(scene, deaths),
         scene.edit("update", "patient", dead.filter(pl.Series(dies)), "patient", "death"),
+        certified(scene, deaths, code),
         scene.edit("insert", "condition", condition, "patient", "illness"),
         scene.edit("insert", "encounter", visits, "patient", "stay"),
         *(scene.edit("insert", "medication_request", order, "patient", "treatment") for order in orders),
