@@ -11,9 +11,11 @@ from .derive import runs
 from .edits import Log
 from .places import different, places
 from .plan import Plan
+from .scenario import with_values
 from .schema import LABEL, Schema
 from .tables import ROW, Table, Tables
 
+GONE = "left no label: there was nothing for them to change, or other scenarios took it. Raise --size, or ask for fewer at once."
 _Columns = dict[str, NDArray]
 _TEXTS = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
 _NONE = np.iinfo(np.int64).max
@@ -131,10 +133,10 @@ def _told(name: str, values: NDArray[np.int64], words: pl.Series | None) -> pl.S
 def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
     """Labelled rows that do not show what their scenario expects of them. A row that several have changed is nobody's to vouch for."""
     found = [violations()]
-    uses = {u.scenario.name: u for u in plan.uses}.values()
+    uses = plan.uses
     asked = {expect.table for use in uses for expect in use.scenario.expect}
     parts: dict[tuple[str, str], list[Table]] = {}
-    said = label[["row_key", "role", "effect"]]
+    said = label[["row_key", "instance", "role", "effect"]]
     for of, a, b in runs(label, "scenario", "table") if asked else ():
         if of[1] in asked:
             parts.setdefault(of, []).append(said[a:b])
@@ -144,18 +146,19 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
         each = [k for (_, t), k in keys.items() if t == table]
         every = np.sort(np.concatenate(each), kind="stable") if len(each) > 1 else np.empty(0, np.int64)
         shared[table] = different(every[1:][every[1:] == every[:-1]])
-    for use in uses:
-        name = use.scenario.name
+    for k, use in enumerate(uses):
+        name, first = use.scenario.name, plan.first_instance(k)
+        instances = None if plan.instances[name] == use.count else (first, first + use.count)
         for n, expect in enumerate(use.scenario.expect):
             mine = keys.get((name, expect.table))
             if mine is None:
                 continue
-            if expect.role or expect.effect:
-                mine = _saying(parts[name, expect.table], role=expect.role, effect=expect.effect)
+            if expect.role or expect.effect or instances:
+                mine = _saying(parts[name, expect.table], instances, role=expect.role, effect=expect.effect)
             mine = mine[~np.isin(mine, shared[expect.table])] if len(shared[expect.table]) else mine
             key = plan.domain.schema[expect.table].key
             at = places(tables[expect.table][key], mine)
-            rule = pl.sql_expr(expect.sql)
+            rule = pl.sql_expr(with_values(expect.sql, use.parameters))
             asked_of = tables[expect.table].select(key, *({*rule.meta.root_names()} - {key}))
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
@@ -165,10 +168,22 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
     return pl.concat(found)
 
 
-def _saying(labels: list[Table], **what: str | None) -> NDArray[np.int64]:
-    """The keys of the labels that say this in some columns, each once and in order; of a column of which nothing is asked, anything."""
+def labelled_instances(label: Table) -> dict[str, set[int]]:
+    """The instances that have a label, by scenario. Labels stand grouped by both."""
+    found: dict[str, set[int]] = {}
+    for (scenario,), a, b in runs(label, "scenario"):
+        numbers = label["instance"][a:b].to_numpy()
+        found.setdefault(scenario, set()).update(numbers[np.append(True, numbers[1:] != numbers[:-1])].tolist())
+    return found
+
+
+def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **what: str | None) -> NDArray[np.int64]:
+    """The keys of the labels that say this in some columns, of these instances, each once and in order; of a column of which nothing is
+    asked, anything."""
     found = []
     for label in labels:
+        if instances:
+            label = label.filter(pl.col("instance").is_between(*instances, closed="left"))
         for column, word in what.items():
             if word and not (said := label[column] == word).all():
                 label = label.filter(said)
