@@ -18,7 +18,7 @@ from ....core.stream import join_rows
 from ....core.tables import ROW, Table, Tables
 from .. import blood
 from .. import physiology as body
-from ..conditions import courses
+from ..conditions import courses, spells
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
 from ..observations import treated
@@ -120,9 +120,10 @@ def _diagnoses(block: Block, patient: Table, codes: tuple[str, ...]) -> Known:
     """When the population's own chronic conditions begin and end."""
     parts = []
     for n, code in enumerate(codes):
-        for at, begins in zip(courses(block, patient, code), (True, False), strict=True):
-            who = np.flatnonzero(at < 2**61)
-            parts.append((who, at[who], np.full(len(who), n), np.full(len(who), begins)))
+        who, _, *course = spells(block, patient, code)
+        for at, begins in zip(course, (True, False), strict=True):
+            ever = at < 2**61
+            parts.append((who[ever], at[ever], *_fact(n, begins, int(ever.sum()))))
     # of a natural death after the window nothing is known yet
     death = patient["death_at"].cast(pl.Int64)
     dying = np.flatnonzero(death.is_not_null().to_numpy())
