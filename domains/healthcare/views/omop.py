@@ -269,7 +269,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
         value_source_value=pl.coalesce(pl.col(c).cast(pl.String) for c in said),
     )  # fmt: skip
     made["observation"] = pl.concat(
-        [answered, *([made["observation"]] if "observation" in made else [])], how="diagonal"
+        [answered, *([made["observation"]] if "observation" in made else [])], how="diagonal_relaxed"
     )
     if first_block(tables):
         sites = tables["organization"]
