@@ -168,7 +168,7 @@ def spells(block: Block, patient: Table, code: str) -> Spells:
     goes_on = np.zeros(len(who), bool)
     goes_on[1:] = (who[1:] == who[:-1]) & (era[1:] == era[:-1] + 1) & (begin[1:] == since[1:]) & (end[:-1] == since[1:])
     firsts = np.flatnonzero(~goes_on)
-    lasts = np.append(firsts[1:], len(who)) - 1
+    lasts = np.append(firsts[1:], len(who))[: len(firsts)] - 1
     who, era = who[firsts], era[firsts]
     return who, era, *_instants(patient, who, begin[firsts], np.where(end[lasts] >= AGES[-1], np.inf, end[lasts]))
 
