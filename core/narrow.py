@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
-from .domain import Domain, Step
+from .domain import Domain, Step, Window
 from .errors import unknown
+from .priors import Priors
 from .schema import LABEL, TableSchema
 from .tables import ROW, Tables
 
@@ -36,6 +38,7 @@ def narrow(domain: Domain, only: Sequence[str], played: bool) -> Domain:
         events={n: e for n, e in domain.events.items() if e.table in whole},
         patterns=None,
         views={n: v for n, v in domain.views.items() if v.takes and _holds(part, v.takes)},
+        weight=_lighter(domain.weight) if domain.weight else None,
         pictures=None,
         realism={},
         part_of=domain,
@@ -86,6 +89,11 @@ def _asked(domain: Domain, only: Sequence[str]) -> Part:
     for table, columns in named:
         part.setdefault(table, set()).update(() if table in whole else columns)
     return part
+
+
+def _lighter(weight: Callable[[Priors, Window, Any], float]) -> Callable[[Priors, Window, Any], float]:
+    """Units take less room where less is made of them, if not less than what steps hold at once while they make facts."""
+    return lambda priors, window, library: weight(priors, window, library) * 5 / 8
 
 
 def _holds(part: Part, takes: Mapping[str, tuple[str, ...]]) -> bool:

@@ -12,6 +12,7 @@ import polars as pl
 
 from ...core.derive import arrange, number, rank
 from ...core.domain import Block, Step
+from ...core.places import places
 from ...core.schema import Schema
 from ...core.tables import ROW, Tables
 from .calendar import DAY
@@ -89,13 +90,10 @@ def identities(schema: Schema) -> tuple[Step, ...]:
 
 def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     """The keys of the rows that addresses name; null where there is none, or where another block has it."""
-    at = rows.drop_nulls().to_numpy()
-    order = np.argsort(known := parent[ROW].to_numpy())
-    place = np.minimum(np.searchsorted(known, at, sorter=order), len(known) - 1)
-    here = known[order[place]] == at
-    keys = keep(parent[key].to_numpy()[order[place]], here)
-    out = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(rows)) if len(rows) else pl.Series([], dtype=pl.Int64)
-    return out.scatter(np.flatnonzero(rows.is_not_null().to_numpy()), keys) if len(at) else out
+    place = np.full(len(rows), -1)
+    place[rows.is_not_null().to_numpy()] = places(parent[ROW], rows.drop_nulls().to_numpy())
+    keys = np.append(parent[key].to_numpy(), 0)  # none is found at the end
+    return keep(keys[place], place >= 0)
 
 
 JOURNAL = "_journal"

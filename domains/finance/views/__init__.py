@@ -13,6 +13,12 @@ __all__ = ["views"]
 
 
 TAKES: dict[str, dict[str, tuple[str, ...]]] = {
+    "iso8583": dict.fromkeys(("merchant", "card", "transaction", "adjustment"), ()),
+    "ledger": dict.fromkeys(("internal_account", "account", "ledger_entry"), ()),
+    "graph": dict.fromkeys(("merchant", "employer", "customer", "account", "counterparty", "transaction"), ()),
+    "amlworld": dict.fromkeys(("merchant", "account", "counterparty", "transaction", "exchange"), ()),
+    "paysim": dict.fromkeys(("transaction", "ledger_entry"), ()),
+    "sparkov": dict.fromkeys(("merchant", "customer", "household", "account", "card", "transaction"), ()),
     "transfers": {
         "account": ("account_id",),
         "counterparty": ("counterparty_id",),
@@ -22,7 +28,7 @@ TAKES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }  # fmt: skip
-"""What a view is rendered from, where that is little: a run for it alone makes no more. Keys of the parties are there for their labels."""
+"""What a view is rendered from: a run for it alone makes no more. Keys of the parties are there for their labels."""
 
 
 def views(schema: Schema) -> dict[str, View]:
