@@ -111,7 +111,16 @@ TRANSFERS_ALONE = {
 """A bank whose customers pay by transfer alone: docs/domains/finance.md says where the numbers are from."""
 
 
-LAUNDERING = ("fan-in", "fan-out", "mule-ring", "bipartite", "stack", "scatter-gather", "gather-scatter", "random-transfers")
+LAUNDERING = (
+    "fan-in",
+    "fan-out",
+    "mule-ring",
+    "bipartite",
+    "stack",
+    "scatter-gather",
+    "gather-scatter",
+    "random-transfers",
+)
 """AMLSim's typologies."""
 
 
