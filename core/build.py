@@ -70,13 +70,14 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
         members = cast.concerning(n, block)
         if all(m.is_empty() for m in members.values()):
             continue
+        first = plan.first_instance(n)
         scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
         for edit in plan.domain.scripts[use.scenario.script](scene):
             tables, edited = apply(plan.whole.schema, tables, edit, block)
             log.append(
                 edited.select(
                     pl.lit(use.scenario.name).alias("scenario"),
-                    pl.col("instance").cast(pl.Int64),
+                    pl.col("instance").cast(pl.Int64) + first,
                     pl.col("role").cast(pl.String),
                     pl.lit(edit.table).alias("table"),
                     pl.col("effect").cast(pl.String),

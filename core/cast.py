@@ -13,7 +13,7 @@ from .domain import Block, taken
 from .errors import UserError
 from .narrow import leading_to
 from .plan import Plan
-from .scenario import Role, Use
+from .scenario import Role, Use, with_values
 from .stream import Stream
 from .tables import Table
 
@@ -83,7 +83,7 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
             if pool.height < wanted:
                 raise UserError(
                     f"scenario {use.scenario.name}: {use.count} instance(s) need {wanted} {role.table}(s) as '{role.name}'"
-                    f" where {role.where}; {pool.height} are eligible. Ask for fewer, or raise --size."
+                    f" where {with_values(role.where, use.parameters)}; {pool.height} are eligible. Ask for fewer, or raise --size."
                 )
             chosen = pool.head(wanted).drop(_DRAW)
             at = np.arange(wanted)
@@ -98,28 +98,30 @@ def met(plan: Plan, cast: Cast, violations: Table) -> Table:
     """Violations, and where several scenarios were cast on the unit of the row, which: one may undo what another does."""
     if violations.is_empty() or len(plan.uses) < 2:
         return violations
-    schema, players = plan.whole.schema, {}
+    schema, players = plan.whole.schema, dict[int, set[str]]()
     for (n, _), members in cast.members.items():
         for unit in members["unit"].to_list():
             players.setdefault(unit, set()).add(plan.uses[n].scenario.name)
-    beside = []
-    for table, key in violations.select("table", "row_key").iter_rows():
-        if key is None or schema[table].reference:  # no unit's row
-            beside.append("")
-            continue
-        unit, top = int(schema.unit_of(table, np.array([key]))[0]), schema[table]
-        while top.within is not None:
-            top = schema[top.columns[top.within].references or ""]
-        names = ", ".join(sorted(players.get(unit, ())))
-        many = len(players.get(unit, ())) > 1
-        beside.append(f"; {top.name} {unit} plays in {names}: raise --size, or ask for fewer at once" if many else "")
-    return violations.with_columns(detail=pl.col("detail") + pl.Series(beside, dtype=pl.String))
+    several = {unit: ", ".join(sorted(names)) for unit, names in players.items() if len(names) > 1}
+    told = []
+    for (table,), found in violations.group_by("table", maintain_order=True):
+        spec, unit = schema[str(table)], pl.Series("unit", [None] * found.height, dtype=pl.Int64)
+        known = found["row_key"].is_not_null()
+        if not spec.reference:
+            keys = found["row_key"].fill_null(0).to_numpy()
+            unit = pl.Series(schema.unit_of(spec.name, keys).astype(np.int64)).set(~known, None)
+        while spec.within is not None:
+            spec = schema[spec.columns[spec.within].references or ""]
+        names = unit.replace_strict(several, default=None, return_dtype=pl.String)
+        words = pl.format("; {} {} plays in {}: raise --size, or ask for fewer at once", pl.lit(spec.name), unit, names)
+        told.append(found.with_columns(detail=pl.col("detail") + words.fill_null("")))
+    return pl.concat(told)
 
 
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
     spec = plan.whole.schema[role.table]
     stream: Stream = plan.stream.child(*use.path, "cast", role.name)
-    table = table.filter(pl.sql_expr(role.where)) if role.where != "true" else table
+    table = table.filter(pl.sql_expr(with_values(role.where, use.parameters))) if role.where != "true" else table
     draws = stream.uniform(table[spec.key].to_numpy())
     unit = plan.whole.schema.unit_of(role.table, table[spec.key].to_numpy())
     table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from .build import build
 from .cast import Cast, candidates, settle
 from .checks import check_tables, declared_and_not
 from .errors import InvalidData
+from .labels import GONE, labelled_instances
 from .plan import Plan
 from .schema import LABEL
 from .tables import Table, Tables, concat
@@ -137,7 +139,13 @@ def generate(plan: Plan) -> Dataset:
         for name, table in built.tables.items():
             parts.setdefault(name, []).append(table)
     order = [*plan.domain.schema.tables, LABEL.name]
-    return Dataset({name: concat(parts[name]) for name in order if name in parts}, plan)
+    data = Dataset({name: concat(parts[name]) for name in order if name in parts}, plan)
+    if plan.uses and not plan.domain.part_of:
+        shown = labelled_instances(data.frames[LABEL.name])
+        for name, count in plan.instances.items():
+            if left := count - len(shown.get(name, ())):
+                warnings.warn(f"scenario {name}: {left} of {count} instance(s) {GONE}", stacklevel=2)
+    return data
 
 
 def refuse(undeclared: pl.DataFrame) -> None:

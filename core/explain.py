@@ -261,7 +261,11 @@ def _owners(schema: Schema, table: str, row: Table) -> tuple[tuple[str, int], ..
 
 
 def _told(plan: Plan, entry: Mapping[str, Any]) -> dict[str, Any]:
-    use = next(u for u in plan.uses if u.scenario.name == entry["scenario"])
+    use = next(
+        u
+        for n, u in enumerate(plan.uses)
+        if u.scenario.name == entry["scenario"] and 0 <= entry["instance"] - plan.first_instance(n) < u.count
+    )
     return {
         **{k: entry[k] for k in ("scenario", "instance", "role", "effect")},
         "doc": use.scenario.doc,

@@ -11,9 +11,11 @@ from .derive import runs
 from .edits import Log
 from .places import different, places
 from .plan import Plan
+from .scenario import with_values
 from .schema import LABEL, Schema
 from .tables import ROW, Table, Tables
 
+GONE = "left no label: there was nothing for them to change, or other scenarios took it. Raise --size, or ask for fewer at once."
 _Columns = dict[str, NDArray]
 _TEXTS = [c for c in LABEL.columns if LABEL.polars[c] == pl.String]
 _NONE = np.iinfo(np.int64).max
@@ -131,7 +133,7 @@ def _told(name: str, values: NDArray[np.int64], words: pl.Series | None) -> pl.S
 def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
     """Labelled rows that do not show what their scenario expects of them. A row that several have changed is nobody's to vouch for."""
     found = [violations()]
-    uses = {u.scenario.name: u for u in plan.uses}.values()
+    uses = plan.uses
     asked = {expect.table for use in uses for expect in use.scenario.expect}
     parts: dict[tuple[str, str], list[Table]] = {}
     for of, a, b in runs(label, "scenario", "table") if asked else ():
@@ -144,19 +146,22 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
         each = [k for (_, t), k in keys.items() if t == table]
         every = np.sort(np.concatenate(each), kind="stable") if len(each) > 1 else np.empty(0, np.int64)
         shared[table] = different(every[1:][every[1:] == every[:-1]])
-    for use in uses:
-        name = use.scenario.name
+    for k, use in enumerate(uses):
+        name, first = use.scenario.name, plan.first_instance(k)
+        instances = None if plan.instances[name] == use.count else (first, first + use.count)
         for n, expect in enumerate(use.scenario.expect):
             mine = keys.get((name, expect.table))
             if mine is None:
                 continue
-            if expect.role or expect.effect:
-                some = [_saying(p, role=expect.role, effect=expect.effect) for p in parts[name, expect.table]]
+            if expect.role or expect.effect or instances:
+                some = [
+                    _saying(p, instances, role=expect.role, effect=expect.effect) for p in parts[name, expect.table]
+                ]
                 mine = different(np.concatenate(some))
             mine = mine[~np.isin(mine, shared[expect.table])] if len(shared[expect.table]) else mine
             key = plan.domain.schema[expect.table].key
             at = places(tables[expect.table][key], mine)
-            rule = pl.sql_expr(expect.sql)
+            rule = pl.sql_expr(with_values(expect.sql, use.parameters))
             looks_at = {*rule.meta.root_names()}
             if not looks_at <= plan.domain.schema[expect.table].columns.keys():
                 continue
@@ -169,8 +174,19 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
     return pl.concat(found)
 
 
-def _saying(label: Table, **what: str | None) -> NDArray[np.int64]:
-    """The keys of the labels that say this in some columns; of a column of which nothing is asked, anything."""
+def labelled_instances(label: Table) -> dict[str, set[int]]:
+    """The instances that have a label, by scenario. Labels stand grouped by both."""
+    found: dict[str, set[int]] = {}
+    for (scenario,), a, b in runs(label, "scenario"):
+        numbers = label["instance"][a:b].to_numpy()
+        found.setdefault(scenario, set()).update(numbers[np.append(True, numbers[1:] != numbers[:-1])].tolist())
+    return found
+
+
+def _saying(label: Table, instances: tuple[int, int] | None, **what: str | None) -> NDArray[np.int64]:
+    """The keys of the labels that say this in some columns, of these instances; of a column of which nothing is asked, anything."""
+    if instances:
+        label = label.filter(pl.col("instance").is_between(*instances, closed="left"))
     for column, word in what.items():
         if word and not (said := label[column] == word).all():
             label = label.filter(said)

@@ -15,6 +15,7 @@ import polars as pl
 from .checks import check_names
 from .digest import Digest, digest
 from .errors import InvalidData
+from .labels import labelled_instances
 from .plan import Plan
 from .schema import LABEL, Column, TableSchema
 from .tables import Table, Tables
@@ -68,6 +69,7 @@ def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
     return {
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
         "labelled": dict(_counts(tables[LABEL.name], "scenario")),
+        "instances": {s: sorted(of) for s, of in labelled_instances(tables[LABEL.name]).items()},
         "declared": broken,
     }
 
@@ -77,20 +79,24 @@ def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:
 
 
 def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the receipts of all blocks: rows and digests per table, labelled rows and declared breaks per scenario."""
+    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one and declared
+    breaks per scenario."""
     tables: dict[str, Digest] = {}
     labelled: dict[str, int] = {}
+    instances: dict[str, set[int]] = {}
     declared: dict[str, dict[str, int]] = {}
     for receipt in receipts:
         for name, (rows, a, b) in receipt["tables"].items():
             tables[name] = tables.get(name, Digest()) + Digest(rows, a, b)
         for scenario, rows in receipt["labelled"].items():
             labelled[scenario] = labelled.get(scenario, 0) + rows
+        for scenario, of in receipt["instances"].items():
+            instances.setdefault(scenario, set()).update(of)
         for scenario, checks in receipt["declared"].items():
             for check, rows in checks.items():
                 known = declared.setdefault(scenario, {})
                 known[check] = known.get(check, 0) + rows
-    return {"tables": tables, "labelled": labelled, "declared": declared}
+    return {"tables": tables, "labelled": labelled, "instances": instances, "declared": declared}
 
 
 def make_manifest(
@@ -115,12 +121,13 @@ def make_manifest(
         "tables": {name: _contents(spec, summed["tables"][name]) for name, spec in specs.items()},
         "scenarios": [
             {
-                "name": use.scenario.name,
-                "instances": use.count,
-                "labelled_rows": summed["labelled"].get(use.scenario.name, 0),
-                "breaks": dict(sorted(summed["declared"].get(use.scenario.name, {}).items())),
+                "name": name,
+                "instances": count,
+                "labelled_instances": len(summed["instances"].get(name, ())),
+                "labelled_rows": summed["labelled"].get(name, 0),
+                "breaks": dict(sorted(summed["declared"].get(name, {}).items())),
             }
-            for use in {u.scenario.name: u for u in plan.uses}.values()
+            for name, count in plan.instances.items()
         ],
         "checks": {"made": sorted(made), "undeclared_violations": violations},
         **({"schema": dict(plan.domain.remembers)} if plan.domain.remembers else {}),

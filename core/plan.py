@@ -19,7 +19,7 @@ from .inputs import extend
 from .mix import Balance, Mix, sized, wished
 from .narrow import in_order, narrow
 from .priors import Priors
-from .scenario import Use, resolve
+from .scenario import Use, check_codes, resolve
 from .spec import Spec
 from .stream import Stream
 from .tables import Tables, merge
@@ -105,6 +105,19 @@ class Plan:
         fixed = (self.stream, self.priors, self.window, self.reference, self.samplers, self.domain.library)
         return Block(first, last, self.size, *fixed)
 
+    @property
+    def instances(self) -> dict[str, int]:
+        """How many instances of each scenario are asked for."""
+        asked: dict[str, int] = {}
+        for use in self.uses:
+            asked[use.scenario.name] = asked.get(use.scenario.name, 0) + use.count
+        return asked
+
+    def first_instance(self, use: int) -> int:
+        """The number of a use's first instance: where a scenario is asked for more than once, its instances are numbered on."""
+        name = self.uses[use].scenario.name
+        return sum(u.count for u in self.uses[:use] if u.scenario.name == name)
+
     def describe(self) -> dict[str, Any]:
         """The plan as plain data: what a dry run prints, a manifest keeps, and a resumed run must match."""
         changed = {k: p.value for k, p in self.priors.entries.items() if p != self.domain.priors.entries[k]}
@@ -170,6 +183,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
             raise UserError(
                 f"scenario {request.name}: from is {request.parameters['from']}, outside the window from {start} to {end}"
             )
+        check_codes(use, domain.schema)
         own.append(bool({"count", "rate"} & request.parameters.keys()))
         seen[request.name] = seen.get(request.name, 0) + 1
         uses.append(use)

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .errors import UserError
+
 Table = pl.DataFrame
 Tables = Mapping[str, pl.DataFrame]
 
@@ -64,3 +66,13 @@ def room(size: int, kind: type[np.generic]) -> NDArray:
 
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 _ROOMS: deque[NDArray] = deque(maxlen=6)
+
+
+def refuse_infinite(table: Table, what: str, keeper: str) -> None:
+    """Raise UserError where a table has a value that is no finite number, for a place that cannot keep one."""
+    for column in table.select(pl.col(pl.Float64, pl.Float32)).get_columns():
+        if not column.is_finite().fill_null(True).all():
+            raise UserError(
+                f"{what}: column {column.name} holds NaN or an infinity, which {keeper} cannot keep. Leave out the scenario that makes it, "
+                "or choose another target or --format."
+            )

@@ -161,15 +161,19 @@ def _generate(
 
 
 def _summarise(outcome: Any) -> None:
+    from ...core.labels import GONE
+
     body = outcome.manifest["populace"]
     if outcome.resumed:
         click.echo(f"resumed: {outcome.resumed} of {body['spec']['blocks']} blocks were there already")
     for name, entry in body["tables"].items():
         click.echo(f"  {name:<22}{entry['rows']:>14,} rows  {entry['digest']}")
     for entry in body["scenarios"]:
-        click.echo(
-            f"  scenario {entry['name']}: {entry['instances']} instance(s), {entry['labelled_rows']:,} rows labelled"
-        )
+        scenario, asked = f"scenario {entry['name']}:", entry["instances"]
+        click.echo(f"  {scenario} {asked} instance(s), {entry['labelled_rows']:,} rows labelled")
+        if left := asked - entry["labelled_instances"]:
+            why = "left no label: their rows are in other tables" if body["spec"].get("only") else GONE
+            click.echo(f"{scenario} {left} of {asked} instance(s) {why}", err=True)
     if told := body["spec"].get("balance"):
         click.echo(
             f"balance: {told['asked']:g} of {told['table']} rows labelled, {told['natural']:.6f} without --balance;"

@@ -330,7 +330,7 @@ def _about(domain: Domain, most: int) -> dict[str, Any]:
                 "doc": s.doc,
                 "source": s.source,
                 "parameters": [
-                    {k: getattr(p, k) for k in ("name", "type", "default", "doc", "min", "max", "choices")}
+                    {k: getattr(p, k) for k in ("name", "type", "default", "doc", "min", "max", "choices", "column")}
                     for p in s.parameters.values()
                 ],
             }

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
@@ -17,7 +18,7 @@ import polars as pl
 
 from ..domain import Domain, Pieces, View
 from ..schema import LABEL
-from ..tables import Table, Tables
+from ..tables import Table, Tables, refuse_infinite
 from .stage import Stage, publish_folder, read_manifest
 
 if TYPE_CHECKING:
@@ -68,10 +69,15 @@ def _repeats(values: pl.Series) -> bool:
     return first.n_unique() * 2 <= len(first)
 
 
+def _write_ndjson(table: Table, path: Path) -> None:
+    refuse_infinite(table, "a table", "JSON")
+    as_text(table).write_ndjson(path)
+
+
 WRITERS: dict[str, Callable[[Table, Path], None]] = {
     "parquet": write_parquet,
     "csv": lambda table, path: as_text(table).write_csv(path),
-    "ndjson": lambda table, path: as_text(table).write_ndjson(path),
+    "ndjson": _write_ndjson,
 }
 
 
@@ -169,16 +175,20 @@ class ViewSink:
         made = self.stage.path / "whole"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
-        for kind in sorted((self.stage.path / "parts").iterdir()):
-            if tables := self.stage.parts(kind.name, "csv"):
-                _join(tables, made / f"{kind.name}.csv", header=True)
-            elif named := self.stage.parts(kind.name, "named"):
-                _split(named, made / kind.name, self.view.suffix)
-            else:
-                _join(self.stage.parts(kind.name, "lines"), made / f"{kind.name}.{self.view.suffix}", header=False)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the more workers wrote, the more there is to copy
+            kinds = sorted((self.stage.path / "parts").iterdir())
+            list(pool.map(lambda kind: self._put_together(kind.name, made), kinds))
         self.stage.put(made / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         publish_folder(made, self.target)
         return [str(self.target)]
+
+    def _put_together(self, kind: str, made: Path) -> None:
+        if tables := self.stage.parts(kind, "csv"):
+            _join(tables, made / f"{kind}.csv", header=True)
+        elif named := self.stage.parts(kind, "named"):
+            _split(named, made / kind, self.view.suffix)
+        else:
+            _join(self.stage.parts(kind, "lines"), made / f"{kind}.{self.view.suffix}", header=False)
 
 
 def _lines(frame: Table) -> pl.Series:

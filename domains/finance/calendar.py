@@ -72,7 +72,8 @@ def _curve(window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...]
         weight = weight * np.asarray(weekdays)[local.dt.weekday().to_numpy() - 1]
         if of_day:
             weight = weight * of_day(n, local)
-        total = np.concatenate(([0.0], np.cumsum(weight)))
+        # where nothing can happen, `workload` lets nothing happen
+        total = np.concatenate(([0.0], np.cumsum(weight if weight.any() else np.ones(len(weight)))))
         shares.append(n + total / total[-1])
         instants.append(edges.astype(np.float64))
     share, moment = np.concatenate(shares), np.concatenate(instants)
@@ -80,6 +81,18 @@ def _curve(window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...]
     rise = np.append(np.diff(moment) / np.where(width > 0, width, 1.0), 0.0)
     near = np.searchsorted(share, np.arange(len(ZONES) * STEPS + 1) / STEPS, side="right") - 1
     return Curve(share, moment, rise, near.astype(np.int32))
+
+
+@lru_cache(16)
+def workload(window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...]) -> F64:
+    """How much of a zone's events the window's hours see, of what as many hours of whole weeks would: 0 for branches at a weekend."""
+    at = pl.Series(np.arange(window.start, window.end, HOUR)).cast(pl.Datetime("us", "UTC"))
+    found = []
+    for zone in ZONES:
+        local = at.dt.convert_time_zone(zone)
+        weight = np.asarray(hours)[local.dt.hour().to_numpy()] * np.asarray(weekdays)[local.dt.weekday().to_numpy() - 1]
+        found.append(weight.mean() / (np.mean(hours) * np.mean(weekdays)))
+    return np.array(found)
 
 
 def seasons(months: Sequence[float], thirds: Sequence[float], holiday: float) -> OfDay:

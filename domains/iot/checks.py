@@ -15,7 +15,7 @@ from ...core.tables import Table
 from .gauges import AWAKE
 from .labels import LABELS
 from .physics import Profiles, physics
-from .population import GATEWAYS
+from .population import DAY, GATEWAYS
 from .profiles import LINKS
 from .readings import COPY, FAN, RETRIED, sampled, spans, union
 from .sheet import Scratch, sheet
@@ -153,10 +153,11 @@ def arrivals_explained(tables: Lazy) -> Table:
             # what nobody had acknowledged was sent again
             late = late[quality[late] != RETRIED]
         if len(late):
-            # the last outage that began before it arrived must have lasted until it was there to be sent
+            # the last outage that began before it arrived must have lasted until it was there to be sent, which was not before all outages
             starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
             last = np.searchsorted(starts, received[late], "right") - 1
-            late = late[(last < 0) | (ends[last] <= observed[late])]
+            before = starts[0] - max(channel["interval_us"], DAY)  # whatever waited before them
+            late = late[(last < 0) | (ends[last] <= observed[late]) | (observed[late] < before)]
         if len(late):
             found.append(violations("", "reading", pl.Series(key[late]), "arrived late, and its gateway was connected"))
     return gathered(found)

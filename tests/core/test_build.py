@@ -7,14 +7,17 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from populace.core.dataset import generate
+from populace.core.cast import met
+from populace.core.checks import violations
+from populace.core.dataset import generate, make_cast
 from populace.core.domain import Domain
 from populace.core.errors import InvalidData, UserError
 from populace.core.plan import make_plan
 from populace.core.run import run
-from populace.core.scenario import Expect, Role, Scene, parse_request
+from populace.core.scenario import Edit, Expect, Role, Scene, parse_request
 from populace.core.sinks import open_target
 from populace.core.spec import Spec
+from populace.core.tables import ROW
 from toy import TOY
 
 
@@ -51,6 +54,26 @@ def test_an_unmet_expectation_is_an_error():
         play(with_scenario("ring", expect=(Expect("sale", "payee_id IS NULL", "never"),)), "ring")
 
 
+def test_a_violation_names_the_scenarios_that_met_in_its_unit():
+    asked = tuple(map(parse_request, ("ring:count=2,hops=5", "splurge:count=40")))
+    plan = make_plan(Spec("toy", size=40, scenarios=asked), TOY)
+    cast = make_cast(plan)
+    hands = set(cast.members[0, "hand"]["unit"])
+    keys = pl.Series([0, 1000, 2000, 39_000, 5_003, 0], dtype=pl.Int64)
+    bad = pl.concat(
+        [
+            violations("c", "sale", keys, "bad"),
+            violations("c", "shop", pl.Series([3]), "bad"),
+            violations("c", "sale", pl.Series([None], dtype=pl.Int64), "bad"),
+        ]
+    )
+    words = "; shopper {} plays in ring, splurge: raise --size, or ask for fewer at once"
+    expected = [f"bad{words.format(k // 1000)}" if k // 1000 in hands else "bad" for k in keys]
+    assert met(plan, cast, bad)["detail"].to_list() == [*expected, "bad", "bad"]
+    assert {*(keys // 1000)} & hands
+    assert {*(keys // 1000)} - hands
+
+
 def test_a_cast_that_cannot_be_filled_is_refused_with_the_numbers():
     with pytest.raises(
         UserError, match=r"ring: 9 instance\(s\) need 108 shopper\(s\) as 'hand' where loyal; \d+ are eligible"
@@ -82,6 +105,33 @@ def test_a_ring_closes_whatever_blocks_it_spans():
         hops = data.frames["sale"].filter(pl.col("sale_id").is_in(keys["row_key"].implode()))
         assert hops.height == 12
         assert set(hops["shopper_id"]) == set(hops["payee_id"])
+
+
+def test_a_scenario_asked_for_twice_numbers_its_instances_on():
+    data = play(TOY, "ring:count=2,hops=3", "splurge", "ring:count=2,hops=5", size=200)
+    rings = data.frames["label"].filter(scenario="ring")
+    assert rings.group_by("instance").len().sort("instance").rows() == [(0, 3), (1, 3), (2, 5), (3, 5)]
+    for instance, hops in enumerate((3, 3, 5, 5)):
+        key = rings.filter(instance=instance)["row_key"][0]
+        (told,) = data.explain("sale", key).labels
+        assert (told["instance"], told["parameters"]["hops"]) == (instance, hops)
+
+
+def test_the_manifest_says_of_how_many_instances_nothing_is_left(tmp_path):
+    def forget(scene: Scene) -> list[Edit]:
+        hops = scene.tables["sale"].filter(pl.col("payee_id").is_not_null())
+        return [scene.edit("remove", "sale", hops.select(pl.lit(0).alias("instance"), ROW), "spender", "forgotten")]
+
+    wipe = replace(TOY.scenarios["splurge"], name="wipe", script="wipe", breaks=(), expect=())
+    domain = replace(TOY, scenarios={**TOY.scenarios, "wipe": wipe}, scripts={**TOY.scripts, "wipe": forget})
+    for last, left in (("splurge", 2), ("wipe", 0)):
+        asked = ("ring:count=2", last + ":count=40")
+        plan = make_plan(Spec("toy", size=40, scenarios=tuple(map(parse_request, asked))), domain)
+        made = run(plan, [open_target(str(tmp_path / last), domain)], quiet=True).manifest["populace"]["scenarios"]
+        assert made[0]["name"] == "ring"
+        assert (made[0]["instances"], made[0]["labelled_instances"]) == (2, left)
+    with pytest.warns(UserWarning, match=r"ring: 2 of 2 instance\(s\) left no label"):
+        generate(plan)
 
 
 def test_two_edits_of_one_row_are_both_labelled():

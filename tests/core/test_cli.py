@@ -139,6 +139,15 @@ def test_generate_says_what_it_wrote_and_validate_agrees(name: str, capsys: pyte
     assert verdict["rows"][domain.root] == int(size)
 
 
+def test_generate_says_which_instances_left_no_label(capsys: pytest.CaptureFixture[str]):
+    """Of a scenario whose rows are in tables that were not asked for."""
+    assert run_command(["generate", "finance", "--size", "20", "--only", "customer", "--scenario", "card-testing"]) == 0
+    assert (
+        "scenario card-testing: 2 of 2 instance(s) left no label: their rows are in other tables"
+        in capsys.readouterr().err
+    )
+
+
 def test_validate_exits_1_and_lists_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run_command(["generate", "finance", "--size", "8", "--to", "out", "--workers", "1", "--quiet"]) == 0
     assert capsys.readouterr().out == ""

@@ -41,6 +41,7 @@ def test_it_records_what_was_asked_and_found(made: Path):
     assert scenario == {
         "name": "splurge",
         "instances": 2,
+        "labelled_instances": 2,
         "labelled_rows": scenario["labelled_rows"],
         "breaks": {"sale.small": 2},
     }

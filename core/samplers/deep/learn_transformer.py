@@ -13,7 +13,7 @@ from .engine import apply_layer, deterministic, host, torch_or_error
 from .learn_heads import LearntHeads, private_rows, read_rows, split_rows, waves_kept
 from .learnt import FREELY, Effort, Learnt
 from .private_fit import Extents, buy, descend
-from .training import Descent, train
+from .training import Descent, gentle, train
 from .transfer import carried
 from .transformer import LEAST, NORMS, PARTS, Transformer, trunk_shapes
 
@@ -28,7 +28,8 @@ def fit_transformer(table: Table, stream: Stream, effort: Effort = FREELY) -> Tr
     cells, states, places = read_rows(table, stream, None if effort.start is None else effort.start.heads)
     with deterministic(torch, stream.child("network")) as generator:
         net = _Network(LearntHeads.of(torch, generator, cells, WIDTH, WIDTH, states, waves_kept(effort)))
-        learner = net.learner(net.begun(effort), *split_rows(torch, states, places))
+        rows, held = split_rows(torch, states, places)
+        learner = net.learner(net.begun(effort), rows, held, gentle(RATE, len(rows[0]), effort))
         return net.sampler(train(torch, generator, learner, effort, "transformer"))
 
 
@@ -74,7 +75,9 @@ class _Network:
         net["begin"] = torch.tensor(start.begin)
         return begun | net | {f"trunk.{k}": torch.tensor(v) for k, v in start.trunk.items()}
 
-    def learner(self, parameters: dict[str, Any], rows: tuple[Any, ...], held: tuple[Any, ...] | None) -> Descent:
+    def learner(
+        self, parameters: dict[str, Any], rows: tuple[Any, ...], held: tuple[Any, ...] | None, rate: float = RATE
+    ) -> Descent:
         width = len(self.heads.cells)
         return Descent(
             self.heads.torch,
@@ -85,7 +88,7 @@ class _Network:
             rows,
             held,
             BATCH,
-            RATE,
+            rate,
             EPOCHS,
             work=width * WIDTH * (7 * WIDTH + 2 * width) + self.heads.work(),
             steps=LEAST_STEPS,

@@ -25,6 +25,11 @@ class Effort:
     resume: bool = False
     """Whether the rows are those of `start`, whose learning was broken off and is to go on."""
 
+    @property
+    def tuned(self) -> bool:
+        """Whether learning begins with what was learnt from another table, or did before it was broken off."""
+        return self.start is not None and (not self.resume or bool(self.start.learnt.course.get("tuned")))
+
 
 FREELY = Effort()
 """As many passes as the model takes by itself, from nothing."""

@@ -28,6 +28,9 @@ AVERAGED = 0.98
 OVERHEAD = 3e-3
 """CPU-seconds that a step takes whatever its size."""
 
+GENTLEST, MANY = 0.25, 10_000
+"""The part of a rate that a network begins with which knows another table, on few rows: by longer steps it forgets before they tell it anything. On so many rows, the whole."""
+
 
 class Learner(Protocol):
     """A network while it learns."""
@@ -114,6 +117,7 @@ def train(torch: Any, generator: Any, learner: Learner, effort: Effort, name: st
         "loss": float(best) if np.isfinite(best) else None,
         "waited": waited,
         "stopped": stopped,
+        "tuned": effort.tuned,
     }
     return Learnt({k: host(t) for k, t in kept.items()}, course, rest)
 
@@ -123,6 +127,11 @@ def planned(learner: Learner, seconds: float | None) -> int:
     if seconds is None:
         return learner.epochs
     return int(np.clip(SHARE * seconds / learner.seconds(), 1, learner.epochs))
+
+
+def gentle(rate: float, rows: int, effort: Effort) -> float:
+    """A rate to learn so many rows with: a smaller one where much is known already."""
+    return rate * min(1.0, max(GENTLEST, rows / MANY)) if effort.tuned else rate
 
 
 def _copied(parameters: dict[str, Any]) -> dict[str, Any]:

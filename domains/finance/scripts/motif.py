@@ -27,6 +27,7 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
     below = "threshold"             # just under a threshold, by `margin` at most; or
     fee = "fee"                     # what the payer holds, less this share at most
     factor = 1.3                    # multiplies the amount (optional)
+    above = 2.0                     # at least so many times what the payee has been paid in earlier flows (optional)
     growth = 1.2                    # multiplies it again with each payment on one link (optional)
     some = 0.5                      # played in this share of instances only (optional); who was not paid does not pay on
     unless = "relay"                # played where the flow of this effect is not (optional)
@@ -121,7 +122,9 @@ class _Walk:
         start = self.start = lead + room * (self.instance % each + u) / each
         self.hidden = difficulty(scene, start / self.span)
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
-        self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
+        self.held, self.received = (
+            {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()} for _ in range(2)
+        )
 
     def _number(self, flow: Mapping[str, Any], name: str, default: float = 0.0) -> float:
         return float(value_of(self.scene, flow.get(name, default)))
@@ -187,9 +190,13 @@ class _Walk:
         amount = (
             self._amounts(flow, payer, u) * self._number(flow, "factor", 1.0) * self._number(flow, "growth", 1.0) ** n
         )
-        even = u["round"] < scene.block.priors("laundering.round_share")
-        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
+        if "above" in flow:
+            amount = np.maximum(amount, self._number(flow, "above") * self.received[there][row, payee])
         fee = self._number(flow, "fee")
+        even = (u["round"] < scene.block.priors("laundering.round_share")) & (
+            ("fee" not in flow) | (amount * fee > 400)
+        )
+        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
         unit = np.where((amount * fee > 4 * ROUND) | ("fee" not in flow), ROUND, 100)
         amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
         amount = np.maximum(amount, 1)
@@ -199,6 +206,7 @@ class _Walk:
         for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):
             np.add.at(self.held[party], (row, at_party), sign * amount)
             np.maximum.at(self.ready[party], (row, at_party), until)
+        np.add.at(self.received[there], (row, payee), amount)
         np.maximum(self.held[here], 0.0, out=self.held[here])
         moves = pl.DataFrame(
             {

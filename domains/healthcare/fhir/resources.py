@@ -298,18 +298,19 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             {"code": {"coding": [codings[DIASTOLIC]]}, "valueQuantity": quantity(DIASTOLIC, "diastolic")},
         ],
     }
-    if "value_code" not in schema["observation"].columns:
-        return [*marked, (pl.col("code") == SYSTOLIC, panel), (pl.lit(True), single)]
+    coded = (
+        pl.col("value_code").is_not_null(),
+        {**found, "valueCodeableConcept": concept(schema, "finding", "value_code", "finding_snomed")},
+    )
+    if "value_text" not in schema["observation"].columns:
+        return [*marked, (pl.col("code") == SYSTOLIC, panel), coded, (pl.lit(True), single)]
     traced = [(pl.col("samples").is_not_null(), {**opening("Observation"), **waveform.template()})]
     return [
         *(traced if "procedure" in schema.tables else []),
         *marked,
         ((pl.col("code") == SYSTOLIC) & pl.col("diastolic").is_not_null(), panel),
         (pl.col("value_text").is_not_null(), {**found, "valueString": pl.col("value_text")}),
-        (
-            pl.col("value_code").is_not_null(),
-            {**found, "valueCodeableConcept": concept(schema, "finding", "value_code")},
-        ),
+        coded,
         (pl.col("unit").is_not_null(), {**found, **measured(pl.col("unit"))}),
         (pl.lit(True), single),
     ]

@@ -9,7 +9,7 @@ import polars as pl
 
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
-from ..modules.causes import CODE as CAUSE
+from ..deaths import CAUSE
 from .csvs import MOMENT, Layout, file, first_block
 
 EHR = 32817
@@ -328,8 +328,6 @@ def _of_modules(schema: Schema, tables: Tables, times, source: pl.Expr) -> dict[
 def _deaths(patient: Table, observation: Table) -> Table:
     """Who has died, with the cause where the record tells one."""
     dead = patient.filter(pl.col("death_at").is_not_null())
-    if "value_code" not in observation.columns:
-        return dead.with_columns(cause=pl.lit(None, pl.String))
     told = observation.filter((pl.col("code").cast(pl.String) == CAUSE) & pl.col("value_code").is_not_null())
     told = told.select("patient_id", cause=pl.col("value_code").cast(pl.String)).unique("patient_id", keep="last")
     return dead.join(told, on="patient_id", how="left", maintain_order="left")

@@ -74,10 +74,10 @@ def disturb(scene: Scene) -> list[Edit]:
         for place in first.values():
             planned += downs(scene, place, **given["down"])
         edits += take_down(scene, planned, readings, role, given["effect"])
+    shown = _showing(found, [e for e in edits if e.table == "reading"])
     if not {"down", "cut", "lose"} & given.keys():
-        shown = _showing(found, edits)
         edits.append(_unchanged(scene, found, shown, role))
-        found = shown
+    found = shown
     return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
 
 
@@ -108,9 +108,8 @@ _OTHERS = {"clock", "arrivals", "cut", "repeat", "lose", "down"}
 def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:
     """The places of which some sample changed: where none did, because it would have been the same anyway, there is no anomaly."""
     keys: dict[int, NDArray] = {}
-    for instance, part in (
-        pl.concat([e.rows.select("instance", ROW) for e in edits]).partition_by("instance", as_dict=True).items()
-    ):
+    changed = [e.rows.select("instance", ROW) for e in edits]
+    for instance, part in pl.concat(changed).partition_by("instance", as_dict=True).items() if changed else ():
         key = part[ROW].to_numpy().astype(np.int64)
         keys[int(instance[0])] = np.sort(key - (key % FAN >= COPY) * COPY)
     kept = []

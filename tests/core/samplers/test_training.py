@@ -122,10 +122,10 @@ def test_a_model_of_another_table_gives_what_columns_have_in_common(name: str):
 
 
 def test_few_rows_are_learnt_better_from_a_model_of_a_like_table():
-    start = fit_autoregressive(table(2_000), Stream.root(1), Effort(epochs=6))
+    start = fit_autoregressive(table(2_000), Stream.root(1), Effort(epochs=40))
     few = table(250, seed=9, shift=0.3)
-    tuned = fit_autoregressive(few, Stream.root(2), Effort(start=start, epochs=4))
-    anew = fit_autoregressive(few, Stream.root(2), Effort(epochs=4))
+    tuned = fit_autoregressive(few, Stream.root(2), Effort(start=start, epochs=16))
+    anew = fit_autoregressive(few, Stream.root(2), Effort(epochs=16))
     assert tuned.learnt.course["loss"] < anew.learnt.course["loss"] - 0.2
 
 

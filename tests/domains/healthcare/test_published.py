@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from published import LAB, NOT_MADE, SEX, at_exams, correlation_errors, measure, published
+from published import LAB, NOT_MADE, SEX, at_exams, causes_off, correlation_errors, measure, published
 
 import populace
 from populace.core.dataset import Dataset
@@ -56,3 +56,10 @@ def test_medians_are_those_of_the_survey(many: Dataset, real_data: Path):
             if not math.isclose(found, value, rel_tol=0.05, abs_tol=whole):  # pyright: ignore[reportArgumentType]
                 missed.append(f"{figure['sex']} {figure['analyte']}: {found}, published {value}")
     assert not missed, "\n".join(missed)
+
+
+def test_as_many_die_of_each_cause_as_published():
+    """The ten leading causes of either sex, within 10 % and two standard errors."""
+    data = populace.generate("healthcare", size=60_000, seed=7, only=("patient", "observation"))
+    assert data.frames["patient"]["death_at"].is_not_null().sum() > 5_000
+    assert not causes_off(data, 0.10)

@@ -56,7 +56,13 @@ def test_chronic_conditions_may_begin_before_the_window_and_then_have_no_encount
     condition = population.frames["condition"]
     before = condition["onset_at"] < dt.datetime(2015, 1, 1, tzinfo=UTC)
     assert before.any()
-    assert (condition["encounter_id"].is_null() == before).all()
+    assert condition["encounter_id"].is_null().filter(before).all()
+    # what is found nowhere within the window is what people die of, or would have been found after it
+    nowhere = condition.filter(~before & condition["encounter_id"].is_null())
+    nowhere = nowhere.join(population.frames["patient"].select("patient_id", "death_at"), on="patient_id")
+    late = nowhere["onset_at"] > dt.datetime(2024, 12, 25, tzinfo=UTC)
+    assert (nowhere["death_at"].is_not_null() | late).all()
+    assert nowhere.height < 0.02 * condition.height
 
 
 def test_the_dataset_does_not_depend_on_the_block():
@@ -208,13 +214,17 @@ def test_a_planted_violation_is_found_and_named(few: Dataset, check: str, table:
     assert (check, table) in set(found.select("check", "table").rows())
 
 
+CODED = {"69453-9"}
+
+
 def test_every_prior_names_a_source_and_every_condition_has_codes_in_both_systems():
     assert all(len(p.source) > 20 for p in DOMAIN.priors.values())
     lists = DOMAIN.schema.code_lists
     assert lists["condition"].codes.keys() == lists["condition_snomed"].codes.keys()
     assert len(lists["condition"].codes) >= 15
-    for other in ("unit", "category"):
-        assert lists["observation"].codes.keys() == lists[f"observation_{other}"].codes.keys()
+    assert lists["observation"].codes.keys() == lists["observation_category"].codes.keys()
+    # what has no unit is told by codes
+    assert lists["observation"].codes.keys() - lists["observation_unit"].codes.keys() == CODED
 
 
 def test_pictures_are_the_same_svg_each_time():

@@ -12,7 +12,7 @@ import populace
 from populace.core.dataset import Dataset
 from populace.core.validate import validate
 from populace.domains.healthcare import DOMAIN
-from populace.domains.healthcare.modules.causes import CODE as CAUSE
+from populace.domains.healthcare.deaths import CAUSE
 
 DELIVERIES = ("177184002", "11466000")
 STAGES = ("258215001", "258219007", "258224005", "258228008")
@@ -127,15 +127,20 @@ def test_many_births_stages_and_hospice_stays_are_as_their_sources_say():
 
 
 def test_people_die_of_a_disease_of_their_record(ours: Dataset):
-    """At most one cause, at the death itself, and of a disease that the record has."""
+    """One cause of each death, at the death itself, and of a disease that the record has, where the cause is one."""
     people, priors = ours.frames["patient"], ours.plan.priors
+    dead = people.filter(pl.col("death_at").is_not_null()).select("patient_id", "death_at")
     told = coded(ours, "observation").filter(pl.col("code") == CAUSE)
-    found = told.join(people.select("patient_id", "death_at"), on="patient_id")
-    assert found.height == told.height == told["patient_id"].n_unique() > 0
+    found = told.join(dead, on="patient_id")
+    assert found.height == told.height == told["patient_id"].n_unique() == dead.height > 0
     assert (found["at"] == found["death_at"]).all()
+    forms = {cause: form for group in priors("death.form").values() for cause, form in group.items()}
+    snomed = ours.plan.domain.schema.code_lists["condition_snomed"].codes
     diseases = dict(coded(ours, "condition").group_by("patient_id").agg("code").iter_rows())
     for patient, cause in told.select("patient_id", pl.col("value_code").cast(pl.String)).rows():
-        assert set(diseases[patient]) & set(priors("death.evidence")[cause])
+        record = forms[cause]["record"]
+        shows = {record, snomed.get(record), *priors("death.known").get(cause, ())}
+        assert not record or set(diseases[patient]) & shows, cause
     omop = ours.plan.domain.views["omop"]
     tables = {k: v for k, v in ours.frames.items() if k != "label"}
     death = omop.render(tables, tables)["death"]
