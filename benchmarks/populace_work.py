@@ -23,7 +23,8 @@ from populace.core.samplers.rules import Calendar, Choice, Draw
 from populace.core.samplers.text import Address, Email, Name
 from populace.core.scenario import parse_request
 from populace.core.sinks import for_targets, open_target, open_targets
-from populace.core.sinks.folder import write_lines, write_parquet
+from populace.core.sinks.folder import write_lines
+from populace.core.sinks.parquet import write_parquet
 from populace.core.spec import Spec
 from populace.core.stream import Stream
 from populace.core.tables import ROW

@@ -32,8 +32,8 @@ class Built:
 def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
-    facts = taken(plan.domain.steps, block, {})
-    facts, log = play(plan, block, facts, cast)
+    # handed on, not held: what scripts replace is gone at once
+    facts, log = play(plan, block, taken(plan.domain.steps, block, {}), cast)
     facts = taken(plan.domain.derive, block, living(plan.domain, facts))
     owned = {
         name: _owned(plan.whole.schema, name, t, block)
@@ -72,7 +72,9 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
             continue
         first = plan.first_instance(n)
         scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
-        for edit in plan.domain.scripts[use.scenario.script](scene):
+        edits = plan.domain.scripts[use.scenario.script](scene)
+        del scene  # and with it the tables as they were
+        for edit in edits:
             tables, edited = apply(plan.whole.schema, tables, edit, block)
             log.append(
                 edited.select(

@@ -55,5 +55,7 @@ def _searched(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
 
 def different(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each once, in order. Keys stand in runs: sorting these takes a hundredth of the time of numpy's table of what it has seen."""
+    if (keys[1:] > keys[:-1]).all():
+        return keys
     keys = np.sort(keys, kind="stable")
     return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
