@@ -50,13 +50,13 @@ def arrange(group: NDArray, time: NDArray, *ties: NDArray) -> NDArray[np.int64]:
     key <<= bits
     key += time.astype(np.int64, copy=False)
     key -= first
-    # made in order of time for the most part: a stable sort merges the runs that are there
-    order = np.argsort(key, kind="stable")
+    # not the stable sort: where a processor has wide registers, this one takes a sixth of its time
+    order = np.argsort(key)
     key = key[order]
     equal = key[1:] == key[:-1]
     if equal.any():
         at = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-        order[at] = order[at][np.lexsort((*(tie[order[at]] for tie in reversed(ties)), key[at]))]
+        order[at] = order[at][np.lexsort((order[at], *(tie[order[at]] for tie in reversed(ties)), key[at]))]
     return order
 
 

@@ -29,7 +29,7 @@ class Spec:
     balance: float | None = None
     """Share of rows that scenarios shall label: cases are added to the base population until it is reached."""
     only: tuple[str, ...] = ()
-    """The tables to make, where not all are wanted."""
+    """The tables to make, where not all are wanted; or views, of which what they take is made."""
 
 
 def read_requests(scenarios: Sequence[str | Mapping[str, Any]]) -> tuple[ScenarioRequest, ...]:

@@ -135,16 +135,16 @@ def arrivals_explained(tables: Lazy) -> Table:
     outages = spans(tables["gateway_event"].collect(), "gateway_id")
     for channel, (key, observed, received, quality) in sheet(tables).each("observed_at", "received_at", "quality"):
         gateway = channel["gateway_id"]
-        held = union(outages.get(-1 if gateway is None else gateway, ()))
-        for a, b in held:
-            if (during := (received >= a) & (received < b)).any():
-                found.append(_rows(key, during, "arrived while its gateway was cut off"))
-        late = []
+        held, late = union(outages.get(-1 if gateway is None else gateway, ())), []
         for a in range(0, len(key), STRETCH):
-            part = observed[a : a + STRETCH]
-            wait = np.subtract(received[a : a + STRETCH], part, out=scratch(0, len(part), np.int64))
+            part, due = received[a : a + STRETCH], observed[a : a + STRETCH]
+            wait = np.subtract(part, due, out=scratch(0, len(part), np.int64))
             if wait.max() > channel["interval_us"]:
                 late.append(np.flatnonzero(wait > channel["interval_us"]) + a)
+            first, last = (part.min(), part.max()) if held else (0, 0)
+            for t0, t1 in held:
+                if first < t1 and last >= t0 and (during := (part >= t0) & (part < t1)).any():
+                    found.append(_rows(key[a : a + STRETCH], during, "arrived while its gateway was cut off"))
         if not late:
             continue
         late = np.concatenate(late)
