@@ -19,7 +19,7 @@ from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
 from populace.core.run import _make, run
 from populace.core.sinks import open_target, open_targets
-from populace.core.sinks.folder import write_parquet
+from populace.core.sinks.parquet import write_parquet
 from populace.core.source import read_source
 from populace.core.spec import ScenarioRequest, Spec
 from toy import TOY
