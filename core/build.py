@@ -12,6 +12,7 @@ from .conform import conform
 from .domain import Block, Window, taken
 from .edits import Log, apply
 from .labels import ground_truth, unmet
+from .narrow import living
 from .plan import Plan
 from .scenario import Scene, Use
 from .schema import LABEL, Schema
@@ -33,7 +34,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     block = plan.block(index)
     # handed on, not held: what scripts replace is gone at once
     facts, log = play(plan, block, taken(plan.domain.steps, block, {}), cast)
-    facts = taken(plan.domain.derive, block, facts)
+    facts = taken(plan.domain.derive, block, living(plan.domain, facts))
     owned = {
         name: _owned(plan.whole.schema, name, t, block)
         for name, t in facts.items()

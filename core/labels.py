@@ -159,7 +159,10 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             key = plan.domain.schema[expect.table].key
             at = places(tables[expect.table][key], mine)
             rule = pl.sql_expr(with_values(expect.sql, use.parameters))
-            asked_of = tables[expect.table].select(key, *({*rule.meta.root_names()} - {key}))
+            looks_at = {*rule.meta.root_names()}
+            if not looks_at <= plan.domain.schema[expect.table].columns.keys():
+                continue
+            asked_of = tables[expect.table].select(key, *(looks_at - {key}))
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
             for a in range(0, len(at), _PIECE):
