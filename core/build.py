@@ -12,6 +12,7 @@ from .conform import conform
 from .domain import Block, Window, taken
 from .edits import Log, apply
 from .labels import ground_truth, unmet
+from .narrow import living
 from .plan import Plan
 from .scenario import Scene, Use
 from .schema import LABEL, Schema
@@ -31,9 +32,9 @@ class Built:
 def build(plan: Plan, index: int, cast: Cast) -> Built:
     """Make block `index`. Block 0 also brings the reference tables."""
     block = plan.block(index)
-    facts = taken(plan.domain.steps, block, {})
-    facts, log = play(plan, block, facts, cast)
-    facts = taken(plan.domain.derive, block, facts)
+    # handed on, not held: what scripts replace is gone at once
+    facts, log = play(plan, block, taken(plan.domain.steps, block, {}), cast)
+    facts = taken(plan.domain.derive, block, living(plan.domain, facts))
     owned = {
         name: _owned(plan.whole.schema, name, t, block)
         for name, t in facts.items()
@@ -71,7 +72,9 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
             continue
         first = plan.first_instance(n)
         scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
-        for edit in plan.domain.scripts[use.scenario.script](scene):
+        edits = plan.domain.scripts[use.scenario.script](scene)
+        del scene  # and with it the tables as they were
+        for edit in edits:
             tables, edited = apply(plan.whole.schema, tables, edit, block)
             log.append(
                 edited.select(

@@ -13,7 +13,7 @@ from .domain import Block, taken
 from .errors import UserError
 from .narrow import leading_to
 from .plan import Plan
-from .scenario import Role, Use
+from .scenario import Role, Use, with_values
 from .stream import Stream
 from .tables import Table
 
@@ -83,7 +83,7 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
             if pool.height < wanted:
                 raise UserError(
                     f"scenario {use.scenario.name}: {use.count} instance(s) need {wanted} {role.table}(s) as '{role.name}'"
-                    f" where {role.where}; {pool.height} are eligible. Ask for fewer, or raise --size."
+                    f" where {with_values(role.where, use.parameters)}; {pool.height} are eligible. Ask for fewer, or raise --size."
                 )
             chosen = pool.head(wanted).drop(_DRAW)
             at = np.arange(wanted)
@@ -121,7 +121,7 @@ def met(plan: Plan, cast: Cast, violations: Table) -> Table:
 def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
     spec = plan.whole.schema[role.table]
     stream: Stream = plan.stream.child(*use.path, "cast", role.name)
-    table = table.filter(pl.sql_expr(role.where)) if role.where != "true" else table
+    table = table.filter(pl.sql_expr(with_values(role.where, use.parameters))) if role.where != "true" else table
     draws = stream.uniform(table[spec.key].to_numpy())
     unit = plan.whole.schema.unit_of(role.table, table[spec.key].to_numpy())
     table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)

@@ -70,7 +70,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage: makes tables, or makes them anew, from those that stand. `needs` names the tables it reads."""
+    """One stage: makes tables, or makes them anew, from those that stand. `needs` names the tables it reads. `table.column` among either names a column
+    alone: one that it adds to the rows of a table that stands, or reads of them."""
 
     name: str
     makes: tuple[str, ...]
@@ -81,7 +82,8 @@ class Step:
 def taken(steps: Sequence[Step], block: Block, tables: Tables) -> Tables:
     """The tables after some steps. A step sees what it says that it needs, what it makes anew, and nothing else."""
     for step in steps:
-        seen = {name: tables[name] for name in (*step.needs, *step.makes) if name in tables}
+        named = {name.partition(".")[0]: None for name in (*step.needs, *step.makes)}
+        seen = {name: tables[name] for name in named if name in tables}
         tables = merge(tables, step.run(block, seen))
     return tables
 
@@ -116,6 +118,9 @@ class View:
     told: Callable[[Tables, str], Table] | None = None
     """What is told over a broker where the view is a conversation with topics of its own: a frame of messages (`core/streams/message.py`), given
     the tables and what begins every identifier."""
+    takes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The tables that it is rendered from, with the columns of each (none are all); empty where it may look at everything. A run for such views alone
+    makes no more."""
 
 
 class Pieces(Mapping[str, Table]):

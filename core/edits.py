@@ -65,7 +65,8 @@ def _without(frame: Table, at: NDArray[np.int64]) -> Table:
         for a, b in zip(starts, ends, strict=True):
             values[done : done + b - a] = before[a:b]
             done += b - a
-        made.append(pl.Series(column.name, values).cast(column.dtype))
+        kept = pl.Series(column.name, values).cast(column.dtype)
+        made.append(kept.set_sorted() if column.flags["SORTED_ASC"] else kept)
     return pl.DataFrame(made)
 
 

@@ -11,6 +11,7 @@ from .derive import runs
 from .edits import Log
 from .places import different, places
 from .plan import Plan
+from .scenario import with_values
 from .schema import LABEL, Schema
 from .tables import ROW, Table, Tables
 
@@ -132,33 +133,36 @@ def _told(name: str, values: NDArray[np.int64], words: pl.Series | None) -> pl.S
 def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
     """Labelled rows that do not show what their scenario expects of them. A row that several have changed is nobody's to vouch for."""
     found = [violations()]
-    uses = {u.scenario.name: u for u in plan.uses}.values()
+    uses = plan.uses
     asked = {expect.table for use in uses for expect in use.scenario.expect}
     parts: dict[tuple[str, str], list[Table]] = {}
+    said = label[["row_key", "instance", "role", "effect"]]
     for of, a, b in runs(label, "scenario", "table") if asked else ():
         if of[1] in asked:
-            part = label[a:b]
-            parts.setdefault(of, []).append(part.drop_nulls("row_key") if part["row_key"].null_count() else part)
-    keys = {of: different(np.concatenate([p["row_key"].to_numpy() for p in some])) for of, some in parts.items()}
+            parts.setdefault(of, []).append(said[a:b])
+    keys = {of: _saying(some) for of, some in parts.items()}
     shared: dict[str, NDArray] = {}
     for table in {table for _, table in keys}:
         each = [k for (_, t), k in keys.items() if t == table]
         every = np.sort(np.concatenate(each), kind="stable") if len(each) > 1 else np.empty(0, np.int64)
         shared[table] = different(every[1:][every[1:] == every[:-1]])
-    for use in uses:
-        name = use.scenario.name
+    for k, use in enumerate(uses):
+        name, first = use.scenario.name, plan.first_instance(k)
+        instances = None if plan.instances[name] == use.count else (first, first + use.count)
         for n, expect in enumerate(use.scenario.expect):
             mine = keys.get((name, expect.table))
             if mine is None:
                 continue
-            if expect.role or expect.effect:
-                some = [_saying(p, role=expect.role, effect=expect.effect) for p in parts[name, expect.table]]
-                mine = different(np.concatenate(some))
+            if expect.role or expect.effect or instances:
+                mine = _saying(parts[name, expect.table], instances, role=expect.role, effect=expect.effect)
             mine = mine[~np.isin(mine, shared[expect.table])] if len(shared[expect.table]) else mine
             key = plan.domain.schema[expect.table].key
             at = places(tables[expect.table][key], mine)
-            rule = pl.sql_expr(expect.sql)
-            asked_of = tables[expect.table].select(key, *({*rule.meta.root_names()} - {key}))
+            rule = pl.sql_expr(with_values(expect.sql, use.parameters))
+            looks_at = {*rule.meta.root_names()}
+            if not looks_at <= plan.domain.schema[expect.table].columns.keys():
+                continue
+            asked_of = tables[expect.table].select(key, *(looks_at - {key}))
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
             for a in range(0, len(at), _PIECE):
@@ -176,9 +180,16 @@ def labelled_instances(label: Table) -> dict[str, set[int]]:
     return found
 
 
-def _saying(label: Table, **what: str | None) -> NDArray[np.int64]:
-    """The keys of the labels that say this in some columns; of a column of which nothing is asked, anything."""
-    for column, word in what.items():
-        if word and not (said := label[column] == word).all():
-            label = label.filter(said)
-    return label["row_key"].to_numpy()
+def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **what: str | None) -> NDArray[np.int64]:
+    """The keys of the labels that say this in some columns, of these instances, each once and in order; of a column of which nothing is
+    asked, anything."""
+    found = []
+    for label in labels:
+        if instances:
+            label = label.filter(pl.col("instance").is_between(*instances, closed="left"))
+        for column, word in what.items():
+            if word and not (said := label[column] == word).all():
+                label = label.filter(said)
+        key = label["row_key"]
+        found.append((key.drop_nulls() if key.null_count() else key).to_numpy())
+    return different(np.concatenate(found))

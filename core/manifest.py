@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from functools import lru_cache
+from importlib import metadata
 from typing import Any
 
 import polars as pl
 
 from .checks import check_names
+from .derive import runs
 from .digest import Digest, digest
 from .errors import InvalidData
 from .labels import labelled_instances
@@ -60,6 +62,12 @@ CONTEXT = {
 """The JSON-LD context of Croissant 1.0, and `populace`, whose value is plain JSON."""
 
 
+@lru_cache(64)
+def version(package: str) -> str:
+    """Of an installed package: what does not change while a process lives."""
+    return metadata.version(package)
+
+
 def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
     """What is to be known of a block, or of a whole dataset, once its rows are gone from memory."""
     sums = {name: digest(table) for name, table in tables.items()}
@@ -68,10 +76,18 @@ def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
         broken.setdefault(scenario, {})[check] = rows
     return {
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
-        "labelled": dict(_counts(tables[LABEL.name], "scenario")),
+        "labelled": _labelled(tables[LABEL.name]),
         "instances": {s: sorted(of) for s, of in labelled_instances(tables[LABEL.name]).items()},
         "declared": broken,
     }
+
+
+def _labelled(label: Table) -> dict[str, int]:
+    """How many rows of each scenario there are: they stand together."""
+    rows: dict[str, int] = {}
+    for (scenario,), a, b in runs(label, "scenario"):
+        rows[scenario] = rows.get(scenario, 0) + b - a
+    return rows
 
 
 def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:

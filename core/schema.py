@@ -129,7 +129,7 @@ class CodeList:
     source: str
     codes: Mapping[str, str]
     others: Mapping[str, str] = field(default_factory=dict)
-    """The code systems of codes that are not of `system`: a user's own (`Domain.extend`)."""
+    """The code systems of codes that are not of `system`: those that the list names, and a user's own (`Domain.extend`)."""
 
     def system_of(self, code: str) -> str | None:
         return self.others.get(code, self.system)
@@ -190,7 +190,8 @@ def load_schema(domain: str, package: str = "populace") -> Schema:
     codes_file = folder / "codes.toml"
     if codes_file.is_file():
         for name, entry in tomllib.loads(codes_file.read_text("utf-8")).items():
-            lists[name] = CodeList(name, entry.get("system"), entry["source"], entry["codes"])
+            others = {code: system for system, codes in entry.get("others", {}).items() for code in codes}
+            lists[name] = CodeList(name, entry.get("system"), entry["source"], entry["codes"], others)
     return make_schema(domain, read_tables(domain, "tables.toml", lists, package), lists)
 
 

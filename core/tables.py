@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import mmap
 import sys
-from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from .errors import UserError
 
 Table = pl.DataFrame
 Tables = Mapping[str, pl.DataFrame]
@@ -49,18 +50,45 @@ def plain(column: pl.Series) -> NDArray:
 def room(size: int, kind: type[np.generic]) -> NDArray:
     """An empty column to be filled, in memory that an earlier one no longer needs: a fresh piece costs more than to fill it."""
     need = size * np.dtype(kind).itemsize
-    for piece in _ROOMS:
-        # nobody but the list, this loop and the call itself knows it: what was made of it is gone
-        if need <= piece.nbytes <= 4 * need and sys.getrefcount(piece) == 3:
-            return piece[:need].view(kind)
-    # of its own from the system, to which it goes back at once: pieces of this size leave holes in a heap that nothing fits in
-    area = mmap.mmap(-1, max(1, need), **_PRIVATE)
+    if need < _LARGE:
+        return np.empty(size, kind)
+    # nobody but the list, this loop and the call itself knows it: what was made of it is gone
+    spare = [piece for piece in _ROOMS if sys.getrefcount(piece) == 3]
+    fitting = [piece for piece in spare if need <= piece.nbytes <= 4 * need]
+    best = min(fitting, key=lambda piece: piece.nbytes) if fitting else _fresh(need)
+    kept = [piece for piece in fitting if piece is not best]
+    used = [piece for piece in _ROOMS if all(piece is not other for other in spare)]
+    _ROOMS[:] = [*used, best, *kept[: max(0, _MOST - len(used) - 1)]]
+    return best[:need].view(kind)
+
+
+def _fresh(need: int) -> NDArray[np.uint8]:
+    """A piece of its own from the system, to which it goes back at once: pieces of this size leave holes in a heap that nothing fits in. It holds
+    an eighth more, for the next column may be somewhat longer; what nobody touches takes no memory."""
+    whole = -(-need * 9 // 8 // _PAGE) * _PAGE
+    area = mmap.mmap(-1, whole + _PAGE, **_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         area.madvise(mmap.MADV_HUGEPAGE)
     piece = np.frombuffer(area, np.uint8)
-    _ROOMS.append(piece)
-    return piece[:need].view(kind)
+    begins = -piece.ctypes.data % _PAGE
+    return np.frombuffer(area, np.uint8, whole, begins)
 
 
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-_ROOMS: deque[NDArray] = deque(maxlen=6)
+_PAGE = 1 << 21
+"""Bytes of a large page: a piece that begins with one is had in a few steps."""
+_LARGE = 1 << 20
+"""Bytes from which on a column has memory of its own."""
+_MOST = 6
+"""Pieces that are known at a time, but for more that are in use."""
+_ROOMS: list[NDArray] = []
+
+
+def refuse_infinite(table: Table, what: str, keeper: str) -> None:
+    """Raise UserError where a table has a value that is no finite number, for a place that cannot keep one."""
+    for column in table.select(pl.col(pl.Float64, pl.Float32)).get_columns():
+        if not column.is_finite().fill_null(True).all():
+            raise UserError(
+                f"{what}: column {column.name} holds NaN or an infinity, which {keeper} cannot keep. Leave out the scenario that makes it, "
+                "or choose another target or --format."
+            )

@@ -11,6 +11,7 @@ import polars as pl
 from populace.core.dataset import Dataset
 from populace.domains.healthcare import DOMAIN
 from populace.domains.healthcare.curves import age_at_death
+from populace.domains.healthcare.deaths import CAUSE
 
 YEAR = 365.2425
 SEX = {"M": "male", "F": "female", "male": "male", "female": "female", "all": None, "both": None}
@@ -100,6 +101,31 @@ def measure(data: Dataset, name: str, sex: str | None, low: float, high: float, 
     if name == "infant_mortality":
         return infant_mortality(), 0.15 * value
     raise AssertionError(f"{name} is not measured")
+
+
+DEATHS = {
+    "female": {"heart": 21.8, "cancer": 20.7, "clrd": 6.2, "stroke": 6.2, "alzheimer": 6.1, "accident": 4.4, "diabetes": 2.7, "pneumonia": 2.1, "kidney": 1.8, "sepsis": 1.6},
+    "male": {"heart": 24.2, "cancer": 21.9, "accident": 7.6, "clrd": 5.2, "stroke": 4.3, "diabetes": 3.2, "alzheimer": 2.6, "suicide": 2.6, "pneumonia": 1.8, "liver": 1.9},
+}  # fmt: skip
+"""Percent of all deaths of each sex of its ten leading causes: CDC, Data on Leading Causes of Death among Females and Males in 2017; septicemia of women 2014, liver
+disease of men 2015."""
+
+
+def causes_off(data: Dataset, relative: float) -> list[str]:
+    """The leading causes of death whose shares are further from the published ones than a relative error and two standard errors."""
+    group = {c: g for g, forms in data.plan.priors("death.form").items() for c in forms}
+    told = data.frames["observation"].filter(pl.col("code").cast(pl.String) == CAUSE)
+    told = told.with_columns(group=pl.col("value_code").cast(pl.String).replace_strict(group, default="other"))
+    told = told.join(data.frames["patient"].select("patient_id", "sex"), on="patient_id")
+    missed = []
+    for sex, causes in DEATHS.items():
+        groups = told.filter(pl.col("sex") == sex)["group"]
+        for cause, value in causes.items():
+            found = 100 * (groups == cause).to_numpy().mean()
+            error = np.sqrt(value * (100 - value) / len(groups))
+            if abs(found - value) > relative * value + 2 * error:
+                missed.append(f"{cause} {sex}: {found:.1f}, published {value}")
+    return missed
 
 
 def living(data: Dataset, low: float, high: float, sex: str | None) -> pl.DataFrame:

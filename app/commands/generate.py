@@ -134,7 +134,7 @@ def _generate(
     from ...core.errors import UserError
     from ...core.plan import make_plan
     from ...core.run import run
-    from ...core.sinks import Sink, open_targets
+    from ...core.sinks import Sink, for_targets, open_targets
     from ...core.sinks.mapped import mapped_sinks
 
     spec, written = spec_of(flags)
@@ -150,6 +150,7 @@ def _generate(
             raise UserError("--map fills tables that stand already: --format has no meaning with it")
         sinks = mapped_sinks(places, plan.domain, mapping, mode or "create")
     else:
+        plan = for_targets(plan, places)
         sinks = open_targets(places, plan.domain, form, plan.breaks, mode or "create")
     if dry_run:
         click.echo(json.dumps({**plan.describe(), "to": [redact(p) for p in places], "format": form}, indent=2))

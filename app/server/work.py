@@ -20,7 +20,7 @@ from ...core.files import write_atomic
 from ...core.plan import make_plan
 from ...core.render_json import render
 from ...core.run import run
-from ...core.sinks import open_targets
+from ...core.sinks import for_targets, open_targets
 from ...core.validate import validate
 from ..report import render_report
 from .request import Asked, JobAsked, OfJob, RowAsked, StreamAsked
@@ -53,6 +53,7 @@ def make(asked: JobAsked, folder: Path) -> dict[str, Any]:
     """The whole dataset, into the job's folder or the database that was named."""
     plan = make_plan(asked.spec())
     target = asked.to or (f"{asked.view}:{folder / 'out'}" if asked.view else str(folder / "out"))
+    plan = for_targets(plan, [target])
     sinks = open_targets([target], plan.domain, asked.format, plan.breaks)
     (folder / "blocks").write_text(str(plan.blocks))
     outcome = run(plan, sinks, workers=1, quiet=True)

@@ -89,6 +89,13 @@ MODES = ("create", "append", "replace")
 FORMATS = ("parquet", "csv", "ndjson", "json")
 
 
+def for_targets(plan: Plan, targets: Sequence[str]) -> Plan:
+    """The plan of no more than its targets take, where all of them are views that say what that is."""
+    names = [target.partition(":")[0] for target in targets]
+    views = plan.domain.views
+    return plan.of(names) if all(n in views and views[n].takes for n in names) and not plan.spec.only else plan
+
+
 def open_targets(
     targets: Sequence[str],
     domain: Domain,
@@ -130,10 +137,12 @@ def open_target(
     match = re.match(r"([a-z][a-z0-9+.-]+):(.*)", target)
     if match:
         name, rest = match.groups()
-        if domain.part_of and (name in domain.part_of.views or name in FHIR):
+        if domain.part_of and name not in domain.views and (name in domain.part_of.views or name in FHIR):
             raise UserError(
-                f"--only {','.join(domain.schema.tables)}: target '{redact(target)}': the documents of {name} take all tables"
+                f"--only {','.join(domain.schema.tables)}: target '{redact(target)}': the documents of {name} take {_taken(domain.part_of, name)}"
             )
+        if name not in domain.views:
+            _whole(domain, target)
         if name in SCHEMES:
             return SCHEMES[name](rest, domain, omit, mode)
         if mode != "create":
@@ -150,4 +159,20 @@ def open_target(
         raise UserError(f"--mode {mode} is for databases; target '{target}' is a folder")
     if not target.strip():
         raise UserError("a target is empty; expected a folder or a URL")
+    _whole(domain, target)
     return FolderSink(Path(target), format, domain)
+
+
+def _taken(domain: Domain, name: str) -> str:
+    takes = domain.views[name].takes if name in domain.views else {}
+    return ", ".join(takes) or "all tables"
+
+
+def _whole(domain: Domain, target: str) -> None:
+    """Raises UserError where of a table there are some columns only: what a view takes is for that view."""
+    whole = domain.part_of or domain
+    for name, table in domain.schema.tables.items():
+        if len(table.columns) < len(whole.schema[name].columns):
+            raise UserError(
+                f"target '{redact(target)}' takes whole tables; of {name} there are {', '.join(table.columns)} alone, for {', '.join(domain.views)}"
+            )

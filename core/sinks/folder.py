@@ -18,7 +18,8 @@ import polars as pl
 
 from ..domain import Domain, Pieces, View
 from ..schema import LABEL
-from ..tables import Table, Tables
+from ..tables import Table, Tables, refuse_infinite
+from .parquet import write_parquet
 from .stage import Stage, publish_folder, read_manifest
 
 if TYPE_CHECKING:
@@ -34,45 +35,15 @@ def as_text(table: Table) -> Table:
     )
 
 
-def write_parquet(table: Table, path: Path) -> None:
-    """Parquet, each type in the encoding that is small and quick for it: keys and times by their differences, measures by their bytes, codes
-    and texts that repeat by dictionary. What a reader skips by is keys and times: they alone have statistics. A column without a gap is said to
-    have none, which spares its every value a level. Differences are packed already: to press them further gains nothing."""
-    import pyarrow
-    import pyarrow.parquet
-
-    whole = [name for name, kind in table.schema.items() if kind.is_integer() or kind.is_temporal()]
-    encodings = {name: "BYTE_STREAM_SPLIT" for name, kind in table.schema.items() if kind.is_float()}
-    encodings |= dict.fromkeys(whole, "DELTA_BINARY_PACKED")
-    arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
-    fields = [
-        field.with_nullable(column.null_count > 0) for field, column in zip(arrow.schema, arrow.columns, strict=True)
-    ]
-    pyarrow.parquet.write_table(
-        pyarrow.Table.from_arrays(arrow.columns, schema=pyarrow.schema(fields)),
-        path,
-        compression={name: "none" if name in whole else "snappy" for name in table.columns},  # type: ignore[arg-type]
-        use_dictionary=[  # type: ignore[arg-type]
-            name for name in table.columns if name not in encodings and _repeats(table[name])
-        ],
-        column_encoding=encodings,
-        memory_pool=pyarrow.system_memory_pool(),
-        write_statistics=whole,  # type: ignore[arg-type]
-    )
-
-
-def _repeats(values: pl.Series) -> bool:
-    """Whether a dictionary of the values is worth trying: it is not, if most of the first few thousand differ."""
-    if values.dtype != pl.String:
-        return True
-    first = values.head(4_096)
-    return first.n_unique() * 2 <= len(first)
+def _write_ndjson(table: Table, path: Path) -> None:
+    refuse_infinite(table, "a table", "JSON")
+    as_text(table).write_ndjson(path)
 
 
 WRITERS: dict[str, Callable[[Table, Path], None]] = {
     "parquet": write_parquet,
     "csv": lambda table, path: as_text(table).write_csv(path),
-    "ndjson": lambda table, path: as_text(table).write_ndjson(path),
+    "ndjson": _write_ndjson,
 }
 
 

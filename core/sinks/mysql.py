@@ -17,7 +17,7 @@ import polars as pl
 from ..address import Address
 from ..errors import Interrupted, UserError
 from ..schema_text import load_statements
-from ..tables import Table
+from ..tables import Table, refuse_infinite
 from .load import MANIFEST, Load, first_line, frames, missing_driver
 from .stage import parse_manifest
 
@@ -332,13 +332,7 @@ def insert_frame(cursor: Any, table: str, frame: Table, scratch: Path) -> None:
 
 
 def _write_rows(frame: Table, path: Path, table: str) -> None:
-    floats = frame.select(pl.col(pl.Float64, pl.Float32))
-    for column in floats.get_columns():
-        if not column.is_finite().fill_null(True).all():
-            raise UserError(
-                f"{table}.{column.name} holds NaN or an infinity, which MySQL cannot keep. Leave out the scenario that makes it, or "
-                "choose another target."
-            )
+    refuse_infinite(frame, f"table {table}", "MySQL")
     plain = frame.with_columns(
         pl.col(pl.Boolean).cast(pl.Int8),
         pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M:%S%.6f"),

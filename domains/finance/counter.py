@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.stream import F64, U64, join_rows
-from .calendar import DAY, HOUR, curve, instants
+from .calendar import DAY, HOUR, curve, instants, workload
 from .draws import choose, keep, poisson, siblings
 from .flows import (
     CASHED,
@@ -38,7 +38,8 @@ def _events(
 ) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
     """Events of each customer at a mean rate: who, the row's address, when."""
     block, units = flows.block, flows.units
-    n = poisson(flows.stream.child(name, "count").uniform(units), per_month * block.window.days / MONTH)
+    months = block.window.days / MONTH * workload(block.window, tuple(hours), tuple(weekdays))[flows.zone]
+    n = poisson(flows.stream.child(name, "count").uniform(units), per_month * months)
     who, k = siblings(n)
     rows = join_rows(join_rows(units, kind)[who], k)
     clock = curve(block.window, hours, weekdays)

@@ -167,7 +167,7 @@ def details(schema: Schema) -> tuple[Step, ...]:
         return run
 
     return (
-        Step("origin", ("transaction",), _origin, ("transaction", "device")),
+        Step("origin", ("transaction.ip_address_id",), _origin, ("transaction", "device")),
         Step("ip-address", ("ip_address",), _addresses, ("device",)),
         *(Step(name, (name,), of_own(name, make), ("transaction", *needs)) for name, (make, needs) in made.items()),
     )

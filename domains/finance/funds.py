@@ -105,7 +105,7 @@ def _scan(
     """Which payments are refused: the n-th moves of all customers are decided in one array operation, n by n."""
     order = arrange(holder // ACCOUNTS, at, kind, source)
     turn = rank(holder[order] // ACCOUNTS)
-    order = order[np.argsort(turn, kind="stable")]
+    order = order[np.argsort(turn)]
     holder, source, change, asks = holder[order], source[order], change[order], kind[order] == DEBIT
     refused, balance = np.zeros(payments, bool), start.copy()
     upto = 0

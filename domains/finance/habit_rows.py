@@ -68,7 +68,8 @@ class Book:
             for make, parts in ((self._transfers, self.moved), (self._purchases, self.bought))
             if parts and (within := self._within(parts))
         ]
-        return {**out, "transaction": concat([self.before["transaction"], *made])}
+        # whole columns from here on: each step would put them together for itself
+        return {**out, "transaction": concat([self.before["transaction"], *made]).rechunk()}
 
     def _within(self, parts: list[Mapping[str, NDArray]]) -> Mapping[str, NDArray]:
         """All parts end to end, of what lies in the window."""

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from ...core.derive import arrange, number, rank
-from ...core.domain import Block
+from ...core.domain import Block, Step
+from ...core.places import places
 from ...core.schema import Schema
 from ...core.tables import ROW, Tables
 from .calendar import DAY
@@ -38,21 +39,33 @@ PURPOSE = {
 OPENING, BOOKING, REVERSAL = 0, 1, 2
 
 
-def identities(schema: Schema):
-    """The step that gives keys in order of time, so that a key says nothing about how its row came to be."""
-    references = {"device": "first_seen_at", "counterparty": "added_at"}
+def identities(schema: Schema) -> tuple[Step, ...]:
+    """The steps that give keys in order of time, so that a key says nothing about how its row came to be, and what goes by keys."""
 
-    def run(block: Block, tables: Tables) -> Tables:
-        made = {name: number(tables[name], schema[name], order) for name, order in references.items()}
-        payment = number(tables["transaction"], schema["transaction"], "authorised_at")
-        for name, parent in made.items():
-            found = key_of(payment[f"{name}_row"], parent, f"{name}_id")
-            payment = payment.with_columns(found.alias(f"{name}_id"))
+    def numbered(name: str, order: str) -> Step:
+        def run(_: Block, tables: Tables) -> Tables:
+            return {name: number(tables[name], schema[name], order)}
+
+        return Step(f"{name}-number", (name,), run, (f"{name}.{schema[name].within}", f"{name}.{order}"))
+
+    def referring(name: str) -> Step:
+        def run(_: Block, tables: Tables) -> Tables:
+            payment = tables["transaction"]
+            found = key_of(payment[f"{name}_row"], tables[name], f"{name}_id")
+            return {"transaction": payment.with_columns(found.alias(f"{name}_id"))}
+
+        needs = (f"transaction.{name}_row", f"{name}.{name}_id")
+        return Step(f"{name}-used", (f"transaction.{name}_id",), run, needs)
+
+    def referred(block: Block, tables: Tables) -> Tables:
+        payment = tables["transaction"]
         reference = block.stream.child("transaction", "reference").bits(payment[ROW].to_numpy()) >> np.uint64(1)
+        return {"transaction": payment.with_columns(pl.Series("transaction_ref", reference.astype(np.int64)))}
+
+    def standing(_: Block, tables: Tables) -> Tables:
         cleared, reversed_at = pl.col("cleared_at"), pl.col("reversed_at")
         status = pl.Enum(schema["transaction"].columns["status"].codes)
-        payment = payment.with_columns(
-            pl.Series("transaction_ref", reference.astype(np.int64)),
+        payment = tables["transaction"].with_columns(
             pl.when(reversed_at.is_not_null())
             .then(pl.lit("reversed", status))
             .when(cleared.is_not_null())
@@ -61,20 +74,26 @@ def identities(schema: Schema):
             .alias("status"),
             (cleared // DAY).cast(pl.Int32).cast(pl.Date).alias("booked_on"),
         )
-        return {**made, "transaction": payment}
+        return {"transaction": payment}
 
-    return run
+    moments = ("transaction.cleared_at", "transaction.reversed_at")
+    return (
+        numbered("device", "first_seen_at"),
+        numbered("counterparty", "added_at"),
+        numbered("transaction", "authorised_at"),
+        referring("device"),
+        referring("counterparty"),
+        Step("reference", ("transaction.transaction_ref",), referred, ("transaction.transaction_id",)),
+        Step("status", ("transaction.status", "transaction.booked_on"), standing, moments),
+    )
 
 
 def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     """The keys of the rows that addresses name; null where there is none, or where another block has it."""
-    at = rows.drop_nulls().to_numpy()
-    order = np.argsort(known := parent[ROW].to_numpy())
-    place = np.minimum(np.searchsorted(known, at, sorter=order), len(known) - 1)
-    here = known[order[place]] == at
-    keys = keep(parent[key].to_numpy()[order[place]], here)
-    out = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(rows)) if len(rows) else pl.Series([], dtype=pl.Int64)
-    return out.scatter(np.flatnonzero(rows.is_not_null().to_numpy()), keys) if len(at) else out
+    place = np.full(len(rows), -1)
+    place[rows.is_not_null().to_numpy()] = places(parent[ROW], rows.drop_nulls().to_numpy())
+    keys = np.append(parent[key].to_numpy(), 0)  # none is found at the end
+    return keep(keys[place], place >= 0)
 
 
 JOURNAL = "_journal"

@@ -7,7 +7,7 @@ transfers that take part: columns `match`, a group that hangs together, and `tra
     flow-through        an account is paid by at least `payers`, pays at least `payees`, and passes on at least `ratio` of it, within `hours`;
                         `quiet`: after so many days on which nothing happened to it
     path                at least `hops` transfers in a row, each within `gap` of the one before and at least `ratio` of it; `closed`: back to
-                        where it began, after at most `most` hops
+                        where it began, after at most `most` hops and `besides` more
     scatter-gather      one party pays another through at least `degree` others, within `hours`
     bipartite           at least `payers` each pay at least `payees` within `hours`; `layers` = 2: those paid do the same
     repeat              one party pays another at least `times` within `hours`, the last at least `growth` times the first
@@ -192,7 +192,7 @@ def _flow_through(graph: pl.DataFrame, settings: Mapping[str, Any]) -> Found:
 
 def _path(graph: pl.DataFrame, settings: Mapping[str, Any]) -> Found:
     closed, hops = settings.get("closed", False), int(settings["hops"])
-    longest = int(settings.get("most", hops)) if closed else hops
+    longest = int(settings.get("most", hops)) + int(settings.get("besides", 0)) if closed else hops
     step = graph.select("transaction_id", "payer", "payee", "at", "amount")
     paths = step.select(pl.concat_list("transaction_id").alias("path"), "at", "amount", origin="payer", end="payee")
     found = []

@@ -25,6 +25,8 @@ MONTH = 30.4375
 QUANTILES = 4096
 PACE = 4.5
 """What a row of a payment takes beside one of a sensor: several times the memory, for its columns and what hangs on it."""
+BESIDES = 8.5
+"""About how many payments a customer makes a month besides purchases and transfers to people: pay, bills, orders, cash, wallets, habits."""
 PURCHASE = 1
 """Kinds of transaction: each addresses its rows below the customer's in a range of its own."""
 
@@ -173,8 +175,9 @@ def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
 
 
 def rows_each(priors: Priors, window: Window, library: object = None) -> float:
-    """About how many rows a customer makes: half as many payments again as purchases, and two postings to each."""
-    return 1.5 * priors("purchase.per_month") * window.days / MONTH * 3 * PACE
+    """About how many rows a customer makes: purchases, transfers sent and received, all else, and two postings to each."""
+    a_month = priors("purchase.per_month") + 2 * priors("transfer.per_month") + BESIDES
+    return a_month * window.days / MONTH * 3 * PACE
 
 
 def purchase_rate(block: Block) -> F64:

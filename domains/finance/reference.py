@@ -128,15 +128,20 @@ def merchants(schema: Schema):
 
 
 ABROAD = {"ES": "es_ES", "FR": "fr_FR", "US": "en_US", "JP": "ja_JP"}
-"""Whose names merchants abroad have, in their own script; those of other markets are called as at home in Britain."""
+"""Whose names merchants abroad have, in their own script; those of other markets have the families of the priors."""
 
 
 def _families(block: Block, market: NDArray[np.int64], stream: Stream, at: U64) -> pl.Series:
     """The family that each merchant is named after; merchants stand market by market."""
     parts = []
+    listed = block.priors("merchant.families")
     for n, country in enumerate(markets(block)):
-        locale = LOCALES.get(country) or ABROAD.get(country, LOCALES["GB"])
-        made = Name(locale).sample(pl.DataFrame({ROW: at[market == n]}), stream)
+        here = at[market == n]
+        if country in listed:
+            names = pl.Series(listed[country].split())
+            parts.append(names.gather(stream.child("family").integers(here, len(names))))
+            continue
+        made = Name(LOCALES.get(country) or ABROAD[country]).sample(pl.DataFrame({ROW: here}), stream)
         parts.append(made["family_name"].cast(pl.String))
     return pl.concat(parts)
 

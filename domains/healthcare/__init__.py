@@ -17,6 +17,7 @@ from ...core.tables import Tables
 from . import (
     checks,
     conditions,
+    deaths,
     defects,
     derived,
     encounters,
@@ -104,12 +105,13 @@ DOMAIN = Domain(
     steps=(
         Step("patients", ("patient",), population.patients),
         Step("conditions", ("condition",), conditions.conditions, ("patient",)),
+        Step("causes of death", (deaths.CAUSES, "condition"), deaths.Causes(_SCHEMA), ("patient",)),
         Step("encounters", ("encounter",), encounters.encounters, ("patient", "condition")),
         Step(
             "observations",
             ("observation",),
             observations.observations,
-            ("patient", "condition", "encounter"),
+            ("patient", "condition", "encounter", deaths.CAUSES),
         ),
         Step("medication requests", ("medication_request",), orders.medication_requests, ("encounter",)),
         Step("coverages", ("coverage",), insurance.coverages, ("patient",)),

@@ -6,20 +6,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.scenario import Edit, Scene
+from ...core.scenario import Edit, Scene, listed
 from ...core.tables import ROW, Table
 from . import physiology as body
 from .curves import DAY, MINUTE, YEAR, midnight, office_time
 from .encounters import ADMISSION, CHECK, ROOM
 from .reference import EMERGENCY, HOSPITAL, nearest
-from .scripts import EVER, HOUR, as_it_stands, bodies, clear, measured, still_ill
+from .scripts import EVER, HOUR, as_it_stands, bodies, certified, clear, measured, still_ill
 
 SIGNS = (body.SYSTOLIC, body.DIASTOLIC, body.HEART_RATE, body.RESPIRATORY_RATE, body.TEMPERATURE, body.SATURATION)
-
-
-def listed(text: str) -> list[str]:
-    """The items of a parameter that is a list: separated by commas."""
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def hospital_course(scene: Scene) -> list[Edit]:
@@ -69,10 +64,12 @@ def hospital_course(scene: Scene) -> list[Edit]:
         pl.Series("death_at", end).cast(pl.Datetime("us", "UTC")), pl.Series("last_seen", end)
     )
     span = base.with_columns(pl.Series("since", end), pl.lit(EVER).alias("until")).filter(pl.Series(dies))
+    deaths = base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))
     return [
         *clear(scene, span, "patient", "did not happen"),
-        *still_ill(scene, base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))),
+        *still_ill(scene, deaths),
         scene.edit("update", "patient", dead.filter(pl.Series(dies)), "patient", "death"),
+        certified(scene, deaths, code),
         scene.edit("insert", "condition", condition, "patient", "illness"),
         scene.edit("insert", "encounter", visits, "patient", "stay"),
         *(scene.edit("insert", "medication_request", order, "patient", "treatment") for order in orders),
@@ -201,11 +198,11 @@ def spoiled_result(scene: Scene) -> list[Edit]:
     visits, _ = visit_of(scene, patient, "")
     at = visits["start_at"].to_numpy() + 5 * MINUTE
     people = bodies(scene, patient, np.arange(len(at)), at, visits[ROW].to_numpy())
-    value = body.report(people, code, body.measure(people, code)) * scene["factor"]
+    value = body.report(people, code, body.measure(people, code)) * scene.get("factor", 1.0)
     results = patient.select("instance", "patient_id").with_columns(
         pl.Series("encounter_row", visits[ROW]),
         pl.lit(code).alias("code"),
-        pl.Series("at", at + scene["days"] * DAY + scene["hours"] * HOUR),
+        pl.Series("at", at + scene.get("days", 0) * DAY + scene.get("hours", 0) * HOUR),
         pl.Series("value", value),
     )
     return [
@@ -218,7 +215,7 @@ def spoiled_result(scene: Scene) -> list[Edit]:
                 "patient",
                 "result",
             )
-            for n in range(scene["copies"])
+            for n in range(scene.get("copies", 1))
         ),
     ]
 
@@ -230,11 +227,11 @@ def changed_identity(scene: Scene) -> list[Edit]:
     for name in ("given", "family"):
         if scene[name]:
             changed = changed.with_columns(pl.lit(scene[name]).alias(f"{name}_name"))
-    if scene["no_phone"]:
+    if scene.get("no_phone", False):
         changed = changed.with_columns(phone=pl.lit(None, pl.String))
     else:
         changed = changed.drop("phone")
-    if scene["other_sex"]:
+    if scene.get("other_sex", False):
         other = pl.when(pl.col("sex").cast(pl.String) == "male").then(pl.lit("female")).otherwise(pl.lit("male"))
         changed = changed.with_columns(sex=other)
     else:

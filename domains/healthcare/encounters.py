@@ -188,7 +188,7 @@ def _visits(
 
 
 def place(block: Block, patient: Table, frame: Table) -> Table:
-    """Where and with whom: the patient's own practice, or the nearest hospital and one of its doctors."""
+    """Where and with whom: the patient's own practice, or the nearest hospital and one of its doctors; and how a stay ends: with the death that it ends at."""
     stream, rows = block.stream.child("encounter", "place"), frame[ROW].to_numpy()
     doctors = block.reference["practitioner"]
     who = _index(patient, frame["patient_id"])
@@ -201,7 +201,10 @@ def place(block: Block, patient: Table, frame: Table) -> Table:
         doctor[here] = nearest(block.reference, (specialty,), homes, u[here])
     age = (frame["start_at"].to_numpy() - patient["birth"].to_numpy()[who]) / YEAR
     nursing = (kind == "IMP") & (age >= 65) & (stream.child("nursing").uniform(rows) < block.priors("encounter.snf"))
-    disposition = pl.Series(np.where(nursing, "snf", "home")).set(pl.Series(kind == "AMB"), None)
+    died = patient["death_at"].is_not_null().to_numpy()[who]
+    expired = died & (frame["end_at"].to_numpy() == patient["last_seen"].to_numpy()[who])
+    disposition = np.where(expired, "exp", np.where(nursing, "snf", "home"))
+    disposition = pl.Series(disposition).set(pl.Series((kind != "EMER") & (kind != "IMP")), None)
     return frame.with_columns(
         disposition=disposition,
         addendum=pl.lit(None, pl.String),

@@ -1,4 +1,4 @@
-"""Vital signs and laboratory results: what is measured depends on the encounter, the values on the body."""
+"""Vital signs and laboratory results: what is measured depends on the encounter, the values on the body. Beside them stand what adults were asked, and the causes of deaths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ...core.tables import ROW, Table, Tables
 from . import blood
 from . import physiology as body
 from .curves import MINUTE, YEAR
+from .deaths import certificates
 from .physiology import Body
 from .population import TRAITS
+from .surveys import answers
 
 LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES: body.LDL}
 LINKED |= dict.fromkeys((blood.PHOSPHATASE, blood.UREA, blood.CHLORIDE, blood.SODIUM), blood.ALBUMIN)
@@ -48,9 +50,11 @@ def observations(block: Block, tables: Tables) -> Tables:
                 }
             )
         )
+    parts += [answers(block, tables), certificates(block, tables)]
     # what only scenarios fill
     empty = {c: pl.lit(None, pl.String) for c in ("absent", "status")}
-    return {"observation": pl.concat(parts).with_columns(**empty, orphan=pl.lit(None, pl.Boolean))}
+    made = pl.concat(parts, how="diagonal")
+    return {"observation": made.with_columns(**empty, orphan=pl.lit(None, pl.Boolean))}
 
 
 def _rounds(block: Block, tables: Tables) -> Table:

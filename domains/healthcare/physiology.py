@@ -66,7 +66,7 @@ def adult_bmi_median(priors: Priors, age: NDArray, sex: str) -> NDArray[np.float
 
 def measure(body: Body, code: str) -> NDArray[np.float64]:
     """The value of one code for each row, in the code's unit."""
-    return VALUES[code](body)
+    return (VALUES.get(code) or COMPUTED[code])(body)
 
 
 def _height(b: Body) -> NDArray:
@@ -191,7 +191,14 @@ VALUES = {
     **{code: partial(blood.value, code=code) for code in blood.PANEL},
 }
 
-DECIMALS = {HEIGHT: 1, WEIGHT: 1, TEMPERATURE: 1, HBA1C: 1, CREATININE: 2, LACTATE: 1}
+COMPUTED = {
+    BMI: lambda b: _weight(b) / (_height(b) / 100) ** 2,
+    CHOLESTEROL: lambda b: _ldl(b) + _hdl(b) + _triglycerides(b) / 5,
+    EGFR: lambda b: ckd_epi_2021(_creatinine(b), np.maximum(np.floor(b.age), ADULT), ~b.male),
+}
+"""What is not measured but follows from what is."""
+
+DECIMALS = {HEIGHT: 1, WEIGHT: 1, BMI: 1, TEMPERATURE: 1, HBA1C: 1, CREATININE: 2, LACTATE: 1}
 DECIMALS |= {blood.ALBUMIN: 1, blood.HEMOGLOBIN: 1, blood.HEMATOCRIT: 1, blood.ERYTHROCYTES: 2, blood.LEUKOCYTES: 1}
 """Decimals that are reported; every other code is a whole number."""
 

@@ -22,7 +22,7 @@ TRAITS = (*MIXED, *blood.PANEL)
 
 
 def patients(block: Block, _: Tables) -> Tables:
-    """One row per patient. Helper columns: `birth`, `first_seen`, `last_seen` (microseconds), `z_…` (standard normal
+    """One row per patient. Helper columns: `birth`, `dies` (in the window or after it), `first_seen`, `last_seen` (microseconds), `z_…` (standard normal
     traits), and what scenarios choose by: `age_at_start` (years), `adult_days`, `leap_gap_days`."""
     stream, priors = block.stream.child("patient"), block.priors
     start, end = block.window.start, block.window.end
@@ -78,6 +78,7 @@ def patients(block: Block, _: Tables) -> Tables:
             **dict.fromkeys(("birth_precision", "link_type"), pl.repeat(None, len(units), dtype=pl.String, eager=True)),
             "link_id": pl.repeat(None, len(units), dtype=pl.Int64, eager=True),
             "birth": birth,
+            "dies": death,
             "first_seen": np.maximum(start, birth),
             "last_seen": last_seen,
             "age_at_start": (start - birth) / YEAR,

@@ -11,6 +11,7 @@ from ...core.tables import ROW, Table
 from . import identity
 from . import physiology as body
 from .curves import DAY, MINUTE, YEAR, midnight, office_time
+from .deaths import CAUSE, cause_of
 from .encounters import INTENSIVE, ROOM, SYMPTOM
 from .observations import SHOWN
 from .physiology import Body
@@ -141,10 +142,12 @@ def sepsis_deterioration(scene: Scene) -> list[Edit]:
     dead = patient.select("instance", ROW).with_columns(
         pl.Series("death_at", end).cast(pl.Datetime("us", "UTC")), pl.Series("last_seen", end)
     )
+    deaths = base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))
     return [
         *clear(scene, gone, "patient", "did not happen"),
-        *still_ill(scene, base.with_columns(pl.Series("death", end)).filter(pl.Series(dies))),
+        *still_ill(scene, deaths),
         scene.edit("update", "patient", dead.filter(pl.Series(dies)), "patient", "death"),
+        certified(scene, deaths, SEPSIS),
         scene.edit("insert", "condition", condition, "patient", "sepsis"),
         scene.edit("insert", "encounter", visits, "patient", "stay"),
         scene.edit("insert", "medication_request", order, "patient", "treatment"),
@@ -245,13 +248,14 @@ def leap_day_birth(scene: Scene) -> list[Edit]:
 
 
 def as_it_stands(scene: Scene, needs: int = 0) -> Table:
-    """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays. Where a scenario begins at an
-    instant, records are seen from there on, and those adults stay who have the time left that it `needs`."""
+    """The cast patient after the scenarios played before: this role has one patient, whose block is the only one that plays. Those adults stay who have the
+    time left that it `needs`: another scenario may have ended their life, and where it begins at an instant, records are seen from there on."""
     now = scene.tables["patient"].select("patient_id", "birth", "first_seen", "last_seen", "sex")
     found = scene.cast["patient"].drop(now.columns[1:]).join(now, on="patient_id", maintain_order="left")
-    if scene.use.since is None:
+    if scene.use.since is None and not needs:
         return found
-    found = found.with_columns(first_seen=pl.max_horizontal("first_seen", pl.lit(scene.use.since, pl.Int64)))
+    if scene.use.since is not None:
+        found = found.with_columns(first_seen=pl.max_horizontal("first_seen", pl.lit(scene.use.since, pl.Int64)))
     return found.filter(pl.col("last_seen") - pl.max_horizontal("first_seen", pl.col("birth") + 18 * YEAR) > needs)
 
 
@@ -333,6 +337,19 @@ def _recorded(scene: Scene) -> dict[str, Table]:
     """What stands in the record besides encounters and conditions: what has a moment, each after what it may belong to."""
     within = {n: t for n, t in scene.tables.items() if {"patient_id", "at", ROW} <= {*t.columns} and n != "consent"}
     return dict(sorted(within.items(), key=lambda item: any(f"{other}_row" in item[1].columns for other in within)))
+
+
+def certified(scene: Scene, deaths: Table, condition: str) -> Edit:
+    """The causes of deaths that a scenario brings about by a condition. `deaths`: instance, patient_id, death."""
+    made = deaths.select(
+        "instance",
+        "patient_id",
+        pl.Series(ROW, scene.address("cause of death", deaths["instance"].to_numpy(), 0)),
+        at="death",
+        code=pl.lit(CAUSE),
+        value_code=pl.lit(cause_of(scene.block.priors, condition)),
+    )
+    return scene.edit("insert", "observation", made, "patient", "death")
 
 
 def still_ill(scene: Scene, deaths: Table) -> list[Edit]:

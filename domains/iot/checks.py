@@ -15,7 +15,7 @@ from ...core.tables import Table
 from .gauges import AWAKE
 from .labels import LABELS
 from .physics import Profiles, physics
-from .population import GATEWAYS
+from .population import DAY, GATEWAYS
 from .profiles import LINKS
 from .readings import COPY, FAN, RETRIED, sampled, spans, union
 from .sheet import Scratch, sheet
@@ -135,16 +135,16 @@ def arrivals_explained(tables: Lazy) -> Table:
     outages = spans(tables["gateway_event"].collect(), "gateway_id")
     for channel, (key, observed, received, quality) in sheet(tables).each("observed_at", "received_at", "quality"):
         gateway = channel["gateway_id"]
-        held = union(outages.get(-1 if gateway is None else gateway, ()))
-        for a, b in held:
-            if (during := (received >= a) & (received < b)).any():
-                found.append(_rows(key, during, "arrived while its gateway was cut off"))
-        late = []
+        held, late = union(outages.get(-1 if gateway is None else gateway, ())), []
         for a in range(0, len(key), STRETCH):
-            part = observed[a : a + STRETCH]
-            wait = np.subtract(received[a : a + STRETCH], part, out=scratch(0, len(part), np.int64))
+            part, due = received[a : a + STRETCH], observed[a : a + STRETCH]
+            wait = np.subtract(part, due, out=scratch(0, len(part), np.int64))
             if wait.max() > channel["interval_us"]:
                 late.append(np.flatnonzero(wait > channel["interval_us"]) + a)
+            first, last = (part.min(), part.max()) if held else (0, 0)
+            for t0, t1 in held:
+                if first < t1 and last >= t0 and (during := (part >= t0) & (part < t1)).any():
+                    found.append(_rows(key[a : a + STRETCH], during, "arrived while its gateway was cut off"))
         if not late:
             continue
         late = np.concatenate(late)
@@ -153,10 +153,11 @@ def arrivals_explained(tables: Lazy) -> Table:
             # what nobody had acknowledged was sent again
             late = late[quality[late] != RETRIED]
         if len(late):
-            # the last outage that began before it arrived must have lasted until it was there to be sent
+            # the last outage that began before it arrived must have lasted until it was there to be sent, which was not before all outages
             starts, ends = np.array([*held, (np.iinfo(np.int64).max, 0)]).T
             last = np.searchsorted(starts, received[late], "right") - 1
-            late = late[(last < 0) | (ends[last] <= observed[late])]
+            before = starts[0] - max(channel["interval_us"], DAY)  # whatever waited before them
+            late = late[(last < 0) | (ends[last] <= observed[late]) | (observed[late] < before)]
         if len(late):
             found.append(violations("", "reading", pl.Series(key[late]), "arrived late, and its gateway was connected"))
     return gathered(found)

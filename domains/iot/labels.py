@@ -73,7 +73,7 @@ def shown(tables: Lazy) -> Table:
     stray, quiet = [np.empty(0, np.int64)], []
     for of, spans in named.items():
         mine = keys.pop(of, np.empty(0, np.int64))
-        key = np.sort(_once(mine), kind="stable")
+        key = _once(mine)
         numbers, first, every = (spans[c].to_numpy() for c in ("channel_id", "first_sample_at", "interval_us"))
         # the numbers of the first sample that is due at the start or later, and of the first that is at the end or later
         a, b = (numbers * FAN - (first - spans[c].to_numpy()) // every for c in ("started_at", "ended_at"))
@@ -85,7 +85,7 @@ def shown(tables: Lazy) -> Table:
             outside = np.ones(len(key), bool)
             for a, b in inside:
                 outside[a:b] = False
-            stray.append(mine[np.isin(_once(mine), key[outside])])
+            stray.append(mine[np.isin(mine - (mine % FAN >= COPY) * COPY, key[outside])])
     # a scenario that names anomalies does so for each instance
     known = {scenario for scenario, _ in named}
     stray += [key for (scenario, _), key in keys.items() if scenario in known]
@@ -99,9 +99,14 @@ def shown(tables: Lazy) -> Table:
 
 
 def _once(key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The keys of the samples: of what was delivered a second time, those of the first."""
-    again = key % FAN >= COPY
-    return key - again * COPY if again.any() else key
+    """The keys of the samples, in order: of what was delivered a second time, those of the first."""
+    key = np.sort(key, kind="stable")
+    if len(key):
+        channels = np.arange(key[0] // FAN, key[-1] // FAN + 1)
+        copies = np.searchsorted(key, np.stack([channels * FAN + COPY, (channels + 1) * FAN]))
+        if (copies[0] < copies[1]).any():
+            return np.sort(key - (key % FAN >= COPY) * COPY, kind="stable")
+    return key
 
 
 def _by_instance(rows: Table) -> dict[tuple[str, int], Table]:

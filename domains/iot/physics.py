@@ -20,7 +20,7 @@ from ...core.domain import Check
 from ...core.stream import F64
 from ...core.tables import Table
 from .profiles import Profile
-from .readings import COPY, FAN, I64
+from .readings import COPY, FAN, I64, union
 from .sheet import Scratch, sheet
 from .signals import STRETCH
 
@@ -42,16 +42,29 @@ class Trace:
     ):
         begin = channel["channel_id"] * FAN
         self.channel, self.begin = channel, begin
-        if apart or not (len(key) and key[-1] - begin < COPY and np.isfinite(limits[0]) and np.isfinite(limits[1])):
-            kept = (key - begin < COPY) & np.isfinite(value)
-            first, every = channel["first_sample_at"], channel["interval_us"]
-            for t0, t1 in apart:
-                # points of the grid from the first at t0 or later to the last before t1 + every
-                ends = begin + np.array([-((first - t0) // every), -((first - t1) // every) + 1])
-                a, b = np.searchsorted(key, ends)
-                kept[a:b] = False
-            key, observed, value = key[kept], observed[kept], value[kept]
-        self.key, self.observed, self.value = key, observed, value
+        self._observed = observed
+        if not (len(key) and key[-1] - begin < COPY and np.isfinite(limits[0]) and np.isfinite(limits[1])):
+            sound = (key - begin < COPY) & np.isfinite(value)
+            key, self._observed, value = key[sound], observed[sound], value[sound]
+        first, every = channel["first_sample_at"], channel["interval_us"]
+        # points of the grid from the first at t0 or later to the last before t1 + every
+        cuts = [(begin - (first - t0) // every, begin - (first - t1) // every + 1) for t0, t1 in apart]
+        edges = [0, *(edge for cut in union(np.searchsorted(key, cuts).tolist()) for edge in cut), len(key)]
+        self.stretches = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b] if cuts else None
+        """The ranges that are looked at; all where nothing is said."""
+        self.unbroken = bool(len(key) and key[-1] - key[0] == len(key) - 1)
+        """Whether there is a reading at each point of the grid from the first to the last, but for what is left out."""
+        self.starts = int(key[0]) - begin if len(key) else 0
+        self.key, self.value = self._kept(key), self._kept(value)
+
+    def _kept(self, values: NDArray) -> NDArray:
+        if self.stretches is None:
+            return values
+        return np.concatenate([values[:0], *(values[a:b] for a, b in self.stretches)])
+
+    @cached_property
+    def observed(self) -> I64:
+        return self._kept(self._observed)
 
     @cached_property
     def index(self) -> I64:
@@ -292,21 +305,25 @@ def _together(*found: Trace) -> tuple[I64, list[Any]]:
     """The readings of the first at whose points of the grid all have one, by key; and where these stand in each."""
     if all(_alike(found[0], other) for other in found[1:]):
         return found[0].key, [slice(None)] * len(found)
-    shared = found[0].index
-    for other in found[1:]:
-        at = np.searchsorted(other.index, shared)
-        shared = shared[at < len(other.index)][other.index[at[at < len(other.index)]] == shared[at < len(other.index)]]
-    return shared + found[0].begin, [np.searchsorted(t.index, shared) for t in found]
+    low = min(int(t.index[0]) for t in found if len(t.key)) if any(len(t.key) for t in found) else 0
+    high = max((int(t.index[-1]) for t in found if len(t.key)), default=low)
+    all_have = np.ones(high - low + 1, bool)
+    for trace in found:
+        has = np.zeros(len(all_have), bool)
+        has[trace.index - low] = True
+        all_have &= has
+    shared = np.flatnonzero(all_have) + low
+    return shared + found[0].begin, [np.flatnonzero(all_have[t.index - low]) for t in found]
 
 
 def _alike(one: Trace, other: Trace) -> bool:
     """Whether both have a reading at the same points of the grid: keys, which all differ, leave none out between two that are as far apart as
     they are many."""
-    a, b = one.key, other.key
-    if len(a) != len(b) or not len(a) or a[0] - one.begin != b[0] - other.begin:
-        return len(a) == len(b) == 0
-    whole = a[-1] - a[0] == b[-1] - b[0] == len(a) - 1
-    return whole or np.array_equal(one.index, other.index)
+    if len(one.key) != len(other.key):
+        return False
+    if one.unbroken and other.unbroken and one.starts == other.starts and one.stretches == other.stretches:
+        return True
+    return np.array_equal(one.index, other.index)
 
 
 def _rows(key: NDArray, detail: str) -> Table:

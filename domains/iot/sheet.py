@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.tables import plain
+from .population import SCHEMA
 from .readings import in_order, places
 
 Lazy = Mapping[str, pl.LazyFrame]
@@ -49,7 +50,11 @@ class Sheet:
 
     def column(self, name: str) -> NDArray:
         if name not in self._columns:
-            self._columns[name] = plain(self._reading[name])
+            column = self._reading[name]
+            if column.dtype == pl.String:  # as somebody's files have a code
+                codes = list(SCHEMA["reading"].columns[name].codes)
+                column = column.replace_strict(codes, range(len(codes)), default=len(codes), return_dtype=pl.Int64)
+            self._columns[name] = plain(column)
         return self._columns[name]
 
     def each(self, *columns: str) -> Iterator[tuple[Channel, list[NDArray]]]:

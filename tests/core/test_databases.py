@@ -479,40 +479,40 @@ def test_mysql_sends_no_file_but_the_one_that_is_loaded(mysql_server: str, tmp_p
         take()
 
 
-def test_mysql_shows_all_of_what_is_being_renamed_or_none(mysql_server: str, tmp_path: Path):
+def test_mysql_shows_all_of_what_is_being_renamed_or_none(mysql_server: str):
     """The server lists tables without waiting for one another's locks."""
     import pymysql
 
     at = parse_database(mysql_server)
-    names, away = [f"t{i}" for i in range(40)] + [MANIFEST], f"{at.database}_away"
-    target = open_database(mysql_server)
-
-    def connect() -> Any:
-        return pymysql.connect(host=at.host, port=at.port or 3306, user=at.user, password=at.password or "")
-
-    with connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {away}")
-        cursor.execute(f"CREATE DATABASE {away}")
+    near, away = (f"populace_{where}_{os.getpid()}" for where in ("near", "away"))
+    names = [f"t{i}" for i in range(40)] + [MANIFEST]
+    target = open_database(mysql_server.replace(f"/{at.database}", f"/{near}"))
+    with pymysql.connect(
+        host=at.host, port=at.port or 3306, user=at.user, password=at.password or "", autocommit=True
+    ) as connection:
+        cursor = connection.cursor()
         try:
+            for database in (near, away):
+                cursor.execute(f"CREATE DATABASE {database}")
             for name in names:
                 cursor.execute(f"CREATE TABLE {away}.{name} (manifest TEXT)")
             cursor.execute(f"INSERT INTO {away}.{MANIFEST} VALUES ('{{}}')")
-            connection.commit()
             with ThreadPoolExecutor(1) as pool:
-                for here, there in [(away, at.database), (at.database, away)] * 10:
+                for here, there in [(away, near), (near, away)] * 3:
                     moves = ", ".join(f"{here}.{n} TO {there}.{n}" for n in names)
                     moving = pool.submit(cursor.execute, f"RENAME TABLE {moves}")
                     while not moving.done():
                         assert len(target.tables()) in (0, len(names))
                     moving.result()
         finally:
-            cursor.execute(f"DROP DATABASE {away}")
+            for database in (near, away):
+                cursor.execute(f"DROP DATABASE IF EXISTS {database}")
 
 
 def test_mysql_refuses_what_it_cannot_keep(mysql_server: str, tmp_path: Path):
     from populace.core.sinks.mysql import _write_rows
 
-    with pytest.raises(UserError, match=r"t\.x holds NaN"):
+    with pytest.raises(UserError, match=r"table t: column x holds NaN .* MySQL"):
         _write_rows(pl.DataFrame({"x": [1.0, None, float("nan")]}), tmp_path / "x.csv", "t")
 
 

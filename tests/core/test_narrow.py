@@ -10,9 +10,9 @@ import pytest
 import populace
 from populace.app.cli import run_command
 from populace.core.checks import check_names
-from populace.core.domain import find_domain
+from populace.core.domain import Step, find_domain
 from populace.core.errors import UserError
-from populace.core.narrow import narrow
+from populace.core.narrow import leading_to, narrow
 from populace.core.plan import make_plan
 from populace.core.source import read_source
 from populace.core.spec import Spec
@@ -86,6 +86,39 @@ def test_steps_that_they_do_not_take_are_not_run():
     assert "purchase" not in {s.name for s in part.steps}
     assert part.steps[-1].name == "account"
     assert narrow(whole, ["account"], played=True).steps == whole.steps
+
+
+def test_a_run_for_a_view_alone_makes_what_the_view_takes_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    asked = ["generate", "finance", "--size", "60", *ASKED[2:4], "--scenario", "mule-ring:count=1"]
+    both = ["--to", f"transfers:{tmp_path / 'both'}", "--to", str(tmp_path / "tables")]
+    assert run_command([*asked, "--to", f"transfers:{tmp_path / 'alone'}"]) == 0
+    assert run_command([*asked, *both]) == 0
+    alone, beside = ((tmp_path / n / "transfers.csv").read_bytes() for n in ("alone", "both"))
+    assert alone == beside
+    spec = json.loads((tmp_path / "alone" / "manifest.json").read_text())["populace"]["spec"]
+    assert spec["only"] == ["transfers"]
+    assert "ledger" not in spec["steps"]
+    assert "only" not in json.loads((tmp_path / "both" / "manifest.json").read_text())["populace"]["spec"]
+    capsys.readouterr()
+    for place in (str(tmp_path / "x"), f"duckdb:///{tmp_path / 'x.duckdb'}", f"nested+json:{tmp_path / 'x'}"):
+        assert run_command(["generate", "finance", *ASKED[:4], "--only", "transfers", "--to", place]) == 2
+        assert "takes whole tables; of account there are account_id, customer_id alone" in capsys.readouterr().err
+    assert (
+        run_command(["generate", "finance", *ASKED[:4], "--only", "transfers", "--to", f"amlworld:{tmp_path / 'x'}"])
+        == 2
+    )
+    assert "amlworld take merchant, account, counterparty" in capsys.readouterr().err
+
+
+def test_a_step_is_run_for_the_column_that_it_adds_and_for_no_other():
+    def step(name: str, makes: str, *needs: str) -> Step:
+        return Step(name, (makes,), lambda b, t: t, needs)
+
+    steps = (step("a", "t"), step("b", "t.x", "t.y"), step("c", "t.y", "u"), step("d", "t"), step("e", "t.z", "t"))
+    for wanted, names in ((["t.q"], "ad"), (["t.y"], "acd"), (["t.x"], "abd"), (["t"], "abcde"), (["t.z"], "abcde")):
+        assert "".join(s.name for s in leading_to(steps, wanted)[0]) == names
 
 
 def test_the_order_in_which_they_are_named_does_not_matter():

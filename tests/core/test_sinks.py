@@ -19,7 +19,7 @@ from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
 from populace.core.run import _make, run
 from populace.core.sinks import open_target, open_targets
-from populace.core.sinks.folder import write_parquet
+from populace.core.sinks.parquet import write_parquet
 from populace.core.source import read_source
 from populace.core.spec import ScenarioRequest, Spec
 from toy import TOY
@@ -271,3 +271,12 @@ def test_parquet_parts_of_which_one_has_gaps_are_read_as_one_by_all(tmp_path: Pa
     )
     assert pyarrow.dataset.dataset(tmp_path).to_table().to_pydict() == both.to_dict(as_series=False)
     assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/*.parquet' WHERE b IS NULL").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+def test_json_refuses_what_it_cannot_keep(form: str, tmp_path: Path):
+    """Written as null, a value would be lost without a word."""
+    data = generate(plan())
+    shopper = data.frames["shopper"].with_columns(score=pl.lit(float("inf")))
+    with pytest.raises(UserError, match=r"column score holds NaN or an infinity, which JSON cannot keep"):
+        open_target(str(tmp_path / "out"), TOY, form).write(0, {**data.frames, "shopper": shopper}, {})

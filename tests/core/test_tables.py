@@ -12,19 +12,19 @@ from populace.core.tables import room
 
 
 def test_memory_is_given_again_only_when_nobody_looks_at_it():
-    first = room(100_003, np.int64)
+    first = room(200_003, np.int64)
     place = first.ctypes.data
     table = pl.DataFrame({"a": first})
     del first
-    assert room(100_003, np.int64).ctypes.data != place, "a frame is made of it"
+    assert room(200_003, np.int64).ctypes.data != place, "a frame is made of it"
     times = table.select(pl.col("a").cast(pl.Datetime("us")))
     del table
-    assert room(100_003, np.int64).ctypes.data != place, "a column of another type is"
+    assert room(200_003, np.int64).ctypes.data != place, "a column of another type is"
     some = times["a"].to_physical().to_numpy()[3:5]
     del times
-    assert room(100_003, np.int64).ctypes.data != place, "a part of it is"
+    assert room(200_003, np.int64).ctypes.data != place, "a part of it is"
     del some
-    assert room(100_003, np.int64).ctypes.data == place
+    assert room(200_003, np.int64).ctypes.data == place
 
 
 @given(st.lists(st.integers(0, 5), max_size=400))

@@ -55,6 +55,9 @@ def test_blocks_do_not_matter(domain: Domain):
 def test_rows_stand_in_key_order_and_valid(domain: Domain):
     data = generate(plan(domain))
     assert data.validate().is_empty()
+    # as files have them: codes are texts
+    texts = {name: frame.with_columns(pl.col(pl.Enum).cast(pl.String)) for name, frame in data.frames.items()}
+    assert replace(data, frames=texts).validate().is_empty()
     for name, spec in domain.schema.tables.items():
         assert data.frames[name][spec.key].is_sorted()
         assert dict(data.frames[name].schema) == spec.polars
@@ -130,6 +133,27 @@ def test_some_tables_alone_have_the_labels_of_their_rows(domain: Domain):
     only = tuple(n for n in domain.schema.tables if n in (often, list(domain.schema.tables)[1]))
     part = alone(whole, domain, only, *several)
     assert_frame_equal(part.frames["label"], label.filter(pl.col("table").is_in(only)))
+
+
+def test_what_a_view_takes_is_all_that_it_is_rendered_from(domain: Domain):
+    several = companies(domain)[0][:COMPANY]
+    whole = generate(plan(domain, *several))
+    for name, view in domain.views.items():
+        if not view.takes:
+            continue
+        part = generate(plan(domain, *several, only=(name,)))
+        assert part.frames.keys() == {*view.takes, "label"}
+        rendered, expected = (
+            view.render(d.frames, {n: t for n, t in d.frames.items() if n != "label" and domain.schema[n].reference})
+            for d in (part, whole)
+        )
+        assert rendered.keys() == expected.keys()
+        for kind in expected:
+            assert_frame_equal(rendered[kind], expected[kind])
+        label = whole.frames["label"].filter(pl.col("table").is_in([*view.takes]))
+        assert_frame_equal(part.frames["label"], label)
+        for table, columns in view.takes.items():
+            assert not columns or {*part.frames[table].columns} < {*whole.frames[table].columns}
 
 
 def test_a_scenario_changes_only_the_units_it_cast(domain: Domain, scenario: str, base: Dataset, played: Dataset):

@@ -27,9 +27,12 @@ times in hours; wherever a number stands, the name of a parameter may stand inst
     below = "threshold"             # just under a threshold, by `margin` at most; or
     fee = "fee"                     # what the payer holds, less this share at most
     factor = 1.3                    # multiplies the amount (optional)
+    above = 2.0                     # at least so many times what the payee has been paid in earlier flows (optional)
     growth = 1.2                    # multiplies it again with each payment on one link (optional)
     some = 0.5                      # played in this share of instances only (optional); who was not paid does not pay on
     unless = "relay"                # played where the flow of this effect is not (optional)
+    through = "relay"               # a party outside, by whom the `share` of the payments go: in at once, and on to the payee (optional;
+    share = 0.5                     # effects `hop-out` and `hop-in`)
 
 `all` links every payer with every payee, `match` the n-th with the n-th (the shorter list again from its start), `enter` every payer with the
 first payee, `leave` the last payer with every payee, `next` each member with the one after it, `ring` the last with the first too, and `walk`
@@ -119,7 +122,9 @@ class _Walk:
         start = self.start = lead + room * (self.instance % each + u) / each
         self.hidden = difficulty(scene, start / self.span)
         self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
-        self.held = {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()}
+        self.held, self.received = (
+            {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()} for _ in range(2)
+        )
 
     def _number(self, flow: Mapping[str, Any], name: str, default: float = 0.0) -> float:
         return float(value_of(self.scene, flow.get(name, default)))
@@ -185,9 +190,13 @@ class _Walk:
         amount = (
             self._amounts(flow, payer, u) * self._number(flow, "factor", 1.0) * self._number(flow, "growth", 1.0) ** n
         )
-        even = u["round"] < scene.block.priors("laundering.round_share")
-        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
+        if "above" in flow:
+            amount = np.maximum(amount, self._number(flow, "above") * self.received[there][row, payee])
         fee = self._number(flow, "fee")
+        even = (u["round"] < scene.block.priors("laundering.round_share")) & (
+            ("fee" not in flow) | (amount * fee > 400)
+        )
+        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
         unit = np.where((amount * fee > 4 * ROUND) | ("fee" not in flow), ROUND, 100)
         amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
         amount = np.maximum(amount, 1)
@@ -197,24 +206,39 @@ class _Walk:
         for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):
             np.add.at(self.held[party], (row, at_party), sign * amount)
             np.maximum.at(self.ready[party], (row, at_party), until)
+        np.add.at(self.received[there], (row, payee), amount)
         np.maximum(self.held[here], 0.0, out=self.held[here])
-        self.moves.append(
-            pl.DataFrame(
-                {
-                    "instance": np.repeat(self.instance, links * times),
-                    "payer": np.full(rows.size, here),
-                    "payee": np.full(rows.size, there),
-                    "i": payer.ravel(),
-                    "j": payee.ravel(),
-                    ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
-                    "hours": at.ravel(),
-                    "amount_minor": amount.ravel().astype(np.int64),
-                    "effect": np.full(rows.size, effect),
-                    "cleared": np.ones(rows.size, bool),
-                },
-                schema_overrides={ROW: pl.UInt64},
-            ).filter(pl.Series(paid.ravel()))
+        moves = pl.DataFrame(
+            {
+                "instance": np.repeat(self.instance, links * times),
+                "payer": np.full(rows.size, here),
+                "payee": np.full(rows.size, there),
+                "i": payer.ravel(),
+                "j": payee.ravel(),
+                ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
+                "hours": at.ravel(),
+                "amount_minor": amount.ravel().astype(np.int64),
+                "effect": np.full(rows.size, effect),
+                "cleared": np.ones(rows.size, bool),
+            },
+            schema_overrides={ROW: pl.UInt64},
+        ).filter(pl.Series(paid.ravel()))
+        self.moves.append(self._through(flow, moves) if "through" in flow else moves)
+
+    def _through(self, flow: Mapping[str, Any], moves: pl.DataFrame) -> pl.DataFrame:
+        """The payments with a share of them made in two: to an account at another bank, and from there, before anyone pays on."""
+        rows, effect, relay = moves[ROW].to_numpy(), flow["effect"], flow["through"]
+        stream = self.scene.stream.child(effect, "through")
+        aside = pl.Series(stream.uniform(rows) < self._number(flow, "share"))
+        # nobody waits less than a twentieth of the mean
+        wait = 0.04 * max(self._number(flow, "delay"), 0.1)
+        by = pl.Series(stream.child("relay").integers(rows, self.sizes[relay]))
+        second = pl.Series(ROW, join_rows(rows, 3) | np.uint64(1 << 63))
+        there = moves.with_columns(payee=pl.lit(relay), j=by, effect=pl.lit(f"{effect}-out"))
+        back = moves.with_columns(
+            second, pl.col("hours") + wait, payer=pl.lit(relay), i=by, effect=pl.lit(f"{effect}-in")
         )
+        return pl.concat([moves.filter(~aside), there.filter(aside), back.filter(aside)])
 
     def _paid(self, flow: Mapping[str, Any], payer: NDArray) -> NDArray[np.bool_]:
         """Which payments are made at all: not those of a flow that an instance leaves out, nor of who has nothing to pass on."""

@@ -12,6 +12,25 @@ from . import cards, features, graph, iso20022, mt103, mt940, shapes
 __all__ = ["views"]
 
 
+TAKES: dict[str, dict[str, tuple[str, ...]]] = {
+    "iso8583": dict.fromkeys(("merchant", "card", "transaction", "adjustment"), ()),
+    "ledger": dict.fromkeys(("internal_account", "account", "ledger_entry"), ()),
+    "graph": dict.fromkeys(("merchant", "employer", "customer", "account", "counterparty", "transaction"), ()),
+    "amlworld": dict.fromkeys(("merchant", "account", "counterparty", "transaction", "exchange"), ()),
+    "paysim": dict.fromkeys(("transaction", "ledger_entry"), ()),
+    "sparkov": dict.fromkeys(("merchant", "customer", "household", "account", "card", "transaction"), ()),
+    "transfers": {
+        "account": ("account_id",),
+        "counterparty": ("counterparty_id",),
+        "transaction": (
+            "transaction_id", "account_id", "counterparty_id", "counterparty_account_id", "channel", "direction", "amount_minor", "currency",
+            "authorised_at", "cleared_at",
+        ),
+    },
+}  # fmt: skip
+"""What a view is rendered from: a run for it alone makes no more. Keys of the parties are there for their labels."""
+
+
 def views(schema: Schema) -> dict[str, View]:
     """The views by name."""
     tables: dict[str, tuple[str, Callable[[Tables, bool], Mapping[str, Table]]]] = {
@@ -69,4 +88,4 @@ def _table_view(name: str, doc: str, make: Callable[[Tables, bool], Mapping[str,
     def render(tables: Tables, reference: Tables) -> Mapping[str, Table]:
         return make({**reference, **tables}, "merchant" in tables)
 
-    return View(name, doc, render, "csv")
+    return View(name, doc, render, "csv", takes=TAKES.get(name, {}))

@@ -126,10 +126,12 @@ def notes(schema: Schema, tables: Tables) -> Table:
 
     unit = pl.col("code").cast(pl.String).replace_strict(lists["observation_unit"], default="", return_dtype=pl.String)
     value = pl.col("value").round(2).cast(pl.String)
-    if "value_code" in tables["observation"].columns:
+    values = [value]
+    if "value_text" in tables["observation"].columns:
         unit = pl.coalesce(pl.col("unit").cast(pl.String), unit)
-        value = pl.coalesce(value, "value_text", shown("value_code", "finding"))
-        unit = pl.when(pl.col("value").is_null()).then(pl.lit("")).otherwise(unit)
+        values.append(pl.col("value_text"))
+    value = pl.coalesce(*values, shown("value_code", "finding"))
+    unit = pl.when(pl.col("value").is_null()).then(pl.lit("")).otherwise(unit)
     measured = pl.concat_str(shown("code", "observation"), pl.lit(" "), value, pl.lit(" "), unit)
     visits = tables["encounter"].filter(pl.col("type").cast(pl.String) != SHOT)
     who = tables["patient"].select("patient_id", "given_name", "family_name", "sex", "birth_date")

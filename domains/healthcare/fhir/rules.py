@@ -40,14 +40,14 @@ def _published() -> tuple[dict[str, dict[str, frozenset[str]]], dict[str, list[s
 
 
 @cache
-def _lists() -> tuple[dict[tuple[str, str], str], dict[str, str], Mapping[str, list[float]]]:
+def _lists() -> tuple[dict[tuple[str | None, str], str], dict[str, str], Mapping[str, list[float]]]:
     """Displays by system and code, UCUM units and plausible limits by LOINC code: those that the domain ships."""
     from .. import DOMAIN
 
     shown = {}
     for name, codes in DOMAIN.schema.code_lists.items():
         if not name.endswith(("_unit", "_category", "_snomed")) and not name.startswith(("omop", "retired")):
-            shown |= {(codes.system, code): display for code, display in codes.codes.items()}
+            shown |= {(codes.system_of(code), code): display for code, display in codes.codes.items()}
     units = dict(DOMAIN.schema.code_lists["observation_unit"].codes)
     return shown, units, DOMAIN.priors("plausible.observation")
 

@@ -12,10 +12,9 @@ from ....core.domain import Block, Domain, Step
 from ....core.errors import UserError, unknown
 from ....core.schema import Schema
 from ....core.tables import Tables
-from .. import conditions, derived
+from .. import conditions, deaths, derived
 from ..bind import bind
 from ..own import OWN
-from . import causes
 from .join import Join
 from .library import Library, read_library
 from .live import FACTS, VITALS, Lives
@@ -52,28 +51,31 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     _known_vitals(domain, library)
     ours = given["modules"] == OWN
     wider = wider_of(domain.schema, library)
-    if ours:
-        wider = causes.told(wider, domain.schema)
     schema = widen(domain.schema, wider)
     made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage", "consent"))
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
-    steps["conditions"] = replace(steps["conditions"], run=Uncovered(covered(domain.schema, library)))
+    theirs = covered(domain.schema, library)
+    steps["conditions"] = replace(steps["conditions"], run=Uncovered(theirs))
+    steps["causes of death"] = replace(
+        steps["causes of death"],
+        run=deaths.Causes(schema, True, theirs),
+        needs=("patient", "module condition", "module death"),
+    )
     people, *courses = steps.values()
     told: tuple[str, ...] = ()
     if ours:
-        told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in covered(domain.schema, library))
+        told = tuple(c for c in conditions.chronic_codes(domain.priors) if c not in theirs)
         library = library.knowing(told_codes(domain, told))
     lives = Step("modules", ("patient", *record), Lives(library, schema, told), ("patient",))
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
     )
-    dying = Step("causes of death", ("observation",), causes.Causes(schema), ("patient", "condition", "observation"))
     timed = tuple(derived.numbering(schema))
     keys = Step("keys", timed, derived.keys(schema), timed)
     return replace(
         bind(domain, schema, domain.priors),
-        steps=(people, lives, *courses, join, *([dying] if ours else [])),
+        steps=(people, lives, *courses, join),
         derive=tuple(keys if s.name == "keys" else s for s in domain.derive),
         extend=None,
         remembers={**domain.remembers, **asdict(wider)},

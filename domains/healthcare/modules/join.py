@@ -184,8 +184,8 @@ class _Joining:
 
     def _moved(self, name: str) -> Table:
         """The population's own rows, where their encounters were put; those go whose encounter had no place any more."""
-        own = self._inside(self.tables[name])
-        return own.filter(pl.col("encounter_row").is_not_null())
+        own = self.tables[name].with_columns(_alone=pl.col("encounter_row").is_null())
+        return self._inside(own).filter(pl.col("encounter_row").is_not_null() | pl.col("_alone")).drop("_alone")
 
     def _conditions(self) -> Table:
         own = self.tables["condition"]

@@ -52,13 +52,14 @@ LISTS = {
     ("condition", "code"): "condition",
     ("observation", "code"): "observation",
     ("observation", "absent"): "absent",
+    ("observation", "value_code"): "finding",
     ("medication_request", "code"): "medication",
     ("immunization", "code"): "vaccine",
 }
 """The lists of the domain's columns that modules, and records of others, write to."""
 FURTHER = (
     "diagnostic_report", "procedure", "modality", "body_site", "care_plan", "care_activity", "allergy", "reaction", "device",
-    "supply", "finding",
+    "supply",
 )  # fmt: skip
 """The lists that modules alone fill."""
 FILLED = {
@@ -100,7 +101,7 @@ def wider_of(schema: Schema, library: Library) -> Wider:
     found: dict[str, dict[str, tuple[str, str]]] = {}
     # one code has one display, wherever it stands: the domain's, else the first that a module gives
     shown = {
-        (c.system, code): text
+        (c.system_of(code), code): text
         for n, c in schema.code_lists.items()
         if not n.endswith(OTHERWISE)
         for code, text in c.codes.items()
@@ -148,9 +149,7 @@ def widen(schema: Schema, wider: Wider) -> Schema:
     if wider.foreign:
         tables = {name: _foreign(spec) for name, spec in tables.items()}
     tables = {name: replace(spec, fan=wider.fans.get(name, spec.fan)) for name, spec in tables.items()}
-    # observations have a column for findings whether or not there are any
-    found = {n: c for n, c in lists.items() if c.codes}
-    return make_schema(schema.domain, tables, {**{n: c for n, c in empty.items() if n == "finding"}, **found})
+    return make_schema(schema.domain, tables, {n: c for n, c in lists.items() if c.codes})
 
 
 NEEDED = ("patient_id", "code", "class", "status", "sex", "birth_date", "mrn", "kind", "at", "start_at", "onset_at")
@@ -231,8 +230,9 @@ _FIRST = {
 
 def _codes(library: Library) -> Iterator[tuple[str, Code, str]]:
     """Every code that the library can record: the list it belongs to, the code, where it stands."""
+    begun = [s.get("codes", ())[:1] for _, s in _states(library) if s.kind == "ConditionOnset"]
     for path, state in _states(library):
-        for name, codes in _of_state(state):
+        for name, codes in (*_of_state(state), *(("finding", of) for of in (begun if _by_condition(state) else ()))):
             for code in codes:
                 yield name, code, f"module {path}, state '{state.name}'"
 
@@ -250,6 +250,8 @@ def _of_state(state: State) -> Iterator[tuple[str, Iterable[Code]]]:
         yield "reaction", [r["reaction"] for r in has.get("reactions", ())]
     elif state.kind == "EncounterEnd" and "discharge_disposition" in has:
         yield "disposition", [has["discharge_disposition"]]
+    elif state.kind == "Death":
+        yield "finding", has.get("codes", ())[:1]
     elif state.kind == "Device":
         yield "device", [has["code"]]
     elif state.kind == "SupplyList":
@@ -267,6 +269,11 @@ def _of_state(state: State) -> Iterator[tuple[str, Iterable[Code]]]:
         yield "finding", [value]
     if state.kind in _FIRST and has.get("assign_to_attribute"):
         yield "finding", has.get("codes", ())[:1]
+
+
+def _by_condition(state: State) -> bool:
+    """Whether a death is of a condition that the state does not name by code: it may be any that modules begin."""
+    return state.kind == "Death" and not state.get("codes")
 
 
 def covered(schema: Schema, library: Library) -> frozenset[str]:

@@ -21,6 +21,8 @@ END = "\r"
 STAMP = "%Y%m%d%H%M%S"
 CLASS = {"AMB": "O", "EMER": "E", "IMP": "I", "HH": "O", "VR": "O"}
 RACE = {"2106-3": "White", "2054-5": "Black or African American", "2028-9": "Asian"}
+SYSTEMS = {"http://snomed.info/sct": "SCT", "http://loinc.org": "LN", "http://hl7.org/fhir/sid/icd-10": "I10"}
+"""Table 0396: what HL7 calls code systems; others are local to it."""
 REQUIRED = {"ADT": ("EVN", "PID", "PV1"), "ORU": ("PID", "OBR", "OBX"), "VXU": ("PID", "ORC", "RXA")}
 """The segments that each message type must have."""
 
@@ -115,12 +117,17 @@ def messages(schema: Schema, tables: Tables) -> Table:
         pl.col("code").cast(pl.String).replace_strict(codes["observation_unit"], default=None, return_dtype=pl.String)
     )
     kind, value = pl.lit("NM"), pl.col("value").cast(pl.String)
-    if "value_code" in tables["observation"].columns:
-        unit = pl.when(pl.col("value").is_not_null()).then(pl.coalesce(pl.col("unit").cast(pl.String), unit))
-        coded = _components(pl.col("value_code"), escaped(shown(codes["finding"], "value_code")), "SCT")
-        text, found = pl.col("value_text").is_not_null(), pl.col("value_code").is_not_null()
-        kind = pl.when(text).then(pl.lit("ST")).when(found).then(pl.lit("CWE")).otherwise(kind)
-        value = pl.when(text).then(escaped(pl.col("value_text"))).when(found).then(coded).otherwise(value)
+    named = {c: SYSTEMS.get(schema.code_lists["finding"].system_of(c) or "", "L") for c in codes["finding"]}
+    coded = _components(
+        pl.col("value_code"), escaped(shown(codes["finding"], "value_code")), shown(named, "value_code")
+    )
+    found = pl.col("value_code").is_not_null()
+    kind, value = pl.when(found).then(pl.lit("CWE")).otherwise(kind), pl.when(found).then(coded).otherwise(value)
+    if "value_text" in tables["observation"].columns:
+        unit, text = pl.coalesce(pl.col("unit").cast(pl.String), unit), pl.col("value_text").is_not_null()
+        kind = pl.when(text).then(pl.lit("ST")).otherwise(kind)
+        value = pl.when(text).then(escaped(pl.col("value_text"))).otherwise(value)
+    unit = pl.when(pl.col("value").is_not_null()).then(unit)
     order = (pl.int_range(pl.len()) + 1).over("patient_id", "encounter_id", "at")
     name = escaped(shown(codes["observation"], "code"))
     results = tables["observation"].with_columns(

@@ -204,13 +204,13 @@ def _until(orders: Table) -> pl.Expr:
 def _found(observation: Table, codes: Mapping[str, Mapping[str, str]]) -> dict[str, pl.Expr]:
     """Value, unit and type of observations: numbers, or texts and what codes mean."""
     unit = _code("code", codes["observation_unit"])
-    if "value_code" not in observation.columns:
-        return {"VALUE": pl.col("value"), "UNITS": unit, "TYPE": pl.lit("numeric")}
-    numeric = pl.col("value").is_not_null()
-    value = pl.coalesce(pl.col("value").cast(pl.String), "value_text", shown(codes["finding"], "value_code"))
+    numeric, values = pl.col("value").is_not_null(), [pl.col("value").cast(pl.String)]
+    if "value_text" in observation.columns:
+        unit = pl.coalesce(pl.col("unit").cast(pl.String), unit)
+        values.append(pl.col("value_text"))
     return {
-        "VALUE": value,
-        "UNITS": pl.when(numeric).then(pl.coalesce(pl.col("unit").cast(pl.String), unit)),
+        "VALUE": pl.coalesce(*values, shown(codes["finding"], "value_code")),
+        "UNITS": pl.when(numeric).then(unit),
         "TYPE": pl.when(numeric).then(pl.lit("numeric")).otherwise(pl.lit("text")),
     }
 

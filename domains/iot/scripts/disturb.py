@@ -21,14 +21,14 @@ from ..signals import HOUR, quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
 from .lifecycle import Down, downs, take_down
 from .spans import Place, Readings, anomalies, places
-from .values import DISTORTIONS, Span, chosen
+from .values import DISTORTIONS, Span, chosen, unevenness
 
 ARGUMENTS = (
     *("family", "effect", "cause", "severity", "wears_out", "fails", "set", "clear"),
     *("hours", "episodes", "reach", "signals", "kinds", "onset", "stagger"),
     *("values", "clock", "arrivals", "lose", "repeat", "cut", "down"),
 )
-_MARKS = {"kind", "signals", "share", "samples", "raw", "null"}
+_MARKS = {"kind", "signals", "share", "samples", "level", "raw", "null"}
 Part = tuple[NDArray, ...]
 """Instance and key of each row that changes, and what it changes to."""
 
@@ -74,10 +74,10 @@ def disturb(scene: Scene) -> list[Edit]:
         for place in first.values():
             planned += downs(scene, place, **given["down"])
         edits += take_down(scene, planned, readings, role, given["effect"])
+    shown = _showing(found, [e for e in edits if e.table == "reading"])
     if not {"down", "cut", "lose"} & given.keys():
-        shown = _showing(found, edits)
         edits.append(_unchanged(scene, found, shown, role))
-        found = shown
+    found = shown
     return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
 
 
@@ -108,9 +108,8 @@ _OTHERS = {"clock", "arrivals", "cut", "repeat", "lose", "down"}
 def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:
     """The places of which some sample changed: where none did, because it would have been the same anyway, there is no anomaly."""
     keys: dict[int, NDArray] = {}
-    for instance, part in (
-        pl.concat([e.rows.select("instance", ROW) for e in edits]).partition_by("instance", as_dict=True).items()
-    ):
+    changed = [e.rows.select("instance", ROW) for e in edits]
+    for instance, part in pl.concat(changed).partition_by("instance", as_dict=True).items() if changed else ():
         key = part[ROW].to_numpy().astype(np.int64)
         keys[int(instance[0])] = np.sort(key - (key % FAN >= COPY) * COPY)
     kept = []
@@ -170,7 +169,8 @@ def _wrong(scene: Scene, place: Place) -> F64:
         scale = trace.sigma, trace.step, low, high
         span = Span(whole, trace.grid, place.a, place.b, *scale, bool(up), rng, beside)
         wrong = kind(span, **{k: v for k, v in entry.items() if k not in _MARKS})
-        taken = chosen(stream.child("samples").generator(), len(wrong), entry)
+        uneven = unevenness(whole, place.a, place.b) if entry.get("level") else None
+        taken = chosen(stream.child("samples").generator(), len(wrong), entry, uneven)
         whole[place.rows] = np.where(taken, wrong, whole[place.rows])
         raw |= entry.get("raw", False)
     wrong = whole[place.rows]

@@ -170,15 +170,15 @@ def decayed(rows: pl.DataFrame, columns: tuple[str, ...]) -> float:
     return score(rows, columns, thin=0.3)[0]
 
 
-def per_scenario(banks: Iterable[pl.DataFrame], least: int = 5) -> Mapping[str, tuple[float, float]]:
+def per_scenario(ranks: Iterable[pl.DataFrame], least: int = 5) -> Mapping[str, tuple[float, float]]:
     """For each scenario with so many payments in the last part of the banks together: the mean rank that its payments get among genuine ones of their bank, by
     raw columns and with aggregates."""
-    each = pl.concat([_ranked(rows) for rows in banks]).group_by("scenario")
+    each = pl.concat(ranks).group_by("scenario")
     each = each.agg(pl.col("raw").mean(), pl.col("aggregates").mean(), n=pl.len()).filter(pl.col("n") >= least)
     return {name: (raw, aggregates) for name, raw, aggregates, _ in each.iter_rows()}
 
 
-def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
+def ranked(rows: pl.DataFrame) -> pl.DataFrame:
     """The labelled payments of the last part, with the ranks `raw` and `aggregates`."""
     dice = np.random.default_rng(0).random(rows.height) < 0.3
     rows = rows.filter(pl.col("fraud") | pl.Series(dice))

@@ -210,7 +210,7 @@ def test_a_group_that_lost_its_shape_is_found_and_named():
     }
     spoilt = {
         "mule-ring": without(keys("mule-ring", effects["mule-ring"])[1:3]),
-        "fan-in": without(keys("fan-in", effects["fan-in"])[2:]),
+        "fan-in": without(keys("fan-in", effects["fan-in"])[1:]),
         "structuring": larger(keys("structuring", effects["structuring"])),
     }
     for scenario, payment in spoilt.items():

@@ -219,3 +219,14 @@ def test_a_spread_that_is_set_is_the_spread_of_incomes():
 
     assert spread(0.0) == pytest.approx(0.0, abs=1e-9)
     assert spread(1.0) > 1.7 * spread(0.5) > 0.5
+
+
+def test_merchants_abroad_are_called_as_families_there_are(bank: Dataset):
+    merchant = bank.frames["merchant"]
+    listed = {country: set(names.split()) for country, names in P("merchant.families").items()}
+    for country, names in listed.items():
+        called = merchant.filter(pl.col("country").cast(pl.String) == country)["name"]
+        assert set(called.str.split(" ").list.first()) <= names
+        assert called.str.split(" ").list.first().n_unique() > len(names) / 2
+    british = merchant.filter(pl.col("country").cast(pl.String) == "GB")["name"].str.split(" ").list.first()
+    assert not set(british) & (listed["IT"] | listed["KW"])

@@ -1,0 +1,102 @@
+"""Parquet, each type in the encoding that is small and quick for it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from ..tables import Table
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_FIRST = 4_096
+"""Rows that tell what a column is like."""
+_RUN = 64
+"""From this length on, runs of one value are long."""
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """Write keys and times by their differences, measures by their bytes, codes and texts that repeat by dictionary; numbers that stay the same
+    for long, such as a parent's key, as they are, for pressing leaves nothing of them. What a reader skips by is keys and times: they
+    alone have statistics. A column without a gap is said to have none, which spares its every value a level."""
+    import pyarrow
+    import pyarrow.parquet
+
+    whole, repeating, coded, encodings, pressed = [], [], {}, {}, {}
+    for column in table.iter_columns():
+        name, kind = column.name, column.dtype
+        pressed[name] = "snappy"
+        if kind.is_integer() or kind.is_temporal():
+            whole.append(name)
+            stays = _stays(column)
+            encodings[name] = "PLAIN" if stays else "DELTA_BINARY_PACKED"
+            # differences are packed already: to press them further gains nothing
+            pressed[name] = "lz4" if stays else "none"
+        elif kind.is_float():
+            encodings[name] = "BYTE_STREAM_SPLIT"
+        elif kind != pl.String:
+            repeating.append(name)
+        elif _repeats(column):
+            repeating.append(name)
+            if (codes := _coded(column)) is not None:
+                coded[name] = codes
+    # what is coded already need not be written out as texts first
+    arrow = table[[name for name in table.columns if name not in coded]].to_arrow(compat_level=pl.CompatLevel.oldest())
+    arrays = [coded[name] if name in coded else arrow[name] for name in table.columns]
+    fields = [
+        pyarrow.field(name, pyarrow.large_string(), False)
+        if name in coded
+        else arrow.field(name).with_nullable(array.null_count > 0)
+        for name, array in zip(table.columns, arrays, strict=True)
+    ]
+    said = pyarrow.schema(fields)
+    given = [f.with_type(a.type) for f, a in zip(fields, arrays, strict=True)]
+    with (
+        pyarrow.OSFile(str(path), "wb") as file,
+        pyarrow.parquet.ParquetWriter(
+            file,
+            pyarrow.schema(given),
+            compression=pressed,  # type: ignore[arg-type]
+            use_dictionary=repeating,  # type: ignore[arg-type]
+            column_encoding=encodings,
+            memory_pool=pyarrow.system_memory_pool(),
+            write_statistics=whole,  # type: ignore[arg-type]
+            store_schema=False,
+        ) as writer,
+    ):
+        # readers are told the columns' own types: that some texts came by way of a dictionary is nothing to them
+        writer.add_key_value_metadata({"ARROW:schema": b64encode(said.serialize().to_pybytes()).decode()})
+        writer.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(given)))
+
+
+def _stays(column: pl.Series) -> bool:
+    """Whether a long column's values stay the same for long, as far as its beginning, middle and end tell."""
+    if len(column) < 3 * _FIRST or column.null_count():
+        return False
+    parts = (column[at : at + _FIRST].to_physical() for at in (0, len(column) // 2, len(column) - _FIRST))
+    return all((part[1:] != part[:-1]).sum() * _RUN < _FIRST for part in parts)
+
+
+def _repeats(texts: pl.Series) -> bool:
+    """Whether a dictionary of the texts is worth trying: it is not, if most of the first few thousand differ."""
+    first = texts.head(_FIRST)
+    return first.n_unique() * 2 <= len(first)
+
+
+def _coded(texts: pl.Series) -> pyarrow.DictionaryArray | None:
+    """Texts that stay the same for long with their dictionary, which is then looked up for each run and not for each row."""
+    import pyarrow
+
+    if texts.null_count() or len(texts) < _FIRST:
+        return None
+    starts = np.append(0, np.flatnonzero((texts[1:] != texts[:-1]).to_numpy()) + 1)
+    if len(starts) * _RUN > len(texts):
+        return None
+    coded = texts[starts].to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    codes = np.repeat(coded.indices.to_numpy(), np.diff(np.append(starts, len(texts))))
+    return pyarrow.DictionaryArray.from_arrays(codes, coded.dictionary)

@@ -1,0 +1,20 @@
+"""Keys and addresses looked up among others."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from populace.core.places import places
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("many", [0, 1, 2, 3_000])
+def test_each_is_found_where_it_stands_and_what_is_not_there_nowhere(many: int, shuffled: bool):
+    rng = np.random.default_rng(many)
+    known = rng.permutation(1 << 16)[:many].astype(np.uint64) * np.uint64(0x1_0000_0001)
+    known = known if shuffled else np.sort(known)
+    wanted = np.concatenate([rng.choice(known, 5_000) if many else known, np.arange(1 << 12, dtype=np.uint64)])
+    at = {key: place for place, key in enumerate(known.tolist())}
+    assert places(pl.Series(known), wanted).tolist() == [at.get(key, -1) for key in wanted.tolist()]
