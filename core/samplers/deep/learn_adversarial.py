@@ -211,7 +211,8 @@ class _Pair:
         width, wide = self.data.layout.width, self.judged_width
         make = HIDDEN * (LATENT + HIDDEN + LATENT) + (2 * HIDDEN + LATENT) * width
         work = 5 * make + 12 * (wide * HIDDEN + HIDDEN * HIDDEN)
-        return self.steps * (3 * OVERHEAD + work * self.size / WORK_RATE)
+        # as in `learn_variational`: layers of many rows at once
+        return self.steps * (3 * OVERHEAD + work * self.size / (2.3 * WORK_RATE))
 
     def made(self, x: Any, seen: list[Any] | None = None) -> Any:
         """The generator's scores and places, before they are drawn."""

@@ -127,7 +127,8 @@ class _Network:
             batch=BATCH if self.data.rows >= SMALL else self.how.few,
             rate=RATE,
             epochs=self.how.epochs,
-            work=2.0 * width * hidden + 2 * hidden * hidden + 3 * hidden * latent,
+            # layers of many rows at once are learnt twice as fast as what else networks here do
+            work=width * hidden + hidden * hidden + 1.5 * hidden * latent,
             steps=steps,
             decay=DECAY,
             falling=False,

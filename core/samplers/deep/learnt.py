@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +20,13 @@ class Effort:
     epochs: int | None = None
     """Passes over the rows; as many as the model takes by itself if None."""
     seconds: float | None = None
-    """About how many CPU-seconds. Passes are planned by an estimate that looks at no clock; only what takes longer than planned is ended by one."""
+    """About how many CPU-seconds. Passes are planned by an estimate that looks at no clock; only what takes longer than planned is cut short by one."""
     start: Any = None
     """A sampler of the same model to begin from, on rows of its own."""
     resume: bool = False
     """Whether the rows are those of `start`, whose learning was broken off and is to go on."""
+    began: float = field(default_factory=time.process_time)
+    """When its seconds began to count, by the process's own clock."""
 
     @property
     def tuned(self) -> bool:
