@@ -9,12 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .links import called_a_key
 from .metric import Metric
-from .pair import Pair
+from .pair import Kind, Pair
 
 EXAMPLES = 3
 FEWEST = 100
 """Rows that must agree before they make a constraint."""
+MEETING = 0.01
+"""Where times that are drawn evenly would all differ more seldom than this, it is no chance that they do."""
 
 
 def diagnose(pair: Pair) -> list[Metric]:
@@ -76,7 +79,7 @@ def _categories(pair: Pair) -> Metric:
 
 
 def _keys(pair: Pair) -> Metric:
-    keys = [c for c, k in pair.kinds.items() if k != "number" and pair.real[c].n_unique() == pair.real.height]
+    keys = [c for c, k in pair.kinds.items() if k != "number" and _is_key(pair.real[c], k)]
     if not keys:
         return Metric("diagnostics.keys", 1.0, note="no column of the real table is a key")
     shares = {c: pair.synth[c].n_unique() / pair.synth.height for c in keys}
@@ -87,6 +90,24 @@ def _keys(pair: Pair) -> Metric:
             repeated = round((1 - share) * pair.synth.height)
             detail.append({"column": column, "repeated": repeated, "such as": ", ".join(map(str, again))})
     return Metric("diagnostics.keys", float(np.mean(list(shares.values()))), detail=tuple(detail))
+
+
+def _is_key(values: pl.Series, kind: Kind) -> bool:
+    """Whether no value comes twice, and not by chance: what is not called a key takes as many rows as a constraint does, and times so many that evenly spread ones would
+    have met (Feller 1968, An Introduction to Probability Theory, II.3: birthdays)."""
+    if values.n_unique() < len(values):
+        return False
+    if kind == "key" or called_a_key(values.name):
+        return True
+    if kind != "time":
+        return len(values) >= FEWEST
+    known = values.drop_nulls().sort()
+    if len(known) < FEWEST:
+        return False
+    steps = known.to_physical().diff().drop_nulls()
+    # the step of a clock: whole days, seconds or what divides all
+    span = int(steps.sum()) // max(int(np.gcd.reduce(steps.to_numpy())), 1)
+    return bool(np.exp(-len(known) * (len(known) - 1) / (2 * max(span, 1))) < MEETING)
 
 
 def _constraints(pair: Pair) -> Metric:

@@ -85,11 +85,15 @@ def _dotted(table: str, columns: tuple[str, ...]) -> str:
     return f"{table}.{'+'.join(columns)}"
 
 
+def called_a_key(column: str) -> bool:
+    last = _words(column)[-1]
+    return last in ("id", "key", "code", "no", "number", "uuid") or last.endswith("id")
+
+
 def _may_be_key(table: str, column: str, frame: Table) -> bool:
     if frame[column].dtype not in _KEY_TYPES:
         return False
-    words = _words(column)
-    called = words[-1] in ("id", "key", "code", "no", "number", "uuid") or words == _words(table) or words[-1].endswith("id")  # fmt: skip
+    called = called_a_key(column) or _words(column) == _words(table)
     return called and not frame[column].null_count() and frame[column].n_unique() == frame.height
 
 

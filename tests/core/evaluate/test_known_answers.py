@@ -227,6 +227,28 @@ def test_repeated_keys_are_named():
     assert found.detail == ({"column": "id", "repeated": 1, "such as": "12"},)
 
 
+def test_what_is_unique_by_chance_is_no_key():
+    draw = np.random.default_rng(4)
+    days = pl.Series(draw.choice(30_000, 30, replace=False)).cast(pl.Int32).cast(pl.Date)
+    small = pl.DataFrame(
+        {"town": [f"town {n}" for n in range(30)], "born": days, "branch_id": [f"B{n}" for n in range(30)]}
+    )
+    again = small.with_columns(town=pl.lit("town 1"), born=days[0])
+    found = metric(evaluate(small, again, only=["diagnostics"]), "diagnostics.keys")
+    assert found.value == 1.0
+    # thirty towns prove nothing, a column that is called a key does
+    twice = small.with_columns(branch_id=pl.lit("B1"))
+    found = metric(evaluate(small, twice, only=["diagnostics"]), "diagnostics.keys")
+    assert [row["column"] for row in found.detail] == ["branch_id"]
+    # two thousand dates out of 30,000 days that all differ are no chance; a hundred may be
+    for n, key in ((2_000, True), (100, False)):
+        real = pl.DataFrame(
+            {"at": pl.Series(draw.choice(30_000, n, replace=False)).cast(pl.Int32).cast(pl.Date), "x": range(n)}
+        )
+        synth = real.with_columns(at=real["at"].reverse().shift(1).fill_null(strategy="backward"))
+        assert bool(metric(evaluate(real, synth, only=["diagnostics"]), "diagnostics.keys").detail) == key
+
+
 def test_what_gives_a_column_away_is_told():
     draw = np.random.default_rng(6)
     real = pl.DataFrame({"x": draw.normal(size=2_000), "k": draw.choice(["a", "b"], 2_000)})
