@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
+from .samplers.deep import learn_transformer as transformer
 from .samplers.deep.cells import CLASSES, LISTED
 from .samplers.deep.learn_autoregressive import BATCH, passes_of, sizes_of
 from .samplers.deep.training import OVERHEAD, RATE, SHARE
@@ -21,6 +22,8 @@ EVENTS, VALUED = "semi-markov", "sequence-transformer"
 FEW_ROWS = 200
 NETWORK_ROWS, FEWEST_STEPS = 10_000, 500
 """Of fewer rows, or with fewer steps of learning, the forest is better (`benchmarks/models.py`)."""
+WIDE_ROWS, WIDE_COLUMNS = 3_000, 20
+"""Of fewer rows than `NETWORK_ROWS`, but so many of so many columns, the transformer is better than the forest in every figure, if it has the time for four fifths of its passes."""
 _FEWEST_TREES = 2
 _TRIALS = 5
 """What settling a column's settings costs, in trees."""
@@ -59,6 +62,14 @@ def choose(table: Table, seconds: float | None = None, networks: bool = False) -
                 "autoregressive",
                 {},
                 f"{shape}: one network for all columns, the best quality, in about {cost:.0f} CPU-seconds at most",
+            )
+    if networks and WIDE_ROWS <= n < NETWORK_ROWS and width >= WIDE_COLUMNS and find_spec("torch"):
+        cost = transformer.EPOCHS * transformer.pass_seconds(n, width, width * CLASSES)
+        if seconds is None or SHARE * seconds >= 0.8 * cost:
+            return Choice(
+                "transformer",
+                {},
+                f"{shape}: columns that ask what each other say, the best quality of so many, in about {cost:.0f} CPU-seconds at most",
             )
     one = min(n, ROWS) * width * (width - 1) / 2 * SECONDS
     # tables of more than a few thousand rows need a tree's whole depth; a quarter of the time is left for what is not trees

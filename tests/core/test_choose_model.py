@@ -40,7 +40,8 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
     [
         (40_000, 15, None, "autoregressive"),
         (40_000, 3, 60, "autoregressive"),
-        (40_000, 15, 15, "forest"),
+        (40_000, 15, 15, "autoregressive"),
+        (40_000, 15, 8, "forest"),
         (12_000, 3, 4, "forest"),
         (2_000, 3, 60, "forest"),
     ],
@@ -51,6 +52,22 @@ def test_where_torch_is_a_network_is_chosen_that_has_time_enough(
     """Fifteen columns, some of numbers that are all different: for many of these the network is wider, and slower."""
     few = pl.DataFrame({f"k{n}": np.arange(rows) % 5 for n in range(15 - numbers)})
     assert choose(pl.concat([table(rows, numbers), few], how="horizontal"), seconds, networks=True).name == name
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "seconds", "name"),
+    [
+        (6_000, 35, 60, "transformer"),
+        (6_000, 35, None, "transformer"),
+        (6_000, 35, 10, "forest"),
+        (6_000, 10, 60, "forest"),
+        (1_000, 35, 60, "forest"),
+    ],
+)
+def test_of_some_thousand_rows_of_many_columns_the_transformer_is_chosen(
+    rows: int, columns: int, seconds: float | None, name: str
+):
+    assert choose(table(rows, columns), seconds, networks=True).name == name
 
 
 def test_without_torch_no_network_is_chosen(monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,8 @@ from .engine import apply_layer, deterministic, host, torch_or_error
 from .learn_heads import LearntHeads, private_rows, read_rows, split_rows, waves_kept
 from .learnt import FREELY, Effort, Learnt
 from .private_fit import Extents, buy, descend
-from .training import Descent, gentle, train
+from .training import OVERHEAD, Descent, gentle, train
+from .training import RATE as RATE_OF_WORK
 from .transfer import carried
 from .transformer import LEAST, NORMS, PARTS, Transformer, trunk_shapes
 
@@ -44,6 +45,17 @@ def fit_private_transformer(table: Table, noise: Stream, budget: Budget, extents
         return net.sampler(
             descend(torch, "transformer", net.learner(net.begun(FREELY), rows, None), bought)
         ), bought.rows
+
+
+def work_of(columns: int) -> float:
+    """Multiplications that a row takes, without its classes' scores."""
+    return float(columns * WIDTH * (7 * WIDTH + 2 * columns))
+
+
+def pass_seconds(rows: int, columns: int, classes: int) -> float:
+    """About how many CPU-seconds a pass takes, as `Descent` reckons."""
+    steps = max(rows / BATCH, LEAST_STEPS)
+    return steps * (OVERHEAD + 3 * (work_of(columns) + WIDTH * classes) * BATCH / RATE_OF_WORK)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class _Network:
             BATCH,
             rate,
             EPOCHS,
-            work=width * WIDTH * (7 * WIDTH + 2 * width) + self.heads.work(),
+            work=work_of(width) + self.heads.work(),
             steps=LEAST_STEPS,
             patience=PATIENCE,
         )
