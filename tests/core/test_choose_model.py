@@ -41,7 +41,7 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
         (40_000, 15, None, "autoregressive"),
         (40_000, 3, 60, "autoregressive"),
         (40_000, 15, 15, "autoregressive"),
-        (40_000, 15, 8, "forest"),
+        (40_000, 15, 6, "bayesian-network"),
         (12_000, 3, 4, "forest"),
         (2_000, 3, 60, "forest"),
     ],
