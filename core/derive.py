@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .errors import UserError
 from .schema import TableSchema
 from .tables import ROW, Table, plain
 
@@ -17,7 +18,7 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
     """Sort by parent and time (ties by address) and give each row its key: parent * fan + k, k counting from 0 per parent.
 
     So a key says nothing about how its row came to be, and inserting a row renumbers only its own parent's rows.
-    Raises OverflowError when a parent has more than `fan` rows.
+    Raises UserError when a parent has more than `fan` rows.
     """
     if spec.within is None:
         raise ValueError(f"{spec.name} has no parent to be numbered within")
@@ -28,8 +29,9 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
     parent = frame[spec.within].to_numpy().astype(np.int64)
     k = rank(parent)
     if len(k) and int(k.max()) >= spec.fan:
-        raise OverflowError(
-            f"{spec.name}: {int(k.max()) + 1:,} rows for one {spec.within}, the schema allows {spec.fan:,}"
+        raise UserError(
+            f"{spec.name}: {int(k.max()) + 1:,} rows for one {spec.within}, and keys have room for {spec.fan:,}. Ask for a shorter "
+            "window, or for less of what makes them."
         )
     return frame.with_columns(pl.Series(spec.key, parent * spec.fan + k))
 

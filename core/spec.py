@@ -62,22 +62,6 @@ def as_command(spec: Spec, target: str) -> str:
 
 
 FILE_KEYS = {
-    "domain",
-    "size",
-    "seed",
-    "start",
-    "end",
-    "scenario",
-    "set",
-    "models",
-    "inputs",
-    "balance",
-    "only",
-    "to",
-    "format",
-    "workers",
-}
-_TYPES = {
     "domain": str, "size": int, "seed": int, "start": (str, dt.date), "end": (str, dt.date), "scenario": list,
     "set": dict, "models": dict, "inputs": dict, "balance": float, "only": list, "to": list, "format": str, "workers": int,
 }  # fmt: skip
@@ -100,8 +84,12 @@ def read_spec_file(path: str | Path) -> dict[str, Any]:
         at = f"{path}:{_line(text, key)}"
         if key not in FILE_KEYS:
             raise unknown("setting", key, FILE_KEYS, at)
-        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
-            raise UserError(f"{at}: '{key}' is {value!r}, expected {_name(_TYPES[key])}")
+        if not isinstance(value, FILE_KEYS[key]) or isinstance(value, bool):
+            raise UserError(f"{at}: '{key}' is {value!r}, expected {_name(FILE_KEYS[key])}")
+        if key in ("only", "to", "models"):
+            for item in value.values() if isinstance(value, dict) else value:
+                if not isinstance(item, str):
+                    raise UserError(f"{at}: '{key}' holds {item!r}, expected texts")
         if isinstance(value, dt.date):
             raw[key] = value.isoformat()
     requests = []

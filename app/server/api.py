@@ -75,7 +75,7 @@ def create(jobs: Jobs, token: str | None = None, allowed: tuple[str, ...] = ()) 
 
     @app.exception_handler(StarletteError)
     def plain(_: Request, error: StarletteError) -> Response:
-        return JSONResponse({"error": error.detail}, error.status_code)
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     def checked(asked: Asked, most: int) -> None:
         """Everything that can be wrong with a request, before it becomes a job."""

@@ -26,6 +26,7 @@ SPECS = {
     "unknown.toml": 'domain = "finance"\n\nsise = 10\n',
     "wrong-type.toml": 'domain = "finance"\nsize = "ten"\n',
     "bad-scenario.toml": '[[scenario]]\nname = "card-testing"\n\n[[scenario]]\nnome = "mule-ring"\n',
+    "target.toml": 'domain = "finance"\nto = [1]\n',
     "other-domain.toml": 'domain = "iot"\n',
 }
 BAD: dict[str, tuple[list[str], str]] = {
@@ -65,6 +66,9 @@ BAD: dict[str, tuple[list[str], str]] = {
     "malformed spec file": (["generate", "--spec", "not-toml.toml"], "not-toml.toml:2:"),
     "unknown setting in a spec file": (["generate", "--spec", "unknown.toml"], "unknown.toml:3: unknown setting 'sise'. Did you mean 'size'?"),
     "wrong type in a spec file": (["generate", "--spec", "wrong-type.toml"], "wrong-type.toml:2: 'size' is 'ten'"),
+    "a target in a spec file that is no text": (["generate", "--spec", "target.toml"], "target.toml:2: 'to' holds 1, expected texts"),
+    "an unknown code": (["generate", "healthcare", "--scenario", "stroke:condition=I63.8"], "unknown code of condition.code 'I63.8'. Did you mean 'I63.9'?"),
+    "a value that is no number": (["generate", "healthcare", "--scenario", "stroke:values=8480-6=high"], "'8480-6=high' is not CODE=NUMBER"),
     "bad scenario in a spec file": (["generate", "finance", "--spec", "bad-scenario.toml"], "bad-scenario.toml:4:"),
     "spec file of another domain": (["generate", "finance", "--spec", "other-domain.toml"], "is for 'iot'"),
     "unknown option": (["generate", "finance", "--seeed", "1"], "--seeed"),

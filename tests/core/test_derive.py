@@ -1,10 +1,15 @@
 """Order of rows: positions by group, time and ties, against NumPy's own sort by columns."""
 
 import numpy as np
+import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from populace.core.derive import arrange, rank
+from populace.core.derive import arrange, number, rank
+from populace.core.errors import UserError
+from populace.core.tables import ROW
+from toy import SCHEMA
 
 few = st.integers(-3, 3)
 wide = st.integers(-(2**62), 2**62)
@@ -20,3 +25,11 @@ def test_arrange_sorts_by_group_then_time_then_ties(values):
     placed = group[arrange(group, time, first, second)]
     counted = [placed[:n].tolist().count(g) for n, g in enumerate(placed.tolist())]
     assert rank(placed).tolist() == counted
+
+
+def test_more_rows_than_keys_have_room_for_are_refused():
+    spec = SCHEMA["sale"]
+    frame = pl.DataFrame({"shopper_id": [7] * (spec.fan + 1), "sold_at": range(spec.fan + 1), ROW: range(spec.fan + 1)})
+    assert number(frame.head(spec.fan), spec, "sold_at").height == spec.fan
+    with pytest.raises(UserError, match=r"sale: 1,001 rows for one shopper_id, and keys have room for 1,000"):
+        number(frame, spec, "sold_at")

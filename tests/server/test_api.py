@@ -206,6 +206,11 @@ def test_what_cannot_be_is_refused_before_it_becomes_a_job(server: Server, body:
     assert len(server.client.get("/api/jobs").json()) == before
 
 
+def test_a_method_that_an_address_does_not_take_is_answered_with_those_that_it_does(server: Server):
+    answer = server.client.put("/api/targets")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
 def test_no_path_leads_out_of_a_job(server: Server):
     for path in ("../../etc/passwd", "%2e%2e/x", "transaction%2f..%2f..%2fasked.json", ".."):
         answer = server.client.get(f"/api/jobs/{'0' * 16}/tables/{path}")
