@@ -100,38 +100,88 @@ def span(curve: NDArray, u: NDArray) -> tuple[NDArray[np.float64], NDArray[np.fl
 def liability(block: Block, patient: Table, code: str) -> NDArray[np.float64]:
     """Uniform on (0, 1) for each patient: the lower, the likelier the condition. It hangs together with the trait that it shows in as one
     measurement does with the usual value: by the share of the spread between people in all of it."""
-    from scipy.special import ndtr
-
     own = block.stream.child("condition", code, "liability").normal(patient[ROW].to_numpy())
     trait = TRAIT_OF.get(code)
     if trait is None:
-        return ndtr(-own)
+        return _below_normal(own)
     z = patient[f"z_{trait}"].to_numpy()
     between, within = (1.0, 0.0) if code == OBESITY else block.priors("body.spread")[SPREAD_OF[code]]
     share = between / np.hypot(between, within)
-    return ndtr(-(share * z + np.sqrt(1 - share**2) * own))
+    return _below_normal(share * z + np.sqrt(1 - share**2) * own)
+
+
+def _below_normal(z: NDArray) -> NDArray[np.float64]:
+    from scipy.special import ndtr
+
+    return ndtr(-z)
 
 
 def courses(block: Block, patient: Table, code: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """When a chronic condition begins and ends in each patient's life, in microseconds: 2^62 if never."""
-    male = (patient["sex"] == "male").to_numpy()
-    u = liability(block, patient, code)
+    who = np.arange(patient.height)
+    return _instants(patient, who, *_ages_of_illness(block, patient, code, who, liability(block, patient, code)))
+
+
+def _ages_of_illness(
+    block: Block, patient: Table, code: str, who: NDArray, u: NDArray
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ages between which people have a condition by their liability; nan if never, inf if to the end."""
+    male = (patient["sex"] == "male").to_numpy()[who]
     women, men = (span(prevalence(block.priors, code, sex), u) for sex in ("female", "male"))
-    onset_age, end_age = (np.where(male, m, w) for m, w in zip(men, women, strict=True))
-    birth = patient["birth"].to_numpy()
-    onset = midnight(np.nan_to_num(birth + onset_age * YEAR, nan=2.0**62))
-    abates = midnight(np.nan_to_num(birth + end_age * YEAR, nan=2.0**62, posinf=2.0**62))
-    return onset, abates
+    first, last = (np.where(male, m, w) for m, w in zip(men, women, strict=True))
+    return first, last
+
+
+def _instants(
+    patient: Table, who: NDArray, first: NDArray, last: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Days of life in microseconds, by ages: 2^62 for never."""
+    birth = patient["birth"].to_numpy()[who]
+    onset = midnight(np.nan_to_num(birth + first * YEAR, nan=2.0**62))
+    return onset, midnight(np.nan_to_num(birth + last * YEAR, nan=2.0**62, posinf=2.0**62))
+
+
+Spells = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Position of the patient, the how-manieth of theirs, begin and end in microseconds: 2^62 if never."""
+
+
+def spells(block: Block, patient: Table, code: str) -> Spells:
+    """When a chronic condition begins and ends in each patient's life: of those that come and go (`spell`) as often as it does."""
+    coming = block.priors("spell").get(code)
+    if coming is None:
+        who = np.arange(patient.height)
+        return who, np.zeros(len(who), np.int64), *courses(block, patient, code)
+    years, alike = coming
+    stream, rows = block.stream.child("condition", code), patient[ROW].to_numpy()
+    eras = int(np.ceil(AGES[-1] / years)) + 1
+    who, era = np.repeat(np.arange(patient.height), eras), np.tile(np.arange(eras), patient.height)
+    since = (np.repeat(stream.child("era").uniform(rows), eras) + era - 1) * years
+    own = np.repeat(stream.child("liability").normal(rows), eras)
+    anew = stream.child("liability", "era").normal(join_rows(rows[who], era))
+    first, last = _ages_of_illness(
+        block, patient, code, who, _below_normal(np.sqrt(alike) * own + np.sqrt(1 - alike) * anew)
+    )
+    begin, end = np.maximum(first, since), np.minimum(last, since + years)
+    ill = begin < end  # not where either is nan
+    who, era, begin, end, since = (a[ill] for a in (who, era, begin, end, since))
+    # an era in which one is ill from its begin on goes on with that of the era before, if that lasted to its end
+    goes_on = np.zeros(len(who), bool)
+    goes_on[1:] = (who[1:] == who[:-1]) & (era[1:] == era[:-1] + 1) & (begin[1:] == since[1:]) & (end[:-1] == since[1:])
+    firsts = np.flatnonzero(~goes_on)
+    lasts = np.append(firsts[1:], len(who))[: len(firsts)] - 1
+    who, era = who[firsts], era[firsts]
+    return who, era, *_instants(patient, who, begin[firsts], np.where(end[lasts] >= AGES[-1], np.inf, end[lasts]))
 
 
 def _chronic(block: Block, patient: Table, code: str) -> Found:
     stream = block.stream.child("condition", code)
-    onset, abates = courses(block, patient, code)
-    rows = stream.child("row").bits(patient[ROW].to_numpy())
-    inside = onset >= patient["first_seen"].to_numpy()
+    who, which, onset, abates = spells(block, patient, code)
+    own = patient[ROW].to_numpy()[who]
+    rows = stream.child("row").bits(np.where(which == 0, own, join_rows(own, which)))
+    inside = onset >= patient["first_seen"].to_numpy()[who]
     start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)
-    care = np.full(patient.height, AMBULATORY)
-    return _finish(block, patient, code, stream, rows, np.arange(patient.height), onset, abates, inside, start, care)
+    care = np.full(len(who), AMBULATORY)
+    return _finish(block, patient, code, stream, rows, who, onset, abates, inside, start, care)
 
 
 def _acute(block: Block, patient: Table, code: str) -> Found:

@@ -1,4 +1,4 @@
-"""Other countries: their age structure, mortality, names, addresses, identifiers and insurers. What makes bodies ill stays as it is."""
+"""Other countries: their age structure, mortality, names, addresses, identifiers and insurers. How frequent the commonest diseases are is theirs too; what else makes bodies ill stays as it is."""
 
 from __future__ import annotations
 

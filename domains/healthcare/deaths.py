@@ -18,7 +18,7 @@ from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.stream import Stream
 from ...core.tables import ROW, Table, Tables
-from .conditions import AGES, AMBULATORY, CLASSES, COLUMNS, chronic_codes, courses, duration, prevalence, youngest
+from .conditions import AGES, AMBULATORY, CLASSES, COLUMNS, chronic_codes, duration, prevalence, spells, youngest
 from .curves import DAY, MINUTE, YEAR, midnight, office_time
 
 CAUSE = "69453-9"
@@ -130,8 +130,12 @@ class People:
             if known in self.shown:
                 found |= self.shown[known][self.who]
         if record in self.chronic and record not in covered:
-            onset, abates = (t[self.who] for t in courses(self.block, self.patient, record))
-            found |= (onset <= self.at) & (self.at < abates)
+            at = np.full(self.patient.height, -1)
+            at[self.who] = self.at
+            who, _, onset, abates = spells(self.block, self.patient, record)
+            ill = np.zeros(len(at), bool)
+            ill[who[(onset <= at[who]) & (at[who] < abates)]] = True
+            found |= ill[self.who]
         return found
 
 
@@ -228,7 +232,8 @@ def _onsets(people: People, code: str, who: NDArray[np.int64]) -> dict[str, NDAr
     onset = np.maximum(midnight(began), midnight(birth))
     if people.sudden(form):
         inside = stream.child("hospital").uniform(rows) < priors("death.hospital")
-        start, end = began, last
+        stay = duration(priors, CLASSES.index("IMP"), stream.child("stay"), rows)
+        start, end = np.maximum(began, last - stay), last
         seen = inside & (at == last) & (onset >= first) & (end - start >= 5 * MINUTE)
         care = np.where(end - start < SHORT, CLASSES.index("EMER"), CLASSES.index("IMP"))
         kept = at == last

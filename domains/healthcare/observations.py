@@ -1,4 +1,4 @@
-"""Vital signs and laboratory results: what is measured depends on the encounter, the values on the body. Beside them stand the causes of deaths."""
+"""Vital signs and laboratory results: what is measured depends on the encounter, the values on the body. Beside them stand what adults were asked, and the causes of deaths."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .curves import MINUTE, YEAR
 from .deaths import certificates
 from .physiology import Body
 from .population import TRAITS
+from .surveys import answers
 
 LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES: body.LDL}
 LINKED |= dict.fromkeys((blood.PHOSPHATASE, blood.UREA, blood.CHLORIDE, blood.SODIUM), blood.ALBUMIN)
@@ -49,7 +50,7 @@ def observations(block: Block, tables: Tables) -> Tables:
                 }
             )
         )
-    parts.append(certificates(block, tables))
+    parts += [answers(block, tables), certificates(block, tables)]
     # what only scenarios fill
     empty = {c: pl.lit(None, pl.String) for c in ("absent", "status")}
     made = pl.concat(parts, how="diagonal")

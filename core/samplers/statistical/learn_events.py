@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...errors import UserError, unknown
+from ...parts import asked_to_stop, break_off, half
 from ...stream import F64, Stream
 from ...tables import ROW, Table
 from .detect import rules_of
@@ -84,7 +85,10 @@ def fit_hidden(table: Table, stream: Stream, roles: Roles, states: int = STATES)
     emission = draw.dirichlet(np.full(shown, 1.0), states) + share
     emission /= emission.sum(axis=1, keepdims=True)
     last = -np.inf
-    for _ in range(ROUNDS):
+    done, last, initial, transition, emission = half("rounds") or (0, last, initial, transition, emission)
+    for round_ in range(done, ROUNDS):
+        if asked_to_stop():
+            break_off("rounds", (round_, float(last), initial, transition, emission))
         likelihood, initial, transition, emission = _improved(padded, there, length, initial, transition, emission)
         if likelihood - last < _ENOUGH * abs(likelihood):
             break

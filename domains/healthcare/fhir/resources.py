@@ -53,6 +53,10 @@ PULSE_OXIMETRY = {
     "display": "Oxygen saturation in Arterial blood by Pulse oximetry",
 }
 SMOKING = "72166-2"
+ASSESSMENT = "us-core-observation-screening-assessment"
+NEEDS = ("71802-3", "88122-7", "93030-5")
+"""LOINC: questions on social determinants of health."""
+SOCIAL = {"system": "http://hl7.org/fhir/us/core/CodeSystem/us-core-category", "code": "sdoh", "display": "SDOH"}
 """LOINC: tobacco smoking status."""
 PIECE = 1 << 15
 """Resources that are made at a time, some more where a patient's do not end there."""
@@ -255,9 +259,13 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
         for c, k in category.codes.items()
         if k == "laboratory" or c in VITAL_SIGNS
     }
+    profile |= {c: f"{US_CORE}/{ASSESSMENT}" for c, k in category.codes.items() if k == "survey"}
     profile[SMOKING] = f"{US_CORE}/us-core-smokingstatus"
     kinds = {
-        c: {"system": category.system, "code": k, "display": k.replace("-", " ").title()}
+        c: [
+            {"coding": [{"system": category.system, "code": k, "display": k.replace("-", " ").title()}]},
+            *([{"coding": [SOCIAL]}] if c in NEEDS else []),
+        ]
         for c, k in category.codes.items()
     }
 
@@ -269,7 +277,7 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             **opening("Observation"),
             "meta": {"profile": [profile]},
             "status": "final",
-            "category": [{"coding": [kind]}],
+            "category": kind,
             "code": code,
             "subject": reference("Patient"),
             "encounter": reference("Encounter"),

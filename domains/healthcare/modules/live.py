@@ -18,11 +18,12 @@ from ....core.stream import join_rows
 from ....core.tables import ROW, Table, Tables
 from .. import blood
 from .. import physiology as body
-from ..conditions import courses
+from ..conditions import courses, spells
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
 from ..observations import treated
 from ..population import TRAITS, income_rank
+from ..surveys import smoking
 from .library import Library
 from .machine import Run
 from .people import ALIVE, Known, People, Visits
@@ -60,6 +61,8 @@ FACTS = (
 )
 """What of life itself our own modules are told: a pregnancy, until the child of the population is born, and the last half year before a natural death."""
 DYING = int(YEAR / 2)
+SMOKES = 2
+"""Of `surveys.smoking`."""
 NEVER_SEEN = {"I10": False, "E11.9": False, "E78.5": False, "N18.9": False, "E78.5 treated": False}
 
 
@@ -120,9 +123,10 @@ def _diagnoses(block: Block, patient: Table, codes: tuple[str, ...]) -> Known:
     """When the population's own chronic conditions begin and end."""
     parts = []
     for n, code in enumerate(codes):
-        for at, begins in zip(courses(block, patient, code), (True, False), strict=True):
-            who = np.flatnonzero(at < 2**61)
-            parts.append((who, at[who], np.full(len(who), n), np.full(len(who), begins)))
+        who, _, *course = spells(block, patient, code)
+        for at, begins in zip(course, (True, False), strict=True):
+            ever = at < 2**61
+            parts.append((who[ever], at[ever], *_fact(n, begins, int(ever.sum()))))
     # of a natural death after the window nothing is known yet
     death = patient["death_at"].cast(pl.Int64)
     dying = np.flatnonzero(death.is_not_null().to_numpy())
@@ -198,15 +202,8 @@ def _known(block: Block, patient: Table, states: Mapping[str, str]) -> dict[str,
         "ethnicity": np.where((patient["ethnicity"] == "2135-2").to_numpy(), "hispanic", "nonhispanic"),
         "state": patient["state"].cast(pl.String).replace_strict(states, default="", return_dtype=pl.String).to_numpy(),
         "socioeconomic_category": np.array([t.capitalize() for t in tiers])[drawn],
-        "smoker": _smoker(block, patient, age),
+        "smoker": smoking(block, patient, np.arange(patient.height), age) == SMOKES,
     }
-
-
-def _smoker(block: Block, patient: Table, age: NDArray) -> NDArray[np.bool_]:
-    share = block.priors("population.smoker")
-    male = (patient["sex"] == "male").to_numpy()
-    u = block.stream.child("patient", "smoker").uniform(patient[ROW].to_numpy())
-    return (age >= 18) & (u < np.where(male, share["male"], share["female"]))
 
 
 class _Body:

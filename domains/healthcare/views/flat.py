@@ -56,8 +56,14 @@ def tables(schema: Schema, tables: Tables) -> Mapping[str, Table]:
         parts.append(frame.group_by("patient_id").agg((code == c).sum().alias(f"{prefix}_{c}") for c in codes[name]))
     latest = tables["observation"].sort("observation_id").with_columns(pl.col("code").cast(pl.String))
     latest = latest.unique(["patient_id", "code"], keep="last", maintain_order=True)
-    wide = latest.pivot("code", index="patient_id", on_columns=codes["observation"], values="value")
-    parts.append(wide.rename({c: f"last_{c}" for c in codes["observation"]}))
+    numbers = schema.code_lists["observation_unit"].codes
+    for column, named in (
+        ("value", [c for c in codes["observation"] if c in numbers]),
+        ("value_code", [c for c in codes["observation"] if c not in numbers]),
+    ):
+        if named:
+            wide = latest.pivot("code", index="patient_id", on_columns=named, values=column)
+            parts.append(wide.select("patient_id", *(pl.col(c).alias(f"last_{c}") for c in named)))
     for part in parts:
         people = people.join(part, on="patient_id", how="left", maintain_order="left")
     counted = [

@@ -128,6 +128,11 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
     source = pl.col("code").cast(pl.String)
     ehr = pl.lit(EHR)
     patient, visit = tables["patient"], tables["encounter"]
+    # what people tell, and causes of death, is no measurement to the CDM
+    kind = pl.col("code").cast(pl.String).replace_strict(
+        schema.code_lists["observation_category"].codes, default=None, return_dtype=pl.String
+    )  # fmt: skip
+    told = kind.is_in(["survey", "social-history"]).fill_null(False) | (pl.col("code") == CAUSE)
     said = [c for c in ("value", "value_text", "value_code") if c in tables["observation"].columns]
     # people live in places of their own, after those of the organizations
     home = pl.col("patient_id") + reference["organization"].height
@@ -206,7 +211,9 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             condition_status_source_value=pl.col("status").cast(pl.String),
         ),
         "drug_exposure": _drugs(tables, concept, source, times),
-        "measurement": tables["observation"].select(
+        "measurement": tables["observation"]
+        .filter(~told)
+        .select(
             *times("measurement", "at"),
             measurement_id="observation_id",
             person_id="patient_id",
@@ -254,6 +261,16 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
         "location": patient.select(location_id=home, **place, location_source_value=pl.lit("patient")),
     }
     made |= _of_modules(schema, tables, times, source)
+    answered = tables["observation"].filter(told).select(
+        *times("observation", "at"), observation_id=pl.col("observation_id") * 2, person_id="patient_id",
+        visit_occurrence_id="encounter_id", observation_concept_id=concept("code"),
+        observation_type_concept_id=ehr, value_as_number="value", unit_concept_id=pl.lit(0),
+        observation_source_value=source, observation_source_concept_id=pl.lit(0),
+        value_source_value=pl.coalesce(pl.col(c).cast(pl.String) for c in said),
+    )  # fmt: skip
+    made["observation"] = pl.concat(
+        [answered, *([made["observation"]] if "observation" in made else [])], how="diagonal_relaxed"
+    )
     if first_block(tables):
         sites = tables["organization"]
         made["location"] = pl.concat(
@@ -318,7 +335,7 @@ def _of_modules(schema: Schema, tables: Tables, times, source: pl.Expr) -> dict[
         made["device_exposure"] = pl.concat(devices)
     if "allergy" in tables:
         made["observation"] = tables["allergy"].select(
-            *times("observation", "at"), observation_id="allergy_id", **common, observation_concept_id=pl.lit(0),
+            *times("observation", "at"), observation_id=pl.col("allergy_id") * 2 + 1, **common, observation_concept_id=pl.lit(0),
             observation_type_concept_id=pl.lit(EHR), observation_source_value=source,
             observation_source_concept_id=pl.lit(0), value_source_value=pl.col("category").cast(pl.String),
         )  # fmt: skip

@@ -9,6 +9,7 @@ import fhirkit
 import numpy as np
 import polars as pl
 import pytest
+from published import living
 from stdnum import luhn
 from stdnum.fr import nir
 from stdnum.gb import nhs
@@ -56,7 +57,15 @@ ILL = [
     ("GB", "E11.9", "male", 16, 120, 0.09), ("GB", "E11.9", "female", 16, 120, 0.06), ("GB", "E11.9", None, 75, 120, 0.16),
     ("GB", "I10", "male", 16, 120, 0.30), ("GB", "I10", "female", 16, 120, 0.26), ("GB", "I10", None, 16, 45, 0.09), ("GB", "I10", None, 65, 120, 0.60),
     # GEDA 2014/2015-EHIS; "nearly a third", "nearly two thirds"
+    # Quality and Outcomes Framework 2019-20; Stone 2023
+    ("GB", "J45.909", None, 0, 120, 0.065), ("GB", "F32.A", None, 18, 120, 0.116), ("GB", "J44.9", None, 40, 120, 0.049),
     ("DE", "E11.9", None, 18, 120, 0.077), ("DE", "I10", None, 18, 120, 0.32), ("DE", "I10", None, 65, 120, 0.64),
+    # GEDA 2019/2020-EHIS; depressive symptoms 2014/2015
+    ("DE", "J45.909", "female", 18, 120, 0.091), ("DE", "J45.909", "male", 18, 120, 0.070), ("DE", "J44.9", None, 45, 120, 0.085),
+    ("DE", "F32.A", "female", 18, 120, 0.116), ("DE", "F32.A", "male", 18, 120, 0.086),
+    # Esteban 2014-2016; Sante publique France 2019; Constances 2013-2014; Fuhrman 2010; EHIS-ESPS 2014
+    ("FR", "I10", "female", 18, 75, 0.252), ("FR", "I10", "male", 18, 75, 0.365), ("FR", "E11.9", None, 0, 120, 0.061),
+    ("FR", "J45.909", None, 18, 70, 0.06), ("FR", "J44.9", None, 45, 120, 0.075), ("FR", "F32.A", None, 15, 120, 0.07),
 ]  # fmt: skip
 
 
@@ -92,6 +101,31 @@ def test_as_many_are_ill_as_the_country_s_surveys_say(
             alive = np.repeat(np.array(shares) / 5, 5)[:105] * ((age >= low) & (age < high))
             ill, people = ill + (alive * np.interp(age, table["age"], table[each])).sum(), people + alive.sum()
     assert ill / people == pytest.approx(share, rel=0.2, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("country", ABROAD)
+def test_as_many_patients_are_ill_as_the_country_s_surveys_say(country: str):
+    """The same figures on twelve thousand patients: within 20 % or one point."""
+    data = populace.generate(
+        "healthcare",
+        size=12_000,
+        seed=2,
+        start="2020-01-01",
+        end="2021-01-01",
+        country=country,
+        only=("patient", "condition"),
+    )
+    missed = []
+    for where, code, sex, low, high, share in ILL:
+        if where == country:
+            ill = data.frames["condition"].filter((pl.col("code") == code) & pl.col("abatement_at").is_null())
+            people = living(data, low, high, sex)["patient_id"]
+            found = people.is_in(ill["patient_id"].implode()).to_numpy().mean()
+            if abs(found - share) > max(0.2 * share, 0.01):
+                missed.append(f"{code} {sex} {low}-{high}: {found:.3f}, published {share}")
+    assert len({code for where, code, *_ in ILL if where == country}) >= 5
+    assert not missed, "\n".join(missed)
 
 
 @pytest.mark.parametrize("country", ["GB", *(pytest.param(c, marks=pytest.mark.slow) for c in ("DE", "FR"))])

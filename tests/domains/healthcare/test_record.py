@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from published import with_age
 from stdnum import luhn
 
 import populace
@@ -214,7 +215,8 @@ def test_a_planted_violation_is_found_and_named(few: Dataset, check: str, table:
     assert (check, table) in set(found.select("check", "table").rows())
 
 
-CODED = {"69453-9"}
+NEEDS = ("71802-3", "88122-7", "93030-5")
+CODED = {"69453-9", "72166-2", *NEEDS}
 
 
 def test_every_prior_names_a_source_and_every_condition_has_codes_in_both_systems():
@@ -236,3 +238,42 @@ def test_pictures_are_the_same_svg_each_time():
     assert all(p.svg.startswith("<svg") for p in first)
     without = {k: v for k, v in data.frames.items() if k != "label"}
     assert len(DOMAIN.pictures(without)) == 2
+
+
+def test_adults_are_asked_at_check_ups_and_answer_as_published(population: Dataset):
+    """Smoking by age (NHIS 2021), hazardous drinking, lack of food and transport (NHIS 2021 and 2022), and moods that agree with the record's depressions."""
+    told = (
+        with_age(population, "observation", "at")
+        .with_columns(pl.col("code").cast(pl.String))
+        .filter(pl.col("code").is_in(["72166-2", "75626-2", "55758-7", "44261-6", *NEEDS]))
+    )
+    exams = population.frames["encounter"].filter(pl.col("type") == "162673000")["encounter_id"]
+    assert told["encounter_id"].is_in(exams.implode()).all()
+    assert told["age"].min() >= 17.9
+    one = told.unique(["patient_id", "code"], keep="first", maintain_order=True)
+
+    def share(code: str, answer: pl.Expr, low: float = 18, high: float = 120) -> float:
+        return float(
+            one.filter((pl.col("code") == code) & pl.col("age").is_between(low, high)).select(answer.mean()).item()
+        )
+
+    smokes = pl.col("value_code") == "77176002"
+    for low, high, published in ((25, 45, 0.126), (45, 65, 0.149), (65, 120, 0.083)):
+        assert abs(share("72166-2", smokes, low, high) - published) < 0.03
+    assert abs(share("75626-2", pl.col("value") >= 4) - 0.15) < 0.05
+    assert abs(share("93030-5", pl.col("value_code") == "LA33-6") - 0.057) < 0.02
+    assert abs(share("88122-7", pl.col("value_code") != "LA28398-8") - 0.059) < 0.02
+    # who has never smoked has not smoked before, and nobody takes it up again
+    order = pl.col("value_code").replace_strict({"266919005": 0, "77176002": 1, "8517006": 2}, default=None)
+    smoking = told.filter(pl.col("code") == "72166-2").sort("patient_id", "at")
+    steps = smoking.select(order.diff().over("patient_id")).to_series().drop_nulls()
+    assert (steps >= 0).all()
+    mood = told.filter(pl.col("code") == "44261-6")
+    assert mood["value"].is_between(3, 27).all()
+    depressed = population.frames["condition"].filter(pl.col("code") == "F32.A")
+    both = mood.select("observation_id", "patient_id", "at", "value").join(depressed, on="patient_id")
+    now = (pl.col("onset_at") <= pl.col("at")) & (
+        pl.col("abatement_at").is_null() | (pl.col("at") < pl.col("abatement_at"))
+    )
+    ill = mood["observation_id"].is_in(both.filter(now)["observation_id"].implode())
+    assert ((mood["value"] >= 10) == ill).all()

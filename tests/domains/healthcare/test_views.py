@@ -13,6 +13,7 @@ import populace
 from populace.core.dataset import Dataset
 from populace.core.validate import validate
 from populace.domains.healthcare import DOMAIN
+from populace.domains.healthcare.deaths import CAUSE
 
 VIEWS = ("omop", "synthea", "flat", "hl7v2", "fhir+everything")
 
@@ -37,14 +38,21 @@ def test_what_is_written_is_recognised_and_valid(written: Path, name: str):
     assert verdict.valid
 
 
+ASKED = ("72166-2", "75626-2", "55758-7", "44261-6", "71802-3", "88122-7", "93030-5")
+
+
 def test_every_row_arrives_in_omop(made: Dataset, written: Path):
     rows = {
         n: pl.read_csv(written / "omop" / f"{n}.csv", infer_schema=False).height
-        for n in ("person", "measurement", "cost")
+        for n in ("person", "measurement", "observation", "cost")
     }
+    # what was asked is an observation to the CDM, and what was measured a measurement
+    asked = made.frames["observation"]["code"].cast(pl.String).is_in([*ASKED, CAUSE]).sum()
+    assert asked > 20
     assert rows == {
         "person": made.frames["patient"].height,
-        "measurement": made.frames["observation"].height,
+        "measurement": made.frames["observation"].height - asked,
+        "observation": asked,
         "cost": made.frames["claim"].height,
     }
     drugs = pl.read_csv(written / "omop" / "drug_exposure.csv", infer_schema=False)

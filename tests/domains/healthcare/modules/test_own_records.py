@@ -145,22 +145,3 @@ def test_people_die_of_a_disease_of_their_record(ours: Dataset):
     tables = {k: v for k, v in ours.frames.items() if k != "label"}
     death = omop.render(tables, tables)["death"]
     assert death["cause_source_value"].drop_nulls().len() == told.height
-
-
-def test_adults_are_asked_whether_they_smoke_and_of_their_mood(ours: Dataset):
-    """One answer each at a check-up of an adult; a score of 10 and more is for the depressed."""
-    told, people = coded(ours, "observation"), ours.frames["patient"]
-    smoking, mood = (told.filter(pl.col("code") == c) for c in ("72166-2", "44261-6"))
-    assert smoking.height == mood.height > 100
-    assert smoking["encounter_id"].n_unique() == smoking.height
-    adult = smoking.join(people.select("patient_id", "birth_date"), on="patient_id")
-    assert ((adult["at"].dt.date() - adult["birth_date"]).dt.total_days() >= 18 * 365.24).all()
-    assert smoking.group_by("patient_id").agg(pl.col("value_code").n_unique())["value_code"].max() == 1
-    assert mood["value"].is_between(0, 27).all()
-    assert (mood["value"] % 1 == 0).all()
-    depressed = (
-        coded(ours, "condition").filter(pl.col("code") == "F32.A").select("patient_id", "onset_at", "abatement_at")
-    )
-    low = mood.filter(pl.col("value") >= 10).join(depressed, on="patient_id", how="left")
-    assert (low["onset_at"].dt.date() <= low["at"].dt.date()).all()
-    assert low.height > 5
