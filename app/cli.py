@@ -67,9 +67,11 @@ def run_command(arguments: Sequence[str]) -> int:
         return cli(list(arguments), standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as stop:
         # a network that has learnt anything ends by itself and is kept
         kept = "nothing was learnt that could be kept" if "fit" in arguments[:1] else "--resume goes on from here"
+        if type(stop.__cause__).__name__ == "BrokenOff":
+            kept = f"{stop.__cause__}; --resume goes on from there"
         return _say(f"interrupted; {kept}", 130)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

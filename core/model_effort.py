@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from .choose_model import check_seconds
@@ -51,6 +52,15 @@ def effort_of(
     same = began is not None and began.card.get("digest") == fingerprint and began.card.get("seed") == seed
     resume = same and start.learnt.unfinished  # type: ignore[union-attr]
     return (Effort(epochs, seconds, start, bool(resume)),)
+
+
+def load_unfinished(path: Path) -> Model:
+    """The network of a file, whose learning was broken off. Raises UserError for any other."""
+    found = load_model(path)
+    learnt = getattr(_learnt(found.sampler), "learnt", None)
+    if not (isinstance(learnt, Learnt) and learnt.unfinished):
+        raise UserError(f"--resume: {path} is whole; nothing was interrupted")
+    return found
 
 
 def course_of(sampler: Any, began: Model | None) -> dict[str, Any]:

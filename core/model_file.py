@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from . import relational
 from .errors import UserError, unknown
@@ -21,6 +20,7 @@ from .model_kinds import MODELS
 from .relational.database import rebuild_database
 from .samplers import Sampler
 from .samplers.statistical.regenerate import Regenerated, Rule, rebuild_rules, rule_state
+from .tensors import parsed
 
 FORMAT = "populace-model-1"
 MAX_BYTES = 2 << 30
@@ -49,7 +49,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     except OSError as error:
         raise UserError(f"model {path}: cannot be read: {error.strerror}") from None
     try:
-        text, arrays = parsed(content)
+        text, arrays = parsed(content, FORMAT)
         whole = json.loads(text)
         card, plain = whole["card"], whole["state"]
         name = card["model"]
@@ -79,24 +79,3 @@ def _with_rules(sampler: Sampler, rules: tuple[Rule, ...], order: tuple[str, ...
     if sorted((*sampler.columns, *(r.column for r in rules))) != sorted(order):
         raise ValueError("its rules are not of its columns")
     return Regenerated(sampler, rules, order)
-
-
-def parsed(content: bytes) -> tuple[str, dict[str, NDArray]]:
-    """The JSON text and the arrays of a model file. Raises ValueError if it is none."""
-    from safetensors import SafetensorError, deserialize
-
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > len(content) - 8:
-        raise ValueError("its header is cut off")
-    header = json.loads(content[8 : 8 + size])
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    if FORMAT not in metadata:
-        raise ValueError(f"its header has no '{FORMAT}'")
-    try:
-        found = deserialize(content)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    kinds = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
-    return metadata[FORMAT], {
-        name: np.frombuffer(t["data"], kinds[t["dtype"]]).reshape(t["shape"]) for name, t in found
-    }

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .parts import part
 from .samplers import Sampler
 from .samplers.deep.autoregressive import rebuild_autoregressive
 from .samplers.deep.decoder import rebuild_decoder
@@ -73,6 +74,20 @@ class ModelKind:
     """Whether `learn` takes `given`, how many columns, the first, are always told: their own distribution need not be learnt."""
     series: bool = False
     """Whether it learns one series in order of time."""
+
+
+def learn_kept(kind: ModelKind, *told: Any, **settings: Any) -> Any:
+    """`kind.learn`, as a part of a fit: what was learnt whole before it was broken off is rebuilt. A network keeps what it has by itself."""
+    if kind.trained:
+        return kind.learn(*told, **settings)
+    fresh: list[Any] = []
+
+    def learn() -> Any:
+        fresh.append(kind.learn(*told, **settings))
+        return fresh[0].state()
+
+    held = part(kind.name, learn)
+    return fresh[0] if fresh else kind.rebuild(*held)
 
 
 MODELS: Mapping[str, ModelKind] = {

@@ -19,7 +19,8 @@ from .evaluate.read import declared_links
 from .model import Model
 from .model_effort import check_effort, course_of, effort_of, load_start
 from .model_file import FORMAT, load_model, save_model
-from .model_kinds import MODELS
+from .model_kinds import MODELS, learn_kept
+from .parts import TABLE, keeping, part
 from .privacy.budget import DELTA, Budget
 from .progress import Progress
 from .relational.learn import fit_database
@@ -61,6 +62,7 @@ def fit(
     target: str | None = None,
     relations: Sequence[str] = (),
     times: Sequence[str] = (),
+    parts: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Learn a model from a table: a pandas or polars DataFrame, or the path of a CSV (also gzipped) or Parquet file. Or from several tables that refer
     to one another: a folder of such files, the URL of a database, or a mapping of names to frames.
@@ -82,8 +84,59 @@ def fit(
     Of several tables, columns are called `TABLE.COLUMN`; `relations` (`"order.customer=customer.id"`) say what refers to what where neither the
     database nor names and values do, `times` which column orders the rows of an owner.
 
+    `parts`: a file in which finished parts are kept if the fit is interrupted, and from which the same fit goes on if it is there; it goes when all is done. A network that has
+    learnt anything needs none: it ends with the best so far, to be gone on from by `start`.
+
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
+    asked = {
+        "model": model,
+        "seed": seed,
+        "seconds": seconds,
+        "keep": keep,
+        "drop": drop,
+        "epsilon": epsilon,
+        "delta": delta,
+        "epochs": epochs,
+    }
+    asked |= {"roles": repr(roles), "target": target, "relations": relations, "times": times, "domain": repr(domain)}
+    with keeping(parts, asked):
+        return _fit(
+            data,
+            model,
+            seed,
+            seconds,
+            keep,
+            drop,
+            epsilon,
+            delta,
+            domain,
+            roles,
+            start,
+            epochs,
+            target,
+            relations,
+            times,
+        )
+
+
+def _fit(
+    data: Any,
+    model: str,
+    seed: int | None,
+    seconds: float | None,
+    keep: Sequence[str],
+    drop: Sequence[str],
+    epsilon: float | None,
+    delta: float | None,
+    domain: Mapping[str, Extent] | None,
+    roles: Roles | None,
+    start: Model | str | os.PathLike[str] | None,
+    epochs: int | None,
+    target: str | None,
+    relations: Sequence[str],
+    times: Sequence[str],
+) -> Model:
     if model != AUTO and model not in MODELS:
         raise unknown("model", model, (AUTO, *MODELS))
     several = read_several(data)
@@ -166,9 +219,9 @@ def fit(
         progress.step()
         fingerprint = str(digest(whole))
         effort = effort_of(choice.name, seconds, epochs, began, fingerprint, seed)
-        sampler = MODELS[choice.name].learn(
-            table, Stream.root(seed).child("fit", choice.name), *effort, **choice.settings, **aimed
-        )
+        _same_table(fingerprint)
+        stream = Stream.root(seed).child("fit", choice.name)
+        sampler = learn_kept(MODELS[choice.name], table, stream, *effort, **choice.settings, **aimed)
         course = course_of(sampler, began)
         if found:
             sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
@@ -209,13 +262,15 @@ def _fit_several(
     aim = split_name(target, tables, "--target") if target else None
     links = links_of(tables, [*parse_links(relations, tables), *declared_links(data)])
     stream = Stream.root(seed).child("fit", relational.NAME)
+    digests = {n: str(digest(t)) for n, t in tables.items()}
+    _same_table(str(digests))
     made = fit_database(tables, links, stream, model, seconds, keep, read_times(times, tables), aim)
     card = {
         "model": relational.NAME,
         "populace": version("populace"),
         "seed": seed,
         "rows": sum(t.height for t in tables.values()),
-        "tables": {n: {"rows": t.height, "digest": str(digest(t))} for n, t in tables.items()},
+        "tables": {n: {"rows": t.height, "digest": digests[n]} for n, t in tables.items()},
         "relations": [str(k) for k in made.links],
         "unit": {"table": made.unit, "rows": tables[made.unit].height},
         "models": {t.shape.name: t.kind for t in made.tables},
@@ -283,7 +338,8 @@ def _fit_events(
         raise UserError(f"'{model}' learns events of entities: say which column is the entity (--entity)")
     fingerprint = str(digest(table))
     effort = effort_of(model, seconds, epochs, began, fingerprint, seed)
-    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), roles, *effort)
+    _same_table(fingerprint)
+    sampler = learn_kept(MODELS[model], table, Stream.root(seed).child("fit", model), roles, *effort)
     rule = sampler.entity
     card = {
         "model": model,
@@ -307,7 +363,9 @@ def _fit_series(data: Any, model: str, seed: int, drop: Sequence[str], time: str
         if column not in table.columns:
             raise unknown("column", column, table.columns, "drop")
     table = table.drop(drop)
-    sampler = MODELS[model].learn(table, Stream.root(seed).child("fit", model), time)
+    fingerprint = str(digest(table))
+    _same_table(fingerprint)
+    sampler = learn_kept(MODELS[model], table, Stream.root(seed).child("fit", model), time)
     card = {
         "model": model,
         "populace": version("populace"),
@@ -316,6 +374,12 @@ def _fit_series(data: Any, model: str, seed: int, drop: Sequence[str], time: str
         "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
         "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
-        "digest": str(digest(table)),
+        "digest": fingerprint,
     }
     return Model(model, sampler, card)
+
+
+def _same_table(fingerprint: str) -> None:
+    """Raises UserError where parts are of another table. Of a private table nothing says which it was: a digest would tell of it."""
+    if part(TABLE, lambda: fingerprint) != fingerprint:
+        raise UserError("the finished parts are those of another table; fit the same, or without --resume")

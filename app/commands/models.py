@@ -43,6 +43,7 @@ Examples:
   populace fit patients.csv --epsilon 1 --domain known.toml
   populace fit customers.csv --model autoregressive --time 60s
   populace fit clinic.csv --start pretrained.model --out clinic.model
+  populace fit customers.csv --out customers.model --resume
   populace fit visits.csv --entity patient_id --time-column at --event kind
   populace fit bank/ --time 60s --out bank.model
   populace fit sqlite:///shop.db --relation line.product=product.code --out shop.model
@@ -62,6 +63,7 @@ Examples:
     metavar="MODEL",
     help="A network to go on from: on its own rows if it was interrupted, else with what it knows on these.",
 )
+@click.option("--resume", is_flag=True, help="Go on with a fit of the same that was interrupted.")
 @click.option("--out", metavar="MODEL", help="The model file.  [default: TABLE's name with .model]")
 @click.option(
     "--seed",
@@ -104,6 +106,7 @@ def fit(
     time_: str | None,
     epochs: int | None,
     start: str | None,
+    resume: bool,
     out: str | None,
     seed: int | None,
     target: str | None,
@@ -124,6 +127,7 @@ def fit(
     from ...core.address import redact
     from ...core.choose_model import parse_seconds
     from ...core.files import check_place
+    from ...core.model_effort import load_unfinished
     from ...core.models import fit as learn
     from ...core.models import save_model
     from ...core.samplers.statistical.learn_events import Roles
@@ -138,9 +142,15 @@ def fit(
         if out
         else Path((redact(table).rpartition("/")[2] if url else Path(table).name).split(".")[0] + ".model")
     )
-    if path.exists():
+    begun = load_unfinished(path) if resume and path.exists() else None
+    if begun and start is not None:
+        raise UserError(f"--resume goes on from {path}, and --start names another model: one of the two")
+    if path.exists() and not begun:
         raise UserError(f"--out {path} exists already; nothing is overwritten")
     check_place(path, "model")
+    parts = path.with_name(path.name + ".part")
+    if not resume:
+        parts.unlink(missing_ok=True)
     seconds = None if time_ is None else parse_seconds(time_, "--time")
     fitted = learn(
         table if url else Path(table),
@@ -148,7 +158,7 @@ def fit(
         seed=seed,
         seconds=seconds,
         epochs=epochs,
-        start=None if start is None else Path(start),
+        start=begun if start is None else Path(start),
         keep=keep,
         drop=drop,
         epsilon=epsilon,
@@ -158,7 +168,10 @@ def fit(
         target=target,
         relations=relation,
         times=() if entity else time_column,
+        parts=parts,
     )
+    if begun and any(begun.card[k] != fitted.card[k] for k in ("digest", "seed")):
+        raise UserError(f"--resume: {path} was learnt from another table or seed; --start learns on from it")
     save_model(fitted, path)
     if relations := fitted.card.get("relations"):
         for name, kinds in fitted.card["models"].items():
@@ -171,7 +184,7 @@ def fit(
     if course := fitted.card.get("learning"):
         click.echo(f"learnt in {course['epochs']} of {course['of']} passes; ended by: {course['stopped']}")
         if course["stopped"] == "interrupted":
-            click.echo(f"the best so far is kept; go on with: populace fit {table} --start {path} --out ANOTHER")
+            click.echo(f"the best so far is kept in {path}; the same command with --resume goes on")
     if others := fitted.card.get("left out"):
         click.echo(f"not modelled: {', '.join(others)}")
     if "privacy" in fitted.card:

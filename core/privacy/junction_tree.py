@@ -189,6 +189,12 @@ def estimate(
     return Fitted(tree, beliefs, now)
 
 
+def fitted_before(tree: Tree, measured: Sequence[Measured], weights: Sequence[F64]) -> Fitted:
+    """The distribution that `estimate` came to, by its weights."""
+    places = [tree.home(m.columns) for m in measured]
+    return Fitted(tree, _calibrated(tree, weights, measured, places), list(weights))
+
+
 def _calibrated(tree: Tree, weights: Sequence[F64], measured: Sequence[Measured], places: Sequence[int]) -> list[F64]:
     """p(clique) for each clique: sums towards the root, then back."""
     log = [np.zeros(tree.shape(n)) for n in range(len(tree.cliques))]

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..parts import part
 from ..stream import F64, Stream
 from ..tables import Table
 from .budget import Budget
 
 I64 = NDArray[np.int64]
+T = TypeVar("T")
 Encode = Callable[[pl.Series], I64]
 WIDEST = 1e6
 """The widest noise, in rows; a budget that needs more buys nothing."""
@@ -51,33 +54,48 @@ class PrivateTable:
         One row more or less changes one count by one. With `maps`, a column's codes are looked up in a table first.
         """
         self.budget.spend(what, rho)
-        exact = self._exact(columns, sizes, maps)
-        return (exact + self._gaussian(exact.size, sigma(rho)).reshape(exact.shape)).astype(np.float64)
+
+        def release(noise: Stream) -> F64:
+            exact = self._exact(columns, sizes, maps)
+            drawn = discrete_gaussian(noise, exact.size, sigma(rho)).reshape(exact.shape)
+            return (exact + drawn).astype(np.float64)
+
+        return self._released(what, release)
 
     def values(self, what: str, column: str, rho: float, delta: float) -> list[str]:
         """The values of a text column that many rows share, most frequent first: those whose noisy count is above a threshold that a value of
         one row alone passes with probability at most `delta` (Korolova, Kenthapadi, Mishra and Ntoulas 2009, WWW)."""
         self.budget.spend(what, rho, delta)
-        seen = self._table[column].drop_nulls().cast(pl.String).value_counts(name="n").sort(column)
-        noise = self._gaussian(seen.height, sigma(rho))
-        noisy = seen["n"].to_numpy() + noise
-        known = np.flatnonzero(noisy > 1 + tail(sigma(rho), delta))
-        order = known[np.argsort(-noisy[known], kind="stable")]
-        return [seen[column][int(k)] for k in order]
+
+        def release(noise: Stream) -> list[str]:
+            seen = self._table[column].drop_nulls().cast(pl.String).alias("value").value_counts(name="n").sort("value")
+            noisy = seen["n"].to_numpy() + discrete_gaussian(noise, seen.height, sigma(rho))
+            known = np.flatnonzero(noisy > 1 + tail(sigma(rho), delta))
+            order = known[np.argsort(-noisy[known], kind="stable")]
+            return [seen["value"][int(k)] for k in order]
+
+        return self._released(what, release)
 
     def choose(self, what: str, scores: Callable[[Exact], F64], sensitivity: float, rho: float) -> int:
         """The place of a high score, by the exponential mechanism. One row more or less must change no score by more than `sensitivity`."""
         self.budget.spend(what, rho)
-        found = scores(self._exact)
-        epsilon = np.sqrt(8.0 * rho)
-        u = self._next().uniform(np.arange(len(found)))
-        return int(np.argmax(epsilon * found / (2.0 * sensitivity) - np.log(-np.log(u))))
+
+        def release(noise: Stream) -> int:
+            found = scores(self._exact)
+            u = noise.uniform(np.arange(len(found)))
+            return int(np.argmax(np.sqrt(8.0 * rho) * found / (2.0 * sensitivity) - np.log(-np.log(u))))
+
+        return self._released(what, release)
 
     def scores(self, what: str, scores: Callable[[Exact], F64], sensitivity: float, rho: float) -> F64:
         """Scores with Gaussian noise, together `rho`-zCDP. One row more or less must change no score by more than `sensitivity`."""
         self.budget.spend(what, rho)
-        found = scores(self._exact)
-        return found + sensitivity * np.sqrt(len(found)) * sigma(rho) * self._next().normal(np.arange(len(found)))
+
+        def release(noise: Stream) -> F64:
+            found = scores(self._exact)
+            return found + sensitivity * np.sqrt(len(found)) * sigma(rho) * noise.normal(np.arange(len(found)))
+
+        return self._released(what, release)
 
     def _exact(self, columns: Sequence[str], sizes: Sequence[int], maps: Sequence[I64 | None] = ()) -> I64:
         at = np.zeros(self._table.height, np.int64)
@@ -87,13 +105,11 @@ class PrivateTable:
             at = at * size + (code if table is None else table[code])
         return np.bincount(at, minlength=int(np.prod(sizes))).reshape(sizes)
 
-    def _gaussian(self, n: int, deviation: float) -> I64:
-        return discrete_gaussian(self._next(), n, deviation)
-
-    def _next(self) -> Stream:
-        """A stream that no draw has used."""
+    def _released(self, what: str, release: Callable[[Stream], T]) -> T:
+        """What is given out, by a stream that no release has used. One that was given out before the fit was broken off is given out again: nothing new is read for it, and its
+        noise is that of then."""
         self._draws += 1
-        return self._noise.child("noise", self._draws)
+        return part(f"release {self._draws}: {what}", lambda: release(self._noise.child("noise", self._draws)))
 
 
 Exact = Callable[[Sequence[str], Sequence[int], Sequence[I64 | None]], I64]

@@ -11,7 +11,8 @@ import polars as pl
 from ..choose_model import choose
 from ..errors import unknown
 from ..evaluate.links import Link
-from ..model_kinds import MODELS
+from ..model_kinds import MODELS, ModelKind, learn_kept
+from ..parts import asked_to_stop, break_off, half, part, within
 from ..progress import Progress
 from ..samplers.deep.learnt import Effort
 from ..samplers.statistical.forest import Classes, code_of
@@ -63,7 +64,10 @@ def fit_database(
     with Progress("fitting tables", len(shapes), unit="table") as progress:
         for shape in shapes:
             wanted = target[1] if target and target[0] == shape.name else None
-            made.append(_table(shape, ordered, at, links, features, stream.child("table", shape.name), work, wanted))
+            with within(shape.name):
+                made.append(
+                    _table(shape, ordered, at, links, features, stream.child("table", shape.name), work, wanted)
+                )
             progress.step()
     return LearntDatabase(tuple(made))
 
@@ -90,8 +94,26 @@ class _Work:
             settings["given"] = given
         if kind.target and target:
             settings["target"] = target
-        effort = (Effort(seconds=share),) if kind.trained else ()
-        return name, kind.learn(table, stream.child(name), *effort, **settings)
+        if kind.trained:
+            return name, _network(kind, table, stream.child(name), share, settings)
+        return name, learn_kept(kind, table, stream.child(name), **settings)
+
+
+def _network(kind: ModelKind, table: Table, stream: Stream, seconds: float | None, settings: Mapping[str, Any]) -> Any:
+    """A network as a part: broken off, it is kept as it stands, and learns on from there."""
+    fresh: list[Any] = []
+
+    def learn() -> Any:
+        held = half("standing")
+        start = None if held is None else kind.rebuild(*held)
+        made = kind.learn(table, stream, Effort(None, seconds, start, start is not None), **settings)
+        if asked_to_stop() and made.learnt.unfinished:
+            break_off("standing", made.state())
+        fresh.append(made)
+        return made.state()
+
+    held = part(kind.name, learn)
+    return fresh[0] if fresh else kind.rebuild(*held)
 
 
 def _size(shape: TableShape) -> float:
@@ -163,7 +185,8 @@ def _table(
         else:
             same = [c for c in made.columns if c.endswith("=")]
             made = made.drop(same)
-        parts.append(_part(given, made, shape, stream.child(name), work, target))
+        with within(name):
+            parts.append(_part(given, made, shape, stream.child(name), work, target))
     features[shape.name] = pl.concat([own, context.select(c for c in context.columns if not c.startswith(UP + "#"))], how="horizontal")  # fmt: skip
     return Learnt(shape, tuple(c.name for c in counts), kinds, parts[0], parts[1] if len(parts) > 1 else None)
 

@@ -12,8 +12,15 @@ MOMENTS, LEAST = (0.9, 0.999), 1e-8
 
 
 class Adam:
-    def __init__(self, torch: Any, parameters: Sequence[Any], rate: float, decay: float) -> None:
-        self.torch, self.parameters, self.rate, self.decay = torch, list(parameters), rate, decay
+    def __init__(
+        self,
+        torch: Any,
+        parameters: Sequence[Any],
+        rate: float,
+        decay: float = 0.0,
+        moments: tuple[float, float] = MOMENTS,
+    ) -> None:
+        self.torch, self.parameters, self.rate, self.decay, self.moments = torch, list(parameters), rate, decay, moments
         self.state: dict[int, dict[str, Any]] = {}
         """For each parameter that had a gradient: steps taken, the mean of gradients and of their squares."""
 
@@ -37,7 +44,7 @@ class Adam:
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 [self.parameters[n] for n in some], [self.parameters[n].grad for n in some], means, squares, [], steps,
-                lr=self.rate, beta1=MOMENTS[0], beta2=MOMENTS[1], weight_decay=self.decay, eps=LEAST, amsgrad=False, maximize=False,
+                lr=self.rate, beta1=self.moments[0], beta2=self.moments[1], weight_decay=self.decay, eps=LEAST, amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

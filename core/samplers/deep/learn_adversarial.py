@@ -20,6 +20,7 @@ import numpy as np
 from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
+from .adam import Adam
 from .asked import Asked
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_rows, encode_table
@@ -28,7 +29,7 @@ from .identifiable import Constraint
 from .learnt import FREELY, Effort, Learnt
 from .modes import ranked_layout
 from .private_fit import RATE as PRIVATE_RATE
-from .private_fit import Extents, NoisySteps, buy
+from .private_fit import Extents, NoisySteps, buy, paid_steps
 from .training import OVERHEAD, train
 from .training import RATE as WORK_RATE
 from .transfer import Maps, continued, layout_before
@@ -113,8 +114,8 @@ def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, ext
             torch, bought.secret, critic, pair.criticism, (data.classes, data.places), pair.criticism_noise,
             bought.share, bought.multiplier, bought.share * bought.rows,
         )  # fmt: skip
-        pair.optimisers[1].param_groups[0]["lr"] = PRIVATE_RATE
-        for k in range(bought.steps):
+        pair.optimisers[1].rate = PRIVATE_RATE
+        for k in paid_steps(torch, pair, noisy, bought.steps):
             noisy.step()
             pair.optimisers[1].step()
             if k % JUDGED == JUDGED - 1:
@@ -165,13 +166,7 @@ class _Pair:
         for t in self.parameters.values():
             t.requires_grad_()
         self.optimisers = [
-            torch.optim.Adam(
-                [t for k, t in self.parameters.items() if k.startswith(part)],
-                RATE,
-                MOMENTS,
-                weight_decay=DECAY,
-                fused=True,
-            )
+            Adam(torch, [t for k, t in self.parameters.items() if k.startswith(part)], RATE, DECAY, MOMENTS)
             for part in ("make.", "judge.")
         ]
         self.size = max(how.pack, min(BATCH, data.rows) // how.pack * how.pack)

@@ -14,6 +14,7 @@ from ...errors import UserError
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.learn_events import Roles
+from .adam import Adam
 from .doppelganger import attributes, course
 from .engine import begin_layers, deterministic, torch_or_error
 from .learnt import FREELY, Effort
@@ -110,7 +111,7 @@ class _Doppelganger:
             t.requires_grad_()
         groups = (("whole.", "steps."), ("judge.", "beside."))
         self.optimisers = [
-            torch.optim.Adam([t for k, t in self.parameters.items() if k.startswith(g)], LEARNING, MOMENTS, fused=True)
+            Adam(torch, [t for k, t in self.parameters.items() if k.startswith(g)], LEARNING, moments=MOMENTS)
             for g in groups
         ]
         # the end is likely where series end, from the beginning

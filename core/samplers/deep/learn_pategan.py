@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
+from ...parts import part
 from ...privacy.budget import Budget
 from ...privacy.private_table import PrivateTable
 from ...progress import Progress
@@ -20,6 +21,7 @@ from ...stream import F64, Stream
 from ...tables import Table
 from ..statistical.empirical import check_learnable
 from ..statistical.private_marginals import buy_marginals
+from .adam import Adam
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_rows
 from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
@@ -105,7 +107,7 @@ class _Game:
         for t in (*self.maker.values(), *self.student.values()):
             t.requires_grad_()
         self.optimisers = [
-            torch.optim.Adam(list(group), RATE, MOMENTS)
+            Adam(torch, list(group), RATE, moments=MOMENTS)
             for group in (self.maker.values(), self.student.values(), self.taught)
         ]
         self.rounds = min(ROUNDS, votes)
@@ -170,8 +172,10 @@ class _Game:
             with torch.no_grad():
                 rows = self.rows(count)
             self.left -= count
-            self.asked.append(rows)
-            self.labels.append(self.vote(rows, turn))
+            # votes alone may be kept where learning is broken off: what teachers know is the rows'
+            voted = part(f"votes {turn}", lambda: (host(rows), host(self.vote(rows, turn))))
+            for kept, held in zip((self.asked, self.labels), voted, strict=True):
+                kept.append(torch.tensor(held))
         asked, labels = torch.cat(self.asked), torch.cat(self.labels)
         for _ in range(EXERCISES):
             at = torch.randint(len(asked), (BATCH,), generator=self.generator)

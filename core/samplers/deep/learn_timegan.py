@@ -11,6 +11,7 @@ from typing import Any
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.learn_events import Roles
+from .adam import Adam
 from .engine import begin_layers, deterministic, torch_or_error
 from .learnt import FREELY, Effort
 from .ops import begin_recurrent, dense, gru, torch_ops
@@ -78,8 +79,7 @@ class _TimeGan:
             t.requires_grad_()
         groups = (("embed.", "recover."), ("generate.", "supervise."), ("judge.", "back."))
         self.optimisers = [
-            torch.optim.Adam([t for k, t in self.parameters.items() if k.startswith(g)], LEARNING, fused=True)
-            for g in groups
+            Adam(torch, [t for k, t in self.parameters.items() if k.startswith(g)], LEARNING) for g in groups
         ]
 
     def epoch(self, share: float, length: float) -> Iterator[float]:

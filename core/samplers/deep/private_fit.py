@@ -7,13 +7,14 @@ never looked at costs nothing: there are no rows held out. The noise and the cho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import UserError
+from ...parts import asked_to_stop, break_off, half
 from ...privacy.budget import Budget
 from ...privacy.private_table import PrivateTable
 from ...progress import Progress
@@ -22,11 +23,12 @@ from ...tables import Table
 from ..statistical.empirical import check_learnable
 from ..statistical.marginal import Marginal
 from ..statistical.private_marginals import Extent, buy_marginals
+from .adam import Adam
 from .encoded import Encoded, encode_rows
 from .engine import deterministic, host
 from .learnt import Learnt
 from .modes import ranked_layout
-from .training import Descent
+from .training import Descent, standing, take_up
 
 Extents = Mapping[str, Extent]
 MARGINALS, SEARCH = 0.15, 0.05
@@ -133,16 +135,29 @@ def fit_privately(
         return made(learnt), bought.rows
 
 
+def paid_steps(torch: Any, learner: Any, noisy: NoisySteps, steps: int) -> Iterator[int]:
+    """Each of so many steps; where learning was broken off, from there. What is kept then is as private as the model: nothing but noisy steps made it."""
+    held = half("steps")
+    if held is not None:
+        noisy.taken, rest = held
+        take_up(torch, learner.generator, learner, rest)
+    for k in range(noisy.taken, steps):
+        if asked_to_stop():
+            break_off("steps", (k, standing(learner, learner.generator)))
+        yield k
+
+
 def descend(torch: Any, name: str, learner: Descent, bought: Bought) -> Learnt:
     """Take the steps that were bought."""
-    optimiser = torch.optim.Adam(list(learner.parameters.values()), RATE)
+    optimiser = Adam(torch, list(learner.parameters.values()), RATE)
+    learner.optimisers = [optimiser]
     noisy = NoisySteps(
         torch, bought.secret, learner.parameters, learner.loss, learner.rows, learner.noise,
         bought.share, bought.multiplier, bought.share * bought.rows,
     )  # fmt: skip
     with Progress(f"learning {name}", bought.steps, unit="step") as progress:
-        for k in range(bought.steps):
-            optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * k / bought.steps))
+        for k in paid_steps(torch, learner, noisy, bought.steps):
+            optimiser.rate = RATE * 0.5 * (1 + np.cos(np.pi * k / bought.steps))
             noisy.step()
             optimiser.step()
             progress.step()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
+from ...parts import interruptible
 from ...progress import Progress
 from .adam import Adam
 from .engine import host
@@ -74,11 +72,11 @@ def train(torch: Any, generator: Any, learner: Learner, effort: Effort, name: st
         epochs, done, waited = held.course["of"], held.course["epochs"], held.course["waited"]
         best = np.inf if held.course["loss"] is None else held.course["loss"]
         kept = {k: torch.tensor(v) for k, v in held.parameters.items()}
-        _restore(torch, generator, learner, held)
+        take_up(torch, generator, learner, held.rest)
     rest: dict[str, NDArray] = {}
-    with Progress(f"learning {name}", epochs, done=done, unit="epoch") as progress, _interruptible() as asked:
+    with Progress(f"learning {name}", epochs, done=done, unit="epoch") as progress, interruptible() as asked:
         while done < epochs:
-            before = _stopped(learner, generator) if asked is not None else {}
+            before = standing(learner, generator) if asked is not None else {}
             losses = []
             for loss in learner.epoch(done / epochs, 1 / epochs):
                 losses.append(loss)
@@ -138,7 +136,7 @@ def _copied(parameters: dict[str, Any]) -> dict[str, Any]:
     return {k: t.detach().clone() for k, t in parameters.items()}
 
 
-def _stopped(learner: Learner, generator: Any) -> dict[str, NDArray]:
+def standing(learner: Learner, generator: Any) -> dict[str, NDArray]:
     """Everything that the next pass hangs on."""
     found = {f"now.{k}": host(t).copy() for k, t in learner.parameters.items()}
     found |= {f"average.{k}": host(t).copy() for k, t in learner.averages.items()}
@@ -149,41 +147,21 @@ def _stopped(learner: Learner, generator: Any) -> dict[str, NDArray]:
     return found
 
 
-def _restore(torch: Any, generator: Any, learner: Learner, held: Learnt) -> None:
+def take_up(torch: Any, generator: Any, learner: Learner, rest: Mapping[str, NDArray]) -> None:
+    """Go on from what `standing` found."""
     with torch.no_grad():
         for k, t in learner.parameters.items():
-            t.copy_(torch.tensor(held.rest[f"now.{k}"]))
+            t.copy_(torch.tensor(rest[f"now.{k}"]))
         for k, t in learner.averages.items():
-            t.copy_(torch.tensor(held.rest[f"average.{k}"]))
+            t.copy_(torch.tensor(rest[f"average.{k}"]))
     for n, optimiser in enumerate(learner.optimisers):
         state: dict[int, dict[str, Any]] = {}
-        for key, value in held.rest.items():
+        for key, value in rest.items():
             part = key.split(".")
             if part[:2] == ["optimiser", str(n)]:
                 state.setdefault(int(part[2]), {})[part[3]] = torch.tensor(value)
         optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    generator.set_state(torch.tensor(held.rest["generator"].view(np.uint8), device="cpu"))
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event | None]:
-    """Ctrl-C once sets the event, so that a step is finished; twice interrupts as ever. None outside the main thread, where no signal comes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield None
-        return
-    asked = threading.Event()
-    former = signal.getsignal(signal.SIGINT)
-
-    def ask(*_: Any) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, former)
-
-    if former is signal.default_int_handler:
-        signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, former)
+    generator.set_state(torch.tensor(rest["generator"].view(np.uint8), device="cpu"))
 
 
 @dataclass

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...parts import part
 from ...stream import F64, Stream
 from ...tables import Table, rows
 from .empirical import marginal_state, rebuild_marginals
@@ -152,8 +153,11 @@ def fit_adversarial_forest(table: Table, stream: Stream, trees: int = TREES) -> 
     with threadpool_limits(1):
         for round_ in range(ROUNDS):
             names = stream.child("round", round_)
-            copies = _copies(made, names.child("copies"))
-            found, told = _forest(codes, copies, names.child("forest"), trees)
+
+            def told_apart(now: AdversarialForest = made, names: Stream = names) -> Any:
+                return _forest(codes, _copies(now, names.child("copies")), names.child("forest"), trees)
+
+            found, told = part(f"round {round_}", told_apart)
             if round_ and told <= TOLD:
                 break
             made = AdversarialForest(marginals, codes, *found)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...parts import part
 from ...stream import F64, Stream
 from ...tables import Table
 from .empirical import fit_marginals
@@ -73,22 +74,23 @@ def _fit(
     x = np.stack([codes[n] for n in order], axis=1).astype(np.float32)
     made: list[Conditional] = []
     for k, n in enumerate(order):
-        names = stream.child(marginals[n].name)
-        target = Classes.of(marginals[n]).of_codes(codes[n])
-        if k == 0 or k < given or (target == target[0]).all():
-            made.append(_root(codes[n]))
-            continue
-        before = np.ascontiguousarray(x[:, :k])
-        counts = np.unique(codes[n], return_counts=True)[1]
-        aimed = marginals[n].name == wanted
-        if len(counts) <= (TARGET_CLASSES if aimed else BOOSTED) and counts.min() >= _BOOSTED_ROWS:
-            # columns that are told are never drawn
-            drawn = before[:0] if given else _drawn(made, 2 * len(before), stream.child("drawn", k))
-            made.append(_distilled(before, drawn, codes[n], names.child("boost"), TARGET_COPIES if aimed else COPIES))
-            continue
-        share, leaf, shrink = _settled(before, target, names.child("trial"))
-        grown = [_grown(before, codes[n], target, names.child(t), share, leaf) for t in range(trees)]
-        made.append(_join(grown, shrink))
+
+        def grow(k: int = k, n: int = n) -> Conditional:
+            names = stream.child(marginals[n].name)
+            target = Classes.of(marginals[n]).of_codes(codes[n])
+            if k == 0 or k < given or (target == target[0]).all():
+                return _root(codes[n])
+            before = np.ascontiguousarray(x[:, :k])
+            counts = np.unique(codes[n], return_counts=True)[1]
+            aimed = marginals[n].name == wanted
+            if len(counts) <= (TARGET_CLASSES if aimed else BOOSTED) and counts.min() >= _BOOSTED_ROWS:
+                # columns that are told are never drawn
+                drawn = before[:0] if given else _drawn(made, 2 * len(before), stream.child("drawn", k))
+                return _distilled(before, drawn, codes[n], names.child("boost"), TARGET_COPIES if aimed else COPIES)
+            share, leaf, shrink = _settled(before, target, names.child("trial"))
+            return _join([_grown(before, codes[n], target, names.child(t), share, leaf) for t in range(trees)], shrink)
+
+        made.append(Conditional(*part(f"column {n}", lambda grow=grow: list(vars(grow()).values()))))
     return Forest(marginals, order, tuple(made))
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...errors import UserError, unknown
+from ...parts import asked_to_stop, break_off, half
 from ...stream import F64, Stream
 from ...tables import ROW, Table
 from .detect import rules_of
@@ -84,7 +85,10 @@ def fit_hidden(table: Table, stream: Stream, roles: Roles, states: int = STATES)
     emission = draw.dirichlet(np.full(shown, 1.0), states) + share
     emission /= emission.sum(axis=1, keepdims=True)
     last = -np.inf
-    for _ in range(ROUNDS):
+    done, last, initial, transition, emission = half("rounds") or (0, last, initial, transition, emission)
+    for round_ in range(done, ROUNDS):
+        if asked_to_stop():
+            break_off("rounds", (round_, float(last), initial, transition, emission))
         likelihood, initial, transition, emission = _improved(padded, there, length, initial, transition, emission)
         if likelihood - last < _ENOUGH * abs(likelihood):
             break
@@ -153,7 +157,7 @@ def _read(table: Table, roles: Roles) -> _Events:
     dtype = table.schema[roles.time]
     if not (dtype.is_numeric() or dtype.is_temporal()):
         raise UserError(f"column '{roles.time}' has type {dtype}, expected times or numbers")
-    ordered = table.with_row_index("_order").sort(roles.entity, roles.time, "_order")
+    ordered = table.sort(roles.entity, roles.time, maintain_order=True)
     texts = ordered[event].cast(pl.String)
     kinds = texts.unique().sort().to_list()
     if len(kinds) > KINDS:

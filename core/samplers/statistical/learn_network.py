@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...parts import part
 from ...stream import F64, Stream
 from ...tables import Table
 from .forest import Classes
@@ -94,20 +95,11 @@ def ascend(counts: Counts, most: int, free: int | None = None) -> Graph:
     best, top, waited = list(graph), sum(own), 0
     seen = {_key(graph)}
     while waited < PATIENCE:
-        ranked = []
-        for child in range(len(graph)):
-            for changes in _moves(graph, child, most, free):
-                gain = sum(counts.score(n, p) - own[n] for n, p in changes.items())
-                if np.isfinite(gain):
-                    ranked.append((-gain, len(ranked), changes))
-        ranked.sort(key=lambda r: r[:2])
-        for _, _, changes in ranked:
-            following = [changes.get(n, p) for n, p in enumerate(graph)]
-            if _key(following) not in seen and _acyclic(following):
-                break
-        else:
+        found = part(f"step {len(seen)}", lambda now=graph, own=own: _step(counts, now, own, most, free, seen))
+        if found is None:
             return best
-        graph = following
+        changes = {n: tuple(Parent(c, bool(coarse)) for c, coarse in parents) for n, parents in found}
+        graph = [changes.get(n, p) for n, p in enumerate(graph)]
         seen.add(_key(graph))
         for n, p in changes.items():
             own[n] = counts.score(n, p)
@@ -115,6 +107,29 @@ def ascend(counts: Counts, most: int, free: int | None = None) -> Graph:
         if sum(own) > top + 1e-6:
             best, top, waited = list(graph), sum(own), 0
     return best
+
+
+def _step(
+    counts: Counts,
+    graph: Graph,
+    own: list[float],
+    most: int,
+    free: int | None,
+    seen: set[tuple[frozenset[Parent], ...]],
+) -> list[tuple[int, list[tuple[int, bool]]]] | None:
+    """The columns that change in the best step to where the climb never was, each with its parents; None if there is none."""
+    ranked = []
+    for child in range(len(graph)):
+        for changes in _moves(graph, child, most, free):
+            gain = sum(counts.score(n, p) - own[n] for n, p in changes.items())
+            if np.isfinite(gain):
+                ranked.append((-gain, len(ranked), changes))
+    ranked.sort(key=lambda r: r[:2])
+    for _, _, changes in ranked:
+        following = [changes.get(n, p) for n, p in enumerate(graph)]
+        if _key(following) not in seen and _acyclic(following):
+            return [(n, [(p.column, p.coarse) for p in parents]) for n, parents in changes.items()]
+    return None
 
 
 def _key(graph: Graph) -> tuple[frozenset[Parent], ...]:

@@ -17,8 +17,9 @@ from itertools import combinations
 
 import numpy as np
 
+from ...parts import part
 from ...privacy.budget import Budget
-from ...privacy.junction_tree import Clique, Fitted, Measured, estimate, junction_tree
+from ...privacy.junction_tree import Clique, Fitted, Measured, Tree, estimate, fitted_before, junction_tree
 from ...privacy.private_table import I64, Exact, sigma
 from ...stream import F64, Stream
 from ...tables import Table
@@ -64,7 +65,7 @@ def fit_mst(
             (True, True),
         )
         measured.append(_count(bought, edge, coarse, each))
-    fitted = estimate(junction_tree(_sizes(bought), edges), measured, bought.rows, steps=LAST_STEPS)
+    fitted = _fitted(junction_tree(_sizes(bought), edges), measured, bought.rows, (), LAST_STEPS)
     return network_of(bought, fitted), bought.rows
 
 
@@ -75,7 +76,7 @@ def fit_aim(
     bought = Bought.of(table, stream, budget, extents, ONE_WAY)
     weight, sizes = _weight(bought, target), _sizes(bought)
     measured, chosen = _one_ways(bought), list[Clique]()
-    fitted = estimate(junction_tree(sizes, chosen), measured, bought.rows, steps=ROUND_STEPS)
+    fitted = _fitted(junction_tree(sizes, chosen), measured, bought.rows, (), ROUND_STEPS)
     whole = budget.left
     step = whole / (ROUNDS * len(sizes))
     while len(sizes) > 1 and budget.left > 1e-9 * whole:
@@ -87,14 +88,20 @@ def fit_aim(
         before = _seen(bought, fitted, clique, coarse) if fitted.tree.home(clique) >= 0 or len(clique) == 2 else None
         measured.append(_count(bought, clique, coarse, step * COUNTING))
         chosen.append(clique)
-        fitted = estimate(junction_tree(sizes, chosen), measured, bought.rows, fitted.weights, ROUND_STEPS)
+        fitted = _fitted(junction_tree(sizes, chosen), measured, bought.rows, fitted.weights, ROUND_STEPS)
         after = _seen(bought, fitted, clique, coarse)
         moved = 0.0 if before is None else bought.rows * float(np.abs(after - before).sum())
         if moved <= NOISE * sigma(step * COUNTING) * len(after):
             # what is left to learn is below the noise: fewer rounds with less of it
             step *= 4
-    fitted = estimate(fitted.tree, measured, bought.rows, fitted.weights, LAST_STEPS)
+    fitted = _fitted(fitted.tree, measured, bought.rows, fitted.weights, LAST_STEPS)
     return network_of(bought, fitted), bought.rows
+
+
+def _fitted(tree: Tree, measured: Sequence[Measured], rows: float, weights: Sequence[F64], steps: int) -> Fitted:
+    """`estimate`, whose weights are kept: it reads nothing but what was paid for."""
+    found = part(f"fit {len(measured)}, {steps} steps", lambda: estimate(tree, measured, rows, weights, steps).weights)
+    return fitted_before(tree, measured, found)
 
 
 def network_of(bought: Bought, fitted: Fitted) -> Network:

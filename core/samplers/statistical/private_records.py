@@ -15,6 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ...parts import part
 from ...privacy.budget import Budget
 from ...privacy.private_table import I64, Exact, sigma
 from ...stream import F64, Stream
@@ -52,7 +53,7 @@ def fit_privsyn(
         weight = cells[chosen] ** (2 / 3)
         for k, rho in zip(chosen, budget.left * weight / weight.sum(), strict=True):
             tables.append((pairs[k], _counted(bought, pairs[k], rho)))
-    records = _updated(bought, tables, stream.child("records"))
+    records = part("records", lambda: _updated(bought, tables, stream.child("records")))
     counts = Counts(bought.classes, [records[:, n] for n in range(len(sizes))])
     aimed = bought.names.index(target) if target in bought.names else None
     graph = ascend(counts, PARENTS, aimed)

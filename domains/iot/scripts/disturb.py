@@ -21,14 +21,14 @@ from ..signals import HOUR, quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
 from .lifecycle import Down, downs, take_down
 from .spans import Place, Readings, anomalies, places
-from .values import DISTORTIONS, Span, chosen
+from .values import DISTORTIONS, Span, chosen, unevenness
 
 ARGUMENTS = (
     *("family", "effect", "cause", "severity", "wears_out", "fails", "set", "clear"),
     *("hours", "episodes", "reach", "signals", "kinds", "onset", "stagger"),
     *("values", "clock", "arrivals", "lose", "repeat", "cut", "down"),
 )
-_MARKS = {"kind", "signals", "share", "samples", "raw", "null"}
+_MARKS = {"kind", "signals", "share", "samples", "level", "raw", "null"}
 Part = tuple[NDArray, ...]
 """Instance and key of each row that changes, and what it changes to."""
 
@@ -169,7 +169,8 @@ def _wrong(scene: Scene, place: Place) -> F64:
         scale = trace.sigma, trace.step, low, high
         span = Span(whole, trace.grid, place.a, place.b, *scale, bool(up), rng, beside)
         wrong = kind(span, **{k: v for k, v in entry.items() if k not in _MARKS})
-        taken = chosen(stream.child("samples").generator(), len(wrong), entry)
+        uneven = unevenness(whole, place.a, place.b) if entry.get("level") else None
+        taken = chosen(stream.child("samples").generator(), len(wrong), entry, uneven)
         whole[place.rows] = np.where(taken, wrong, whole[place.rows])
         raw |= entry.get("raw", False)
     wrong = whole[place.rows]

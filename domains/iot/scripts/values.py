@@ -183,6 +183,13 @@ def extreme(span: Span, amount: float, context: float = 5, unit: str = "step", d
     return (near.max(axis=1) if far > 0 else near.min(axis=1)) + far
 
 
+def spike(span: Span, amount: float, unit: str = "step", direction: str = "either") -> F64:
+    """What the two samples beside each have between them, and `amount` off."""
+    at = np.arange(span.a, span.b)
+    before, after = (span.whole[np.clip(at + k, 0, len(span.whole) - 1)] for k in (-1, 1))
+    return (before + after) / 2 + span.shift(amount, unit, direction)
+
+
 def clip(span: Span, beyond: float, direction: str = "up") -> F64:
     """Held at the level that a share `beyond` of the span's values would pass."""
     if direction == "up":
@@ -222,12 +229,16 @@ def respond(span: Span, minutes: float) -> F64:
     return pl.Series(span.values).ewm_mean(alpha=alpha, adjust=False).to_numpy()
 
 
-def mix(span: Span, amount: float, edge: float = 0.0) -> F64:
-    """Another channel's departure from its mean leaks in: each of its sigmas as `amount` of this channel's."""
+def mix(span: Span, amount: float, quick: float = 1.0, edge: float = 0.0) -> F64:
+    """Another channel's departure from its mean leaks in. Of its course, each of its sigmas as `amount` of this channel's; of its quick changes,
+    which what both share smooths, a share `quick` of that, and no more in steps of this channel's own than of the other's."""
     if span.beside is None:
         return span.values
-    other, sigma, _ = span.beside
-    return span.values + amount * span.sigma * (other - other.mean()) / sigma * span.fade(edge)
+    other, sigma, step = span.beside
+    course = moving_mean(other, QUICK)
+    changes = min(span.sigma / sigma, span.step / step) * (other - course)
+    leak = span.sigma / sigma * (course - other.mean()) + quick * changes
+    return span.values + amount * leak * span.fade(edge)
 
 
 def swap(span: Span) -> F64:
@@ -235,10 +246,15 @@ def swap(span: Span) -> F64:
     return span.values if span.beside is None else span.beside[0]
 
 
-def replay(span: Span, hours: float) -> F64:
-    """What the channel gave some hours before, word for word."""
-    back = round(hours * HOUR / span.interval)
-    return at_places(span.whole, np.arange(span.a, span.b) - back)
+def replay(span: Span, hours: float, within: float = 0.0) -> F64:
+    """What the channel gave some hours before, word for word; with `within`, up to so many hours earlier or later, where it joins best."""
+    back, most = round(hours * HOUR / span.interval), round(within * HOUR / span.interval)
+    tried = back + np.arange(-most, most + 1)
+    seams = np.zeros(len(tried))
+    for inside, beside in ((span.a, span.a - 1), (span.b - 1, span.b)):
+        if 0 <= beside < len(span.whole):
+            seams = np.maximum(seams, np.abs(at_places(span.whole, inside - tried) - span.whole[beside]))
+    return at_places(span.whole, np.arange(span.a, span.b) - tried[np.argmin(seams)])
 
 
 def lag(span: Span, hours: float, edge: float = 0.0) -> F64:
@@ -265,18 +281,29 @@ def wrap(span: Span, modulus: float) -> F64:
 DISTORTIONS: dict[str, Distortion] = {
     f.__name__: f
     for f in (
-        offset, ramp, wave, gain, amplify, hold, noise, vary, extreme, clip, coarsen, convert, constant, mirror,
+        offset, ramp, wave, gain, amplify, hold, noise, vary, extreme, spike, clip, coarsen, convert, constant, mirror,
         negate, respond, mix, swap, replay, lag, stretch, reverse, wrap,
     )
 }  # fmt: skip
 
 
-def chosen(rng: np.random.Generator, n: int, among: dict[str, Any]) -> Any:
-    """Which samples of a span a distortion takes: all, a `share` of them, or a number of `samples`, at random."""
+def chosen(rng: np.random.Generator, n: int, among: dict[str, Any], uneven: F64 | None = None) -> Any:
+    """Which samples of a span a distortion takes: all, a `share` of them, or a number of `samples`, at random; if `level`, of the tenth with
+    the least of what is `uneven` about them."""
     taken = np.ones(n, bool)
     if "samples" in among:
         taken[:] = False
-        taken[rng.choice(n, min(n, int(among["samples"])), replace=False)] = True
+        there = np.arange(n)
+        if among.get("level") and uneven is not None:
+            there = np.sort(np.argsort(uneven, kind="stable")[: max(int(among["samples"]), -(-n // 10))])
+        taken[rng.choice(there, min(n, int(among["samples"])), replace=False)] = True
     elif "share" in among:
         taken = rng.random(n) < among["share"]
     return taken
+
+
+def unevenness(series: F64, a: int, b: int) -> F64:
+    """How far apart the two samples beside each are: where they are alike, one that is off has no help from the noise in either difference."""
+    at = np.arange(a, b)
+    before, after = (series[np.clip(at + k, 0, len(series) - 1)] for k in (-1, 1))
+    return np.abs(after - before)

@@ -135,12 +135,11 @@ def test_one_line_of_code_does_not_find_them_but_who_knows_the_process_does(benc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUBTLE)
-def test_each_kind_is_hard_for_one_line_of_code(bench: Bench, name: str):
-    """The four one-line detectors together, as each kind has one that is made for it."""
-    share, best = judge(bench.hits(fleet(name, count=12)))
-    print(f"{name}: {share}, informed {best:.2f}")
-    assert sum(share.values()) / 4 <= 0.2, share
-    assert 0.3 <= best <= 1.0
+def test_each_kind_is_hard_for_each_line_of_code(bench: Bench, name: str):
+    """Forty channels of each kind, or all rooms with a damper."""
+    share, best = judge(bench.hits(fleet(name, count=20 if name == "stuck-damper" else 40)))
+    assert max(share.values()) <= 0.2, (share, best)
+    assert 0.5 <= best <= 0.9, (share, best)
 
 
 def test_anomalies_are_spread_over_the_series():

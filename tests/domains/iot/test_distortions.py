@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from populace.domains.iot import DOMAIN
 from populace.domains.iot.scripts.delivery import CLOCKS, DELIVERIES, instant
 from populace.domains.iot.scripts.disturb import ARGUMENTS
 from populace.domains.iot.scripts.lifecycle import SEQUENCES, downs
-from populace.domains.iot.scripts.values import DISTORTIONS, Span
+from populace.domains.iot.scripts.values import DISTORTIONS, Span, chosen, unevenness
 
 MINUTE = 60_000_000
 SECOND = 1_000_000
@@ -141,6 +142,25 @@ def test_an_extreme_is_beyond_all_about_it():
     assert wrong[17] == pytest.approx(of.whole[A + 15 : A + 20].min() - 0.5)
 
 
+def test_a_spike_stands_above_what_is_beside_it():
+    of = span()
+    wrong = give("spike", of, amount=3.0, direction="up")
+    for k in (0, 17, B - A - 1):
+        assert wrong[k] == pytest.approx((of.whole[A + k - 1] + of.whole[A + k + 1]) / 2 + 1.5)
+
+
+def test_level_places_are_the_tenth_whose_neighbours_are_most_alike():
+    of = span()
+    uneven = unevenness(of.whole, A, B)
+    assert np.allclose(uneven, np.abs(of.whole[A + 1 : B + 1] - of.whole[A - 1 : B - 1]))
+    level = np.sort(uneven)[(B - A) // 10]
+    for seed in range(20):
+        taken = chosen(np.random.default_rng(seed), B - A, {"samples": 5, "level": True}, uneven)
+        assert taken.sum() == 5
+        assert uneven[taken].max() <= level
+    assert chosen(np.random.default_rng(1), B - A, {"samples": 900, "level": True}, uneven).sum() == 900
+
+
 @given(beyond=st.floats(0.01, 0.5))
 def test_clipping_cuts_the_share_asked_for(beyond: float):
     of = span()
@@ -174,17 +194,27 @@ def test_a_first_order_response_to_a_step():
 
 
 def test_cross_talk_brings_the_other_channel_in():
-    error = off("mix", amount=0.5)
-    other = span().beside
-    assert other is not None
-    assert np.corrcoef(error, other[0])[0, 1] == pytest.approx(1.0)
-    assert error.std() == pytest.approx(0.5 * 2.0 * other[0].std() / 4.0)
-    assert np.array_equal(give("swap"), other[0])
+    rng = np.random.default_rng(2)
+    other = 5 + 2 * np.cos(np.arange(N) / 150)[A:B] + 0.3 * rng.standard_normal(B - A)
+    of = replace(span(), beside=(other, 4.0, 1.0))
+    course = np.convolve(np.pad(other, 30, "edge"), np.ones(61) / 61, "valid")
+    error = off("mix", of, amount=0.5, quick=0.4)
+    # away from the ends, where a mean of fewer samples stands for the course: 2.0 / 4.0 of the course and as much, as it is the least, of the rest
+    expected = 0.5 * 0.5 * (course - other.mean()) + 0.5 * 0.5 * 0.4 * (other - course)
+    assert np.allclose(error[30:-30], expected[30:-30])
+    lively = replace(of, beside=(other, 4.0, 10.0))
+    calmer = off("mix", lively, amount=0.5, quick=0.4)
+    assert np.allclose(calmer[30:-30], (0.25 * (course - other.mean()) + 0.5 * 0.05 * 0.4 * (other - course))[30:-30])
+    assert np.array_equal(give("swap", of), other)
 
 
 def test_replayed_lagged_faster_reversed_and_mirrored():
     of = span()
     assert np.array_equal(give("replay", of, hours=4), of.whole[A - 240 : B - 240])
+    joined = give("replay", of, hours=4, within=0.5)
+    copies = {back: of.whole[A - back : B - back] for back in range(210, 271)}
+    seams = {back: max(abs(c[0] - of.whole[A - 1]), abs(c[-1] - of.whole[B])) for back, c in copies.items()}
+    assert np.array_equal(joined, copies[min(seams, key=seams.__getitem__)]), "cut in where both seams are least"
     course = np.convolve(np.pad(of.whole, 30, "edge"), np.ones(61) / 61, "valid")
     quick = of.values - course[A:B]
     assert np.allclose(give("lag", of, hours=4) - quick, course[A - 240 : B - 240])
@@ -264,7 +294,15 @@ def test_a_scenario_file_speaks_the_vocabulary(name: str):
     assert len(scenario.roles) == 1
     assert {"family", "effect", "cause"} <= scenario.arguments.keys()
     for word, entry in entries(name):
-        known = set(inspect.signature(word).parameters) | {"kind", "signals", "share", "samples", "raw", "null"}
+        known = set(inspect.signature(word).parameters) | {
+            "kind",
+            "signals",
+            "share",
+            "samples",
+            "level",
+            "raw",
+            "null",
+        }
         assert set(entry) <= known
     if down := scenario.arguments.get("down"):
         assert set(down) <= set(inspect.signature(downs).parameters)
