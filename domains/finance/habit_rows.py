@@ -168,7 +168,9 @@ class Habit:
         )
         who, k = siblings(n)
         rows = join_rows(join_rows(self.units, self.kind)[who], k)
-        return who, rows, self.clock(who, self.stream.child("begin").uniform(rows))
+        at = self.clock(who, self.stream.child("begin").uniform(rows))
+        there = at >= self.book.since[who]
+        return who[there], rows[there], at[there]
 
     def some(self) -> NDArray[np.int64]:
         """The customers who have the habit, where it is a share of them."""
