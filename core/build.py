@@ -65,7 +65,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:
     """Let every cast scenario edit the facts, in the order asked for, and log each edited row."""
-    log: Log = []
+    log, tables = list[Table](), dict(tables)
     for n, use in enumerate(plan.uses):
         members = cast.concerning(n, block)
         if all(m.is_empty() for m in members.values()):
@@ -75,7 +75,7 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
         edits = plan.domain.scripts[use.scenario.script](scene)
         del scene  # and with it the tables as they were
         for edit in edits:
-            tables, edited = apply(plan.whole.schema, tables, edit, block)
+            tables[edit.table], edited = apply(plan.whole.schema, _given(tables, edit.table), edit, block)
             log.append(
                 edited.select(
                     pl.lit(use.scenario.name).alias("scenario"),
@@ -88,6 +88,12 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
                 )
             )
     return tables, log
+
+
+def _given(tables: dict[str, Table], name: str) -> Table:
+    """A table that is given away: another takes its place."""
+    table, tables[name] = tables[name], pl.DataFrame()
+    return table
 
 
 def _from(plan: Plan, use: Use, tables: Tables, block: Block) -> tuple[Tables, Block]:

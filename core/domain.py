@@ -201,7 +201,7 @@ class Domain:
     remembers: Mapping[str, Any] = field(default_factory=dict)
     """What a manifest must say of the extended domain's schema, as plain data."""
     settled: Callable[[Domain, Priors], Domain] | None = None
-    """The domain with the checks and views of a run whose user has set priors, where these go by priors."""
+    """The domain with the checks, views and scenarios of a run whose user has set priors, where these go by priors."""
     recall: Callable[[Domain, Mapping[str, Any]], Domain] | None = None
     """The domain with the schema of a dataset whose manifest says this."""
     imports: Callable[[Domain, str], Imported] | None = None

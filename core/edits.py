@@ -10,14 +10,15 @@ from .domain import Block
 from .places import different, places
 from .scenario import Edit
 from .schema import Schema
-from .tables import ROW, Table, Tables, merge, plain, room
+from .tables import ROW, Table, plain, room
 
 Log = list[Table]  # frames of: scenario, instance, role, table, effect, ROW
 
 
-def apply(schema: Schema, tables: Tables, edit: Edit, block: Block) -> tuple[Tables, Table]:
-    """The tables after an edit, and the rows of it that this block has."""
-    frame, spec = tables[edit.table], schema[edit.table]
+def apply(schema: Schema, frame: Table, edit: Edit, block: Block) -> tuple[Table, Table]:
+    """A table after an edit, and the rows of it that this block has. Who gives the table away, and does not hold on to it, needs no memory for
+    both of what it was and what it becomes: columns are replaced one by one."""
+    spec = schema[edit.table]
     marks = ("instance", "role", "effect")
     if edit.action == "insert":
         mine = np.zeros(edit.rows.height, bool)
@@ -27,7 +28,7 @@ def apply(schema: Schema, tables: Tables, edit: Edit, block: Block) -> tuple[Tab
                 mine |= (unit >= block.first) & (unit < block.last)
         added = edit.rows if mine.all() else edit.rows.filter(mine)
         if added.is_empty():
-            return tables, added
+            return frame, added
         if ROW not in frame.columns:
             frame = frame.with_columns(pl.col(spec.key).cast(pl.UInt64).alias(ROW))
         new = frame.clear().select(
@@ -36,37 +37,42 @@ def apply(schema: Schema, tables: Tables, edit: Edit, block: Block) -> tuple[Tab
                 for c, d in frame.schema.items()
             ]
         )
-        return merge(tables, {edit.table: pl.concat([frame, new])}), added
+        return pl.concat([frame, new]), added
     known = edit.rows.with_columns(pl.col(ROW).cast(pl.UInt64))
     at = places(frame[ROW if ROW in frame.columns else spec.key], known[ROW].to_numpy())
     if (at < 0).any():
         known, at = known.filter(at >= 0), at[at >= 0]
     if edit.action == "remove":
-        return merge(tables, {edit.table: _without(frame, at) if len(at) else frame}), known
+        if not len(at):
+            return frame, known
+        columns = frame.get_columns()
+        del frame
+        return _without(columns, at), known
     columns = [c for c in known.columns if c not in (*marks, ROW)]
-    frame = frame.with_columns(_put(frame[c], at, known[c].cast(frame.schema[c])) for c in columns)
-    return merge(tables, {edit.table: frame}), known
+    return frame.with_columns(_put(frame[c], at, known[c].cast(frame.schema[c])) for c in columns), known
 
 
-def _without(frame: Table, at: NDArray[np.int64]) -> Table:
-    """The frame without the rows at these places."""
-    gone = different(at)
+def _without(columns: list[pl.Series], at: NDArray[np.int64]) -> Table:
+    """The table of some columns without the rows at these places. The list is emptied: each goes when what is left of it is made."""
+    gone, height = different(at), len(columns[0])
     firsts = np.flatnonzero(np.append(True, gone[1:] != gone[:-1] + 1))
-    if len(firsts) * 64 > frame.height or not all(_is_plain(column) for column in frame):
-        kept = np.ones(frame.height, bool)
+    if len(firsts) * 64 > height or not all(_is_plain(column) for column in columns):
+        kept = np.ones(height, bool)
         kept[gone] = False
-        return frame.filter(kept)
+        return pl.DataFrame(columns).filter(kept)
     # few gaps: what is between them is copied as it stands
-    ends, starts = [*gone[firsts], frame.height], [0, *(gone[np.append(firsts[1:], len(gone)) - 1] + 1)]
+    ends, starts = [*gone[firsts], height], [0, *(gone[np.append(firsts[1:], len(gone)) - 1] + 1)]
     made = []
-    for column in frame:
+    while columns:
+        column = columns.pop(0)
         before, done = plain(column), 0
-        values = room(frame.height - len(gone), before.dtype.type)
+        values = room(height - len(gone), before.dtype.type)
         for a, b in zip(starts, ends, strict=True):
             values[done : done + b - a] = before[a:b]
             done += b - a
-        kept = pl.Series(column.name, values).cast(column.dtype)
-        made.append(kept.set_sorted() if column.flags["SORTED_ASC"] else kept)
+        left = pl.Series(column.name, values).cast(column.dtype)
+        made.append(left.set_sorted() if column.flags["SORTED_ASC"] else left)
+        del column, before
     return pl.DataFrame(made)
 
 

@@ -13,8 +13,18 @@ def places(addresses: pl.Series, wanted: NDArray) -> NDArray[np.int64]:
     if not len(known):
         return np.full(len(wanted), -1)
     wanted = wanted.astype(known.dtype, copy=False)
-    at = _searched(known, wanted) if addresses.is_sorted() else _hashed(known, wanted)
+    if addresses.is_sorted():
+        at = _searched(known, wanted)
+    elif len(wanted) * FEW < len(known):
+        some, back = np.unique(wanted, return_inverse=True)
+        at = _few(known, some)[back]
+    else:
+        at = _hashed(known, wanted)
     return np.where(known[at] == wanted, at, -1)
+
+
+FEW = 64
+"""Of so many known ones for each that is wanted it costs less to look at all of them once than to lay them out for a search."""
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -23,19 +33,36 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 def _hashed(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
     """Where each wanted number stands among those in no order, if it is there: by a table eight times as long as they are many, which takes a seventh of
     the time of a search. Of those that share a place in it the last one has it; the others are searched for."""
-    down = np.uint64(64 - (8 * len(known)).bit_length())
-
-    def place(numbers: NDArray) -> NDArray:
-        return numbers.astype(np.uint64, copy=False) * _ODD >> down
-
-    table = np.zeros(1 << (8 * len(known)).bit_length(), np.int32)
-    table[place(known)] = np.arange(len(known), dtype=np.int32)
-    at = table[place(wanted)].astype(np.int64)
+    bits = (8 * len(known)).bit_length()
+    table = np.zeros(1 << bits, np.int32)
+    table[_slot(known, bits)] = np.arange(len(known), dtype=np.int32)
+    at = table[_slot(wanted, bits)].astype(np.int64)
     missed = np.flatnonzero(known[at] != wanted)
     if len(missed):
         order = np.argsort(known)
         at[missed] = order[np.minimum(np.searchsorted(known, wanted[missed], sorter=order), len(known) - 1)]
     return at
+
+
+def _few(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:
+    """The same for few wanted numbers, all different, among many in no order: the few are laid out, and the many pass by once. Who finds his place taken
+    goes again."""
+    bits = (64 * len(wanted)).bit_length()
+    table = np.full(1 << bits, -1, np.int32)
+    table[_slot(wanted, bits)] = np.arange(len(wanted), dtype=np.int32)
+    near = table[_slot(known, bits)]
+    some = np.flatnonzero(near >= 0)
+    some = some[wanted[near[some]] == known[some]]
+    at = np.zeros(len(wanted), np.int64)
+    at[near[some]] = some
+    crowded = np.flatnonzero(table[_slot(wanted, bits)] != np.arange(len(wanted)))
+    if len(crowded):
+        at[crowded] = _few(known, wanted[crowded])
+    return at
+
+
+def _slot(numbers: NDArray, bits: int) -> NDArray:
+    return numbers.astype(np.uint64, copy=False) * _ODD >> np.uint64(64 - bits)
 
 
 def _searched(known: NDArray, wanted: NDArray) -> NDArray[np.int64]:

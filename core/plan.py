@@ -166,6 +166,9 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
     end = _date(spec.end or domain.window[1], "--end")
     if end <= start:
         raise UserError(f"--end is {end}, which is not after --start, {start}")
+    priors = domain.priors.override(spec.settings)
+    if spec.settings and domain.settled:
+        domain = domain.settled(domain, priors)
     seen: dict[str, int] = {}
     uses, own, mixes = list[Use](), list[bool](), list[Mix]()
     for request in spec.scenarios:
@@ -192,9 +195,6 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
         if slot not in domain.slots:
             raise unknown("model slot", slot, domain.slots, domain.name)
         models[slot] = _fingerprint(path)
-    priors = domain.priors.override(spec.settings)
-    if spec.settings and domain.settled:
-        domain = domain.settled(domain, priors)
     plan = Plan(domain, spec, size, spec.seed, start, end, priors, tuple(uses), models, inputs)
     assert plan.span  # what it is reckoned from may be wrong
     for slot, sampler in plan.samplers.items():

@@ -56,12 +56,18 @@ class Priors(Mapping[str, Prior]):
         return len(self.entries)
 
     def override(self, settings: Mapping[str, Any], place: str = "--set") -> Priors:
-        """The priors with some values replaced; a value given as text is read as the prior's own type.
+        """The priors with some values replaced; a value given as text is read as the prior's own type. Of a prior that is a table, `NAME.ENTRY` is one
+        entry.
 
         Raises UserError for an unknown name, a value of another type, or one outside the prior's range.
         """
         entries = dict(self.entries)
         for name, given in settings.items():
+            owner, _, entry = name.rpartition(".")
+            if name not in entries and owner in entries and isinstance(table := entries[owner].value, dict):
+                if entry not in table:
+                    raise unknown("entry", entry, table, f"{place} {owner}")
+                name, given = owner, {**table, entry: _parsed(given)}
             if name not in entries:
                 raise unknown("prior", name, entries, place)
             prior = entries[name]
@@ -70,12 +76,7 @@ class Priors(Mapping[str, Prior]):
 
 
 def _read(prior: Prior, given: Any, place: str) -> Any:
-    value: Any = given
-    if isinstance(given, str) and not isinstance(prior.value, str):
-        try:
-            value = json.loads(given)
-        except ValueError:
-            value = given
+    value: Any = given if isinstance(prior.value, str) else _parsed(given)
     old = prior.value
     for number in _numbers(value):
         if not math.isfinite(number):
@@ -106,6 +107,14 @@ def _read(prior: Prior, given: Any, place: str) -> Any:
         if any(not low <= number <= high for number in _numbers(value)):
             raise UserError(f"{place}: {prior.name} is {given!r}, outside its range {low} to {high}")
     return value
+
+
+def _parsed(given: Any) -> Any:
+    """What a text stands for, if it is JSON."""
+    try:
+        return json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
 
 
 def _alike(old: Any, value: Any) -> bool:

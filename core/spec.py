@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import shlex
 import tomllib
@@ -52,7 +53,7 @@ def as_command(spec: Spec, target: str) -> str:
         words += ["--scenario", f"{request.name}:{parameters}" if parameters else request.name]
     for flag, settings in (("set", spec.settings), ("model", spec.models)):
         for name, value in settings.items():
-            words += [f"--{flag}", f"{name}={value}"]
+            words += [f"--{flag}", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     words += [f"--balance=label={spec.balance}"] if spec.balance is not None else []
     words += ["--only", ",".join(spec.only)] if spec.only else []
     for name, value in spec.inputs.items():

@@ -52,14 +52,19 @@ def room(size: int, kind: type[np.generic]) -> NDArray:
     need = size * np.dtype(kind).itemsize
     if need < _LARGE:
         return np.empty(size, kind)
-    # nobody but the list, this loop and the call itself knows it: what was made of it is gone
-    spare = [piece for piece in _ROOMS if sys.getrefcount(piece) == 3]
+    # nobody but the list knows it: what was made of it is gone
+    spare = [piece for piece, count in zip(_ROOMS, _known(_ROOMS), strict=True) if count == _IDLE]
     fitting = [piece for piece in spare if need <= piece.nbytes <= 4 * need]
     best = min(fitting, key=lambda piece: piece.nbytes) if fitting else _fresh(need)
     kept = [piece for piece in fitting if piece is not best]
     used = [piece for piece in _ROOMS if all(piece is not other for other in spare)]
     _ROOMS[:] = [*used, best, *kept[: max(0, _MOST - len(used) - 1)]]
     return best[:need].view(kind)
+
+
+def _known(pieces: list[NDArray]) -> list[int]:
+    """How many know of each piece, this function's own looking included."""
+    return [sys.getrefcount(piece) for piece in pieces]
 
 
 def _fresh(need: int) -> NDArray[np.uint8]:
@@ -82,6 +87,8 @@ _LARGE = 1 << 20
 _MOST = 6
 """Pieces that are known at a time, but for more that are in use."""
 _ROOMS: list[NDArray] = []
+_IDLE = _known([np.empty(0)])[0]
+"""What is told of a piece that only its list knows: interpreters count differently."""
 
 
 def refuse_infinite(table: Table, what: str, keeper: str) -> None:

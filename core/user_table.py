@@ -14,7 +14,7 @@ import polars as pl
 
 from .errors import UserError
 from .files import as_pattern
-from .tables import Table
+from .tables import ROW, Table
 
 SEPARATORS = ",;\t|"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
@@ -32,14 +32,12 @@ def read_table(data: Any) -> Table:
     """A polars frame from a polars or pandas DataFrame, or the path of a CSV (also compressed) or Parquet file.
 
     A CSV may be separated by commas, semicolons, tabs or bars, and be UTF-8 or UTF-16. Raises UserError for anything else, for columns of
-    the same name, for lines of another length than the header, and for a file without rows.
+    the same name, for names that have another meaning here, for lines of another length than the header, and for a file without rows.
     """
-    if isinstance(data, pl.DataFrame):
-        return data
     if isinstance(data, pl.LazyFrame):
-        return data.collect()
+        data = data.collect()
     if not isinstance(data, (str, os.PathLike)):
-        return _from_pandas(data)
+        return with_names(data if isinstance(data, pl.DataFrame) else _from_pandas(data), "the table")
     path = Path(data)
     try:
         with path.open("rb") as file:
@@ -56,7 +54,21 @@ def read_table(data: Any) -> Table:
     if not table.height:
         raise UserError(f"table {path}: has no rows")
     # whole numbers that fit no 64 bits are names of things: card numbers, IBANs without letters
-    return table.with_columns(pl.col(pl.Int128, pl.UInt128).cast(pl.String))
+    return with_names(table, f"table {path}").with_columns(pl.col(pl.Int128, pl.UInt128).cast(pl.String))
+
+
+def with_names(table: Table, what: str) -> Table:
+    """The table, with a name for each column that has none, such as the index that pandas writes. Raises UserError for names that would be read as a
+    pattern of other columns', or as the address of a row."""
+    for name in table.columns:
+        if name in ("*", ROW) or (name.startswith("^") and name.endswith("$")):
+            raise UserError(f"{what}: a column named '{name}' would be taken for something else. Give it another name")
+    if "" not in table.columns:
+        return table
+    name = f"column_{table.columns.index('') + 1}"
+    while name in table.columns:
+        name += "_"
+    return table.rename({"": name})
 
 
 def _read_csv(path: Path, start: bytes) -> Table:
@@ -76,11 +88,17 @@ def _read_csv(path: Path, start: bytes) -> Table:
     if isinstance(source, io.BytesIO):
         source.seek(0)
     separator = _separator(lines[0] or "")
-    _refuse_doubles(path, next(csv.reader([lines[0] or ""], delimiter=separator)))
+    names = next(csv.reader([lines[0] or ""], delimiter=separator))
+    _refuse_doubles(path, names)
     decimal = rf"(^|{re.escape(separator)})-?\d+,\d+({re.escape(separator)}|$)"
     comma = separator != "," and bool(lines[1:].str.contains(decimal).any())
     # the whole file decides a column's type: the first rows of real tables mislead
-    return pl.read_csv(source, separator=separator, decimal_comma=comma, infer_schema_length=None, try_parse_dates=True)
+    table = pl.read_csv(
+        source, separator=separator, decimal_comma=comma, infer_schema_length=None, try_parse_dates=True
+    )
+    # quotes within a name come as they are written, twice
+    told = dict(zip(table.columns, names, strict=False)) if len(names) == table.width else {}
+    return table.rename({old: new for old, new in told.items() if '"' in old and new not in table.columns})
 
 
 def _separator(header: str) -> str:

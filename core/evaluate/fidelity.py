@@ -163,7 +163,7 @@ def _cells(pair: Pair, column: str) -> dict[str, NDArray]:
         return pair.coded.codes(column)
     real = pair.coded.values["real"][column]
     there = real[~np.isnan(real)]
-    edges = np.histogram_bin_edges(there, BINS)[1:-1] if len(there) else np.array([])
+    edges = np.linspace(there.min(), there.max(), BINS + 1)[1:-1] if len(there) else np.array([])
     return pair.coded.bins(column, edges)
 
 

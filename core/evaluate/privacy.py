@@ -48,8 +48,8 @@ def attack(pair: Pair, stream: Stream) -> list[Metric]:
 def _copies(pair: Pair, stream: Stream) -> Metric:
     columns = list(pair.kinds)
     copied = _share_in(pair.synth, pair.real, columns)
-    rows = pair.real.with_row_index("row").join(pair.synth.unique(), on=columns, how="semi", nulls_equal=True)
-    detail = at_risk(pair, rows["row"].head(AT_RISK).to_list())
+    rows = pair.real.with_row_index("↑ row").join(pair.synth.unique(), on=columns, how="semi", nulls_equal=True)
+    detail = at_risk(pair, rows["↑ row"].head(AT_RISK).to_list())
     if pair.holdout is None:
         note = "of all real rows; without a holdout chance is not taken off"
         return Metric(

@@ -17,7 +17,7 @@ from ..sinks.database import is_database, open_database
 from ..sinks.embedded import Embedded
 from ..sinks.load import MANIFEST
 from ..tables import Table
-from ..user_table import read_table
+from ..user_table import read_table, with_names
 from .links import Link
 
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet")
@@ -61,7 +61,8 @@ def _database(url: str) -> dict[str, Table]:
     if isinstance(database, Embedded) and not database.path.is_file():
         raise UserError(f"{database.place}: there is no file {database.path}")
     names = [name for name in database.tables() if name != MANIFEST]
-    return dict(zip(names, database.read(*names), strict=True))
+    read = zip(names, database.read(*names), strict=True)
+    return {name: with_names(table, f"table {name}") for name, table in read}
 
 
 def _folder(folder: Path) -> dict[str, Table]:
@@ -84,6 +85,7 @@ def _folder(folder: Path) -> dict[str, Table]:
 
 def _parquet(paths: list[Path]) -> Table:
     try:
-        return pl.read_parquet([as_pattern(p) for p in paths], hive_partitioning=False)
+        table = pl.read_parquet([as_pattern(p) for p in paths], hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"table {paths[0]}: cannot be read: {str(error).splitlines()[0]}") from None
+    return with_names(table, f"table {paths[0]}")

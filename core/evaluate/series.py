@@ -64,7 +64,10 @@ def compare_series(pair: Pair, stream: Stream) -> list[Metric]:
     if pair.entity:
         found.append(_alike("fidelity.lengths", _lengths, real, synth, halves))
     found.append(_alike("fidelity.gaps", lambda s: s.gaps, real, synth, halves))
-    found.append(_alike("fidelity.sessions", lambda s: s.sessions, real, synth, halves))
+    if any(len(side.sessions) > len(side.values) for side in (real, synth)):
+        found.append(_alike("fidelity.sessions", lambda s: s.sessions, real, synth, halves))
+    else:  # each series is one session, as long as it was asked to be
+        found.append(Metric("fidelity.sessions", np.nan, note="no series has a pause"))
     if columns:
         found += [
             _moving("fidelity.acf", _acf, _acf_alike, columns, real, synth, halves),

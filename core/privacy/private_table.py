@@ -68,11 +68,11 @@ class PrivateTable:
         self.budget.spend(what, rho, delta)
 
         def release(noise: Stream) -> list[str]:
-            seen = self._table[column].drop_nulls().cast(pl.String).value_counts(name="n").sort(column)
+            seen = self._table[column].drop_nulls().cast(pl.String).alias("value").value_counts(name="n").sort("value")
             noisy = seen["n"].to_numpy() + discrete_gaussian(noise, seen.height, sigma(rho))
             known = np.flatnonzero(noisy > 1 + tail(sigma(rho), delta))
             order = known[np.argsort(-noisy[known], kind="stable")]
-            return [seen[column][int(k)] for k in order]
+            return [seen["value"][int(k)] for k in order]
 
         return self._released(what, release)
 

@@ -22,17 +22,19 @@ _RUN = 64
 
 def write_parquet(table: Table, path: Path) -> None:
     """Write keys and times by their differences, measures by their bytes, codes and texts that repeat by dictionary; numbers that stay the same
-    for long, such as a parent's key, as they are, for pressing leaves nothing of them. What a reader skips by is keys and times: they
-    alone have statistics. A column without a gap is said to have none, which spares its every value a level."""
+    for long, such as a parent's key, as they are, for pressing leaves nothing of them. What a reader skips by is keys, other whole numbers and
+    when a row begins: they alone have statistics. A column without a gap is said to have none, which spares its every value a level."""
     import pyarrow
     import pyarrow.parquet
 
-    whole, repeating, coded, encodings, pressed = [], [], {}, {}, {}
+    skipped_by, repeating, coded, encodings, pressed = [], [], {}, {}, {}
+    begins = next((column.name for column in table.iter_columns() if column.dtype.is_temporal()), None)
     for column in table.iter_columns():
         name, kind = column.name, column.dtype
         pressed[name] = "snappy"
         if kind.is_integer() or kind.is_temporal():
-            whole.append(name)
+            if kind.is_integer() or name == begins:
+                skipped_by.append(name)
             stays = _stays(column)
             encodings[name] = "PLAIN" if stays else "DELTA_BINARY_PACKED"
             # differences are packed already: to press them further gains nothing
@@ -65,7 +67,7 @@ def write_parquet(table: Table, path: Path) -> None:
             use_dictionary=repeating,  # type: ignore[arg-type]
             column_encoding=encodings,
             memory_pool=pyarrow.system_memory_pool(),
-            write_statistics=whole,  # type: ignore[arg-type]
+            write_statistics=skipped_by,  # type: ignore[arg-type]
             store_schema=False,
         ) as writer,
     ):

@@ -141,6 +141,11 @@ def open_session(
 ) -> Session:
     """A session whose every setting has been looked at; nothing is generated or connected yet. Raises UserError."""
     known = plan.domain.events
+    if not known:
+        whole = (plan.domain.part_of or plan.domain).events.values()
+        raise UserError(
+            f"--only {','.join(plan.spec.only)}: nothing of it is an event; events are of {', '.join(sorted({e.table for e in whole}))}"
+        )
     for name in events:
         if name not in known:
             raise unknown("event", name, known, "--event")

@@ -24,12 +24,13 @@ from .realism import MEASURES
 from .reference import employers, internal_accounts, merchants, rates, terminals
 from .reports import known, mistaken
 from .scripts import SCRIPTS
+from .scripts.casting import among_those_there, in_home_money
 from .transfers import transfers
 from .validators import CHECKS
 from .views import views
 
 _SCHEMA = load_schema("finance")
-_SCENARIOS = load_scenarios("finance")
+_SCENARIOS = among_those_there(load_scenarios("finance"))
 
 DOMAIN = Domain(
     name="finance",
@@ -102,6 +103,7 @@ DOMAIN = Domain(
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=1_500,
     weight=rows_each,
+    settled=in_home_money,
     circle=CIRCLE,
     showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,

@@ -10,9 +10,12 @@ from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import Tables
+from .calendar import DAY
 from .currencies import received_by_other
 from .draws import moves
 from .holdings import ACCOUNTS
+from .life import NEVER, joined_on
+from .people import CIRCLE
 
 CREDIT, BACK, DEBIT = range(3)
 """Why an account moves, in the order of one moment: money comes in, is released or refunded, is asked for."""
@@ -29,7 +32,7 @@ def funds(schema: Schema):
     codes = schema["transaction"].columns["response_code"].dtype
 
     def run(block: Block, tables: Tables) -> Tables:
-        payment = tables["transaction"]
+        payment = _since_they_joined(block, tables["transaction"])
         refused = _refused(block, payment, tables["account"])
         there = (payment["counterparty_account_id"].fill_null(0) < block.size * ACCOUNTS).to_numpy()
         if not there.all():
@@ -50,6 +53,20 @@ def funds(schema: Schema):
         }
 
     return run
+
+
+def _since_they_joined(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+    """The payments of accounts that are there: from the day after their holders came, on either side."""
+    last = -(-block.last // CIRCLE) * CIRCLE  # whoever of the circle is beyond the dataset comes when they would
+    joined = joined_on(block, np.arange(block.first, last, dtype=np.uint64))
+    if (joined == NEVER).all():
+        return payment
+    begin = np.where(joined == NEVER, -(1 << 62), (joined + 1) * DAY)
+    own, other = (payment[c].fill_null(-1).to_numpy() // ACCOUNTS for c in ("account_id", "counterparty_account_id"))
+    at = payment["authorised_at"].to_numpy()
+    there = at >= begin[own - block.first]
+    there &= (other < 0) | (at >= begin[np.maximum(other - block.first, 0)])
+    return payment if there.all() else payment.filter(pl.Series(there))
 
 
 def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDArray[np.bool_]:

@@ -46,7 +46,7 @@ class Book:
         self.issued[oldest["account_id"].to_numpy() // ACCOUNTS - block.first] = (
             oldest["issued_on"].to_physical().to_numpy()
         )
-        names = block.reference["merchant"]["category"].dtype.categories  # type: ignore[attr-defined]
+        names = _codes(block.reference["merchant"]["category"])
         self.usual = {x: _by_category(block.priors(f"purchase.log_{x}"), names) for x in ("mean", "sigma")}
         """Mean and standard deviation of the log of a purchase's amount, by the category's place among the codes."""
         self.shops = _shops(block)
@@ -168,7 +168,9 @@ class Habit:
         )
         who, k = siblings(n)
         rows = join_rows(join_rows(self.units, self.kind)[who], k)
-        return who, rows, self.clock(who, self.stream.child("begin").uniform(rows))
+        at = self.clock(who, self.stream.child("begin").uniform(rows))
+        there = at >= self.book.since[who]
+        return who[there], rows[there], at[there]
 
     def some(self) -> NDArray[np.int64]:
         """The customers who have the habit, where it is a share of them."""
@@ -294,20 +296,26 @@ def _by_category(of: Mapping[str, float], names: pl.Series) -> F64:
 
 def _online(book: Book, zone: NDArray[np.int64], u: F64, category: str | None) -> NDArray[np.int64]:
     """A merchant of the customer's country that sells online, as popular as for anyone."""
-    shops = book.shops
-    weight = shops["weight"] if category is None else shops["weight"] * (shops["category"] == category)
+    shops, merchant = book.shops, book.block.reference["merchant"]
+    weight = shops["weight"]
+    if category is not None:
+        weight = weight * (shops["category"] == list(_codes(merchant["category"])).index(category))
     out = np.zeros(len(u), np.int64)
     for n, home in enumerate(COUNTRIES):
-        upto = np.cumsum(weight * (shops["country"] == home))
+        upto = np.cumsum(weight * (shops["country"] == list(_codes(merchant["country"])).index(home)))
         here = zone == n
         out[here] = np.minimum(np.searchsorted(upto / upto[-1], u[here]), len(upto) - 1)
-    return book.block.reference["merchant"]["merchant_id"].to_numpy()[out]
+    return merchant["merchant_id"].to_numpy()[out]
 
 
 def _shops(block: Block) -> Mapping[str, NDArray]:
     """Country, category and weight of each merchant, among those that sell online."""
-    merchant = block.reference["merchant"]
-    name, country = merchant["category"].cast(pl.String), merchant["country"].cast(pl.String).to_numpy()
-    bought = name.replace_strict(block.priors("purchase.share"), default=0.0, return_dtype=pl.Float64).to_numpy()
-    weight = merchant["popularity"].to_numpy() * bought * merchant["online"].to_numpy() * (name != "cash").to_numpy()
-    return {"country": country, "category": name.to_numpy(), "weight": weight}
+    merchant, share = block.reference["merchant"], block.priors("purchase.share")
+    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
+    bought = np.array([0.0 if name == "cash" else share.get(name, 0.0) for name in _codes(merchant["category"])])
+    weight = merchant["popularity"].to_numpy() * bought[category] * merchant["online"].to_numpy()
+    return {"country": country, "category": category, "weight": weight}
+
+
+def _codes(column: pl.Series) -> pl.Series:
+    return column.dtype.categories  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from .circles import contacts
 from .currencies import FOREIGN, foreign, per_unit
 from .draws import choose, enum, poisson, siblings
 from .identifiers import home_ibans, other_ibans, pans
+from .life import NEVER, joined_on
 from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
 from .parties import CURRENCIES, YEAR, employers_of, holder_names
 from .people import heads, origins, sample
@@ -30,6 +31,10 @@ COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
 KNOWN, NEXT, MET = -1, -2, -3
 """No places among the others: customers of this bank, the next employer, payees whom a habit brings."""
+
+
+JOINS = "joins"
+"""Whether the holder of an account comes within the window: what scenarios ask before they cast it."""
 
 
 def accounts(block: Block, tables: Tables) -> Tables:
@@ -80,8 +85,11 @@ def accounts(block: Block, tables: Tables) -> Tables:
         ],
         0,
     )
+    # who comes within the window brings nothing yet
+    joins = joined_on(block, units)[who] < NEVER
+    opening = np.where(joins, 0, opening)
     since = customer["opened_on"].to_physical().to_numpy()[who].astype(np.int64)
-    later = np.floor(stream.child("later").uniform(rows) * (block.window.start // DAY - since))
+    later = np.floor(stream.child("later").uniform(rows) * np.maximum(block.window.start // DAY - since, 0))
     opened = np.where(place == CURRENT, since, since + later)
     opened = np.where(place == LOAN, terms.paid_out[who], opened)
     kind = np.select([(place == CURRENT) & business, place == CURRENT], [1, 0], place + 1)
@@ -97,6 +105,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
                 "overdraft_limit_minor": limit.astype(np.int64),
                 "opening_balance_minor": np.round(opening).astype(np.int64),
                 "closed_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(account_id)),
+                JOINS: joins,
             }
         )
     }
@@ -254,6 +263,7 @@ def counterparties(block: Block, tables: Tables) -> Tables:
         (known.rows[here], known.who[here], known.added[here], np.full(len(here), KNOWN)),
     )
     row, who, since, place = (np.concatenate(x) for x in zip(*listed, strict=True))
+    since = np.maximum(since, customer["opened_on"].to_physical().to_numpy().astype(np.int64)[who] * DAY)
     unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(row))
     return {
         "counterparty": pl.DataFrame(

@@ -122,7 +122,8 @@ def balances(block: Block, tables: Tables) -> Tables:
     holder, source, amount, at, kind = moves(legs, room=len(opening))
     begun = slice(len(holder) - len(opening), None)
     holder[begun], source[begun], amount[begun] = opening, -1, account["opening_balance_minor"].to_numpy()
-    at[begun], kind[begun] = block.window.start - 1, OPENING
+    came = account["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
+    at[begun], kind[begun] = np.maximum(block.window.start - 1, came), OPENING
     order = arrange(holder, at, source, kind)
     holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
     total = np.cumsum(amount)

@@ -61,6 +61,11 @@ def homes(block: Block, units: U64) -> tuple[NDArray[np.int64], NDArray[np.int64
     return first, np.where(moved_on(block, units) < NEVER, second, first)
 
 
+def joined_on(block: Block, units: U64) -> NDArray[np.int64]:
+    """The day (since 1970) on which a customer comes to the bank; NEVER for those who were there before."""
+    return _once(block, "joined", units, block.priors("customer.joins"))
+
+
 def job_changed_on(block: Block, units: U64) -> NDArray[np.int64]:
     """The day (since 1970) from which another employer pays; NEVER for those who stay."""
     return _once(block, "job", units, block.priors("customer.job_changes"))

@@ -14,6 +14,7 @@ from ...core.stream import U64
 from ...core.tables import Tables
 from .calendar import DAY, micros, months
 from .draws import choose
+from .life import NEVER, joined_on
 
 FAN = 128
 ACCOUNTS, LOAN = 8, 3
@@ -69,7 +70,9 @@ def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
     month = np.where(new, since, -(paid + 0.5))
     out = block.window.start // DAY + np.trunc(month * MONTH).astype(np.int64)
     owed = np.where(new, 0, owed)
-    return Terms((draw < share) | new, new, principal, rate, length, instalment, paid, owed, out)
+    there = joined_on(block, units) == NEVER
+    new &= there
+    return Terms((draw < share) & there | new, new, principal, rate, length, instalment, paid, owed, out)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ...core.stream import F64, U64, Stream
 from ...core.tables import ROW, Tables
 from .calendar import DAY
 from .draws import choose, enum, keep, poisson
-from .life import NEVER, homes, job_changed_on, moved_on
+from .life import NEVER, homes, job_changed_on, joined_on, moved_on
 from .people import COUNTRIES, around, cities, heads, origins, postcodes, sample
 from .reference import employer_share
 
@@ -53,7 +53,7 @@ def customers(block: Block, tables: Tables) -> Tables:
         [5, 4, 3, 0, 2],
         1,
     )
-    jobs = job_changed_on(block, units)
+    jobs, joined = job_changed_on(block, units), joined_on(block, units)
     head = heads(block, units)
     tenure = np.minimum(-np.log(stream.child("opened").uniform(units)) * p("customer.tenure_years"), age - 17.0)
     names, _, _ = cities(block)
@@ -79,7 +79,9 @@ def customers(block: Block, tables: Tables) -> Tables:
             "country": enum(german, COUNTRIES),
             "currency": enum(german, CURRENCIES),
             "income_minor": income,
-            "opened_on": pl.Series((today - 1 - np.floor(tenure * YEAR)).astype(np.int32)).cast(pl.Date),
+            "opened_on": pl.Series(
+                np.where(joined < NEVER, joined, today - 1 - np.floor(tenure * YEAR)).astype(np.int32)
+            ).cast(pl.Date),
             "contact_changed_at": keep(when, changed < share),
             "deceased_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(units)),
         }

@@ -99,6 +99,9 @@ def postcodes(block: Block, rows: U64, city: NDArray[np.int64]) -> pl.Series:
 def per_country(german: NDArray[np.bool_], make: Callable[[str, NDArray[np.int64]], pl.Series]) -> pl.Series:
     """A column whose values each country makes for its own positions."""
     places = {"GB": np.flatnonzero(~german), "DE": np.flatnonzero(german)}
+    alone = next((country for country, at in places.items() if len(at) == len(german)), None)
+    if alone:
+        return make(alone, places[alone])
     back = np.empty(len(german), np.uint32)
     back[np.concatenate(list(places.values()))] = np.arange(len(german))
     return pl.concat([make(country, at) for country, at in places.items()]).gather(pl.Series(back))

@@ -12,6 +12,7 @@ from ...core.samplers.rules import choose
 from ...core.stream import join_rows
 from ...core.tables import ROW, Tables
 from .curves import DAY, YEAR, midnight
+from .population import income_rank
 
 MEDICARE_AGE = 65
 """Years: entitlement to Medicare (42 USC 426)."""
@@ -20,7 +21,7 @@ NEVER = 2**62
 
 def coverages(block: Block, tables: Tables) -> Tables:
     """One row per policy: of the child, of the adult, and Medicare from 65 on. People of one household are insured alike, and below 65 come to
-    another policy, or to none, when it comes to another employer."""
+    another policy, or to none, when it comes to another employer. Which it is hangs together with what it has."""
     patient, stream = tables["patient"], block.stream.child("coverage")
     shares = block.priors("insurance.kind")
     birth, own = patient["birth"].to_numpy(), patient[ROW].to_numpy()
@@ -38,10 +39,11 @@ def coverages(block: Block, tables: Tables) -> Tables:
         until = np.minimum(till, np.full(len(who), NEVER) if ends is None else ends[who])
         start = np.maximum(np.maximum(first[who], begins[who]), since)
         rows = join_rows(own[who], np.full(len(who), n))
-        u = stream.child("kind").uniform(household[who])
+        z = stream.child("kind").normal(household[who])
         anew = year > 0
         again = join_rows(household[who[anew]], year[anew])
-        u[anew] = stream.child("kind again").uniform(again)
+        z[anew] = stream.child("kind again").normal(again)
+        u = _by_income(block, household[who], z)
         rows[anew] = join_rows(rows[anew], year[anew])
         kind = np.array(list(shares[name]))[choose(u, list(shares[name].values()))]
         rival = np.zeros(len(who), np.int64)
@@ -79,6 +81,14 @@ def coverages(block: Block, tables: Tables) -> Tables:
             organization_id=pl.coalesce("national", "organization_id"), member_number=ascii_text(digits)
         ).drop("national", "state", "rival")
     }
+
+
+def _by_income(block: Block, household: NDArray, z: NDArray) -> NDArray[np.float64]:
+    """Uniforms that are the lower, the more a household has: the first kinds of insurance are those of the well-off. Shares of kinds do not depend on it."""
+    from scipy.special import ndtr, ndtri
+
+    alike = block.priors("insurance.income")
+    return ndtr(np.sqrt(1 - alike**2) * z - alike * ndtri(income_rank(block, household)))
 
 
 def _spells(block: Block, household: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:

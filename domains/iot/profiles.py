@@ -310,7 +310,7 @@ def _load_models(channels: list[Entries], folder: Path | None) -> None:
 
 
 _TEXTS = {("weather", "of"): DRIVERS, ("toggle", "of"): DRIVERS, ("hours", "days"): ("all", "weekdays"),
-          ("state", "state"): AWAKE,
+          ("state", "state"): AWAKE, ("cycle", "of"): ("current", "charge"),
           ("position", "axis"): ("latitude", "longitude", "speed")}  # fmt: skip
 
 

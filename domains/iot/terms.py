@@ -200,8 +200,12 @@ def _product(s: Setting, v: Values, x: F64) -> F64:
 
 
 def _quotient(s: Setting, v: Values, x: F64) -> F64:
-    above, below = (s.made[name] for name in v["of"])
-    x += v["gain"] * above / below
+    """The first channel over all others."""
+    above, *below = (s.made[name] for name in v["of"])
+    made = v["gain"] * above
+    for values in below:
+        made /= values
+    x += made
     return x
 
 
@@ -272,6 +276,46 @@ def _turns(s: Setting, v: Values) -> tuple[F64, F64]:
         kept = s.rng.random(len(on)) < chance
         on, off = on[kept], off[kept]
     return on, off
+
+
+def _cycle(s: Setting, v: Values, x: F64) -> F64:
+    """A store that is charged and used once a day, and rests in between: its current (A, into it) or its charge (% of what it holds). A day's
+    depth is at most `depth` per cent and falls short of it by up to a share `vary`; what went in by day is out by the next morning. The
+    hours of both begin and end over ramps of a tenth, and up to an hour later than at the earliest."""
+    known = ("cycle", *(v[k] for k in _CYCLE))
+    if known not in s.lasting:
+        s.lasting[known] = _days(s, v)
+    at, current, gained = s.lasting[known]
+    now = s.at() / 1e6
+    if v["of"] == "current":
+        x += np.interp(now, at, current)
+        return x
+    n = np.clip(np.searchsorted(at, now, "right") - 1, 0, len(at) - 2)
+    passed, rise = now - at[n], (current[n + 1] - current[n]) / (at[n + 1] - at[n])
+    x += 100 * (gained[n] + passed * (current[n] + passed * rise / 2)) / (3600 * v["holds"])
+    return x
+
+
+_CYCLE = ("holds", "depth", "vary", "charge_at", "charge_hours", "use_at", "use_hours")
+
+
+def _days(s: Setting, v: Values) -> tuple[F64, F64, F64]:
+    """When the current changes over the whole grid, in seconds, between which it is a straight line; the current then, and the charge gained so far (A s)."""
+    start, offset = (s.first - s.since * s.interval) / 1e6, s.shared.offset / 1e6
+    first = math.floor((start + offset) / 86_400) - 1
+    days = math.ceil((s.whole or s.count) * s.seconds / 86_400) + 3
+    short, *late = s.rng.random((days, 3)).T
+    depth = v["depth"] * (1 - v["vary"] * short) / 100 * v["holds"] * 3600
+    midnight = (first + np.arange(days)) * 86_400.0 - offset
+    at, current = np.empty((days, 8)), np.zeros((days, 8))
+    for n, (begin, hours, sign) in enumerate((("charge_at", "charge_hours", 1), ("use_at", "use_hours", -1))):
+        length, part = v[hours] * 3600, slice(4 * n, 4 * n + 4)
+        edges = np.array([0.0, 0.1, 0.9, 1.0]) * length
+        at[:, part] = (midnight + (v[begin] + late[n]) * 3600)[:, None] + edges
+        current[:, part][:, 1:3] = (sign * depth / (0.9 * length))[:, None]
+    flat, amps = at.ravel(), current.ravel()
+    gained = np.concatenate([[0.0], np.cumsum(np.diff(flat) * (amps[1:] + amps[:-1]) / 2)])
+    return flat, amps, gained
 
 
 def _while(s: Setting, v: Values, x: F64) -> F64:
@@ -363,6 +407,7 @@ TERMS: dict[str, Term] = {
     "integral": Term(_integral, ("of", "gain"), ("start",), channels=True),
     "count": Term(_count, (), ("total", "start")),
     "toggle": Term(_toggle, ("on", "off", "gain"), ("of",)),
+    "cycle": Term(_cycle, ("of", *_CYCLE)),
     "while": Term(_while, ("of", "above", "otherwise"), channels=True),
     "clip": Term(_clip, (), ("low", "high")),
     "harmonics": Term(_harmonics, ("frequency", "count", "gain"), ("exponent",)),

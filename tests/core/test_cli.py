@@ -42,6 +42,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "count of zero": (["generate", "finance", "--scenario", "mule-ring:count=0"], "count is 0"),
     "a cast too large": (["generate", "finance", "--size", "5", "--scenario", "mule-ring:count=9"], "are eligible"),
     "unknown prior": (["generate", "finance", "--set", "purchas.share=1"], "unknown prior 'purchas.share'"),
+    "unknown entry of a prior": (["generate", "finance", "--set", "bill.count.telecon=1"], "--set bill.count: unknown entry 'telecon'. Did you mean 'telecom'?"),
     "an infinite prior": (["generate", "finance", "--set", "account.fee_minor=1e999"], "account.fee_minor is '1e999', expected finite numbers"),
     "entries of another kind": (["generate", "finance", "--set", 'purchase.weekday=["a","b","c","d","e","f","g"]'], "expected entries such as ["),
     "a setting without a value": (["generate", "finance", "--set", "x"], "expected NAME=VALUE"),

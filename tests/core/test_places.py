@@ -17,4 +17,5 @@ def test_each_is_found_where_it_stands_and_what_is_not_there_nowhere(many: int, 
     known = known if shuffled else np.sort(known)
     wanted = np.concatenate([rng.choice(known, 5_000) if many else known, np.arange(1 << 12, dtype=np.uint64)])
     at = {key: place for place, key in enumerate(known.tolist())}
-    assert places(pl.Series(known), wanted).tolist() == [at.get(key, -1) for key in wanted.tolist()]
+    for asked in (wanted, wanted[:20], wanted[-20:], np.repeat(wanted[:9], 3), wanted[:0]):
+        assert places(pl.Series(known), asked).tolist() == [at.get(key, -1) for key in asked.tolist()]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from populace.core.errors import UserError
+from populace.core.evaluate import evaluate
 from populace.core.models import fit
 from populace.core.sinks.database import open_database
 from populace.core.user_table import read_table
@@ -97,3 +101,47 @@ def test_a_database_file_may_have_any_name(tmp_path: Path):
         connection.execute("CREATE TABLE t AS SELECT 7 AS x")
     (rows,) = open_database(f"sqlite:///{path}").read("t")
     assert rows.to_dicts() == [{"x": 7}]
+
+
+@pytest.mark.parametrize("name", ["*", "^a.*$", "_row"])
+def test_a_name_that_means_something_else_is_refused(name: str, tmp_path: Path):
+    """Such a column would be left out, or stand for others, without a word."""
+    table = pl.DataFrame({name: [1, 2], "a": [3, 4]})
+    table.write_csv(tmp_path / "t.csv")
+    table.write_parquet(tmp_path / "t.parquet")
+    for data in (table, table.to_pandas(), tmp_path / "t.csv", tmp_path / "t.parquet"):
+        with pytest.raises(UserError, match=rf"a column named '{re.escape(name)}' would be taken"):
+            read_table(data)
+
+
+def test_a_column_without_a_name_gets_one_and_quotes_in_names_stay(tmp_path: Path):
+    """pandas writes its index without one."""
+    pd.DataFrame({'q"t': [1, 2], "b": ["x", "y"]}).to_csv(tmp_path / "t.csv")
+    assert read_table(tmp_path / "t.csv").columns == ["column_1", 'q"t', "b"]
+
+
+@pytest.mark.parametrize("model", ["empirical", "gaussian-copula", "bayesian-network", "forest", "adversarial-forest"])
+def test_names_that_are_used_within_are_as_good_as_others(model: str):
+    names = [
+        "n",
+        "len",
+        "count",
+        "row",
+        "value",
+        "literal",
+        "index",
+        "instance",
+        "_draw",
+        "at",
+        "_n",
+        "x.y",
+        "sum(a)",
+        "1",
+        "日",
+    ]
+    rng = np.random.default_rng(3)
+    kinds = (rng.normal(size=60), rng.integers(0, 5, 60), rng.choice(["a", "b", "c"], 60))
+    table = pl.DataFrame({name: kinds[n % 3] for n, name in enumerate(names)})
+    made = fit(table, model, 1).sample(20, seed=2)
+    assert list(made.columns) == names
+    assert evaluate(table, made).metrics

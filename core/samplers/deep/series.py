@@ -77,7 +77,7 @@ def read_series(table: Table, roles: Roles) -> Read:
     dtype = table.schema[roles.time]
     if not (dtype.is_numeric() or dtype.is_temporal()):
         raise UserError(f"column '{roles.time}' has type {dtype}, expected times or numbers")
-    ordered = table.with_row_index("_order").sort(whose, roles.time, "_order")
+    ordered = table.sort(whose, roles.time, maintain_order=True)
     first = (ordered[whose] != ordered[whose].shift(1)).fill_null(True).to_numpy()
     time = numbers(ordered[roles.time], dtype)[0].astype(np.float64)
     gap = np.diff(time, prepend=time[:1])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...tables import Table
 from .marginal import dtype_text
@@ -165,11 +166,16 @@ def _share(there: pl.Series, pattern: str) -> float:
 
 def _alone(there: pl.Series) -> float:
     """The share of rows whose value no other row has."""
-    return float((there.value_counts(name="n")["n"] == 1).sum()) / len(there)
+    return float((_counts(there) == 1).sum()) / len(there)
+
+
+def _counts(there: pl.Series) -> NDArray[np.uint32]:
+    """How many rows have each of the values."""
+    return there.alias("value").value_counts(name="n")["n"].to_numpy()
 
 
 def _sharing(there: pl.Series) -> tuple[float, ...]:
     """The share of rows that each part of the keys has, keys in order of how many rows they have."""
-    counts = np.sort(there.value_counts(name="n")["n"].to_numpy())
+    counts = np.sort(_counts(there))
     parts = np.array_split(counts, min(_PARTS, len(counts)))
     return tuple(round(float(p.sum()) / len(there), 6) for p in parts)

@@ -157,7 +157,7 @@ def _read(table: Table, roles: Roles) -> _Events:
     dtype = table.schema[roles.time]
     if not (dtype.is_numeric() or dtype.is_temporal()):
         raise UserError(f"column '{roles.time}' has type {dtype}, expected times or numbers")
-    ordered = table.with_row_index("_order").sort(roles.entity, roles.time, "_order")
+    ordered = table.sort(roles.entity, roles.time, maintain_order=True)
     texts = ordered[event].cast(pl.String)
     kinds = texts.unique().sort().to_list()
     if len(kinds) > KINDS:

@@ -217,8 +217,9 @@ def fit_marginal(values: pl.Series) -> Marginal:
     """
     name, dtype = values.name, values.dtype
     if isinstance(dtype, _TEXT):
-        counts = values.drop_nulls().cast(pl.String).value_counts(name="n").sort(["n", name], descending=[True, False])
-        texts = tuple(counts[name])
+        words = values.drop_nulls().cast(pl.String).alias("value")
+        counts = words.value_counts(name="n").sort(["n", "value"], descending=[True, False])
+        texts = tuple(counts["value"])
         if isinstance(dtype, pl.Categorical):
             dtype = pl.Categorical()
         codes = np.arange(len(texts))

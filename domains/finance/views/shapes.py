@@ -142,8 +142,8 @@ def paysim(tables: Tables) -> Table:
     """PaySim's columns (Lopez-Rojas et al. 2016): step is the hour of the window from 1, names begin with C and M, balances are booked ones in major units; those
     of merchants and of parties elsewhere are 0, as there."""
     paid = _booked(tables)
-    # opening balances are booked just before the window
-    start = tables["ledger_entry"].filter(pl.col("kind") == "opening")["booked_at"].max()
+    # opening balances are booked just before the window, or when an account is opened
+    start = tables["ledger_entry"].filter(pl.col("kind") == "opening")["booked_at"].min()
     kind = pl.col("channel").cast(pl.String)
     wallet = pl.col("type").cast(pl.String).str.strip_prefix("WLLT/")
     cash = pl.col("type").cast(pl.String) == "CNTR/CDPT"

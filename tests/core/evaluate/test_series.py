@@ -91,6 +91,15 @@ def test_sessions_are_told_by_their_lengths():
     assert beside(same, longer)["gaps"][0] > 0.98
 
 
+def test_series_without_a_pause_have_no_sessions_to_compare():
+    """Each is one session, as long as was asked for: that says nothing of the process. Where one side alone has pauses, that tells."""
+    found = evaluate(REAL, process(2).head(1_500), only=["fidelity"], time="at")
+    assert np.isnan(found["fidelity.sessions"])
+    shifted = pl.int_range(pl.len()) // 100 * pl.duration(hours=3)
+    paused = process(2).with_columns(at=pl.col("at") + shifted)
+    assert beside(REAL, paused)["sessions"][0] == 0.0
+
+
 def test_rows_may_come_in_any_order():
     real = REAL.head(1_500)
     mixed = real.sample(fraction=1.0, shuffle=True, seed=3)

@@ -189,3 +189,11 @@ def test_a_change_that_cannot_be_is_refused_and_the_stream_goes_on():
         with pytest.raises(UserError, match=said):
             session.change(entry)
         assert session._asked is None
+
+
+def test_tables_without_events_are_no_stream():
+    plan = make_plan(Spec("finance", size=5, only=("customer", "merchant")))
+    with pytest.raises(
+        UserError, match=r"--only customer,merchant: nothing of it is an event; events are of transaction"
+    ):
+        open_session(plan, "-")

@@ -217,8 +217,7 @@ def test_a_group_that_lost_its_shape_is_found_and_named():
         found = DOMAIN.patterns({**data.frames, "transaction": payment}, data.frames["label"], data.plan.uses)
         assert found["check"].unique().to_list() == ["label.pattern"]
         assert found["detail"].str.starts_with(scenario).all()
-        # a payment over the threshold is no longer part of the shape either
-        assert found.height == (2 if scenario == "structuring" else 1)
+        assert found.height == 1
 
 
 def test_transfers_into_another_currency_are_exchanged_at_the_days_rate_with_a_fee(bank: Dataset):

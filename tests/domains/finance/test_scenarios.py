@@ -155,3 +155,17 @@ def test_references_and_keys_do_not_tell_inserted_rows(bank: Dataset):
     assert 0.3 < top.filter(inserted).mean() < 0.7
     ordered = payment.select(pl.col("authorised_at").diff().over("account_id").dt.total_seconds() >= 0).to_series()
     assert ordered.drop_nulls().all(), "keys count up in time, whoever made the row"
+
+
+@pytest.mark.parametrize(("country", "money"), [("GB", "GBP"), ("DE", "EUR")])
+def test_a_bank_of_one_country_plays_the_scenarios_of_both(country: str, money: str):
+    told = {"customer.country": {c: float(c == country) for c in ("GB", "DE")}}
+    asked = tuple(parse_request(f"{name}:count=1") for name in ("fan-in", "fan-out", "insider", "romance-scam"))
+    data = generate(make_plan(Spec("finance", size=120, end="2025-03-01", scenarios=asked, settings=told), DOMAIN))
+    assert data.validate().is_empty()
+    label = (
+        data.frames["label"].filter(table="account", effect="party").select(account_id="row_key", scenario="scenario")
+    )
+    played = label.join(data.frames["account"], on="account_id")
+    assert played["scenario"].n_unique() == len(asked)
+    assert set(played["currency"].cast(pl.String)) == {money}

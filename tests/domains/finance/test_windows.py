@@ -58,3 +58,33 @@ def test_moments_lie_on_the_line_between_two_hours():
     rng = np.random.default_rng(0)
     share = np.concatenate([rng.random(50_000) * 2, clock.share, np.nextafter(clock.share, 2.0), [0.0, 1.0, 2.0, 2.5]])
     assert (clock.when(share) == np.interp(share, clock.share, clock.at)).all()
+
+
+def test_customers_come_within_the_window_and_nothing_is_older_than_they_are():
+    settings, asked = (
+        {"customer.joins": 0.5},
+        (parse_request("fan-in:count=2"), parse_request("account-takeover:count=2")),
+    )
+    data = generate(make_plan(Spec("finance", size=300, seed=2, settings=settings, scenarios=asked), DOMAIN))
+    assert data.validate().is_empty()
+    customer = data.frames["customer"].select("customer_id", came="opened_on")
+    new = customer.filter(pl.col("came") >= pl.date(2025, 1, 1))
+    # half of a year at a half a year
+    assert 0.18 < new.height / customer.height < 0.32
+    account = data.frames["account"].join(new, on="customer_id")
+    assert (account["opened_on"] >= account["came"]).all()
+    assert (account["opening_balance_minor"] == 0).all()
+    for table, since in (("device", "first_seen_at"), ("counterparty", "added_at")):
+        rows = data.frames[table].join(new, on="customer_id")
+        assert (rows[since].dt.date() >= rows["came"]).all(), table
+    days = account.select("account_id", "opened_on")
+    for table, at in (("transaction", "authorised_at"), ("ledger_entry", "booked_at"), ("card", "issued_on")):
+        rows = data.frames[table].join(days, on="account_id")
+        assert rows.height > account.height / 2
+        assert (rows[at].cast(pl.Date) >= rows["opened_on"]).all(), table
+    paid = data.frames["transaction"].join(days, left_on="counterparty_account_id", right_on="account_id")
+    assert paid.height > 20
+    assert (paid["authorised_at"].dt.date() > paid["opened_on"]).all()
+    # nobody who comes plays a part in what may begin before
+    cast = data.frames["label"].filter(table="account")["row_key"]
+    assert not set(cast) & set(account["account_id"])

@@ -11,7 +11,9 @@ import pytest
 from populace.core.checks import check_tables
 from populace.core.dataset import Dataset
 from populace.domains.iot import DOMAIN
+from populace.domains.iot.labels import shown
 from populace.domains.iot.population import SCHEMA
+from populace.domains.iot.readings import FAN
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -190,3 +192,31 @@ def test_an_anomaly_that_would_change_nothing_is_none(make: Callable[..., Datase
     data = make("one-sample-anomaly", count=2)
     shown = set(data.frames["label"].filter(table="reading")["instance"])
     assert set(data.frames["anomaly"]["instance"]) == shown
+
+
+@pytest.mark.parametrize(
+    ("table", "ends", "quiet"),
+    [("device", 20, set()), ("device", 5, {1}), ("channel", 20, set()), ("reading", 20, {1})],
+)
+def test_an_anomaly_may_show_nothing_only_where_another_took_its_readings(table: str, ends: int, quiet: set[int]):
+    """One anomaly of a clock has no label left. It is named, unless another, of readings that were taken away (which a device or a channel
+    says, for there is no row left to say it), shares some of its time."""
+    instant = pl.Datetime("us", "UTC")
+    anomaly = pl.DataFrame(
+        {
+            "anomaly_id": [0, 1],
+            "scenario": ["site-power-cut", "ntp-step"],
+            "instance": [0, 0],
+            "channel_id": [7, 7],
+            "started_at": [0, 10],
+            "ended_at": [ends, 15],
+        }
+    ).with_columns((pl.col("started_at", "ended_at") * 60_000_000).cast(instant))
+    channel = pl.DataFrame({"channel_id": [7], "first_sample_at": [0], "interval_us": [60_000_000]}).with_columns(
+        pl.col("first_sample_at").cast(instant)
+    )
+    key = 7 * FAN + 3 if table == "reading" else 7
+    label = pl.DataFrame({"scenario": ["site-power-cut"], "instance": [0], "table": [table], "row_key": [key]})
+    frames = {"anomaly": anomaly, "channel": channel, "label": label}
+    found = shown({name: frame.lazy() for name, frame in frames.items()})
+    assert set(found.filter(table="anomaly")["row_key"]) == quiet

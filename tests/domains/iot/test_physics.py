@@ -70,9 +70,37 @@ def test_a_counter_that_goes_back_is_named_and_one_that_starts_again_is_not(flee
 @pytest.mark.parametrize(("signal", "by"), [("active-power", 40.0), ("energy", 0.05)])
 def test_power_and_energy_that_do_not_fit_are_named(fleet: Dataset, signal: str, by: float):
     row = trace(fleet, signal).row(300, named=True)
-    names = found(fleet, "reading", planted(fleet, row["reading_id"], row["value"] + by))
+    names = found(fleet, "reading", planted(fleet, row["reading_id"], round(row["value"] + by, 3)))
     assert ("balances", row["reading_id"]) in names
     assert {name for name, _ in names} <= {"balances", "counters-grow"}
+
+
+@pytest.mark.parametrize(("signal", "by"), [("power-factor", -0.1), ("current", 0.4), ("voltage", 20.0)])
+def test_power_is_voltage_times_current_times_power_factor(fleet: Dataset, signal: str, by: float):
+    """What is off in any of the three is named on the power of that moment, and on nothing else."""
+    row = trace(fleet, signal).row(300, named=True)
+    channel = fleet.frames["channel"]
+    device = channel.filter(channel_id=row["channel_id"])["device_id"][0]
+    whole = channel.filter(device_id=device, signal="active-power")["channel_id"][0]
+    names = found(fleet, "reading", planted(fleet, row["reading_id"], round(row["value"] + by, 3)))
+    assert names == {("balances", whole * 100_000_000 + row["reading_id"] % 100_000_000)}
+
+
+def test_a_power_factor_left_out_is_noticed(fleet: Dataset):
+    """Currents as they would be without reactive load: most readings of power are named."""
+    channel = fleet.frames["channel"]
+    reading = fleet.frames["reading"]
+    mine = reading.join(channel.filter(pl.col("signal").is_in(["current", "power-factor"])), on="channel_id")
+    at = pl.col("reading_id") % 100_000_000
+    factor = mine.filter(signal="power-factor").select("device_id", at.alias("at"), pl.col("value").alias("factor"))
+    current = mine.filter(signal="current").select("reading_id", "device_id", at.alias("at"), "value")
+    smaller = current.join(factor, on=["device_id", "at"]).select(
+        "reading_id", (pl.col("value") * pl.col("factor")).round(2).alias("smaller")
+    )
+    frame = reading.join(smaller, on="reading_id", how="left", maintain_order="left")
+    frame = frame.with_columns(pl.coalesce("smaller", "value").alias("value")).drop("smaller")
+    named = [key for name, key in found(fleet, "reading", frame) if name == "balances"]
+    assert len(named) > 0.9 * smaller.height
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from populace.core.dataset import Dataset
+from populace.core.dataset import Dataset, generate
+from populace.core.plan import make_plan
+from populace.core.scenario import ScenarioRequest
+from populace.core.spec import Spec
 from populace.domains.iot import DOMAIN
 
 HOUR = 3_600_000_000
@@ -319,3 +322,23 @@ def test_a_word_that_there_is_not_is_named_with_the_nearest(make: Callable[..., 
             generate(
                 make_plan(Spec("iot", size=10, end="2025-03-04", scenarios=(ScenarioRequest("sensor-bias"),)), domain)
             )
+
+
+@pytest.mark.parametrize(("name", "least"), [("botnet-scan", 25.0), ("exfiltration", 1900.0)])
+def test_what_a_hijacked_device_sends_shows_in_its_own_count(name: str, least: float):
+    """Of the device's channels, the values of `data-sent` alone change, and within the span."""
+    settings = {"device.profiles": "cold-chain-truck", "network.loss": 0.0}
+    twin, data = (
+        generate(make_plan(Spec("iot", size=20, end="2025-03-06", seed=4, settings=settings, scenarios=scenarios)))
+        for scenarios in ((), (ScenarioRequest(name, {"count": 3}),))
+    )
+    both = twins(twin, data).drop_nulls("value_played").filter(pl.col("value") != pl.col("value_played"))
+    sent = data.frames["channel"].filter(signal="data-sent")["channel_id"]
+    assert both["channel_id"].is_in(sent.implode()).all()
+    assert both["channel_id"].n_unique() == 3
+    span = data.frames["anomaly"].select("channel_id", "started_at", "ended_at")
+    inside = both.join(span, on="channel_id").filter(
+        pl.col("observed_at_played").is_between("started_at", "ended_at", closed="left")
+    )
+    assert inside.height == both.height
+    assert (both["value_played"] - both["value"]).median() > least

@@ -274,6 +274,40 @@ def test_a_curve_a_product_and_a_quotient_are_what_they_say(shared: Climate):
         2 * a * b
     )
     assert made(shared, {"term": "quotient", "of": ["a", "b"], "gain": 1.0}, a=a, b=b, **known) == pytest.approx(a / b)
+    over_all = made(shared, {"term": "quotient", "of": ["a", "b", "c"], "gain": 1.0}, a=a, b=b, c=b + 1, **known)
+    assert over_all == pytest.approx(a / b / (b + 1))
+
+
+STORE = {
+    "term": "cycle", "holds": 100.0, "depth": 60.0, "vary": 0.5,
+    "charge_at": 9.0, "charge_hours": 6.0, "use_at": 17.0, "use_hours": 12.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 10 * MINUTE])
+def test_a_store_holds_what_has_gone_in_and_is_used_once_a_day(interval: int):
+    """By stretches, as a device is worked on: the charge is the integral of the current to within the trapezium's error, and each day's
+    cycle is as deep as it may be."""
+    days = 20
+    block = make_plan(Spec("iot", size=10, start="2024-01-01", end="2024-01-31"), DOMAIN).block(0)
+    shared, count = climate(block, SITE), days * 24 * HOUR // interval
+    profile = DOMAIN.library["battery-pack"]
+    model = {"pack-current": ({**STORE, "of": "current"},), "state-of-charge": ({**STORE, "of": "charge"},)}
+    channels = tuple(replace(c, model=model[c.signal]) for c in profile.channels if c.signal in model)
+    streams = {signal: Stream.root(5).child(signal) for signal in model}
+    grid = (int(shared.hours[0]), interval, count)
+    parts = [
+        dict(found)
+        for _, found in stretches(replace(profile, channels=channels), grid, shared, streams, Gauges((), block, 0))
+    ]
+    current, charge = (np.concatenate([part[signal] for part in parts]) for signal in model)
+    gained = np.concatenate([[0.0], np.cumsum((current[1:] + current[:-1]) / 2)]) * interval / 3.6e9
+    assert np.abs(charge - charge[0] - gained).max() < 0.05 * interval / MINUTE
+    whole = charge[: count // days * days].reshape(days, -1)[1:-1]
+    assert ((whole.max(axis=1) >= 30 - 1e-6) & (whole.max(axis=1) <= 60 + 1e-6)).all()
+    assert whole.max(axis=1).std() > 4, "no two days are as deep"
+    assert np.abs(whole.min(axis=1)).max() < 1e-6, "empty down to the least every morning"
+    assert 0.2 < (current == 0).mean() < 0.3, "it rests in between"
 
 
 def test_events_are_poisson_at_their_rate(shared: Climate):

@@ -279,3 +279,39 @@ def test_derived_figures_follow_from_the_published_ones():
     assert part(ROOM, "carbon-dioxide", "occupancy")["vary"] == pytest.approx(math.log(418 / 6) / 4.4, abs=0.01)
     amperes = part(METER, "active-power", "occupancy")["gain"] / 230
     assert part(METER, "voltage", "occupancy")["gain"] == pytest.approx(-0.4 * amperes, abs=0.005)
+
+
+def test_the_power_factor_is_what_its_loads_add_up_to():
+    """The night's load and all beyond it, each with its appliance's own power factor."""
+    night, beyond = 0.867, 0.982
+    level = part(METER, "active-power", "level")
+
+    def mixed(more: float) -> float:
+        return (level["value"] + more) / (level["value"] / night + more / beyond)
+
+    people, noise = part(METER, "active-power", "occupancy")["gain"], part(METER, "active-power", "ar")
+    found = part(METER, "power-factor", "level")
+    assert found["value"] == night
+    assert found["spread"] == pytest.approx(mixed(level["spread"]) - night, abs=5e-4)
+    assert part(METER, "power-factor", "occupancy")["gain"] == pytest.approx(mixed(people) - night, abs=5e-4)
+    assert part(METER, "power-factor", "ar")["sigma"] == pytest.approx(mixed(noise["sigma"]) - night, abs=5e-4)
+    assert part(METER, "power-factor", "ar")["memory"] == noise["memory"]
+
+
+def test_a_battery_is_charged_while_the_sun_is_high_and_used_while_it_is_down():
+    """Begun up to an hour later: on average at the hour that the sun gives."""
+    cycle = part("battery-pack", "pack-current", "cycle")
+    half = math.degrees(math.acos(0.5)) / 15
+    assert (cycle["charge_at"] + 0.5, cycle["charge_hours"]) == pytest.approx((12 - half, 2 * half))
+    assert (cycle["use_at"] + 0.5, cycle["use_hours"]) == (18.0, 12.0)
+    assert part("battery-pack", "state-of-charge", "level")["value"] + cycle["depth"] == 100.0
+    assert part("battery-pack", "state-of-charge", "cycle") == {**cycle, "of": "charge"}
+
+
+@pytest.mark.parametrize("name", ["traffic-counter", "cold-chain-truck"])
+def test_what_is_sent_is_the_records_and_their_headers(name: str):
+    channels = len(PROFILES[name].channels)
+    single = '[{"n":"urn:dev:ow:10e2073a01080063","u":"Cel","v":23.1}]'
+    assert part(name, "data-sent", "level")["value"] * 1000 == channels * len(single) + 40 + 8 + 4
+    lengths = np.arange(3, 7)
+    assert part(name, "data-sent", "white")["sigma"] * 1000 == pytest.approx(lengths.std() * channels**0.5, rel=0.01)
