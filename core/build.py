@@ -16,7 +16,7 @@ from .narrow import living
 from .plan import Plan
 from .scenario import Scene, Use
 from .schema import LABEL, Schema
-from .tables import ROW, Table, Tables, merge
+from .tables import ROW, Table, Tables, give_back, merge
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     made = {name: conform(table, plan.domain.schema[name]) for name, table in owned.items()}
     # what only steps look at is gone before checks take their own room
     del facts, owned, log
+    give_back()
     reference = {
         name: conform(table, plan.domain.schema[name])
         for name, table in plan.reference.items()

@@ -206,11 +206,9 @@ def _words(series: pl.Series) -> U64:
 
 def _text_words(series: pl.Series) -> U64:
     """Each text's words: of every eight of its bytes, weighted by position and added up, with its length."""
-    import pyarrow as pa
-
     found = [np.empty(0, np.uint64)]
     for at in range(0, len(series), _CHUNK):
-        text = series[at : at + _CHUNK].to_arrow().cast(pa.large_string())
+        text = series[at : at + _CHUNK].to_arrow(compat_level=pl.CompatLevel.oldest())  # offsets of 64 bits
         _, offsets, data = text.buffers()
         ends = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
         letters = (bytes(data)[ends[0] : ends[-1]] if data else b"") + bytes(8)

@@ -62,6 +62,11 @@ def room(size: int, kind: type[np.generic]) -> NDArray:
     return best[:need].view(kind)
 
 
+def give_back() -> None:
+    """Let go of the memory that no column needs any more."""
+    _ROOMS[:] = [piece for piece, count in zip(_ROOMS, _known(_ROOMS), strict=True) if count != _IDLE]
+
+
 def _known(pieces: list[NDArray]) -> list[int]:
     """How many know of each piece, this function's own looking included."""
     return [sys.getrefcount(piece) for piece in pieces]

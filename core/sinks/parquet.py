@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FIRST = 4_096
 """Rows that tell what a column is like."""
+_PIECE = 1 << 15
 _RUN = 64
 """From this length on, runs of one value are long."""
 
@@ -96,9 +97,18 @@ def _coded(texts: pl.Series) -> pyarrow.DictionaryArray | None:
 
     if texts.null_count() or len(texts) < _FIRST:
         return None
-    starts = np.append(0, np.flatnonzero((texts[1:] != texts[:-1]).to_numpy()) + 1)
+    # piece by piece, each with the row before it: what is compared is a copy
+    found = [np.zeros(1, np.int64)]
+    for at in range(1, len(texts), _PIECE):
+        piece = texts[at - 1 : at + _PIECE]
+        found.append(np.flatnonzero((piece[1:] != piece[:-1]).to_numpy()) + at)
+    starts = np.concatenate(found)
     if len(starts) * _RUN > len(texts):
         return None
-    coded = texts[starts].to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    codes = np.repeat(coded.indices.to_numpy(), np.diff(np.append(starts, len(texts))))
-    return pyarrow.DictionaryArray.from_arrays(codes, coded.dictionary)
+    of_runs = texts[starts]
+    # by hand, and from polars: pyarrow looks for pandas before it takes anything else in, which is 30 MB to load
+    words = of_runs.unique(maintain_order=True)
+    codes = of_runs.cast(pl.Enum(words)).to_physical().cast(pl.Int32).to_numpy()
+    repeated = pl.Series(np.repeat(codes, np.diff(np.append(starts, len(texts)))))
+    known, dictionary = (s.to_arrow(compat_level=pl.CompatLevel.oldest()) for s in (repeated, words))
+    return pyarrow.DictionaryArray.from_arrays(known, dictionary, safe=False)

@@ -80,12 +80,20 @@ def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[s
         return
     key, observed, value = (readings.column(c) for c in ("reading_id", "observed_at", "value"))
     apart = _anomalies(tables)
-    device: dict[int, tuple[str, dict[str, Trace]]] = {}
+    devices: dict[int, list[tuple[Mapping[str, Any], slice]]] = {}
     for row, at in mine:
-        number = row["channel_id"]
-        trace = Trace(row, key[at], observed[at], value[at], readings.limits(row, value[at]), apart.get(number, ()))
-        device.setdefault(row["device_id"], (row["profile"], {}))[1][row["signal"]] = trace
-    yield from device.values()
+        devices.setdefault(row["device_id"], []).append((row, at))
+    for channels in devices.values():  # one after the other: what is looked at may be a copy
+        yield (
+            channels[0][0]["profile"],
+            {
+                row["signal"]: Trace(
+                    *(row, key[at], observed[at], value[at], readings.limits(row, value[at])),
+                    apart.get(row["channel_id"], ()),
+                )
+                for row, at in channels
+            },
+        )
 
 
 def _anomalies(tables: Lazy) -> dict[int, list[tuple[int, int]]]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from populace.core.checks import ends_of_runs
-from populace.core.tables import room
+from populace.core.tables import give_back, room
 
 
 def test_memory_is_given_again_only_when_nobody_looks_at_it():
@@ -25,6 +25,19 @@ def test_memory_is_given_again_only_when_nobody_looks_at_it():
     assert room(200_003, np.int64).ctypes.data != place, "a part of it is"
     del some
     assert room(200_003, np.int64).ctypes.data == place
+
+
+def test_idle_memory_is_given_back_and_no_other():
+    give_back()
+    kept, idle = room(300_007, np.int64), room(300_007, np.int64)
+    kept[:] = 7
+    del idle
+    give_back()
+    place = kept.ctypes.data
+    again = room(300_007, np.int64)
+    again[:] = 1
+    assert again.ctypes.data != place
+    assert (kept == 7).all()
 
 
 @given(st.lists(st.integers(0, 5), max_size=400))

@@ -11,7 +11,7 @@ from populace.core.samplers.deep import autoregressive, decoder, diffusion, draw
 from populace.core.samplers.statistical import private_graph
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def less_work() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(private_graph, "ROUND_STEPS", 10)

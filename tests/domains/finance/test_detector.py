@@ -105,12 +105,12 @@ def test_that_the_payee_banks_here_does_not_give_laundering_away(mix: pl.DataFra
 
 @pytest.mark.slow
 def test_the_bands_at_published_rates():
-    """AUC 0.85 to 0.95 with causal aggregates, raw columns at most 0.80, and nothing free. Average precision, of some 390 payments in two million, is meant to
-    be 0.05 to 0.35; it was 0.042 for this seed and 0.023 for the next when customers began to come within the window, and is held above 0.03 until it is."""
+    """AUC 0.85 to 0.95 with causal aggregates, raw columns at most 0.80, and nothing free. Average precision, of some 390 payments in two million, is 0.05 to
+    0.35 for this seed (0.053); for the next it was 0.028, and raw columns reached 0.809 there."""
     rows = played(size=14_000, end="2025-06-01")
     area, precision = score(rows, AGGREGATES)
     assert 0.85 <= area <= 0.95
-    assert 0.03 <= precision <= 0.35
+    assert 0.05 <= precision <= 0.35
     assert score(rows, RAW)[0] <= 0.80
     assert score(rows, RAW, depth=3)[0] <= 0.80
     for column in RAW:
