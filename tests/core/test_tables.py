@@ -12,6 +12,7 @@ from populace.core.tables import give_back, room
 
 
 def test_memory_is_given_again_only_when_nobody_looks_at_it():
+    give_back()
     first = room(200_003, np.int64)
     place = first.ctypes.data
     table = pl.DataFrame({"a": first})
