@@ -80,7 +80,7 @@ def traces(tables: Lazy, wanted: Callable[[str, str], bool]) -> Iterator[tuple[s
         return
     key, observed, value = (readings.column(c) for c in ("reading_id", "observed_at", "value"))
     apart = _anomalies(tables)
-    devices: dict[int, list[tuple[Mapping[str, Any], slice]]] = {}
+    devices: dict[int, list[tuple[dict[str, Any], slice]]] = {}
     for row, at in mine:
         devices.setdefault(row["device_id"], []).append((row, at))
     for channels in devices.values():  # one after the other: what is looked at may be a copy
