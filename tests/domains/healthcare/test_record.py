@@ -53,6 +53,14 @@ def test_people_are_born_and_die_inside_the_window(population: Dataset):
     assert people["death_at"].is_not_null().mean() / 10 == pytest.approx(0.009, abs=0.002)
 
 
+def test_only_a_cause_of_death_is_found_at_no_encounter(population: Dataset):
+    """Records of others may have more such; those that are made here may not."""
+    observation = population.frames["observation"].with_columns(pl.col("code").cast(pl.String))
+    nowhere = observation.filter(pl.col("encounter_id").is_null())
+    assert nowhere.height
+    assert set(nowhere["code"]) == {"69453-9"}
+
+
 def test_chronic_conditions_may_begin_before_the_window_and_then_have_no_encounter(population: Dataset):
     condition = population.frames["condition"]
     before = condition["onset_at"] < dt.datetime(2015, 1, 1, tzinfo=UTC)
