@@ -17,8 +17,8 @@ from populace.core.models import fit, load_model, save_model
 from populace.core.samplers.deep import learn_doppelganger, learn_timegan
 from populace.core.samplers.deep.attention import Attention, attend, begin_blocks
 from populace.core.samplers.deep.ops import NUMPY, begin_recurrent, convolved, gru, lstm, torch_ops
-from populace.core.samplers.deep.series import cut, read_series
-from populace.core.samplers.deep.windows import root
+from populace.core.samplers.deep.series import read_series
+from populace.core.samplers.deep.windows import cut, root
 from populace.core.samplers.statistical.learn_events import Roles
 from populace.core.stream import Stream
 
