@@ -34,7 +34,7 @@ SPIKE = 0.02
 _ROWS = 5_000
 
 I64 = NDArray[np.int64]
-ScaleName = Literal["modes", "ranks"]
+ScaleName = Literal["modes", "ranks", "courses"]
 
 
 class Scale(Protocol):
