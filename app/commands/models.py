@@ -149,8 +149,8 @@ def fit(
         raise UserError(f"--out {path} exists already; nothing is overwritten")
     check_place(path, "model")
     parts = path.with_name(path.name + ".part")
-    if not resume:
-        parts.unlink(missing_ok=True)
+    if parts.exists() and not resume:
+        raise UserError(f"{parts} holds what an interrupted fit had finished: --resume goes on from it, or remove it")
     seconds = None if time_ is None else parse_seconds(time_, "--time")
     fitted = learn(
         table if url else Path(table),

@@ -181,6 +181,10 @@ def test_the_command_keeps_what_is_finished_and_goes_on(
     assert run_command([*command, "--out", str(tmp_path / "m.model")]) == 130
     assert "--resume goes on from there" in capsys.readouterr().err
     assert not (tmp_path / "m.model").exists()
+    kept = (tmp_path / "m.model.part").read_bytes()
+    assert run_command([*command, "--out", str(tmp_path / "m.model")]) == 2
+    assert "--resume goes on from it, or remove it" in capsys.readouterr().err
+    assert (tmp_path / "m.model.part").read_bytes() == kept
     assert run_command([*command, "--out", str(tmp_path / "m.model"), "--resume"]) == 0
     assert run_command([*command, "--out", str(tmp_path / "whole.model")]) == 0
     assert (tmp_path / "m.model").read_bytes() == (tmp_path / "whole.model").read_bytes()
