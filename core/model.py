@@ -162,9 +162,8 @@ class Model:
                 f"{self.name} of {card['rows']:,} rows in {len(tables)} tables, from {card.get('source') or 'frames'}"
             )
             return "\n".join([found, *tables, *card["relations"], unit])
-        lines = [
-            f"{self.name} of {card['rows']:,} rows and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
-        ]
+        size = f"{card['rows']:,} rows" if "rows" in card else f"about {card['entities']:,} entities"
+        lines = [f"{self.name} of {size} and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"]
         if "privacy" in card:
             paid = card["privacy"]
             lines.append(

@@ -13,15 +13,22 @@ from .samplers import Sampler
 from .samplers.deep.autoregressive import rebuild_autoregressive
 from .samplers.deep.decoder import rebuild_decoder
 from .samplers.deep.diffusion import rebuild_diffusion
-from .samplers.deep.learn_adversarial import fit_adsgan, fit_ctgan, fit_private_ctgan, fit_private_wgan, fit_wgan
+from .samplers.deep.learn_adversarial import (
+    fit_adsgan,
+    fit_ctgan,
+    fit_private_adsgan,
+    fit_private_ctgan,
+    fit_private_wgan,
+    fit_wgan,
+)
 from .samplers.deep.learn_autoregressive import fit_autoregressive, fit_private_autoregressive
 from .samplers.deep.learn_diffusion import fit_diffusion, fit_private_diffusion
-from .samplers.deep.learn_doppelganger import fit_doppelganger
+from .samplers.deep.learn_doppelganger import fit_doppelganger, fit_private_doppelganger
 from .samplers.deep.learn_pategan import fit_pategan
-from .samplers.deep.learn_sequence import fit_sequence
-from .samplers.deep.learn_series_diffusion import fit_series_diffusion
-from .samplers.deep.learn_timegan import fit_timegan
-from .samplers.deep.learn_timevae import fit_timevae
+from .samplers.deep.learn_sequence import fit_private_sequence, fit_sequence
+from .samplers.deep.learn_series_diffusion import fit_private_series_diffusion, fit_series_diffusion
+from .samplers.deep.learn_timegan import fit_private_timegan, fit_timegan
+from .samplers.deep.learn_timevae import fit_private_timevae, fit_timevae
 from .samplers.deep.learn_transformer import fit_private_transformer, fit_transformer
 from .samplers.deep.learn_variational import fit_private_tvae, fit_private_vae, fit_tvae, fit_vae
 from .samplers.deep.sequence import rebuild_sequence
@@ -67,7 +74,7 @@ class ModelKind:
     trained: bool = False
     """Whether it is a network: `learn` takes an `Effort` last, a time to keep to and a model to start from."""
     learn_private: Callable[..., Any] | None = None
-    """`learn(table, secret stream, budget, extents)` of a model that can also be learnt with differential privacy."""
+    """`learn(table, secret stream, budget, extents)` of a model that can also be learnt with differential privacy; of one of events, with roles last."""
     target: bool = False
     """Whether `learn` takes a `target`, the column that the others are to foretell."""
     given: bool = False
@@ -238,6 +245,7 @@ MODELS: Mapping[str, ModelKind] = {
             fit_adsgan,
             rebuild_decoder,
             trained=True,
+            learn_private=fit_private_adsgan,
         ),
         ModelKind(
             "tabddpm",
@@ -348,6 +356,7 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_sequence,
             events=True,
             trained=True,
+            learn_private=fit_private_sequence,
         ),
         ModelKind(
             "timevae",
@@ -360,6 +369,7 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_windows,
             events=True,
             trained=True,
+            learn_private=fit_private_timevae,
         ),
         ModelKind(
             "timegan",
@@ -372,6 +382,7 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_windows,
             events=True,
             trained=True,
+            learn_private=fit_private_timegan,
         ),
         ModelKind(
             "doppelganger",
@@ -384,6 +395,7 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_windows,
             events=True,
             trained=True,
+            learn_private=fit_private_doppelganger,
         ),
         ModelKind(
             "series-diffusion",
@@ -396,6 +408,7 @@ MODELS: Mapping[str, ModelKind] = {
             rebuild_windows,
             events=True,
             trained=True,
+            learn_private=fit_private_series_diffusion,
         ),
         ModelKind(
             "series",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import relational
 from .address import redact
-from .choose_model import Choice, choose, events_or_series
+from .choose_model import VALUED, Choice, choose, events_or_series
 from .digest import digest
 from .errors import UserError, unknown
 from .evaluate.links import parse_links, split_name
@@ -153,6 +153,8 @@ def _fit(data: Any, asked: _Asked) -> Model:
         if asked.start is not None or asked.epochs is not None:
             raise UserError("several tables are learnt from nothing, each in its own time: leave out start and epochs")
         return _fit_several(data, several, asked)
+    if asked.epsilon is None and (asked.delta is not None or asked.domain):
+        raise UserError("delta and a domain are for private models: give epsilon too")
     if asked.relations or len(asked.times) > 1:
         raise UserError("relations and the columns that order children need several tables: a folder or a database")
     began = None if asked.start is None else load_start(asked.start, asked.model)
@@ -179,9 +181,9 @@ def _fit(data: Any, asked: _Asked) -> Model:
         raise UserError(
             f"'{model}' learns events: say which column is the entity and which the time (--entity, --time-column)"
         )
-    if asked.roles is not None:
-        if asked.epsilon is not None or asked.keep or not (eventful or model == AUTO):
-            raise UserError("events of entities take a model of events, and neither epsilon nor columns to keep")
+    if asked.roles is not None and (asked.keep or not (eventful or model == AUTO)):
+        raise UserError("events of entities take a model of events, and no columns to keep")
+    if asked.roles is not None and asked.epsilon is None:
         return _fit_events(data, asked, asked.roles, began)
     if asked.target is not None and kind and not kind.target:
         takes = ", ".join(n for n, k in MODELS.items() if k.target)
@@ -192,9 +194,8 @@ def _fit(data: Any, asked: _Asked) -> Model:
                 "a private model takes no time, passes or start, and keeps nothing: its steps are what its epsilon pays for"
             )
         budget = Budget(asked.epsilon, DELTA if asked.delta is None else asked.delta)
-        return _fit_private(data, PRIVATE if model == AUTO else model, asked, budget)
-    if asked.delta is not None or asked.domain:
-        raise UserError("delta and a domain are for private models: give epsilon too")
+        auto = PRIVATE if asked.roles is None else VALUED
+        return _fit_private(data, auto if model == AUTO else model, asked, budget)
     if kind and kind.private:
         raise UserError(f"'{model}' is differentially private: it needs an epsilon")
     return _fit_table(data, asked, began)
@@ -278,19 +279,23 @@ def _fit_private(data: Any, model: str, asked: _Asked, budget: Budget) -> Model:
     """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
     learn = MODELS[model].learn if MODELS[model].private else MODELS[model].learn_private
     if learn is None:
-        names = ", ".join(n for n, k in MODELS.items() if k.private or k.learn_private)
+        kind = MODELS[model]
+        able = [k for k in MODELS.values() if (k.private or k.learn_private) and k.events == kind.events]
+        names = ", ".join(k.name for k in able)
         raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
     whole = read_table(data)
     table = _without(whole, asked.drop)
     _check_columns(whole, _aim(asked), "target")
     aimed = asked.aimed(model)
     noise = Stream(secrets.token_bytes(16)) if asked.seed is None else asked.rng(model)
-    sampler, rows = learn(table, noise, budget, asked.domain, **aimed)
+    roles = () if asked.roles is None else (asked.roles,)
+    sampler, about = learn(table, noise, budget, asked.domain, *roles, **aimed)
     card = {
         "model": model,
         "populace": version("populace"),
-        "rows": round(rows),
-        "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
+        "rows" if asked.roles is None else "entities": round(about),
+        "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns if c in table.columns},
+        **({} if asked.roles is None else {"regenerated": {asked.roles.entity: "the entity's key"}}),
         "source": _name(data),
         "privacy": budget.record(),
         **aimed,

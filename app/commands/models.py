@@ -25,14 +25,15 @@ def models(model: str | None) -> None:
         click.echo(load_model(Path(model)).describe())
         return
     for kind in MODELS.values():
-        private = "differentially private" if kind.private else "not differentially private"
-        click.echo(f"{kind.name:<20}{kind.family}; {kind.shape}; {private}\n{'':<20}{kind.doc}\n{'':<20}{kind.paper}")
+        able = "differentially private with --epsilon" if kind.learn_private else "not differentially private"
+        private = "differentially private" if kind.private else able
+        click.echo(f"{kind.name:<22}{kind.family}; {kind.shape}; {private}\n{'':<22}{kind.doc}\n{'':<22}{kind.paper}")
     click.echo(
-        f"{'several tables':<20}relational; a folder or a database; not differentially private\n{'':<20}"
+        f"{'several tables':<22}relational; a folder or a database; not differentially private\n{'':<22}"
         "any of those of one table for each, given its parents and the rows before; keys always lead somewhere\n"
-        f"{'':<20}Patki, Wedge and Veeramachaneni 2016, The Synthetic Data Vault; Solatorio and Dupriez 2023, arXiv:2302.02041"
+        f"{'':<22}Patki, Wedge and Veeramachaneni 2016, The Synthetic Data Vault; Solatorio and Dupriez 2023, arXiv:2302.02041"
     )
-    click.echo(f"{'auto':<20}the default: picks one of these by the table's shape and --time, and says why")
+    click.echo(f"{'auto':<22}the default: picks one of these by the table's shape and --time, and says why")
 
 
 @click.command(

@@ -53,7 +53,10 @@ def model_card(card: Mapping[str, Any], name: str, found: Evaluation) -> str:
     if card.get("settings"):
         facts.append(("settings", ", ".join(f"{k} {v}" for k, v in card["settings"].items())))
     lines += [*_table(("", ""), facts), "## Training data", ""]
-    learnt = [("source", card.get("source") or "a frame"), ("rows", f"{card['rows']:,}")]
+    learnt = [
+        ("source", card.get("source") or "a frame"),
+        *((k, f"{card[k]:,}") for k in ("rows", "entities") if k in card),
+    ]
     if card.get("digest"):
         learnt.append(("digest", f"`{card['digest']}`"))
     lines += _table(("", ""), learnt)
@@ -77,7 +80,9 @@ def _origin(made: Mapping[str, Any]) -> list[str]:
     told = ", ".join(f"{k} {_plain(v)}" for k, v in made.get("spec", {}).items() if v not in (None, {}, [], ()))
     lines = [f"By populace: {told}."]
     if made.get("model"):
-        lines.append(f"Drawn from a fitted model, {made['model']['model']}, of {made['model']['rows']:,} rows.")
+        card = made["model"]
+        size = f"{card['rows']:,} rows" if "rows" in card else f"about {card['entities']:,} entities"
+        lines.append(f"Drawn from a fitted model, {card['model']}, of {size}.")
     if made.get("fingerprint"):
         lines.append(f"Fingerprint `{made['fingerprint']}`: the same spec and seed give the same bytes.")
     return lines

@@ -3,7 +3,7 @@ order that is no multiple of it, are added up order by order beside it.
 
 Bun and Steinke 2016, "Concentrated differential privacy", TCC: mechanisms that are ρ₁- and ρ₂-zCDP are (ρ₁ + ρ₂)-zCDP together.
 Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", NeurIPS, arXiv:2004.00010: what ρ means as (ε, δ).
-Tables are neighbours if one has one row more than the other.
+Tables are neighbours if one has one row more than the other, or, of series, one entity.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Budget:
     epsilon: float
     delta: float = DELTA
     ledger: list[dict[str, Any]] = field(default_factory=list)
+    unit: str = "row"
+    """What is protected: neighbouring tables have one more or less of it."""
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.epsilon) and 0 < self.epsilon <= 1_000):
@@ -111,7 +113,7 @@ class Budget:
         return {
             "epsilon": self.epsilon,
             "delta": self.delta,
-            "neighbours": "one row more or less",
+            "neighbours": f"one {self.unit} more or less",
             "rho": self.rho,
             "spent": self.rho - self.left,
             "ledger": [dict(entry) for entry in self.ledger],

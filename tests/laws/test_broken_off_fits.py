@@ -57,7 +57,12 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     for n, k in MODELS.items()
     if not k.private
 }
-FITS |= {f"{n} ε": (ROWS, {"epsilon": 20.0}) for n in PRIVATE}
+FITS |= {
+    f"{n} ε": (STEPS, {"roles": Roles("unit", "hour"), "epsilon": 50.0})
+    if MODELS[n].events
+    else (ROWS, {"epsilon": 20.0})
+    for n in PRIVATE
+}
 FITS |= {
     "several tables": (TABLES, {"model": "forest"}),
     "several, by networks": (TABLES, {"model": "vae", "seconds": 2.0}),

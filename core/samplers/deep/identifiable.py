@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .encoded import Encoded
 from .engine import host
+from .modes import Layout, Ranks
 
 POOL = 4_000
 """Real rows among which neighbours are sought."""
@@ -38,12 +40,11 @@ class Constraint:
     def of(torch: Any, generator: Any, data: Encoded, strength: float) -> Constraint:
         pool = torch.randperm(data.rows, generator=generator)[:POOL]
         layout = data.layout
-        entropy = np.ones(len(layout.sizes))
-        for n, size in enumerate(layout.sizes):
-            share = np.bincount(host(data.classes[:, n]) - layout.offsets[n], minlength=size) / data.rows
-            entropy[n] = max(-(share[share > 0] * np.log(share[share > 0])).sum(), 0.1)
-        weight = np.concatenate([np.repeat(1 / entropy, layout.sizes) * 0.5**0.5, 1 / entropy[layout.scaled]])
-        found = Constraint(strength, pool, torch.tensor(weight.astype(np.float32)), torch.zeros(0))
+        shares = [
+            np.bincount(host(data.classes[:, n]) - layout.offsets[n], minlength=size) / data.rows
+            for n, size in enumerate(layout.sizes)
+        ]
+        found = Constraint(strength, pool, torch.tensor(_weights(layout, shares)), torch.zeros(0))
         rows = found.rows(torch, data, pool)
         reach = []
         for start in range(0, len(rows), 500):
@@ -64,3 +65,44 @@ class Constraint:
         nearest = torch.cdist(self.rows(torch, data, self.pool[some]), made * self.weight).min(dim=1).values
         reach = self.reach[some]
         return self.strength * torch.relu(reach - nearest).mean()
+
+
+@dataclass(frozen=True)
+class NoisyConstraint:
+    """The same under differential privacy, real row by real row: how far apart real rows lie is not read, so that rows are held to the distance at which made ones lie from one another."""
+
+    strength: float
+    weight: Any
+
+    @staticmethod
+    def of(torch: Any, layout: Layout, strength: float) -> NoisyConstraint:
+        """By the columns' distributions alone."""
+        return NoisyConstraint(
+            strength, torch.tensor(_weights(layout, [_shares(layout, n) for n in range(len(layout.sizes))]))
+        )
+
+    def reach(self, torch: Any, made: Any) -> Any:
+        """How far made rows lie from their nearest among themselves, on average."""
+        apart = torch.cdist(made * self.weight, made * self.weight, compute_mode=EXACT)
+        return (apart + torch.diag(torch.full((len(made),), float("inf")))).min(dim=1).values.mean()
+
+    def loss(self, torch: Any, real: Any, made: Any, reach: Any) -> Any:
+        """How far made rows reach into the neighbourhood of one real row."""
+        nearest = torch.sqrt((((made - real) * self.weight) ** 2).sum(dim=1) + 1e-12).min()
+        return self.strength * torch.relu(reach - nearest)
+
+
+def _weights(layout: Layout, shares: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Of each place of a vector, by the inverse of its column's entropy."""
+    entropy = np.array([max(-(s[s > 0] * np.log(s[s > 0])).sum(), 0.1) for s in shares])
+    weight = np.concatenate([np.repeat(1 / entropy, layout.sizes) * 0.5**0.5, 1 / entropy[layout.scaled]])
+    return weight.astype(np.float32)
+
+
+def _shares(layout: Layout, n: int) -> NDArray[np.float64]:
+    """How often each class of a column occurs, by its distribution."""
+    marginal, scale, classes = layout.marginals[n], layout.scales[n], layout.classes[n]
+    if classes is not None:
+        return np.maximum(classes.share, 0.0)
+    spikes = np.diff(marginal.edges)[scale.spikes] if isinstance(scale, Ranks) else np.zeros(0)
+    return np.append(marginal.missing, (1 - marginal.missing) * np.append(1 - spikes.sum(), spikes))

@@ -25,11 +25,11 @@ from .asked import Asked
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_rows, encode_table
 from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
-from .identifiable import Constraint
+from .identifiable import Constraint, NoisyConstraint
 from .learnt import FREELY, Effort, Learnt
 from .modes import ranked_layout
+from .private_fit import JUDGED, Extents, NoisySteps, all_spent, buy, paid_steps
 from .private_fit import RATE as PRIVATE_RATE
-from .private_fit import Extents, NoisySteps, buy, paid_steps
 from .training import OVERHEAD, train
 from .training import RATE as WORK_RATE
 from .transfer import Maps, continued, layout_before
@@ -41,10 +41,10 @@ PENALTY = 10.0
 TEMPERATURE = 0.2
 LEAK, DROPPED = 0.2, 0.5
 LEAST_STEPS = 300
+HELD = 64
+"""Rows that are made to see, under differential privacy, whom they could identify."""
 SETTLED = 20
 """Batches whose means and variances the finished network is normalised by."""
-JUDGED = 5
-"""Under differential privacy, steps of the critic for one of the generator (Gulrajani et al. 2017): the generator's cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ def fit_private_ctgan(table: Table, noise: Stream, budget: Budget, extents: Exte
     return _fit_private(Settings("ctgan", asked=True), table, noise, budget, extents)
 
 
+def fit_private_adsgan(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
+    """ADS-GAN under differential privacy: every sixth noisy step holds the generator to few identifiable rows, the others teach the critic."""
+    return _fit_private(ADSGAN, table, noise, budget, extents)
+
+
 def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
     torch = torch_or_error(how.name)
     bought = buy(how.name, table, noise, budget, extents)
@@ -115,16 +120,19 @@ def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, ext
             bought.share, bought.multiplier, bought.share * bought.rows,
         )  # fmt: skip
         pair.optimisers[1].rate = PRIVATE_RATE
+        held = NoisyConstraint.of(torch, data.layout, how.constraint) if how.constraint else None
+        turn = JUDGED if held is None else JUDGED + 1
         for k in paid_steps(torch, pair, noisy, bought.steps):
-            noisy.step()
-            pair.optimisers[1].step()
-            if k % JUDGED == JUDGED - 1:
-                pair.make_better()
-        learnt = Learnt(
-            {k: host(t) for k, t in pair.parameters.items()},
-            {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all steps that were paid for"},
-        )
-        return pair.decoder(learnt), bought.rows
+            last = k % turn == turn - 1
+            if held is not None and last:
+                pair.optimisers[0].zero_grad()
+                pair.hold(noisy, held)
+            else:
+                noisy.step()
+                pair.optimisers[1].step()
+            if last:
+                pair.make_better(beside=held is not None)
+        return pair.decoder(all_spent(pair.parameters)), bought.rows
 
 
 class _Pair:
@@ -214,9 +222,9 @@ class _Pair:
         # as in `learn_variational`: layers of many rows at once
         return self.steps * (3 * OVERHEAD + work * self.size / (2.3 * WORK_RATE))
 
-    def made(self, x: Any, seen: list[Any] | None = None) -> Any:
+    def made(self, x: Any, seen: list[Any] | None = None, p: dict[str, Any] | None = None) -> Any:
         """The generator's scores and places, before they are drawn."""
-        torch, p = self.torch, self.parameters
+        torch, p = self.torch, self.parameters if p is None else p
         for k in (0, 1):
             y = apply_layer(p, f"make.{k}", x)
             mean, variance = y.mean(0), y.var(0, unbiased=False)
@@ -226,10 +234,15 @@ class _Pair:
             x = torch.cat([torch.relu(y), x], dim=1)
         return apply_layer(p, "make.2", x)
 
-    def drawn(self, out: Any) -> Any:
+    def chance(self, count: int) -> Any:
+        """What settles the classes of so many rows."""
+        end = int(self.data.layout.offsets[-1])
+        return self.torch.rand(count, end, generator=self.generator).clamp(1e-9, 1 - 1e-7)
+
+    def drawn(self, out: Any, u: Any = None) -> Any:
         """Rows as the critic sees them: classes drawn by the Gumbel-softmax (Jang et al. 2017), places within -1 and 1."""
         torch, end = self.torch, int(self.data.layout.offsets[-1])
-        u = torch.rand(len(out), end, generator=self.generator).clamp(1e-9, 1 - 1e-7)
+        u = self.chance(len(out)) if u is None else u
         hot = torch.exp(self.data.log_chances(torch, (out[:, :end] - torch.log(-torch.log(u))) / TEMPERATURE))
         return torch.cat([hot, torch.tanh(out[:, end:])], dim=1)
 
@@ -282,7 +295,25 @@ class _Pair:
         self.optimisers[1].step()
         return loss.item()
 
-    def make_better(self) -> None:
+    def hold(self, noisy: NoisySteps, constraint: NoisyConstraint) -> None:
+        """Take one of the steps that are paid for to tell the generator which rows it could identify."""
+        torch = self.torch
+        x, u = torch.randn(HELD, LATENT, generator=self.generator), self.chance(HELD)
+        with torch.no_grad():
+            reach = constraint.reach(torch, self.drawn(self.made(x), u))
+
+        def loss(p: dict[str, Any], row: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
+            made = self.drawn(self.made(x, p=p), u)
+            return constraint.loss(torch, self.data.vectors(torch, *row), made, reach)
+
+        own = noisy.parameters, noisy.loss, noisy.noise
+        noisy.parameters = {k: t for k, t in self.parameters.items() if k.startswith("make.")}
+        noisy.loss, noisy.noise = loss, lambda count, learning: ()
+        noisy.step()
+        noisy.parameters, noisy.loss, noisy.noise = own
+
+    def make_better(self, beside: bool = False) -> None:
+        """`beside`: with what the generator was told already."""
         torch = self.torch
         x, which, told = self.asking()
         out = self.made(x)
@@ -295,7 +326,8 @@ class _Pair:
             loss = loss - self.data.log_chances(torch, out[:, :end]).gather(1, wanted[:, None]).mean()
         if self.constraint is not None:
             loss = loss + self.constraint.loss(torch, self.generator, self.data, rows)
-        self.optimisers[0].zero_grad()
+        if not beside:
+            self.optimisers[0].zero_grad()
         loss.backward()
         self.optimisers[0].step()
 

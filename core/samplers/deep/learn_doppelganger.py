@@ -5,20 +5,25 @@ Lin et al. 2020, IMC, arXiv:1909.13403, section 4; Gulrajani et al. 2017, arXiv:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...errors import UserError
+from ...privacy.budget import Budget
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.learn_events import Roles
 from .adam import Adam
 from .doppelganger import attributes, course
 from .engine import begin_layers, deterministic, torch_or_error
-from .learnt import FREELY, Effort
+from .learnt import FREELY, Effort, Learnt
 from .ops import begin_recurrent, dense, torch_ops
+from .private_fit import JUDGED, Extents, NoisySteps, all_spent, paid_steps
+from .private_fit import RATE as PRIVATE_RATE
+from .private_series import buy_series, windows_of
 from .series import SeriesSampler
 from .training import OVERHEAD, RATE, train
 from .transfer import continued
@@ -34,6 +39,8 @@ TURNS = 40
 """Batches of steps in a series at most: how many steps are drawn at once follows."""
 LONGEST = 1_000
 TEMPERATURE = 0.3
+GENERATOR, CRITICS = ("whole.", "steps."), ("judge.", "beside.")
+"""What their parameters' names begin with."""
 
 
 def fit_doppelganger(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
@@ -47,37 +54,48 @@ def fit_doppelganger(table: Table, stream: Stream, roles: Roles, effort: Effort 
         )
     with deterministic(torch, stream.child("network")) as generator:
         learner = _Doppelganger(torch, generator, windows, effort)
-        learnt = train(torch, generator, learner, effort, "doppelganger")
-    drawing = {k: v for k, v in learnt.parameters.items() if k.startswith(("whole.", "steps."))}
-    drawing |= {
-        "sizes": np.array(learner.sizes),
-        "free": np.array(learner.free),
-        "attribute_places": np.array(learner.places_of),
-    }
-    settings = {
-        "steps": windows.steps,
-        "batch": learner.batch_steps,
-        "noise": NOISE,
-        "classes": sum(learner.sizes),
-        "places": learner.scaled,
-        "end": learner.segments.end,
-    }
-    return windows.sampler("doppelganger", settings, drawing, learnt)
+        return learner.sampler(train(torch, generator, learner, effort, "doppelganger"))
+
+
+def fit_private_doppelganger(
+    table: Table, noise: Stream, budget: Budget, extents: Extents, roles: Roles
+) -> tuple[SeriesSampler, float]:
+    """Windows under differential privacy: the critics learn by noisy steps, and the generator sees series through them alone. What never changes is not looked for. Returns it and about
+    how many entities there were."""
+    torch = torch_or_error("doppelganger")
+    paid = buy_series("doppelganger", table, roles, noise, budget, extents)
+    bought = paid.bought
+    with deterministic(torch, noise.child("network")) as generator:
+        learner = _Doppelganger(torch, generator, windows_of(paid), FREELY, told=False)
+        critics = {k: t for k, t in learner.parameters.items() if k.startswith(CRITICS)}
+        noisy = NoisySteps(
+            torch, bought.secret, critics, learner.criticism, learner.real, learner.criticism_noise,
+            bought.share, bought.multiplier, bought.share * bought.rows,
+        )  # fmt: skip
+        learner.optimisers[1].rate = PRIVATE_RATE
+        for k in paid_steps(torch, learner, noisy, bought.steps):
+            noisy.step()
+            learner.optimisers[1].step()
+            if k % JUDGED == JUDGED - 1:
+                learner.make_better(BATCH)
+        return learner.sampler(all_spent(learner.parameters)), bought.rows
 
 
 class _Doppelganger:
     epochs: int = EPOCHS
     patience: int | None = None
 
-    def __init__(self, torch: Any, generator: Any, windows: Windows, effort: Effort) -> None:
-        self.torch, self.generator, self.ops = torch, generator, torch_ops(torch)
+    def __init__(self, torch: Any, generator: Any, windows: Windows, effort: Effort, told: bool = True) -> None:
+        """`told`: whether windows may be read for what they have in common, how long they are and what never changes."""
+        self.torch, self.generator, self.ops, self.windows = torch, generator, torch_ops(torch), windows
         layout = windows.layout
         self.segments, self.scaled = Segments.of(torch, layout), len(layout.scaled)
         self.steps = windows.steps
         self.batch_steps = max(1, -(-windows.steps // TURNS))
         # a column of classes that no series changes is an attribute
         constant = [
-            layout.scales[n] is None
+            told
+            and layout.scales[n] is None
             and layout.sizes[n] > 1
             and bool((windows.classes[:, :, n] == windows.classes[:, :1, n]).all())
             for n in range(len(layout.sizes))
@@ -109,13 +127,13 @@ class _Doppelganger:
         self.averages: dict[str, Any] = {}
         for t in self.parameters.values():
             t.requires_grad_()
-        groups = (("whole.", "steps."), ("judge.", "beside."))
+        groups = (GENERATOR, CRITICS)
         self.optimisers = [
             Adam(torch, [t for k, t in self.parameters.items() if k.startswith(g)], LEARNING, moments=MOMENTS)
             for g in groups
         ]
         # the end is likely where series end, from the beginning
-        mean = float(windows.there.sum(axis=1).mean())
+        mean = float(windows.there.sum(axis=1).mean()) if told else float(self.steps)
         if effort.start is None:
             with torch.no_grad():
                 shift = self.parameters["steps.out.shift"].view(self.batch_steps, values + 1)
@@ -172,10 +190,14 @@ class _Doppelganger:
         u = torch.rand(scores.shape, generator=self.generator).clamp(1e-9, 1 - 1e-7)
         return torch.softmax((scores - torch.log(-torch.log(u))) / TEMPERATURE, dim=-1)
 
-    def judge(self, name: str, x: Any, layers: int) -> Any:
+    def judge(self, p: Mapping[str, Any], name: str, x: Any) -> Any:
+        layers = {"judge": 3, "beside": 2}[name]
         for k in range(layers - 1):
-            x = self.torch.nn.functional.leaky_relu(dense(self.parameters, f"{name}.{k}", x), 0.2)
-        return dense(self.parameters, f"{name}.{layers - 1}", x)
+            x = self.torch.nn.functional.leaky_relu(dense(p, f"{name}.{k}", x), 0.2)
+        return dense(p, f"{name}.{layers - 1}", x)
+
+    def _score(self, p: Mapping[str, Any], name: str, x: Any) -> Any:
+        return self.judge(p, name, x).sum()
 
     def epoch(self, share: float, length: float) -> Iterator[float]:
         torch = self.torch
@@ -183,26 +205,46 @@ class _Doppelganger:
         for _ in range(STEPS):
             at = torch.randint(len(self.real[0]), (count,), generator=self.generator)
             with torch.no_grad():
-                attribute, steps = self.made(count)
-            loss = AUXILIARY * self._apart("beside", 2, self.real[0][at], attribute)
-            real, fake = (
-                torch.cat([a, s.flatten(1)], dim=1)
-                for a, s in ((self.real[0][at], self.real[1][at]), (attribute, steps))
-            )
-            loss = loss + self._apart("judge", 3, real, fake)
+                made = self.made(count)
+            parts = zip(self.judged_of(self.real[0][at], self.real[1][at]), self.judged_of(*made), strict=True)
+            loss = torch.stack([w * self._apart(name, real, fake) for (name, w, real), (*_, fake) in parts]).sum()
             self._down(1, loss)
-            attribute, steps = self.made(count)
-            whole = torch.cat([attribute, steps.flatten(1)], dim=1)
-            self._down(0, -self.judge("judge", whole, 3).mean() - AUXILIARY * self.judge("beside", attribute, 2).mean())
+            self.make_better(count)
             yield loss.item()
 
-    def _apart(self, name: str, layers: int, real: Any, fake: Any) -> Any:
-        torch = self.torch
+    def judged_of(self, attribute: Any, steps: Any) -> tuple[tuple[str, float, Any], ...]:
+        """What each critic sees of series, and what it counts for."""
+        whole = self.torch.cat([attribute, steps.flatten(1)], dim=1)
+        return ("beside", AUXILIARY, attribute), ("judge", 1.0, whole)
+
+    def make_better(self, count: int) -> None:
+        parts = self.judged_of(*self.made(count))
+        self._down(0, -sum(weight * self.judge(self.parameters, name, x).mean() for name, weight, x in parts))
+
+    def _apart(self, name: str, real: Any, fake: Any) -> Any:
+        torch, p = self.torch, self.parameters
         share = torch.rand(len(real), 1, generator=self.generator)
         between = (share * real + (1 - share) * fake).requires_grad_()
-        slope = torch.autograd.grad(self.judge(name, between, layers).sum(), between, create_graph=True)[0]
+        slope = torch.autograd.grad(self.judge(p, name, between).sum(), between, create_graph=True)[0]
         steep = ((slope.norm(dim=1) - 1) ** 2).mean()
-        return self.judge(name, fake, layers).mean() - self.judge(name, real, layers).mean() + PENALTY * steep
+        return self.judge(p, name, fake).mean() - self.judge(p, name, real).mean() + PENALTY * steep
+
+    def criticism_noise(self, count: int, learning: bool) -> tuple[Any, ...]:
+        """For each real series of a noisy step a made one, and how far between the two slopes are taken."""
+        with self.torch.no_grad():
+            attribute, steps = self.made(max(count, 1))
+        return attribute[:count], steps[:count], self.torch.rand(count, 2, generator=self.generator)
+
+    def criticism(self, p: dict[str, Any], row: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
+        """The critics' loss of one real series and one made, with gradient penalties."""
+        torch, found = self.torch, 0.0
+        parts = zip(self.judged_of(*row), self.judged_of(*noise[:2]), noise[2][0], strict=True)
+        for (name, weight, real), (*_, fake), share in parts:
+            slope = torch.func.grad(partial(self._score, p, name))(share * real + (1 - share) * fake)
+            steep = (torch.sqrt((slope**2).sum() + 1e-12) - 1) ** 2
+            apart = self._score(p, name, fake) - self._score(p, name, real)
+            found = found + weight * (apart + PENALTY * steep)
+        return found
 
     def _down(self, which: int, loss: Any) -> None:
         for optimiser in self.optimisers:
@@ -212,6 +254,23 @@ class _Doppelganger:
 
     def judged(self) -> float:
         return float("nan")
+
+    def sampler(self, learnt: Learnt) -> SeriesSampler:
+        drawing = {k: v for k, v in learnt.parameters.items() if k.startswith(GENERATOR)}
+        drawing |= {
+            "sizes": np.array(self.sizes),
+            "free": np.array(self.free),
+            "attribute_places": np.array(self.places_of),
+        }
+        settings = {
+            "steps": self.steps,
+            "batch": self.batch_steps,
+            "noise": NOISE,
+            "classes": sum(self.sizes),
+            "places": self.scaled,
+            "end": self.segments.end,
+        }
+        return self.windows.sampler("doppelganger", settings, drawing, learnt)
 
     def seconds(self) -> float:
         flat = self.real[1][0].numel() + self.real[0].shape[1]

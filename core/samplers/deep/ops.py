@@ -23,6 +23,8 @@ class Ops:
     array: Any
     """Numbers of single precision."""
     torch: Any = None
+    fused: bool = False
+    """Whether recurrent layers are torch's own, which is faster, and cannot be taken the slope of row by row."""
 
 
 NUMPY = Ops(
@@ -35,7 +37,7 @@ NUMPY = Ops(
 )
 
 
-def torch_ops(torch: Any) -> Ops:
+def torch_ops(torch: Any, fused: bool = True) -> Ops:
     return Ops(
         stack=lambda parts: torch.stack(parts, dim=1),
         cat=lambda parts: torch.cat(parts, dim=-1),
@@ -44,6 +46,7 @@ def torch_ops(torch: Any) -> Ops:
         tanh=torch.tanh,
         array=lambda x: torch.tensor(np.asarray(x, np.float32)),
         torch=torch,
+        fused=fused,
     )
 
 
@@ -81,27 +84,27 @@ def gru(ops: Ops, p: Parameters, name: str, x: Any) -> Any:
     """Gated recurrent units (Cho et al. 2014, arXiv:1406.1078) as torch defines them, shape (n, steps, inputs) to (n, steps, hidden)."""
     weights = [p[f"{name}.{k}"] for k in ("in", "hidden", "in_shift", "hidden_shift")]
     size = weights[1].shape[1]
-    if ops.torch is not None:
+    if ops.fused:
         begin = ops.torch.zeros(1, len(x), size)
         return ops.torch.gru(x, begin, weights, True, 1, 0.0, False, False, True)[0]
-    state, found = np.zeros((len(x), size), np.float32), []
+    state, found = ops.array(np.zeros((len(x), size))), []
     inner = x @ weights[0].T + weights[2]
     for t in range(x.shape[1]):
         own, back = inner[:, t], state @ weights[1].T + weights[3]
         reset, update = (
             ops.sigmoid(own[:, k * size : (k + 1) * size] + back[:, k * size : (k + 1) * size]) for k in (0, 1)
         )
-        fresh = np.tanh(own[:, 2 * size :] + reset * back[:, 2 * size :])
+        fresh = ops.tanh(own[:, 2 * size :] + reset * back[:, 2 * size :])
         state = (1 - update) * fresh + update * state
         found.append(state)
-    return np.stack(found, axis=1)
+    return ops.stack(found)
 
 
 def lstm(ops: Ops, p: Parameters, name: str, x: Any) -> Any:
     """Long short-term memory (Hochreiter and Schmidhuber 1997) as torch defines it, shape (n, steps, inputs) to (n, steps, hidden)."""
     weights = [p[f"{name}.{k}"] for k in ("in", "hidden", "in_shift", "hidden_shift")]
     size = weights[1].shape[1]
-    if ops.torch is not None:
+    if ops.fused:
         begin = (ops.torch.zeros(1, len(x), size), ops.torch.zeros(1, len(x), size))
         return ops.torch.lstm(x, begin, weights, True, 1, 0.0, False, False, True)[0]
     state, held, found = np.zeros((len(x), size), np.float32), np.zeros((len(x), size), np.float32), []

@@ -37,6 +37,8 @@ STEPS = 800
 BATCH = 256
 CLIP = 1.0
 RATE = 2e-3
+JUDGED = 5
+"""Steps of a critic for one of its generator (Gulrajani et al. 2017): the generator's cost nothing."""
 _AT_ONCE = 64
 """Rows whose gradients are held at a time."""
 
@@ -161,7 +163,10 @@ def descend(torch: Any, name: str, learner: Descent, bought: Bought) -> Learnt:
             noisy.step()
             optimiser.step()
             progress.step()
-    parameters = {k: host(t) for k, t in learner.parameters.items()}
-    return Learnt(
-        parameters, {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all steps that were paid for"}
-    )
+    return all_spent(learner.parameters)
+
+
+def all_spent(parameters: Mapping[str, Any]) -> Learnt:
+    """What is learnt when all steps are taken."""
+    course = {"epochs": 1, "of": 1, "loss": None, "waited": 0, "stopped": "all steps that were paid for"}
+    return Learnt({k: host(t) for k, t in parameters.items()}, course)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from populace.core.model_kinds import MODELS
 from populace.core.models import fit, load_model, save_model
 from populace.core.samplers.deep import private_fit
 from populace.core.samplers.deep.private_fit import CLIP, NoisySteps
+from populace.core.samplers.statistical.learn_events import Roles
 from populace.core.stream import Stream
 
 RNG = np.random.default_rng(4)
@@ -80,22 +82,61 @@ def test_each_network_spends_its_budget_once_and_says_so(name: str, monkeypatch:
     known = {"sex": {"values": ["F", "M"]}, "age": {"min": 0, "max": 100}, "x": {"min": -4.0, "max": 4.0}}
     from populace.core.samplers.statistical.private_marginals import as_extents
 
-    model = fit(table, name, 1, epsilon=3.0, domain=as_extents(known))
+    events = MODELS[name].events
+    asked: dict[str, Any] = {"epsilon": 3.0, "domain": as_extents(known)}
+    if events:
+        # an entity has four rows
+        table = table.with_columns(who=pl.Series(np.arange(300) // 4), at=pl.Series(np.arange(300) % 4))
+        asked["roles"] = Roles("who", "at")
+    model = fit(table, name, 1, **asked)
     paid = model.card["privacy"]
+    assert paid["neighbours"] == f"one {'entity with all its rows' if events else 'row'} more or less"
     assert paid["epsilon"] == 3.0
     assert [e["what"] for e in paid["ledger"]][-1] == "steps of learning"
     assert 0.9 * paid["rho"] < paid["spent"] <= paid["rho"] * 1.001
     assert "digest" not in model.card
     save_model(model, tmp_path / "m.model")
     made = load_model(tmp_path / "m.model").sample_frame(200)
-    assert made.equals(fit(table, name, 1, epsilon=3.0, domain=as_extents(known)).sample_frame(200))
+    assert made.equals(fit(table, name, 1, **asked).sample_frame(200))
     assert made["age"].drop_nulls().is_between(0, 100).all()
     assert set(made["sex"].drop_nulls()) <= {"F", "M"}
 
 
+def test_every_network_has_a_private_form():
+    assert {n for n, k in MODELS.items() if k.trained} == set(PRIVATE)
+
+
+@pytest.mark.parametrize("name", [n for n in PRIVATE if MODELS[n].events])
+def test_of_series_only_what_was_paid_for_is_in_the_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Keys, how many rows there are, when each series begins and what one entity alone has are nowhere."""
+    monkeypatch.setattr(private_fit.buy, "__defaults__", (3,))
+    who, at = np.arange(1_200) // 6, np.arange(1_200) % 6
+    key = pl.Series([f"PATIENT-{n:04d}" for n in who])
+    table = pl.DataFrame({"who": key, "at": at + 1_000_003 * who, "x": RNG.normal(size=1_200)})
+    table = table.with_columns(
+        kind=pl.when(pl.col("who") == "PATIENT-0007").then(pl.lit("SECRET")).otherwise(pl.lit("usual"))
+    )
+    model = fit(table, name, 1, epsilon=8.0, roles=Roles("who", "at"))
+    save_model(model, tmp_path / "m.model")
+    held = (tmp_path / "m.model").read_bytes()
+    assert b"PATIENT" not in held
+    assert b"SECRET" not in held
+    assert b"usual" in held
+    assert "rows" not in model.card
+    assert 50 < model.card["entities"] < 400
+    assert f"about {model.card['entities']:,} entities" in load_model(tmp_path / "m.model").describe()
+    with pytest.raises(UserError, match="protects entities: say which column is theirs"):
+        fit(table.drop("who"), name, 1, epsilon=8.0, times=["at"])
+
+
 def test_what_has_no_private_form_says_which_have():
-    with pytest.raises(UserError, match="is not differentially private: with epsilon, fit one of"):
-        fit(pl.DataFrame({"a": [1, 2], "b": [1, 2]}), "ads-gan", epsilon=1.0)
+    with pytest.raises(UserError, match="is not differentially private: with epsilon, fit one of autoregressive"):
+        fit(pl.DataFrame({"a": [1, 2], "b": [1, 2]}), "forest", epsilon=1.0)
+    events = pl.DataFrame({"who": [1, 1, 2], "at": [1, 2, 1], "kind": ["a", "b", "a"]})
+    with pytest.raises(UserError, match="with epsilon, fit one of sequence-transformer, timevae"):
+        fit(events, "markov", epsilon=1.0, roles=Roles("who", "at", "kind"))
+    with pytest.raises(UserError, match="give epsilon too"):
+        fit(events, "markov", delta=1e-6, roles=Roles("who", "at", "kind"))
     model = fit(pl.DataFrame({"a": RNG.normal(size=60), "b": RNG.normal(size=60)}), "vae", epochs=1)
     with pytest.raises(UserError, match="takes no time, passes or start"):
         fit(pl.DataFrame({"a": [1, 2], "b": [1, 2]}), "vae", epsilon=1.0, start=model)
