@@ -10,6 +10,7 @@ import numpy as np
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.empirical import fit_marginals
+from .engine import level, log_chances
 from .modes import Layout, ScaleName, fit_layout, ranked_layout
 
 ROWS = 500_000
@@ -39,16 +40,12 @@ class Encoded:
 
     def log_chances(self, torch: Any, scores: Any) -> Any:
         """The log of each class's chance within its segment."""
-        top = scores.detach().max(dim=1, keepdim=True).values
-        # far below the row's highest score a segment would vanish in single precision
-        shifted = torch.clamp(scores - top, min=-60.0)
-        total = torch.log(torch.exp(shifted) @ self.segment)
-        return shifted - total @ self.segment.T
+        return log_chances(torch, scores, self.layout.sizes, self.segment)
 
     def surprise(self, torch: Any, scores: Any, classes: Any) -> Any:
         """For each row minus the sum of the logs of its classes' chances: as `log_chances` has them, in fewer steps."""
         # no one row that is far off may turn a whole step
-        shifted = torch.clamp(scores - scores.detach().amax(dim=1, keepdim=True), min=-60.0)
+        shifted = torch.clamp(level(torch, scores, self.layout.sizes, self.segment), min=-60.0)
         total = torch.log(torch.exp(shifted) @ self.segment)
         return total.sum(dim=1) - shifted.gather(1, classes).sum(dim=1)
 

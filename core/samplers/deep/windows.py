@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...stream import Stream
+from .engine import log_chances
 from .modes import Layout
 from .series import Windows
 
@@ -38,8 +39,7 @@ class Segments:
 
     def log_chances(self, torch: Any, scores: Any) -> Any:
         """The log of each class's chance within its segment."""
-        shifted = torch.clamp(scores - scores.detach().max(dim=-1, keepdim=True).values, min=-60.0)
-        return shifted - torch.log(torch.exp(shifted) @ self.segment) @ self.segment.T
+        return log_chances(torch, scores, self.sizes, self.segment)
 
     def cross_entropy(self, torch: Any, out: Any, classes: Any) -> Any:
         """Shape (n, steps, columns)."""
