@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.empirical import fit_marginals
-from .engine import level, log_chances
+from .engine import host, level, log_chances
 from .modes import Layout, ScaleName, fit_layout, ranked_layout
 
 ROWS = 500_000
@@ -32,6 +33,10 @@ class Encoded:
     @property
     def rows(self) -> int:
         return len(self.classes)
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many rows have each class, shape (classes,)."""
+        return np.bincount(host(self.classes).ravel(), minlength=int(self.layout.offsets[-1]))
 
     def vectors(self, torch: Any, classes: Any, places: Any) -> Any:
         """Rows as the network sees them, shape (rows, width): 1 in each class that holds, then places."""

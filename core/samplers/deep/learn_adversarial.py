@@ -27,6 +27,7 @@ from .encoded import Encoded, encode_rows, encode_table
 from .engine import apply_layer, begin_layers, deterministic, host, level, torch_or_error
 from .identifiable import Constraint
 from .learnt import FREELY, Effort, Learnt
+from .matched import matched
 from .modes import ranked_layout
 from .private_fit import RATE as PRIVATE_RATE
 from .private_fit import Extents, NoisySteps, buy, paid_steps
@@ -47,8 +48,6 @@ AVERAGED = 8
 for adversaries, Yazıcı et al. 2019, arXiv:1806.04498)."""
 SETTLED = 20
 """Batches whose means and variances the finished network is normalised by."""
-EVENED, ROUNDS = 40, 20
-"""Batches by which the classes' odds are evened out, and how often."""
 JUDGED = 5
 """Under differential privacy, steps of the critic for one of the generator (Gulrajani et al. 2017): the generator's cost nothing."""
 
@@ -92,7 +91,8 @@ def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder
         asked = Asked.of(torch, data) if how.asked else None
         constraint = Constraint.of(torch, generator, data, how.constraint) if how.constraint else None
         pair = _Pair(torch, generator, data, how, asked, constraint, effort)
-        return pair.decoder(train(torch, generator, pair, effort, how.name), evened=True)
+        found = pair.decoder(train(torch, generator, pair, effort, how.name))
+        return matched(found, data.counts(), stream.child("matched"))
 
 
 def fit_private_wgan(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
@@ -344,24 +344,7 @@ class _Pair:
         steep = (torch.sqrt((slope**2).sum() + 1e-12) - 1) ** 2
         return judge(fake) - judge(real) + PENALTY * steep
 
-    def evened(self) -> Any:
-        """The last layer's shift, by which classes come as often as they are: their odds are changed by as much as they are too few or too many, as the outputs of a
-        classifier are where classes are more or less frequent than where it learnt (Saerens, Latinne and Decaestecker 2002, Neural Computation 14(1), equation 2.4)."""
-        torch, layout = self.torch, self.data.layout
-        end = int(layout.offsets[-1])
-        counts = np.bincount(host(self.data.classes).ravel(), minlength=end)
-        real = torch.tensor(((counts + 0.5) / (self.data.rows + 0.5)).astype(np.float32))
-        out = torch.cat([self.made(*self.asking(as_real=True)[:2])[:, :end] for _ in range(EVENED)])
-        move = torch.zeros(end)
-        for _ in range(ROUNDS):
-            share = torch.exp(self.data.log_chances(torch, out + move)).mean(0)
-            move = move + torch.log(real / (share + 0.5 / self.data.rows))
-        shift = self.parameters["make.2.shift"].clone()
-        shift[:end] += move
-        return host(shift)
-
-    def decoder(self, learnt: Learnt, evened: bool = False) -> Decoder:
-        """What draws. `evened`: by counting the classes of the rows, which under differential privacy would have to be paid for."""
+    def decoder(self, learnt: Learnt) -> Decoder:
         torch = self.torch
         self.parameters = {k: torch.tensor(v) for k, v in learnt.parameters.items()}
         seen: list[Any] = []
@@ -372,9 +355,8 @@ class _Pair:
                 folded(self.parameters, f"make.{k}", *(torch.stack([s[m] for s in seen[k::2]]).mean(0) for m in (0, 1)))
                 for k in (0, 1)
             ]
-            p, layout = learnt.parameters, self.data.layout
-            shift = self.evened() if evened else p["make.2.shift"]
-        final = Layer(p["make.2.weight"], shift, False)
+        p, layout = learnt.parameters, self.data.layout
+        final = Layer(p["make.2.weight"], p["make.2.shift"], False)
         spread = np.zeros(len(layout.scaled), np.float32)
         asked = (np.empty(0), np.empty(0, np.int64)) if self.asked is None else (self.asked.real, self.asked.places)
         return Decoder(layout, LATENT, tuple(layers), final, spread, learnt, *asked)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from populace.core.samplers.deep import learn_adversarial
 from populace.core.samplers.deep.asked import Asked
 from populace.core.samplers.deep.decoder import Decoder
 from populace.core.samplers.deep.learn_adversarial import (
@@ -18,7 +19,10 @@ from populace.core.samplers.deep.learn_adversarial import (
     fit_wgan,
     folded,
 )
+from populace.core.samplers.deep.learn_variational import fit_tvae
 from populace.core.samplers.deep.learnt import FREELY, Effort
+from populace.core.samplers.deep.modes import KNOTS, Modes
+from populace.core.samplers.statistical.empirical import fit_marginals
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -93,6 +97,41 @@ def test_the_critics_penalty_is_that_of_its_derivative(settings: Settings):
     assert steep.item() == pytest.approx(expected.item(), rel=1e-4)
     for a, b in zip(found, torch.autograd.grad(expected, [p[f"judge.{k}.weight"] for k in (0, 1, 2)]), strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("learn", [fit_ctgan, fit_wgan, fit_tvae])
+def test_columns_come_with_the_rows_own_distributions_however_little_was_learnt(learn, monkeypatch):
+    monkeypatch.setattr(learn_adversarial, "LEAST_STEPS", 3)
+    gaps = np.arange(N) % 10 == 0
+    rows = TABLE.with_columns(
+        x=pl.when(pl.Series(gaps)).then(None).otherwise(pl.col("x")),
+        z=np.where(KIND == "low", 0.0, np.random.default_rng(5).gamma(2.0, 5.0, N)),
+    )
+    made = drawn(learn(rows, Stream.root(1), Effort(epochs=1)), 8_000)
+    shares = dict(made["kind"].value_counts(normalize=True).iter_rows())
+    for kind in ("low", "mid", "high"):
+        assert shares.get(kind, 0.0) == pytest.approx((kind == KIND).mean(), abs=0.02)
+    assert made["x"].null_count() / len(made) == pytest.approx(0.1, abs=0.02)
+    assert (made["z"] == 0).mean() == pytest.approx((KIND == "low").mean(), abs=0.03)
+    for column in ("x", "z"):
+        real, found = (np.sort(t[column].drop_nulls().to_numpy()) for t in (rows, made))
+        at = np.concatenate([real, found])
+        apart = [np.searchsorted(x, at, side="right") / len(x) for x in (real, found)]
+        assert np.abs(apart[0] - apart[1]).max() < 0.03
+
+
+def test_a_number_that_stands_for_another_is_found_again():
+    """What is given is looked up where the network draws it."""
+    draw = np.random.default_rng(5)
+    marginal = fit_marginals(TABLE.select("x"))[0]
+    drawn_of = Modes(np.array([[-60.0, 20.0], [9.0, 30.0]]), np.sort(draw.normal(0.0, 40.0, KNOTS)))
+    state, place = draw.integers(0, 2, 500), draw.uniform(-0.4, 0.4, 500)
+    values = drawn_of.decode(marginal, state, place, np.ones(500, bool))
+    found, at, known = drawn_of.encode(marginal, values, draw.uniform(size=500))
+    assert known.all()
+    again = drawn_of.decode(marginal, found, at, np.ones(500, bool))
+    far = (again - values).abs().to_numpy()
+    assert np.quantile(far, 0.95) < 2.0
 
 
 def test_rare_classes_are_asked_for_more_often_than_they_occur_and_rows_fit_what_is_asked():
