@@ -92,7 +92,8 @@ def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder
         constraint = Constraint.of(torch, generator, data, how.constraint) if how.constraint else None
         pair = _Pair(torch, generator, data, how, asked, constraint, effort)
         found = pair.decoder(train(torch, generator, pair, effort, how.name))
-        return matched(found, data.counts(), stream.child("matched"))
+        # rows that are kept apart from real ones are not moved afterwards
+        return found if how.constraint else matched(found, data.counts(), stream.child("matched"))
 
 
 def fit_private_wgan(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
