@@ -39,7 +39,8 @@ def matched(decoder: Decoder, counts: NDArray[np.int64], stream: Stream) -> Deco
             place = decoder.placed(k, out[end + k], stream.child("place", layout.marginals[n].name))
             x = scale.numbers(np.maximum(state - 1, 0), place)[state > 0]
             if len(x):
-                scales[n] = Modes(scale.found, np.quantile(x, np.linspace(0, 1, KNOTS)))
+                # quantiles between equal numbers may fall by a last digit
+                scales[n] = Modes(scale.found, np.maximum.accumulate(np.quantile(x, np.linspace(0, 1, KNOTS))))
     shift = decoder.last.shift.copy()
     shift[:end] += move.astype(np.float32)
     return replace(decoder, layout=replace(layout, scales=tuple(scales)), last=replace(decoder.last, shift=shift))
