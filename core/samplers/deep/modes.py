@@ -36,7 +36,7 @@ KNOTS = 1_025
 _ROWS = 5_000
 
 I64 = NDArray[np.int64]
-ScaleName = Literal["modes", "ranks"]
+ScaleName = Literal["modes", "ranks", "courses"]
 
 
 class Scale(Protocol):
