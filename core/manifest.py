@@ -17,7 +17,7 @@ from .checks import check_names
 from .derive import runs
 from .digest import Digest, digest
 from .errors import InvalidData
-from .labels import labelled_instances
+from .labels import labelled_instances, shared_rows
 from .plan import Plan
 from .schema import LABEL, Column, TableSchema
 from .tables import Table, Tables
@@ -78,6 +78,7 @@ def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
         "labelled": _labelled(tables[LABEL.name]),
         "instances": {s: sorted(of) for s, of in labelled_instances(tables[LABEL.name]).items()},
+        "shared": shared_rows(tables[LABEL.name]),
         "declared": broken,
     }
 
@@ -95,11 +96,12 @@ def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:
 
 
 def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one and declared
-    breaks per scenario."""
+    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one, rows that several
+    label and declared breaks per scenario."""
     tables: dict[str, Digest] = {}
     labelled: dict[str, int] = {}
     instances: dict[str, set[int]] = {}
+    shared: dict[str, int] = {}
     declared: dict[str, dict[str, int]] = {}
     for receipt in receipts:
         for name, (rows, a, b) in receipt["tables"].items():
@@ -108,11 +110,13 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             labelled[scenario] = labelled.get(scenario, 0) + rows
         for scenario, of in receipt["instances"].items():
             instances.setdefault(scenario, set()).update(of)
+        for scenario, rows in receipt["shared"].items():
+            shared[scenario] = shared.get(scenario, 0) + rows
         for scenario, checks in receipt["declared"].items():
             for check, rows in checks.items():
                 known = declared.setdefault(scenario, {})
                 known[check] = known.get(check, 0) + rows
-    return {"tables": tables, "labelled": labelled, "instances": instances, "declared": declared}
+    return {"tables": tables, "labelled": labelled, "instances": instances, "shared": shared, "declared": declared}
 
 
 def make_manifest(
@@ -141,6 +145,7 @@ def make_manifest(
                 "instances": count,
                 "labelled_instances": len(summed["instances"].get(name, ())),
                 "labelled_rows": summed["labelled"].get(name, 0),
+                "shared_rows": summed["shared"].get(name, 0),
                 "breaks": dict(sorted(summed["declared"].get(name, {}).items())),
             }
             for name, count in plan.instances.items()
