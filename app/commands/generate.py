@@ -161,7 +161,7 @@ def _generate(
 
 
 def _summarise(outcome: Any) -> None:
-    from ...core.labels import GONE, SHARED
+    from ...core.labels import GONE, SHARED, UNSEEN
 
     body = outcome.manifest["populace"]
     if outcome.resumed:
@@ -176,6 +176,9 @@ def _summarise(outcome: Any) -> None:
             click.echo(f"{scenario} {left} of {asked} instance(s) {why}", err=True)
         if entry["shared_rows"]:
             click.echo(f"{scenario} {entry['shared_rows']:,} {SHARED}", err=True)
+        for table, count in entry.get("truth", {}).items():
+            if count["unseen"]:
+                click.echo(f"{scenario} {count['unseen']} of {count['rows']} {table} row(s) {UNSEEN}", err=True)
     if told := body["spec"].get("balance"):
         click.echo(
             f"balance: {told['asked']:g} of {told['table']} rows labelled, {told['natural']:.6f} without --balance;"
