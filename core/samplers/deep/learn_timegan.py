@@ -141,7 +141,9 @@ class _TimeGan:
         made = hidden(self.ops, p, "supervise", raw)
         entropy = torch.nn.functional.softplus
         rows = self.segments.drawn(torch, self.generator, recover(self.ops, p, made), TEMPERATURE)
-        moments = (rows.mean(0) - x.mean(0)).abs().mean() + (rows.std(0) - x.std(0)).abs().mean()
+        moments = (rows.mean(0) - x.mean(0)).abs().mean() + (
+            rows.std(0, correction=0) - x.std(0, correction=0)
+        ).abs().mean()
         follows = self.following(h)
         loss = (
             entropy(-self.judge(made)).mean()

@@ -18,7 +18,7 @@ from .series import SeriesSampler
 from .timevae import POWERS, WAVES, decode
 from .training import Descent, train
 from .transfer import Maps, continued, layout_before
-from .windows import Segments, cut, held_apart, roots
+from .windows import Segments, cut, held_apart, root, roots
 
 LATENT, HIDDEN, SMALL = 16, 128, 16
 WEIGHT = 3.0
@@ -123,8 +123,10 @@ def _kinds(z: NDArray[np.float32], stream: Stream) -> dict[str, NDArray[np.float
     """How latent vectors lie: the share of windows up to each of the normal distributions, their means and the roots of their covariances."""
     from sklearn.mixture import GaussianMixture
 
+    kinds = min(KINDS, len(z) // 100)
+    if kinds < 2:
+        return {"z.until": np.ones(1, np.float32), "z.middle": z.mean(axis=0)[None], "z.root": root(z)[None]}
     seed = int(stream.bits(np.zeros(1, np.int64))[0] >> 33)
-    kinds = max(1, min(KINDS, len(z) // 100))
     mixture: Any = GaussianMixture(kinds, tol=1e-2, reg_covar=1e-4, random_state=seed).fit(z.astype(float))
     size, axis = np.linalg.eigh(mixture.covariances_)
     spread = (axis * np.sqrt(np.maximum(size, 0.0))[:, None]) @ axis.swapaxes(1, 2)
