@@ -205,6 +205,19 @@ def unseen(schema: Schema, tables: Tables) -> dict[str, dict[str, tuple[int, int
     return found
 
 
+SHARED = "labelled row(s) are another scenario's too: of what both changed, what the later one did stands."
+
+
+def shared_rows(label: Table) -> dict[str, int]:
+    """How many rows of each scenario, of which there is anything left, another scenario has labelled too."""
+    scenarios = [s for (s,), _, _ in runs(label, "scenario")]
+    if len(set(scenarios)) < 2:
+        return {}
+    rows = label.filter(pl.col("row_key").is_not_null()).select("scenario", "table", "row_key").unique()
+    twice = rows.filter(pl.struct("table", "row_key").is_duplicated())
+    return {str(s): n for s, n in twice.group_by("scenario").len().sort("scenario").iter_rows()}
+
+
 def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **what: str | None) -> NDArray[np.int64]:
     """The keys of the labels that say this in some columns, of these instances, each once and in order; of a column of which nothing is
     asked, anything."""
