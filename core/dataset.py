@@ -13,7 +13,7 @@ from .build import build
 from .cast import Cast, candidates, settle
 from .checks import check_tables, declared_and_not
 from .errors import InvalidData
-from .labels import GONE, labelled_instances
+from .labels import GONE, SHARED, UNSEEN, labelled_instances, shared_rows, unseen
 from .plan import Plan
 from .schema import LABEL
 from .tables import Table, Tables, concat
@@ -113,7 +113,7 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         found = check_tables(plan.domain, tables, set(tables), label=self.frames[LABEL.name])
         undeclared, declared = declared_and_not(found, self.frames[LABEL.name], plan.uses)
         refuse(undeclared)
-        summed = total([receipt(self.frames, declared)])
+        summed = total([receipt(plan.domain.schema, self.frames, declared)])
         reference = {k: v for k, v in tables.items() if plan.domain.schema[k].reference}
         sinks = [sink.ready(plan) for sink in sinks]
         written = []
@@ -141,10 +141,16 @@ def generate(plan: Plan) -> Dataset:
     order = [*plan.domain.schema.tables, LABEL.name]
     data = Dataset({name: concat(parts[name]) for name in order if name in parts}, plan)
     if plan.uses and not plan.domain.part_of:
-        shown = labelled_instances(data.frames[LABEL.name])
+        shown = labelled_instances(plan.domain.schema, data.frames[LABEL.name])
         for name, count in plan.instances.items():
             if left := count - len(shown.get(name, ())):
                 warnings.warn(f"scenario {name}: {left} of {count} instance(s) {GONE}", stacklevel=2)
+        for name, count in shared_rows(data.frames[LABEL.name]).items():
+            warnings.warn(f"scenario {name}: {count} {SHARED}", stacklevel=2)
+        for name, tables in unseen(plan.domain.schema, data.frames).items():
+            for table, (count, none) in tables.items():
+                if none:
+                    warnings.warn(f"scenario {name}: {none} of {count} {table} row(s) {UNSEEN}", stacklevel=2)
     return data
 
 

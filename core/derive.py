@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError
+from .places import different, starts
 from .schema import TableSchema
 from .tables import ROW, Table, plain
 
@@ -72,18 +73,10 @@ def rank(groups: NDArray) -> NDArray[np.int64]:
     return np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
 
 
-_PIECE = 1 << 16
-
-
 def runs(frame: Table, *columns: str) -> Iterator[tuple[tuple[Any, ...], int, int]]:
     """Each run of rows that are alike in some columns without nulls: what they hold, and the rows [a, b)."""
     if not frame.height:
         return
-    breaks = pl.any_horizontal(pl.col(c) != pl.col(c).shift() for c in columns).fill_null(False).arg_true()
-    looked_at, starts = frame.select(columns), [0]
-    # piece by piece, each with the row before it: what is compared is a copy of its columns
-    for at in range(0, frame.height, _PIECE):
-        found = looked_at[max(0, at - 1) : at + _PIECE].select(breaks).to_series().to_list()
-        starts += [max(0, at - 1) + k for k in found]
-    for a, b in zip(starts, [*starts[1:], frame.height], strict=True):
-        yield frame.select(columns).row(a), a, b
+    looked_at = frame.select(columns)
+    at = different(np.concatenate([starts(column) for column in looked_at])).tolist()
+    yield from zip(looked_at[at].rows(), at, [*at[1:], frame.height], strict=True)

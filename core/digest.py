@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .places import starts
 from .stream import U64
 
 _M1, _M2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
@@ -23,6 +24,8 @@ _NULL = np.uint64(0xA0761D6478BD642F)
 _FOLD = np.uint64(32)
 _CHUNK = 1 << 15
 """Rows worked on at a time: three buffers of words fit in a processor's nearest caches but one."""
+_RUN = 64
+"""From this length on, runs of one text are long."""
 _MASK = (1 << 64) - 1
 
 
@@ -58,7 +61,8 @@ def digest(frame: pl.DataFrame) -> Digest:
 
 
 Mixer = Callable[[int, int, U64, U64], U64 | np.uint64]
-"""The weighed words of a column's rows from one position to another, or the one word of all of them; the two buffers are there to be written to."""
+"""The weighed words of a column's rows from one position to another, in the first of two buffers that are there to be written to; or the one word
+of all of them."""
 
 
 def _rows(there: np.uint64, columns: list[Mixer], start: int, stop: int, buffers: U64) -> Digest:
@@ -123,17 +127,28 @@ def _weigh(words: U64, odd: np.uint64, t: U64) -> U64:
 
 
 def _repeated(series: pl.Series, odd: np.uint64) -> Mixer:
-    """Of a column of few different texts, each weighed once; mostly, those of a piece are all the same."""
+    """Of a column of few different texts, each weighed once; where they stay the same for long, each run's."""
+    begins = np.arange(len(series)) if series.null_count() else starts(series)
+    if len(begins) * _RUN <= len(series):
+        weighed = np.array([_word(text, odd) for text in series[begins].to_list()], np.uint64)
+        return lambda start, stop, z, t: _of_runs(begins, weighed, start, stop, z)
 
     def looked_up(start: int, stop: int, z: U64, t: U64) -> U64 | np.uint64:
         mine = series[start:stop]
-        if mine[0] == mine[-1] and not mine.null_count() and (mine == mine[0]).all():
-            return _word(mine[0], odd)
         texts = mine.drop_nulls().unique()
         codes = mine.cast(pl.Enum(texts)).to_physical().cast(pl.UInt32).fill_null(len(texts)).to_numpy()
         return np.take(np.array([_word(text, odd) for text in [*texts, None]]), codes, out=z, mode="clip")
 
     return looked_up
+
+
+def _of_runs(begins: NDArray[np.int64], words: U64, start: int, stop: int, out: U64) -> U64 | np.uint64:
+    """The words of the rows from one position to another, given where runs begin and the word of each."""
+    a, b = np.searchsorted(begins, [start, stop - 1], "right") - [1, 0]
+    if b - a == 1:
+        return words[a]
+    np.copyto(out, np.repeat(words[a:b], np.diff(np.concatenate(([start], begins[a + 1 : b], [stop])))))
+    return out
 
 
 @lru_cache(4096)

@@ -68,7 +68,9 @@ def write_imported(
             for n, u in units.items()
         }
         blocks.append({**(reference if not blocks else {}), **mine, LABEL.name: label})
-    said: list[Any] = [receipt(b, pl.DataFrame(schema={"scenario": pl.String, "check": pl.String})) for b in blocks]
+    said: list[Any] = [
+        receipt(schema, b, pl.DataFrame(schema={"scenario": pl.String, "check": pl.String})) for b in blocks
+    ]
     doc = f"Imported records, in the tables of populace's {plan.domain.name} domain: what they say is their source's."
     written: list[str] = []
     for sink in sinks:

@@ -22,6 +22,8 @@ _NONE = np.iinfo(np.int64).max
 """Stands for no key: behind all keys that there are."""
 _PIECE = 1 << 16
 """Rows looked at at a time."""
+_RUN = 4_096
+"""From this length on, runs are put down as such."""
 
 
 def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
@@ -123,7 +125,12 @@ def _order(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 def _told(name: str, values: NDArray[np.int64], words: pl.Series | None) -> pl.Series:
     if words is not None:
-        return words.gather(values).rename(name)
+        begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))[: len(values)]
+        if len(begins) * _RUN >= len(values):
+            return words.gather(values).rename(name)
+        sizes = np.diff(np.append(begins, len(values))).tolist()
+        of_runs = zip(values[begins].tolist(), sizes, strict=True)
+        return pl.concat([words.new_from_index(n, size) for n, size in of_runs], rechunk=True).rename(name)
     none = values == _NONE
     if not none.any():
         return pl.Series(name, values)
@@ -171,13 +178,44 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
     return pl.concat(found)
 
 
-def labelled_instances(label: Table) -> dict[str, set[int]]:
-    """The instances that have a label, by scenario. Labels stand grouped by both."""
+UNSEEN = "show in no row: other scenarios took all that they changed. Raise --size, or ask for fewer at once."
+
+
+def labelled_instances(schema: Schema, label: Table) -> dict[str, set[int]]:
+    """The instances that have a label, by scenario: on rows that they changed, not on what is said of these in a table of ground truth. Labels
+    stand grouped by both."""
+    said = [name for name, table in schema.tables.items() if table.truth]
+    columns = ("scenario", "instance", "table") if said else ("scenario", "instance")
     found: dict[str, set[int]] = {}
-    for (scenario,), a, b in runs(label, "scenario"):
-        numbers = label["instance"][a:b].to_numpy()
-        found.setdefault(scenario, set()).update(numbers[np.append(True, numbers[1:] != numbers[:-1])].tolist())
+    for (scenario, instance, *table), _, _ in runs(label, *columns):
+        if not table or table[0] not in said:
+            found.setdefault(scenario, set()).add(instance)
     return found
+
+
+def unseen(schema: Schema, tables: Tables) -> dict[str, dict[str, tuple[int, int]]]:
+    """By scenario and table of ground truth: how many rows there are, and of how many of them nothing is left to see."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, table in tables.items():
+        column = schema.tables[name].truth if name in schema.tables else None
+        if column and table.height:
+            counts = table.group_by("scenario").agg(pl.len(), (pl.col(column) == 0).sum().alias("none"))
+            for scenario, rows, none in counts.sort("scenario").iter_rows():
+                found.setdefault(scenario, {})[name] = rows, none
+    return found
+
+
+SHARED = "labelled row(s) are another scenario's too: of what both changed, what the later one did stands."
+
+
+def shared_rows(label: Table) -> dict[str, int]:
+    """How many rows of each scenario, of which there is anything left, another scenario has labelled too."""
+    scenarios = [s for (s,), _, _ in runs(label, "scenario")]
+    if len(set(scenarios)) < 2:
+        return {}
+    rows = label.filter(pl.col("row_key").is_not_null()).select("scenario", "table", "row_key").unique()
+    twice = rows.filter(pl.struct("table", "row_key").is_duplicated())
+    return {str(s): n for s, n in twice.group_by("scenario").len().sort("scenario").iter_rows()}
 
 
 def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **what: str | None) -> NDArray[np.int64]:

@@ -17,9 +17,9 @@ from .checks import check_names
 from .derive import runs
 from .digest import Digest, digest
 from .errors import InvalidData
-from .labels import labelled_instances
+from .labels import GONE, labelled_instances, shared_rows, unseen
 from .plan import Plan
-from .schema import LABEL, Column, TableSchema
+from .schema import LABEL, Column, Schema, TableSchema
 from .tables import Table, Tables
 
 CROISSANT_TYPES = {
@@ -68,7 +68,7 @@ def version(package: str) -> str:
     return metadata.version(package)
 
 
-def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
+def receipt(schema: Schema, tables: Tables, declared: Table) -> dict[str, Any]:
     """What is to be known of a block, or of a whole dataset, once its rows are gone from memory."""
     sums = {name: digest(table) for name, table in tables.items()}
     broken: dict[str, dict[str, int]] = {}
@@ -77,7 +77,9 @@ def receipt(tables: Tables, declared: Table) -> dict[str, Any]:
     return {
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
         "labelled": _labelled(tables[LABEL.name]),
-        "instances": {s: sorted(of) for s, of in labelled_instances(tables[LABEL.name]).items()},
+        "instances": {s: sorted(of) for s, of in labelled_instances(schema, tables[LABEL.name]).items()},
+        "unseen": unseen(schema, tables),
+        "shared": shared_rows(tables[LABEL.name]),
         "declared": broken,
     }
 
@@ -95,12 +97,14 @@ def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:
 
 
 def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one and declared
-    breaks per scenario."""
+    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one, rows that several label, rows of
+    ground truth and declared breaks per scenario."""
     tables: dict[str, Digest] = {}
     labelled: dict[str, int] = {}
     instances: dict[str, set[int]] = {}
+    shared: dict[str, int] = {}
     declared: dict[str, dict[str, int]] = {}
+    said: dict[str, dict[str, tuple[int, int]]] = {}
     for receipt in receipts:
         for name, (rows, a, b) in receipt["tables"].items():
             tables[name] = tables.get(name, Digest()) + Digest(rows, a, b)
@@ -108,11 +112,18 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             labelled[scenario] = labelled.get(scenario, 0) + rows
         for scenario, of in receipt["instances"].items():
             instances.setdefault(scenario, set()).update(of)
+        for scenario, rows in receipt["shared"].items():
+            shared[scenario] = shared.get(scenario, 0) + rows
+        for scenario, truths in receipt["unseen"].items():
+            for name, (rows, none) in truths.items():
+                known, before = said.setdefault(scenario, {}), said[scenario].get(name, (0, 0))
+                known[name] = before[0] + rows, before[1] + none
         for scenario, checks in receipt["declared"].items():
             for check, rows in checks.items():
                 known = declared.setdefault(scenario, {})
                 known[check] = known.get(check, 0) + rows
-    return {"tables": tables, "labelled": labelled, "instances": instances, "declared": declared}
+    sums: dict[str, Any] = {"tables": tables, "labelled": labelled, "instances": instances}
+    return {**sums, "shared": shared, "unseen": said, "declared": declared}
 
 
 def make_manifest(
@@ -124,8 +135,10 @@ def make_manifest(
     for use in plan.uses:
         missing = made & {*use.scenario.breaks} - summed["declared"].get(use.scenario.name, {}).keys()
         if missing:
+            name = use.scenario.name
+            why = "" if summed["labelled"].get(name) else f": its {plan.instances[name]} instance(s) {GONE}"
             raise InvalidData(
-                f"scenario {use.scenario.name} declares that it breaks {', '.join(sorted(missing))}, but no row does"
+                f"scenario {name} declares that it breaks {', '.join(sorted(missing))}, but no row does{why}"
             )
     known = {**plan.domain.schema.tables, LABEL.name: LABEL}
     specs = {name: spec for name, spec in known.items() if name in summed["tables"]}
@@ -141,6 +154,8 @@ def make_manifest(
                 "instances": count,
                 "labelled_instances": len(summed["instances"].get(name, ())),
                 "labelled_rows": summed["labelled"].get(name, 0),
+                "shared_rows": summed["shared"].get(name, 0),
+                **_truth(summed["unseen"].get(name, {})),
                 "breaks": dict(sorted(summed["declared"].get(name, {}).items())),
             }
             for name, count in plan.instances.items()
@@ -149,6 +164,13 @@ def make_manifest(
         **({"schema": dict(plan.domain.remembers)} if plan.domain.remembers else {}),
     }
     return _croissant(f"populace-{plan.domain.name}", doc, specs, form, record)
+
+
+def _truth(said: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """What a scenario says of itself in tables of ground truth, and how much of it other scenarios have left nothing of."""
+    return (
+        {"truth": {table: dict(zip(("rows", "unseen"), n, strict=True)) for table, n in said.items()}} if said else {}
+    )
 
 
 def sample_manifest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,294 +90,273 @@ def fit(
 
     Raises UserError for a model that does not exist, a table that cannot be read or is empty, or a column of a type that cannot be learnt.
     """
-    asked = {
-        "model": model,
-        "seed": seed,
-        "seconds": seconds,
-        "keep": keep,
-        "drop": drop,
-        "epsilon": epsilon,
-        "delta": delta,
-        "epochs": epochs,
-    }
-    asked |= {"roles": repr(roles), "target": target, "relations": relations, "times": times, "domain": repr(domain)}
-    with keeping(parts, asked):
-        return _fit(
-            data,
-            model,
-            seed,
-            seconds,
-            keep,
-            drop,
-            epsilon,
-            delta,
-            domain,
-            roles,
-            start,
-            epochs,
-            target,
-            relations,
-            times,
-        )
+    asked = _Asked(
+        model,
+        seed,
+        seconds,
+        tuple(keep),
+        tuple(drop),
+        epsilon,
+        delta,
+        domain or {},
+        roles,
+        start,
+        epochs,
+        target,
+        tuple(relations),
+        tuple(times),
+    )
+    with keeping(parts, asked.request()):
+        return _fit(data, asked)
 
 
-def _fit(
-    data: Any,
-    model: str,
-    seed: int | None,
-    seconds: float | None,
-    keep: Sequence[str],
-    drop: Sequence[str],
-    epsilon: float | None,
-    delta: float | None,
-    domain: Mapping[str, Extent] | None,
-    roles: Roles | None,
-    start: Model | str | os.PathLike[str] | None,
-    epochs: int | None,
-    target: str | None,
-    relations: Sequence[str],
-    times: Sequence[str],
-) -> Model:
-    if model != AUTO and model not in MODELS:
-        raise unknown("model", model, (AUTO, *MODELS))
+@dataclass(frozen=True)
+class _Asked:
+    """What `fit` was asked for."""
+
+    model: str
+    seed: int | None
+    seconds: float | None
+    keep: tuple[str, ...]
+    drop: tuple[str, ...]
+    epsilon: float | None
+    delta: float | None
+    domain: Mapping[str, Extent]
+    roles: Roles | None
+    start: Model | str | os.PathLike[str] | None
+    epochs: int | None
+    target: str | None
+    relations: tuple[str, ...]
+    times: tuple[str, ...]
+
+    def request(self) -> dict[str, Any]:
+        """What finished parts are kept under. A start is left out: networks take one, and go on from a model, not from parts."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "start"}
+        return told | {"roles": repr(self.roles), "domain": repr(self.domain)}
+
+    def rng(self, model: str) -> Stream:
+        return Stream.root(self.seed or 0).child("fit", model)
+
+    def aimed(self, model: str) -> dict[str, str]:
+        return {"target": self.target} if self.target is not None and MODELS[model].target else {}
+
+
+def _fit(data: Any, asked: _Asked) -> Model:
+    if asked.model != AUTO and asked.model not in MODELS:
+        raise unknown("model", asked.model, (AUTO, *MODELS))
     several = read_several(data)
-    if several is not None and len(several) == 1 and not relations:
+    if several is not None and len(several) == 1 and not asked.relations:
         data = next(iter(several.values()))
     elif several is not None:
-        if epsilon is not None or delta is not None or domain or roles is not None:
+        if asked.epsilon is not None or asked.delta is not None or asked.domain or asked.roles is not None:
             raise UserError("several tables are learnt without privacy, and not as events of entities: fit one table")
-        if start is not None or epochs is not None:
+        if asked.start is not None or asked.epochs is not None:
             raise UserError("several tables are learnt from nothing, each in its own time: leave out start and epochs")
-        return _fit_several(data, several, model, seed or 0, seconds, keep, drop, target, relations, times)
-    if relations or len(times) > 1:
+        return _fit_several(data, several, asked)
+    if asked.relations or len(asked.times) > 1:
         raise UserError("relations and the columns that order children need several tables: a folder or a database")
-    began = None if start is None else load_start(start, model)
-    model = began.name if began is not None else model
-    check_effort(model, seconds, epochs)
-    time = times[0] if times else None
-    if time is not None and roles is None and model in MODELS and MODELS[model].events and MODELS[model].trained:
+    began = None if asked.start is None else load_start(asked.start, asked.model)
+    model = began.name if began is not None else asked.model
+    asked = replace(asked, model=model)
+    check_effort(model, asked.seconds, asked.epochs)
+    kind = MODELS.get(model)
+    time = asked.times[0] if asked.times else None
+    if time is not None and asked.roles is None and kind and kind.events and kind.trained:
         # one series, to a network that learns those of entities
-        roles, time = Roles("", time), None
-    serial = model in MODELS and MODELS[model].series
+        asked, time = replace(asked, roles=Roles("", time)), None
+    serial, eventful = kind is not None and kind.series, kind is not None and kind.events
     if serial or time is not None:
-        if time is None or roles is not None or not (serial or model == AUTO):
+        if time is None or asked.roles is not None or not (serial or model == AUTO):
             raise UserError(
                 f"'{model}' and a time column do not go together"
                 if time
                 else f"'{model}' learns a series: say which column is its time (--time-column)"
             )
-        if epsilon is not None or seconds is not None or keep:
+        if asked.epsilon is not None or asked.seconds is not None or asked.keep:
             raise UserError("a series takes a time column, a seed and columns to drop, and nothing else")
-        return _fit_series(data, SERIES if model == AUTO else model, seed or 0, drop, time)
-    eventful = model in MODELS and MODELS[model].events
-    if eventful and roles is None:
+        return _fit_series(data, SERIES if model == AUTO else model, asked, time)
+    if eventful and asked.roles is None:
         raise UserError(
             f"'{model}' learns events: say which column is the entity and which the time (--entity, --time-column)"
         )
-    if roles is not None:
-        if epsilon is not None or keep or not (eventful or model == AUTO):
+    if asked.roles is not None:
+        if asked.epsilon is not None or asked.keep or not (eventful or model == AUTO):
             raise UserError("events of entities take a model of events, and neither epsilon nor columns to keep")
-        return _fit_events(data, model, seed or 0, drop, roles, seconds, epochs, began)
-    if target is not None and model != AUTO and not MODELS[model].target:
+        return _fit_events(data, asked, asked.roles, began)
+    if asked.target is not None and kind and not kind.target:
         takes = ", ".join(n for n, k in MODELS.items() if k.target)
         raise UserError(f"'{model}' gives no column more care than another; with a target, fit one of {takes}")
-    if epsilon is not None:
-        if seconds is not None or epochs is not None or start is not None or keep:
+    if asked.epsilon is not None:
+        if asked.seconds is not None or asked.epochs is not None or asked.start is not None or asked.keep:
             raise UserError(
                 "a private model takes no time, passes or start, and keeps nothing: its steps are what its epsilon pays for"
             )
-        return _fit_private(
-            data,
-            PRIVATE if model == AUTO else model,
-            seed,
-            drop,
-            Budget(epsilon, DELTA if delta is None else delta),
-            domain or {},
-            target,
-        )
-    if delta is not None or domain:
+        budget = Budget(asked.epsilon, DELTA if asked.delta is None else asked.delta)
+        return _fit_private(data, PRIVATE if model == AUTO else model, asked, budget)
+    if asked.delta is not None or asked.domain:
         raise UserError("delta and a domain are for private models: give epsilon too")
-    if model in MODELS and MODELS[model].private:
+    if kind and kind.private:
         raise UserError(f"'{model}' is differentially private: it needs an epsilon")
-    seed = 0 if seed is None else seed
-    with Progress(f"fitting {model}", 3, unit="step") as progress:
+    return _fit_table(data, asked, began)
+
+
+def _fit_table(data: Any, asked: _Asked, began: Model | None) -> Model:
+    """A model of the rows of one table."""
+    with Progress(f"fitting {asked.model}", 3, unit="step") as progress:
         whole = read_table(data)
-        for column in (*keep, *drop):
-            if column not in whole.columns:
-                raise unknown("column", column, whole.columns, "keep" if column in keep else "drop")
-        whole = whole.drop(drop)
-        found = rules_of(whole, keep)
+        _check_columns(whole, asked.keep, "keep")
+        whole = _without(whole, asked.drop)
+        found = rules_of(whole, asked.keep)
         table = whole.drop([rule.column for rule, _ in found])
         if found and not table.width:
             raise UserError(
                 "every column is a key, a name or free text, made by rule: nothing is left to learn. Keep some"
             )
-        if target is not None and target not in table.columns:
-            raise unknown("column", target, table.columns, "target")
+        _check_columns(table, _aim(asked), "target")
         # no network gives one column more care
-        choice = choose(table, seconds, networks=target is None) if model == AUTO else Choice(model, {}, "")
-        aimed = {"target": target} if target is not None and MODELS[choice.name].target else {}
+        choice = (
+            choose(table, asked.seconds, networks=asked.target is None)
+            if asked.model == AUTO
+            else Choice(asked.model, {}, "")
+        )
+        aimed = asked.aimed(choice.name)
         progress.step()
         fingerprint = str(digest(whole))
-        effort = effort_of(choice.name, seconds, epochs, began, fingerprint, seed)
+        effort = effort_of(choice.name, asked.seconds, asked.epochs, began, fingerprint, asked.seed or 0)
         _same_table(fingerprint)
-        stream = Stream.root(seed).child("fit", choice.name)
-        sampler = learn_kept(MODELS[choice.name], table, stream, *effort, **choice.settings, **aimed)
+        sampler = learn_kept(MODELS[choice.name], table, asked.rng(choice.name), *effort, **choice.settings, **aimed)
         course = course_of(sampler, began)
         if found:
             sampler = Regenerated(sampler, tuple(rule for rule, _ in found), tuple(whole.columns))
         progress.step(2)
     card = {
-        "model": choice.name,
-        "populace": version("populace"),
-        "seed": seed,
-        "rows": whole.height,
+        **_origin(choice.name, asked, whole.height, _name(data)),
         "columns": {c: dtype_text(t) for c, t in whole.schema.items()},
         **({"regenerated": {rule.column: what for rule, what in found}} if found else {}),
-        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
-        **({"settings": choice.settings, "why": choice.why} if model == AUTO else {}),
+        **({"settings": choice.settings, "why": choice.why} if asked.model == AUTO else {}),
         **aimed,
         **course,
     }
     return Model(choice.name, sampler, card)
 
 
-def _fit_several(
-    data: Any,
-    tables: Mapping[str, Table],
-    model: str,
-    seed: int,
-    seconds: float | None,
-    keep: Sequence[str],
-    drop: Sequence[str],
-    target: str | None,
-    relations: Sequence[str],
-    times: Sequence[str],
-) -> Model:
+def _fit_several(data: Any, tables: Mapping[str, Table], asked: _Asked) -> Model:
     """A model of tables that refer to one another."""
-    dropped = [split_name(c, tables, "--drop") for c in drop]
+    dropped = [split_name(c, tables, "--drop") for c in asked.drop]
     tables = {n: t.drop([c for table, c in dropped if table == n]) for n, t in tables.items()}
-    for column in keep:
+    for column in asked.keep:
         split_name(column, tables, "--keep")
-    aim = split_name(target, tables, "--target") if target else None
-    links = links_of(tables, [*parse_links(relations, tables), *declared_links(data)])
-    stream = Stream.root(seed).child("fit", relational.NAME)
+    aim = split_name(asked.target, tables, "--target") if asked.target else None
+    links = links_of(tables, [*parse_links(asked.relations, tables), *declared_links(data)])
     digests = {n: str(digest(t)) for n, t in tables.items()}
     _same_table(str(digests))
-    made = fit_database(tables, links, stream, model, seconds, keep, read_times(times, tables), aim)
+    made = fit_database(
+        tables,
+        links,
+        asked.rng(relational.NAME),
+        asked.model,
+        asked.seconds,
+        asked.keep,
+        read_times(asked.times, tables),
+        aim,
+    )
+    source = None if isinstance(data, Mapping) else Path(redact(str(data))).name
     card = {
-        "model": relational.NAME,
-        "populace": version("populace"),
-        "seed": seed,
-        "rows": sum(t.height for t in tables.values()),
+        **_origin(relational.NAME, asked, sum(t.height for t in tables.values()), source),
         "tables": {n: {"rows": t.height, "digest": digests[n]} for n, t in tables.items()},
         "relations": [str(k) for k in made.links],
         "unit": {"table": made.unit, "rows": tables[made.unit].height},
         "models": {t.shape.name: t.kind for t in made.tables},
         "regenerated": {f"{t.shape.name}.{r.column}": r.kind for t in made.tables for r in t.shape.rules},
-        "source": None if isinstance(data, Mapping) else Path(redact(str(data))).name,
-        **({"target": target} if target else {}),
+        **({"target": asked.target} if asked.target else {}),
     }
     return Model(relational.NAME, made, card)
 
 
-def _fit_private(
-    data: Any,
-    model: str,
-    seed: int | None,
-    drop: Sequence[str],
-    budget: Budget,
-    domain: Mapping[str, Extent],
-    target: str | None,
-) -> Model:
+def _fit_private(data: Any, model: str, asked: _Asked, budget: Budget) -> Model:
     """A private model. Its card has neither a digest nor the exact number of rows, which would tell of the table, nor the seed of its noise."""
     learn = MODELS[model].learn if MODELS[model].private else MODELS[model].learn_private
     if learn is None:
         names = ", ".join(n for n, k in MODELS.items() if k.private or k.learn_private)
         raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
-    table = read_table(data)
-    for column in drop:
-        if column not in table.columns:
-            raise unknown("column", column, table.columns, "drop")
-    if target is not None and target not in table.columns:
-        raise unknown("column", target, table.columns, "target")
-    aimed = {"target": target} if target is not None and MODELS[model].target else {}
-    noise = Stream(secrets.token_bytes(16)) if seed is None else Stream.root(seed).child("fit", model)
-    sampler, rows = learn(table.drop(drop), noise, budget, domain, **aimed)
+    whole = read_table(data)
+    table = _without(whole, asked.drop)
+    _check_columns(whole, _aim(asked), "target")
+    aimed = asked.aimed(model)
+    noise = Stream(secrets.token_bytes(16)) if asked.seed is None else asked.rng(model)
+    sampler, rows = learn(table, noise, budget, asked.domain, **aimed)
     card = {
         "model": model,
         "populace": version("populace"),
         "rows": round(rows),
         "columns": {m.name: dtype_text(m.dtype) for m in sampler.marginals},
-        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
+        "source": _name(data),
         "privacy": budget.record(),
         **aimed,
     }
     return Model(model, sampler, card)
 
 
-def _fit_events(
-    data: Any,
-    model: str,
-    seed: int,
-    drop: Sequence[str],
-    roles: Roles,
-    seconds: float | None,
-    epochs: int | None,
-    began: Model | None,
-) -> Model:
+def _fit_events(data: Any, asked: _Asked, roles: Roles, began: Model | None) -> Model:
     """A model of events or series of entities."""
-    table = read_table(data)
-    for column in drop:
-        if column not in table.columns:
-            raise unknown("column", column, table.columns, "drop")
-    table = table.drop(drop)
-    if model == AUTO:
-        model = events_or_series(table, roles)
+    table = _without(read_table(data), asked.drop)
+    model = events_or_series(table, roles) if asked.model == AUTO else asked.model
     if not roles.entity and not MODELS[model].trained:
         raise UserError(f"'{model}' learns events of entities: say which column is the entity (--entity)")
     fingerprint = str(digest(table))
-    effort = effort_of(model, seconds, epochs, began, fingerprint, seed)
+    effort = effort_of(model, asked.seconds, asked.epochs, began, fingerprint, asked.seed or 0)
     _same_table(fingerprint)
-    sampler = learn_kept(MODELS[model], table, Stream.root(seed).child("fit", model), roles, *effort)
+    sampler = learn_kept(MODELS[model], table, asked.rng(model), roles, *effort)
     rule = sampler.entity
     card = {
-        "model": model,
-        "populace": version("populace"),
-        "seed": seed,
-        "rows": table.height,
+        **_origin(model, asked, table.height, _name(data)),
         "columns": {c: dtype_text(table.schema[c]) if c in table.columns else rule.dtype for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
         "regenerated": {rule.column: "the entity's key"},
-        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
         **course_of(sampler, began),
     }
     return Model(model, sampler, card)
 
 
-def _fit_series(data: Any, model: str, seed: int, drop: Sequence[str], time: str) -> Model:
+def _fit_series(data: Any, model: str, asked: _Asked, time: str) -> Model:
     """A model of one series: of the columns of numbers in the order of another."""
-    table = read_table(data)
-    for column in drop:
-        if column not in table.columns:
-            raise unknown("column", column, table.columns, "drop")
-    table = table.drop(drop)
+    table = _without(read_table(data), asked.drop)
     fingerprint = str(digest(table))
     _same_table(fingerprint)
-    sampler = learn_kept(MODELS[model], table, Stream.root(seed).child("fit", model), time)
+    sampler = learn_kept(MODELS[model], table, asked.rng(model), time)
     card = {
-        "model": model,
-        "populace": version("populace"),
-        "seed": seed,
-        "rows": table.height,
+        **_origin(model, asked, table.height, _name(data)),
         "columns": {c: dtype_text(table.schema[c]) for c in sampler.columns},
         "left out": [c for c in table.columns if c not in sampler.columns],
-        "source": Path(data).name if isinstance(data, (str, os.PathLike)) else None,
         "digest": fingerprint,
     }
     return Model(model, sampler, card)
+
+
+def _origin(model: str, asked: _Asked, rows: int, source: str | None) -> dict[str, Any]:
+    return {"model": model, "populace": version("populace"), "seed": asked.seed or 0, "rows": rows, "source": source}
+
+
+def _name(data: Any) -> str | None:
+    return Path(data).name if isinstance(data, (str, os.PathLike)) else None
+
+
+def _aim(asked: _Asked) -> tuple[str, ...]:
+    return () if asked.target is None else (asked.target,)
+
+
+def _without(table: Table, drop: Sequence[str]) -> Table:
+    _check_columns(table, drop, "drop")
+    return table.drop(drop)
+
+
+def _check_columns(table: Table, columns: Sequence[str], where: str) -> None:
+    """Raises UserError for a column that the table does not have."""
+    for column in columns:
+        if column not in table.columns:
+            raise unknown("column", column, table.columns, where)
 
 
 def _same_table(fingerprint: str) -> None:

@@ -115,7 +115,8 @@ def _some(table: TableSchema, columns: set[str]) -> TableSchema:
         return table
     kept = {n: c for n, c in table.columns.items() if n in {*columns, table.key, table.within}}
     checks = tuple(c for c in table.checks if {*pl.sql_expr(c.sql).meta.root_names()} <= kept.keys())
-    return replace(table, columns=kept, checks=checks, touches=tuple(c for c in table.touches if c in kept))
+    touches, truth = tuple(c for c in table.touches if c in kept), table.truth if table.truth in kept else None
+    return replace(table, columns=kept, checks=checks, touches=touches, truth=truth)
 
 
 def _without_strangers(table: TableSchema, there: set[str]) -> TableSchema:

@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .tables import plain
+
 
 def places(addresses: pl.Series, wanted: NDArray) -> NDArray[np.int64]:
     """Where each wanted address stands among the others, which are all different; -1 where it does not."""
@@ -86,3 +88,19 @@ def different(keys: NDArray[np.int64]) -> NDArray[np.int64]:
         return keys
     keys = np.sort(keys, kind="stable")
     return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+
+
+def starts(column: pl.Series) -> NDArray[np.int64]:
+    """Where each run of one value begins, in a column without nulls."""
+    if not len(column):
+        return np.empty(0, np.int64)
+    if column.dtype != pl.String:
+        values = plain(column)
+        return np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    # texts are told apart by where they lie, and looked at only where that changes: the same may lie in two places
+    views = column.to_arrow(compat_level=pl.CompatLevel.newest())
+    words = np.frombuffer(views.buffers()[1], np.uint64)[2 * views.offset :][: 2 * len(column)]
+    moved = words[2:] != words[:-2]
+    at = np.flatnonzero(moved.view(np.uint16)) + 1
+    at = at[(column.gather(at) != column.gather(at - 1)).to_numpy()]
+    return np.append(0, at)

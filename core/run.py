@@ -173,7 +173,7 @@ def _make(setting: Setting, cast: Cast, index: int) -> dict[str, Any]:
     plan, sinks = setting
     built = build(plan, index, cast)
     refuse(built.undeclared)
-    signed = receipt(built.tables, built.declared)
+    signed = receipt(plan.domain.schema, built.tables, built.declared)
     for sink in sinks:
         sink.write(index, built.tables, built.reference)
         sink.stage.sign(index, signed)

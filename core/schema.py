@@ -9,6 +9,7 @@
     fan = 16                            # at most this many per parent: account_id = customer_id * 16 + k
     touches = ["payee_account_id"]      # further columns that name a row this one concerns (it may lie in another block)
     reference = false                   # true: built once, before any block, and handed to every block read-only
+    truth = "rows_left"                 # of a table in which scenarios say what they did: the column that counts what is left to see of it
 
     [account.columns]
     account_id = { type = "id", doc = "…" }
@@ -64,7 +65,7 @@ _COLUMN_KEYS = {
     "each",
     "label",
 }
-_TABLE_KEYS = {"doc", "key", "within", "fan", "touches", "reference", "columns", "checks"}
+_TABLE_KEYS = {"doc", "key", "within", "fan", "touches", "reference", "truth", "columns", "checks"}
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class TableSchema:
     fan: int = 1
     touches: tuple[str, ...] = ()
     reference: bool = False
+    truth: str | None = None
 
     @cached_property
     def polars(self) -> dict[str, pl.DataType]:
@@ -225,6 +227,7 @@ def _table(name: str, entry: dict[str, Any], lists: Mapping[str, CodeList], plac
         entry.get("fan", 1),
         tuple(entry.get("touches", ())),
         entry.get("reference", False),
+        entry.get("truth"),
     )
 
 
@@ -251,7 +254,7 @@ def _column(name: str, entry: dict[str, Any], lists: Mapping[str, CodeList], pla
 def _validate(schema: Schema) -> None:
     for table in schema.tables.values():
         place = f"schemas/{schema.domain}/tables.toml [{table.name}]"
-        for column in (table.key, *((table.within,) if table.within else ()), *table.touches):
+        for column in (table.key, *filter(None, (table.within, table.truth)), *table.touches):
             if column not in table.columns:
                 raise unknown("column", column, table.columns, place)
         for column, target in table.references.items():

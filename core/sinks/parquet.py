@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from ..places import starts
 from ..tables import Table
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _FIRST = 4_096
 """Rows that tell what a column is like."""
-_PIECE = 1 << 15
 _RUN = 64
 """From this length on, runs of one value are long."""
 
@@ -97,18 +97,13 @@ def _coded(texts: pl.Series) -> pyarrow.DictionaryArray | None:
 
     if texts.null_count() or len(texts) < _FIRST:
         return None
-    # piece by piece, each with the row before it: what is compared is a copy
-    found = [np.zeros(1, np.int64)]
-    for at in range(1, len(texts), _PIECE):
-        piece = texts[at - 1 : at + _PIECE]
-        found.append(np.flatnonzero((piece[1:] != piece[:-1]).to_numpy()) + at)
-    starts = np.concatenate(found)
-    if len(starts) * _RUN > len(texts):
+    begins = starts(texts)
+    if len(begins) * _RUN > len(texts):
         return None
-    of_runs = texts[starts]
+    of_runs = texts[begins]
     # by hand, and from polars: pyarrow looks for pandas before it takes anything else in, which is 30 MB to load
     words = of_runs.unique(maintain_order=True)
     codes = of_runs.cast(pl.Enum(words)).to_physical().cast(pl.Int32).to_numpy()
-    repeated = pl.Series(np.repeat(codes, np.diff(np.append(starts, len(texts)))))
+    repeated = pl.Series(np.repeat(codes, np.diff(np.append(begins, len(texts)))))
     known, dictionary = (s.to_arrow(compat_level=pl.CompatLevel.oldest()) for s in (repeated, words))
     return pyarrow.DictionaryArray.from_arrays(known, dictionary, safe=False)

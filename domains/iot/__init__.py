@@ -62,6 +62,7 @@ DOMAIN = Domain(
     derive=(
         Step("keys", _EVENTS, _numbered, _EVENTS),
         Step("silence", ("reading",), readings.silence, ("channel", "device_event", "reading")),
+        Step("left", ("anomaly",), truth.left, ("anomaly", "reading")),
         Step(
             "arrivals",
             ("reading",),

@@ -48,13 +48,13 @@ def inside_series(tables: Lazy) -> Table:
 
 def shown(tables: Lazy) -> Table:
     """A reading that is labelled lies in the span of an anomaly of its scenario, and no anomaly leaves its channel as it would have been, but for
-    one of whose readings another scenario has left none."""
+    one that says so itself: of the readings that it changed another scenario has left none."""
     if tables["anomaly"].select("anomaly_id").head(1).collect().is_empty():
         return gathered([])  # of a scenario that names no anomaly nothing is asked
     grid = tables["channel"].select("channel_id", pl.col("first_sample_at").to_physical(), "interval_us")
     anomaly = (
         tables["anomaly"]
-        .select("anomaly_id", *_OF, pl.col("started_at", "ended_at").to_physical())
+        .select("anomaly_id", *_OF, "rows_left", pl.col("started_at", "ended_at").to_physical())
         .join(grid, on="channel_id", how="left")
         .collect()
     )
@@ -71,7 +71,7 @@ def shown(tables: Lazy) -> Table:
             elsewhere.add((scenario, instance))
     keys = {of: np.concatenate(mine) for of, mine in parts.items()}
     named = _by_instance(anomaly)
-    stray, quiet, taken = [np.empty(0, np.int64)], [], dict[int, list[tuple[int, int]]]()
+    stray, mute, loud = [np.empty(0, np.int64)], list[int](), list[int]()
     for of, spans in named.items():
         mine = keys.pop(of, np.empty(0, np.int64))
         key = _once(mine)
@@ -79,12 +79,10 @@ def shown(tables: Lazy) -> Table:
         # the numbers of the first sample that is due at the start or later, and of the first that is at the end or later
         a, b = (numbers * FAN - (first - spans[c].to_numpy()) // every for c in ("started_at", "ended_at"))
         low, high = np.searchsorted(key, a), np.searchsorted(key, b)
-        places = list(spans.select("anomaly_id", "channel_id", "started_at", "ended_at").iter_rows())
-        if of in elsewhere:
-            for _, channel, t0, t1 in places:
-                taken.setdefault(channel, []).append((t0, t1))
-        else:
-            quiet += [place for place, empty in zip(places, (high <= low).tolist(), strict=True) if empty]
+        number, empty, none = spans["anomaly_id"].to_numpy(), high <= low, spans["rows_left"].to_numpy() == 0
+        loud += number[none & ~empty].tolist()
+        if of not in elsewhere:
+            mute += number[empty & ~none].tolist()
         inside = union(zip(low.tolist(), np.maximum(low, high).tolist(), strict=True))
         if sum(b - a for a, b in inside) < len(key):
             outside = np.ones(len(key), bool)
@@ -95,11 +93,16 @@ def shown(tables: Lazy) -> Table:
     known = {scenario for scenario, _ in named}
     stray += [key for (scenario, _), key in keys.items() if scenario in known]
     lost = pl.Series(different(np.concatenate(stray)))
-    mute = [n for n, channel, t0, t1 in quiet if not any(a < t1 and t0 < b for a, b in taken.get(channel, ()))]
     return gathered(
         [
             violations("", "reading", lost, "labelled, and in no anomaly of its scenario"),
             violations("", "anomaly", pl.Series(mute, dtype=pl.Int64), "changed nothing in its channel"),
+            violations(
+                "",
+                "anomaly",
+                pl.Series(loud, dtype=pl.Int64),
+                "says that nothing is left of it, and readings bear its label",
+            ),
         ]
     )
 

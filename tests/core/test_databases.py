@@ -130,7 +130,11 @@ def test_a_key_that_scenarios_break_is_one_that_nothing_can_refer_to(database: s
         sink.write(0, twice.frames, {})
         sink.publish(
             make_manifest(
-                whole.plan, total([receipt(twice.frames, violations().with_columns(scenario=pl.lit("")))]), sink.form
+                whole.plan,
+                total(
+                    [receipt(whole.plan.domain.schema, twice.frames, violations().with_columns(scenario=pl.lit("")))]
+                ),
+                sink.form,
             )
         )
     assert read_source(TOY, database).tables["shopper"].height == 100

@@ -102,6 +102,17 @@ def test_texts_that_repeat_are_digested_like_any_other():
     assert digest(pl.DataFrame({"s": texts.cast(pl.Categorical)})) == sum(each[1:], each[0])
 
 
+@pytest.mark.parametrize("first", ["text", "number"])
+def test_texts_that_stay_the_same_for_long_are_digested_like_any_other(first: str):
+    """Wherever runs begin and pieces end, and whether the column comes first."""
+    words = pl.Series(["gateway-outage", "drift", "", "é" * 13])
+    frame = pl.DataFrame(
+        {"text": words.gather(np.repeat([0, 1, 0, 2, 3], [30_000, 7_000, 1, 40_000, 999])), "number": range(78_000)}
+    ).select(first, pl.exclude(first))
+    mixed = frame.sample(fraction=1.0, shuffle=True, seed=1)
+    assert digest(frame) == digest(mixed) == digest(frame[:33_333]) + digest(frame[33_333:])
+
+
 def test_columns_that_hardly_change_are_digested_like_any_other():
     many = pl.DataFrame({"k": [7] * 70_000, "x": np.arange(70_000) % 9, "f": [0.0] * 69_999 + [-0.0]})
     each = [digest(many.slice(at, 1)) for at in (0, 1, 69_999)]

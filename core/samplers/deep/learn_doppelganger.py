@@ -19,10 +19,10 @@ from .doppelganger import attributes, course
 from .engine import begin_layers, deterministic, torch_or_error
 from .learnt import FREELY, Effort
 from .ops import begin_recurrent, dense, torch_ops
-from .series import SeriesSampler, Windows, cut
+from .series import SeriesSampler
 from .training import OVERHEAD, RATE, train
 from .transfer import continued
-from .windows import Segments
+from .windows import Segments, Windows, cut
 
 NOISE, HIDDEN, MEMORY = 16, 128, 64
 BATCH, EPOCHS, STEPS = 64, 60, 40
@@ -40,7 +40,7 @@ def fit_doppelganger(table: Table, stream: Stream, roles: Roles, effort: Effort 
     """Learn whole series of entities. A table of one series is learnt in windows. Raises UserError without torch, or for a table that holds no series, or
     longer ones than `LONGEST` steps."""
     torch = torch_or_error("doppelganger")
-    windows = cut(table, roles, stream, None if roles.entity else 24)
+    windows = cut(table, roles, None if roles.entity else 24)
     if windows.steps > LONGEST:
         raise UserError(
             f"'doppelganger' learns whole series, and one has {windows.steps:,} rows, more than {LONGEST:,}: cut them, or fit timevae"

@@ -14,11 +14,11 @@ from .diffusion import CLOCK
 from .engine import begin_layers, deterministic, torch_or_error
 from .learnt import FREELY, Effort
 from .ops import torch_ops
-from .series import SeriesSampler, cut
+from .series import SeriesSampler
 from .series_diffusion import APART, origin
 from .training import Descent, train
 from .transfer import Maps, continued, layout_before
-from .windows import Segments, roots
+from .windows import Segments, cut, roots
 
 HIDDEN = 64
 BATCH, RATE, EPOCHS, LEAST_STEPS = 128, 2e-3, 200, 3_000
@@ -29,7 +29,7 @@ LEAST = 1e-3
 def fit_series_diffusion(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
     """Learn series of entities in windows. Raises UserError without torch, or for a table that holds no series."""
     torch = torch_or_error("series-diffusion")
-    windows = cut(table, roles, stream)
+    windows = cut(table, roles)
     steps, width = windows.steps, windows.layout.width
     ops, segments = torch_ops(torch), Segments.of(torch, windows.layout)
     # the loss weighs all axes alike: unwhitened, the fine course of a smooth series would be less than the noise that is left in the last step

@@ -15,11 +15,11 @@ from .adam import Adam
 from .engine import begin_layers, deterministic, torch_or_error
 from .learnt import FREELY, Effort
 from .ops import begin_recurrent, dense, gru, torch_ops
-from .series import SeriesSampler, Windows, cut
+from .series import SeriesSampler
 from .timegan import hidden, recover
 from .training import OVERHEAD, RATE, train
 from .transfer import Maps, continued, layout_before
-from .windows import Segments, tensors
+from .windows import Segments, Windows, cut, tensors
 
 HIDDEN, NOISE = 32, 16
 BATCH, EPOCHS, STEPS = 128, 60, 50
@@ -35,7 +35,7 @@ TEMPERATURE = 0.3
 def fit_timegan(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
     """Learn series of entities in windows. Raises UserError without torch, or for a table that holds no series."""
     torch = torch_or_error("timegan")
-    windows = cut(table, roles, stream)
+    windows = cut(table, roles)
     with deterministic(torch, stream.child("network")) as generator:
         learner = _TimeGan(torch, generator, windows, effort)
         learnt = train(torch, generator, learner, effort, "timegan")
@@ -141,7 +141,9 @@ class _TimeGan:
         made = hidden(self.ops, p, "supervise", raw)
         entropy = torch.nn.functional.softplus
         rows = self.segments.drawn(torch, self.generator, recover(self.ops, p, made), TEMPERATURE)
-        moments = (rows.mean(0) - x.mean(0)).abs().mean() + (rows.std(0) - x.std(0)).abs().mean()
+        moments = (rows.mean(0) - x.mean(0)).abs().mean() + (
+            rows.std(0, correction=0) - x.std(0, correction=0)
+        ).abs().mean()
         follows = self.following(h)
         loss = (
             entropy(-self.judge(made)).mean()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...stream import Stream
 from ...tables import Table
@@ -13,16 +14,18 @@ from ..statistical.learn_events import Roles
 from .engine import begin_layers, deterministic, host, torch_or_error
 from .learnt import FREELY, Effort
 from .ops import dense, halved, torch_ops
-from .series import SeriesSampler, cut
+from .series import SeriesSampler
 from .timevae import POWERS, WAVES, decode
 from .training import Descent, train
 from .transfer import Maps, continued, layout_before
-from .windows import Segments, held_apart, root, roots
+from .windows import Segments, cut, held_apart, root, roots
 
 LATENT, HIDDEN, SMALL = 16, 128, 16
 WEIGHT = 3.0
 """What a nat of the reconstruction counts for: as the paper weighs it, more than one of the divergence."""
 BATCH, RATE, EPOCHS, LEAST_STEPS = 128, 2e-3, 200, 3_000
+KINDS = 20
+"""Normal distributions that latent vectors are a mixture of, at most, and one for each hundred windows."""
 LOOKED_AT = 10_000
 """Windows at most that say how latent vectors and what is left lie."""
 
@@ -30,7 +33,7 @@ LOOKED_AT = 10_000
 def fit_timevae(table: Table, stream: Stream, roles: Roles, effort: Effort = FREELY) -> SeriesSampler:
     """Learn series of entities in windows. Raises UserError without torch, or for a table that holds no series."""
     torch = torch_or_error("timevae")
-    windows = cut(table, roles, stream)
+    windows = cut(table, roles)
     steps, width = windows.steps, windows.layout.width
     whole = 4 * -(-steps // 4)
     ops, segments = torch_ops(torch), Segments.of(torch, windows.layout)
@@ -112,5 +115,20 @@ def fit_timevae(table: Table, stream: Stream, roles: Roles, effort: Effort = FRE
             left = host(rows[1][at] - torch.tanh(out[..., segments.end :]))
     drawing = ("out.", "double.", "each.", "trend.", "season.")
     parameters = {k: v for k, v in learnt.parameters.items() if k.startswith(drawing)}
-    parameters |= {"z.middle": host(z.mean(0)), "z.root": root(host(z)), "left.root": roots(left)}
+    parameters |= _kinds(host(z), stream.child("kinds")) | {"left.root": roots(left)}
     return windows.sampler("timevae", {"steps": steps, "latent": LATENT, "end": segments.end}, parameters, learnt)
+
+
+def _kinds(z: NDArray[np.float32], stream: Stream) -> dict[str, NDArray[np.float32]]:
+    """How latent vectors lie: the share of windows up to each of the normal distributions, their means and the roots of their covariances."""
+    from sklearn.mixture import GaussianMixture
+
+    kinds = min(KINDS, len(z) // 100)
+    if kinds < 2:
+        return {"z.until": np.ones(1, np.float32), "z.middle": z.mean(axis=0)[None], "z.root": root(z)[None]}
+    seed = int(stream.bits(np.zeros(1, np.int64))[0] >> 33)
+    mixture: Any = GaussianMixture(kinds, tol=1e-2, reg_covar=1e-4, random_state=seed).fit(z.astype(float))
+    size, axis = np.linalg.eigh(mixture.covariances_)
+    spread = (axis * np.sqrt(np.maximum(size, 0.0))[:, None]) @ axis.swapaxes(1, 2)
+    found = {"z.until": np.cumsum(mixture.weights_), "z.middle": mixture.means_, "z.root": spread}
+    return {k: v.astype(np.float32) for k, v in found.items()}

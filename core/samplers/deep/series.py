@@ -1,13 +1,14 @@
 """Series of entities, step by step: how a table of them is read, and how steps that a network drew become rows again.
 
 A step is a vector as a row is (`modes.Layout`, numbers by their normal scores), with the time since the step before as one more column: regular series have one value there,
-irregular ones any.
+irregular ones any. In windows, what often stays as it was, as sensors of coarse resolution and states do, has a column beside it that says when: networks that draw real numbers
+would come near the value before and never to it, and draw each step's class by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,22 +20,27 @@ from ...errors import UserError, unknown
 from ...stream import F64, Stream, join_rows
 from ...tables import ROW, Table, rows
 from ..statistical.detect import rules_of
-from ..statistical.empirical import check_learnable, fit_marginals, marginal_state, rebuild_marginals
+from ..statistical.empirical import check_learnable, marginal_state, rebuild_marginals
 from ..statistical.learn_events import Roles
 from ..statistical.marginal import Marginal, dtype_of, dtype_text, numbers
 from ..statistical.regenerate import Rule, rebuild_rules, rule_state
+from .courses import KNOTS, drawn_places, rebuild_courses, with_drawn
 from .draw import choose_class
 from .learnt import Learnt, rebuild_learnt
-from .modes import Layout, ranked_layout
+from .modes import Layout
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
 GAP = "_gap"
 """The name of the time since the step before, among the columns of a step."""
+STAYS = "_stays_"
+"""What the name of a column that says whether another is as at the step before begins with."""
 SERIES = "series"
 """The name of the entity where the table is one series without any."""
 _CHUNK = 128
+_CALIBRATED = 1_024
+"""How many series say what places a network draws."""
 
 
 @dataclass(frozen=True)
@@ -134,23 +140,14 @@ class SeriesSampler:
         whole[:count] = address
         out, lengths = DRAWS[self.network](self._exact, self.settings, whole, stream.child("network"))
         out, lengths, steps = out[:count].astype(np.float32), lengths[:count], out.shape[1]
-        flat, each = (
-            out.reshape(count * steps, out.shape[2]),
-            join_rows(address[:, None], np.arange(steps)[None, :]).ravel(),
-        )
+        each = join_rows(address[:, None], np.arange(steps)[None, :])
+        states, places = self._steps(out, each, stream)
         kept = (np.arange(steps) < lengths[:, None]).ravel()
         made: dict[str, pl.Series] = {}
-        places = {n: k for k, n in enumerate(self.layout.scaled)}
         for n, marginal in enumerate(self.layout.marginals):
-            names = stream.child("value", marginal.name)
-            scores = np.ascontiguousarray(flat[:, self.layout.offsets[n] : self.layout.offsets[n + 1]].T)
-            if not marginal.missing and len(scores) > 1:
-                scores[0] = -np.inf
-            state = choose_class(scores, names.uniform(each)) if len(flat) else np.empty(0, np.int64)
-            place = np.zeros(len(flat))
-            if n in places:
-                place = np.clip(flat[:, int(self.layout.offsets[-1]) + places[n]].astype(float), -1.0, 1.0)
-            made[marginal.name] = self.layout.decode(n, state, place, names.child("within").uniform(each))
+            if marginal.name not in self.stays.values():
+                share = stream.child("value", marginal.name, "within").uniform(each.ravel())
+                made[marginal.name] = self.layout.decode(n, states[n].ravel(), places[n].ravel(), share)
         gap = made.pop(GAP).cast(pl.Float64).fill_null(0.0).to_numpy().reshape(count, steps)
         grid = np.linspace(0.0, 1.0, len(self.start))
         begin = np.interp(stream.child("start").uniform(address), grid, self.start)
@@ -163,6 +160,53 @@ class SeriesSampler:
         keys = self.entity.values(address, stream.child("rule"))
         return pl.DataFrame([keys, *(table[c] for c in self.columns[1:])])
 
+    def _steps(self, out: F32, each: NDArray, stream: Stream) -> tuple[list[I64], list[F64]]:
+        """Each column's classes and places, of what the network drew; those that stay are as at the step before. Shapes (series, steps)."""
+        count, steps, _ = out.shape
+        flat, end = out.reshape(count * steps, -1), int(self.layout.offsets[-1])
+        places = {n: k for k, n in enumerate(self.layout.scaled)}
+        states, found = [], []
+        for n, marginal in enumerate(self.layout.marginals):
+            scores = np.ascontiguousarray(flat[:, self.layout.offsets[n] : self.layout.offsets[n + 1]].T)
+            if not marginal.missing and len(scores) > 1:
+                scores[0] = -np.inf
+            uniform = stream.child("value", marginal.name).uniform(each.ravel())
+            state = choose_class(scores, uniform) if len(flat) else np.empty(0, np.int64)
+            place = (
+                np.clip(out[:, :, end + places[n]].astype(float), -1.0, 1.0) if n in places else np.zeros(each.shape)
+            )
+            states.append(state.reshape(count, steps))
+            found.append(place)
+        number = {m.name: n for n, m in enumerate(self.layout.marginals)}
+        for name, beside in self.stays.items():
+            n = number[name]
+            stays = self.layout.decode(
+                number[beside], states[number[beside]].ravel(), np.zeros(each.size), np.zeros(each.size)
+            )
+            moves = (stays.cast(pl.Int8).fill_null(0).to_numpy() == 0).reshape(count, steps) | (np.arange(steps) == 0)
+            since = np.maximum.accumulate(np.where(moves, np.arange(steps), 0), axis=1)
+            states[n], found[n] = (np.take_along_axis(a, since, axis=1) for a in (states[n], found[n]))
+        return states, found
+
+    @cached_property
+    def stays(self) -> Mapping[str, str]:
+        """Columns that have one beside them that says when they stay, and its name."""
+        names = {m.name for m in self.layout.marginals}
+        return {n: STAYS + n for n in names if STAYS + n in names}
+
+    def calibrated(self, stream: Stream) -> SeriesSampler:
+        """With what the network draws known, so that each column's numbers have the distribution that they had."""
+        from .networks import DRAWS
+
+        address = np.arange(_CALIBRATED, dtype=np.uint64)
+        out, lengths = DRAWS[self.network](self._exact, self.settings, address, stream.child("network"))
+        out = out.astype(np.float32)
+        _, places = self._steps(out, join_rows(address[:, None], np.arange(out.shape[1])[None, :]), stream)
+        there = np.arange(out.shape[1]) < lengths[:, None]
+        ranks = np.linspace(0.0, 1.0, KNOTS)
+        drawn = np.array([np.quantile(places[n][there], ranks) for n in self.layout.scaled]).reshape(-1, KNOTS)
+        return replace(self, layout=with_drawn(self.layout, drawn))
+
     @cached_property
     def _exact(self) -> Mapping[str, NDArray]:
         """The parameters in double precision: a product's last bits hang on a row's place in it, and are rounded away at the end."""
@@ -173,14 +217,16 @@ class SeriesSampler:
         more, held = self.learnt.state()
         plain |= more | {"network": self.network, "entity": rule_state(self.entity), "time": list(self.time)}
         plain |= {"order": list(self.order), "settings": dict(self.settings)}
-        return plain, arrays | held | {"start": self.start} | {f"net.{k}": v for k, v in self.parameters.items()}
+        return plain, arrays | held | drawn_places(self.layout) | {"start": self.start} | {
+            f"net.{k}": v for k, v in self.parameters.items()
+        }
 
 
 def rebuild_windows(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> SeriesSampler:
     """The inverse of `SeriesSampler.state`. Raises ValueError for what draws no series."""
     from .networks import DRAWS
 
-    layout = ranked_layout(rebuild_marginals(plain, arrays))
+    layout = rebuild_courses(rebuild_marginals(plain, arrays), arrays)
     start = np.array(arrays["start"])
     if start.ndim != 1 or start.dtype != np.float64 or not len(start) or not np.isfinite(start).all():
         raise ValueError("its first times are damaged")
@@ -189,7 +235,8 @@ def rebuild_windows(plain: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> 
         raise ValueError("its network is damaged")
     entity, time = rebuild_rules([plain["entity"]])[0], (str(plain["time"][0]), str(plain["time"][1]))
     order = tuple(map(str, plain["order"]))
-    names = {entity.column, time[0], *(m.name for m in layout.marginals)} - {GAP}
+    held = {m.name for m in layout.marginals}
+    names = {entity.column, time[0], *held} - {GAP, *(STAYS + n for n in held)}
     if plain["network"] not in DRAWS or set(order) != names or len(order) != len(names):
         raise ValueError("its columns or its network are not known")
     as_times(time, np.zeros(1))
@@ -211,66 +258,3 @@ def as_times(time: tuple[str, str], values: F64) -> pl.Series:
     dtype = dtype_of(time[1])
     bare = Marginal(time[0], dtype, 0.0, np.array([0.0, 1.0]), np.zeros(1), np.zeros(1))
     return bare._typed(values if dtype.is_float() else np.round(values).astype(np.int64))
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Series cut to windows of as many steps, as numbers of classes among all columns' and places."""
-
-    read: Read
-    layout: Layout
-    steps: int
-    classes: I64
-    """Shape (windows, steps, columns)."""
-    places: F32
-    """Shape (windows, steps, scaled columns)."""
-    there: NDArray[np.bool_]
-    """Which steps a series has: after its end its last one is repeated. Shape (windows, steps)."""
-
-    def sampler(
-        self, network: str, settings: Mapping[str, int], parameters: Mapping[str, F32], learnt: Learnt
-    ) -> SeriesSampler:
-        read = self.read
-        start = np.quantile(read.starts, np.linspace(0, 1, min(len(read.starts), 101)))
-        held = {k: np.asarray(v, np.float32) for k, v in parameters.items()}
-        return SeriesSampler(network, read.entity, read.time, read.order, self.layout, start, settings, held, learnt)
-
-
-WINDOW = 24
-"""Steps of a window, as in TimeGAN's paper."""
-MOST = 20_000
-"""Windows at most."""
-
-
-def cut(table: Table, roles: Roles, stream: Stream, steps: int | None = WINDOW) -> Windows:
-    """The windows of a table's series, overlapping, evenly spread over each: of at most `steps` steps, or of whole series if None.
-
-    Raises UserError as `read_series`, and for series of a single step.
-    """
-    read = read_series(table, roles)
-    layout = ranked_layout(fit_marginals(read.steps))
-    longest = int(read.lengths.max())
-    if longest < 2:
-        raise UserError("no entity has two rows: there is no series to learn")
-    size = longest if steps is None else min(steps, longest)
-    address = np.arange(read.steps.height)
-    told = [
-        layout.encode(n, read.steps[m.name], stream.child("place", m.name).uniform(address))
-        for n, m in enumerate(layout.marginals)
-    ]
-    classes = np.stack([s + layout.offsets[n] for n, (s, _) in enumerate(told)], axis=1)
-    places = np.stack([told[n][1] for n in layout.scaled], axis=1) if layout.scaled else np.zeros((len(address), 0))
-    begin = np.cumsum(read.lengths) - read.lengths
-    spare = np.maximum(read.lengths - size, 0)
-    stride = max(1, int(np.ceil((spare.sum() + len(spare)) / MOST)))
-    first = np.concatenate([b + np.arange(0, s + 1, stride) for b, s in zip(begin, spare, strict=True)])
-    last = np.repeat(begin + read.lengths - 1, spare // stride + 1)
-    at = first[:, None] + np.arange(size)
-    return Windows(
-        read,
-        layout,
-        size,
-        classes[np.minimum(at, last[:, None])],
-        places[np.minimum(at, last[:, None])].astype(np.float32),
-        at <= last[:, None],
-    )

@@ -1,8 +1,8 @@
 """TimeVAE: a window from one latent vector, as the sum of a level with its trend, seasons, and what is left.
 
 Desai, Freeman, Wang and Beaver 2021, "TimeVAE: A Variational Auto-Encoder for Multivariate Time Series Generation", arXiv:2111.08095: trends are polynomials, seasons here
-waves of the window's length and its parts, and what is left comes from transposed convolutions. Latent vectors are drawn from the normal
-distribution that those of learnt windows have, not the one they were held to (Ghosh, Sajjadi, Vergari, Black and Schölkopf 2020, "From Variational to Deterministic Autoencoders", ICLR,
+waves of the window's length and its parts, and what is left comes from transposed convolutions. Latent vectors are drawn from a mixture of
+normal distributions as those of learnt windows lie, not the one they were held to (Ghosh, Sajjadi, Vergari, Black and Schölkopf 2020, "From Variational to Deterministic Autoencoders", ICLR,
 arXiv:1903.12436, section 4: ex-post density estimation), and what the decoder leaves of each number's steps with the covariance it has. `learn_timevae.py` learns it.
 """
 
@@ -48,7 +48,8 @@ def decode(ops: Ops, p: Parameters, z: Any, steps: int) -> Any:
 def draw_timevae(
     p: Mapping[str, F32], settings: Mapping[str, Any], address: NDArray, stream: Stream
 ) -> tuple[F32, NDArray]:
-    z = p["z.middle"] + latent(stream, address, settings["latent"]) @ p["z.root"]
+    kind = np.searchsorted(p["z.until"][:-1], stream.child("kind").uniform(address), side="right")
+    z = p["z.middle"][kind] + np.einsum("nk,nkl->nl", latent(stream, address, settings["latent"]), p["z.root"][kind])
     steps, end, roots = settings["steps"], settings["end"], p["left.root"]
     out = decode(NUMPY, p, z, steps)
     fresh = latent(stream.child("left"), address, steps * len(roots)).reshape(len(address), len(roots), steps)

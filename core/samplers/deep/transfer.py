@@ -77,12 +77,12 @@ def layout_before(old: Layout, new: Layout) -> tuple[I64, I64]:
         elif isinstance(one, Modes) and isinstance(two, Modes):
             nearest = np.abs(one.found[0][:, None] - two.found[0]).argmin(axis=1)
             found = np.concatenate(([0], nearest + 1))
-        else:
-            assert isinstance(one, Ranks)
-            assert isinstance(two, Ranks)
+        elif isinstance(one, Ranks) and isinstance(two, Ranks):
             values = {v: k for k, v in enumerate(old.marginals[before].left[two.spikes].tolist())}
             spikes = [values.get(v, -3) + 2 for v in new.marginals[n].left[one.spikes].tolist()]
             found = np.array([0, 1, *spikes])
+        else:
+            found = np.arange(2)
         segments.append(np.where(found >= 0, found + old.offsets[max(before, 0)], -1))
         if one is not None:
             scaled.append(old.scaled.index(int(before)) if before >= 0 and two is not None else -1)

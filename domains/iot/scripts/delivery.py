@@ -82,6 +82,8 @@ def batch(taken: I64, received: I64, rng: np.random.Generator, minutes: float) -
 
 
 CLOCKS: dict[str, Callable[..., I64]] = {f.__name__: f for f in (set_to, step, skew, smear, scale, freeze, truncate)}
+FROM_THE_FIRST = ("freeze", "skew", "smear")
+"""What goes on from the first sample, and leaves that as it is."""
 DELIVERIES: dict[str, Callable[..., I64]] = {f.__name__: f for f in (late, shuffle, throttle, batch)}
 
 

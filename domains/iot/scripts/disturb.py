@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.errors import UserError, unknown
+from ....core.places import different
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, Stream
 from ....core.tables import ROW, Table
@@ -20,7 +21,7 @@ from ..readings import COPY, FAN, I64, Spans, arrived, later, spans
 from ..signals import HOUR, quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
 from .lifecycle import Down, downs, take_down
-from .spans import Place, Readings, anomalies, places
+from .spans import Place, Readings, Shown, anomalies, places
 from .values import DISTORTIONS, Span, chosen, unevenness
 
 ARGUMENTS = (
@@ -76,9 +77,8 @@ def disturb(scene: Scene) -> list[Edit]:
         edits += take_down(scene, planned, readings, role, given["effect"])
     shown = _showing(found, [e for e in edits if e.table == "reading"])
     if not {"down", "cut", "lose"} & given.keys():
-        edits.append(_unchanged(scene, found, shown, role))
-    found = shown
-    return [*edits, scene.edit("insert", "anomaly", anomalies(scene, found), role, given["effect"])]
+        edits.append(_unchanged(scene, found, [place for place, *_ in shown], role))
+    return [*edits, scene.edit("insert", "anomaly", anomalies(scene, shown), role, given["effect"])]
 
 
 def _where_it_shows(scene: Scene, readings: Readings, found: list[Place]) -> tuple[list[Place], list[Part]]:
@@ -105,22 +105,38 @@ _OTHERS = {"clock", "arrivals", "cut", "repeat", "lose", "down"}
 """What shows in other ways than in values."""
 
 
-def _showing(found: list[Place], edits: list[Edit]) -> list[Place]:
-    """The places of which some sample changed: where none did, because it would have been the same anyway, there is no anomaly."""
-    keys: dict[int, NDArray] = {}
-    changed = [e.rows.select("instance", ROW) for e in edits]
-    for instance, part in pl.concat(changed).partition_by("instance", as_dict=True).items() if changed else ():
-        key = part[ROW].to_numpy().astype(np.int64)
-        keys[int(instance[0])] = np.sort(key - (key % FAN >= COPY) * COPY)
+def _showing(found: list[Place], edits: list[Edit]) -> list[Shown]:
+    """The places of which some sample changed, with the rows that did: where none did, because it would have been the same anyway, there is no
+    anomaly."""
+    gone, rest = ([e for e in edits if (e.action == "remove") == removes] for removes in (True, False))
+    taken, changed = _by_instance(gone), _by_instance(rest)
     kept = []
     for place in found:
-        channel = place.trace.channel
-        first, every = channel["first_sample_at"], channel["interval_us"]
-        span = channel["channel_id"] * FAN - np.array([(first - place.t0) // every, (first - place.t1) // every])
-        a, b = np.searchsorted(keys.get(place.instance, np.empty(0, np.int64)), span)
-        if b > a:
-            kept.append(place)
+        lost, rows = (_within(place, of.get(place.instance, _NONE)) for of in (taken, changed))
+        # what it changed and then took away is gone by its own hand
+        rows = rows[~np.isin(rows, lost)] if len(lost) else rows
+        if len(lost) or len(rows):
+            kept.append((place, rows, len(lost)))
     return kept
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _by_instance(edits: list[Edit]) -> dict[int, NDArray[np.int64]]:
+    """The keys of the rows that some edits name, each once and in order."""
+    rows = [e.rows.select("instance", ROW) for e in edits]
+    parts = pl.concat(rows).partition_by("instance", as_dict=True).items() if rows else ()
+    return {int(number): different(part[ROW].to_numpy().astype(np.int64)) for (number,), part in parts}
+
+
+def _within(place: Place, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of some keys that are of a place's samples, and of what was delivered a second time of these."""
+    channel = place.trace.channel
+    first, every = channel["first_sample_at"], channel["interval_us"]
+    span = channel["channel_id"] * FAN - np.array([(first - place.t0) // every, (first - place.t1) // every])
+    (a, b), (c, d) = np.searchsorted(keys, [span, span + COPY])
+    return np.concatenate([keys[a:b], keys[c:d]]) if d > c else keys[a:b]
 
 
 def _unchanged(scene: Scene, found: list[Place], shown: list[Place], role: str) -> Edit:

@@ -11,12 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ....core.errors import unknown
+from ....core.errors import UserError, unknown
 from ....core.scenario import Scene
 from ....core.stream import F64, join_rows
 from ....core.tables import ROW, Table, Tables, plain
 from ..readings import COPY, FAN, I64
 from ..signals import HOUR
+from ..truth import CHANGED, TAKEN, runs_of
+from .delivery import FROM_THE_FIRST
 
 REACH = ("member", "pair", "device", "gateway", "site")
 ONSET = ("own", "shared")
@@ -157,9 +159,9 @@ def places(
     Arguments: `hours` of a span; `episodes` in each channel, one in each of as many equal parts of the window, so that they never meet;
     `reach`: the member's own channels, the pair that it is one of, or those of its whole device, gateway or site; `signals`: only these;
     `kinds`: only channels of these kinds, where values change gauges alone unless the file says so; `onset`: "own"
-    counts a device's samples, so that a span always holds some, and keeps clear of the anomalies that there are already while it finds
-    room; "shared" takes one instant for all members, each `stagger` hours after the one before it. A span covers at most half of its
-    part of the window.
+    counts a device's samples, so that a span always holds some; "shared" takes one instant for all members, each `stagger` hours after the one
+    before it. A span covers at most half of its part of the window. It keeps clear of the anomalies that there are already while it finds room,
+    else it covers as few of them as it can; where an instant is shared by members who may be in other blocks, it is the first that comes.
     """
     given = scene.arguments
     reach, onset = given.get("reach", "member"), given.get("onset", "own")
@@ -168,6 +170,8 @@ def places(
             raise unknown(what, value, known, scene.use.scenario.name)
     kinds = given.get("kinds", ("gauge",) if "values" in given else None)
     hours, episodes = float(given.get("hours", 6.0)), int(given.get("episodes", 1))
+    # where the first sample stays as it is, one alone is no span
+    least = 1 + any(entry.get("kind") in FROM_THE_FIRST for entry in given.get("clock", ()))
     by_device: dict[int, list[dict[str, Any]]] = {}
     channels = scene.tables["channel"].with_columns(pl.col("first_sample_at").to_physical()).sort("channel_id")
     for row in channels.iter_rows(named=True):
@@ -182,16 +186,29 @@ def places(
             if only is not None and member["instance"] not in only:
                 continue
             member["attempt"] = attempt
+            reached = []
             for device in _devices(scene.tables, member, reach):
                 mine = _reached(by_device.get(device, []), member, reach)
                 mine = [(c, other) for c, other in mine if c["signal"] in given.get("signals", (c["signal"],))]
-                mine = [(c, other) for c, other in mine if kinds is None or c["kind"] in kinds]
+                reached.append([(c, other) for c, other in mine if kinds is None or c["kind"] in kinds])
+            clear_of = [span for mine in reached for c, _ in mine for span in taken.get(c["channel_id"], ())]
+            together = [_shared(scene, member, hours, k, episodes, clear_of) for k in range(episodes)]
+            for mine in reached:
                 for episode in range(episodes if mine else 0):
-                    if onset == "shared":
-                        t0, t1 = _shared(scene, member, hours, episode, episodes)
-                    else:
+                    t0, t1 = together[episode]
+                    if onset == "own":
                         clear_of = [span for c, _ in mine for span in taken.get(c["channel_id"], ())]
-                        t0, t1 = _own(scene, member, readings.trace(mine[0][0]), hours, episode, episodes, clear_of)
+                        trace = readings.trace(mine[0][0])
+                        t0, t1 = _own(
+                            scene,
+                            member,
+                            trace,
+                            hours,
+                            episode,
+                            _fitting(scene, trace, episodes, least),
+                            least,
+                            clear_of,
+                        )
                     for channel, other in mine:
                         trace, beside = readings.trace(channel), readings.trace(other) if other else None
                         a, b = trace.between(t0, t1)
@@ -212,6 +229,19 @@ def _reached(
     return mine + [(other, c) for c, other in mine if other] if reach == "pair" else mine
 
 
+def _fitting(scene: Scene, trace: Trace, episodes: int, least: int) -> int:
+    """How many spans of that many samples at least find room in a channel: fewer than asked for only where its device was down too long. Raises
+    UserError where its grid has no room for them."""
+    window, every = scene.block.window, trace.channel["interval_us"]
+    due = (window.end - window.start) // every
+    if (most := due // (2 * least)) < episodes:
+        raise UserError(
+            f"scenario {scene.use.scenario.name}: episodes={episodes} do not fit in the {due:,} samples of channel"
+            f" {trace.channel['channel_id']} in this window: at most {most}. Ask for fewer, or for a longer window."
+        )
+    return min(episodes, len(trace.key) // (2 * least))
+
+
 def _own(
     scene: Scene,
     member: Mapping[str, Any],
@@ -219,32 +249,42 @@ def _own(
     hours: float,
     episode: int,
     episodes: int,
+    least: int,
     clear_of: list[tuple[int, int]],
 ) -> tuple[int, int]:
+    if episode >= episodes:
+        return 0, 0
     n, interval = len(trace.key), trace.channel["interval_us"]
     low, high = n * episode // episodes, n * (episode + 1) // episodes
-    length = int(min(max(1, hours * HOUR // interval), (high - low) // 2))
-    if length < 1:
-        return 0, 0
+    length = int(min(max(least, hours * HOUR // interval), (high - low) // 2))
     draws = _uniform(scene, member, episode, _ATTEMPTS)
     first = low + (draws * (high - low - length + 1)).astype(np.int64)
-    t0, t1 = trace.due(trace.key[first]), trace.due(trace.key[first + length - 1]) + interval
-    free = np.ones(_ATTEMPTS, bool)
-    for a, b in clear_of:
-        free &= (t1 <= a) | (t0 >= b)
-    k = int(np.argmax(free))  # the first that is free; the first of all where none is
+    return _clearest(trace.due(trace.key[first]), trace.due(trace.key[first + length - 1]) + interval, clear_of)
+
+
+def _clearest(t0: I64, t1: I64, others: list[tuple[int, int]]) -> tuple[int, int]:
+    """The first of some spans that is free of others; where none is, the first of those that cover the fewest others as a whole."""
+    met, covered = np.zeros(len(t0), bool), np.zeros(len(t0), np.int64)
+    for a, b in others:
+        met |= (t1 > a) & (t0 < b)
+        covered += (t0 <= a) & (b <= t1)
+    k = int(np.argmin(np.where(met, covered + 1, 0)))
     return int(t0[k]), int(t1[k])
 
 
-def _shared(scene: Scene, member: Mapping[str, Any], hours: float, episode: int, episodes: int) -> tuple[int, int]:
+def _shared(
+    scene: Scene, member: Mapping[str, Any], hours: float, episode: int, episodes: int, clear_of: list[tuple[int, int]]
+) -> tuple[int, int]:
     window = scene.block.window
     part = (window.end - window.start) // episodes
     length = max(1, min(int(hours * HOUR), part // 2))
-    draw = float(_uniform(scene, {**member, "member": 0}, episode, 1)[0])
+    (role,) = scene.use.scenario.roles
+    attempts = _ATTEMPTS if scene.use.size(role) == 1 else 1
+    draws = _uniform(scene, {**member, "member": 0}, episode, attempts)
     stagger = int(float(scene.arguments.get("stagger", 0.0)) * HOUR) * member["member"]
-    start = window.start + part * episode + int(draw * (part - length))
-    start = min(start + stagger, window.start + part * (episode + 1) - length)
-    return start, start + length
+    start = window.start + part * episode + (draws * (part - length)).astype(np.int64) + stagger
+    start = np.minimum(start, window.start + part * (episode + 1) - length)
+    return _clearest(start, start + length, clear_of)
 
 
 def _uniform(scene: Scene, member: Mapping[str, Any], episode: int, count: int) -> F64:
@@ -265,9 +305,13 @@ def _devices(tables: Tables, member: Mapping[str, Any], reach: str) -> list[int]
     return device.filter(pl.col(known) == member[known])["device_id"].sort().to_list()
 
 
-def anomalies(scene: Scene, found: list[Place]) -> Table:
+Shown = tuple[Place, I64, int]
+"""A place, the keys of the rows of its channel that changed there, in order, and how many were taken away."""
+
+
+def anomalies(scene: Scene, shown: list[Shown]) -> Table:
     """The spans as rows of `anomaly`."""
-    given = scene.arguments
+    given, found = scene.arguments, [place for place, *_ in shown]
     channel = [p.trace.channel["channel_id"] for p in found]
     asked = scene.use.parameters
     severity = given.get("severity", asked.get("severity", given.get("hours")))
@@ -281,6 +325,8 @@ def anomalies(scene: Scene, found: list[Place]) -> Table:
                 [p.t1 if given.get("wears_out") or given.get("fails") else None for p in found], dtype=pl.Int64
             ),
             "severity": pl.Series([severity] * len(found), dtype=pl.Float64),
+            CHANGED: pl.Series([runs_of(keys).tolist() for _, keys, _ in shown], dtype=pl.List(pl.Int64)),
+            TAKEN: pl.Series([gone for *_, gone in shown], dtype=pl.Int64),
         }
     )
     address = [scene.stream.child("anomaly").bits(p.address)[0] | np.uint64(1 << 63) for p in found]

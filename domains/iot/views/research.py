@@ -47,9 +47,9 @@ def tsbs(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, 
 
 def gutentag(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, Table]:
     """As GutenTAG writes and TimeEval reads them: a file for each device, `timestamp`, its channels, `is_anomaly`."""
-    parts = []
+    parts, seen = [], tables["anomaly"].filter(pl.col("rows_left") > 0)
     for number, wide, signals in _wide(tables):
-        spans = tables["anomaly"].filter(pl.col("channel_id") // CHANNELS == number)
+        spans = seen.filter(pl.col("channel_id") // CHANNELS == number)
         at = plain(wide["observed_at"])
         label = np.zeros(len(at), np.int8)
         for t0, t1 in spans.select(pl.col("started_at", "ended_at").to_physical()).iter_rows():
@@ -65,7 +65,8 @@ def nab(profiles: Profiles, tables: Tables, reference: Tables) -> Mapping[str, T
     """As the Numenta Anomaly Benchmark has them: a file for each channel (`data`), and its windows (`labels`; together they are
     `combined_windows.json`)."""
     data, windows = [], []
-    spans = tables["anomaly"].select("channel_id", pl.col("started_at", "ended_at").dt.strftime(_MICROSECONDS))
+    seen = tables["anomaly"].filter(pl.col("rows_left") > 0)
+    spans = seen.select("channel_id", pl.col("started_at", "ended_at").dt.strftime(_MICROSECONDS))
     known = {int(k[0]): part for k, part in spans.partition_by("channel_id", as_dict=True).items()}
     sound = tables["reading"].filter(pl.col("value").is_not_null()).sort("reading_id")
     for key, part in sound.partition_by("channel_id", as_dict=True, maintain_order=True).items():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from populace.app.cli import run_command
 from populace.core.errors import UserError
@@ -16,11 +19,12 @@ from populace.core.model_kinds import MODELS
 from populace.core.models import fit, load_model, save_model
 from populace.core.samplers.deep import learn_doppelganger, learn_timegan
 from populace.core.samplers.deep.attention import Attention, attend, begin_blocks
+from populace.core.samplers.deep.courses import FEW, KNOTS, Course
 from populace.core.samplers.deep.ops import NUMPY, begin_recurrent, convolved, gru, lstm, torch_ops
-from populace.core.samplers.deep.series import cut, read_series
-from populace.core.samplers.deep.windows import root
+from populace.core.samplers.deep.series import read_series
+from populace.core.samplers.deep.windows import cut, root
+from populace.core.samplers.statistical.empirical import fit_marginals
 from populace.core.samplers.statistical.learn_events import Roles
-from populace.core.stream import Stream
 
 SERIES = [n for n, k in MODELS.items() if k.events and k.trained]
 ROLES = Roles("unit", "at")
@@ -106,7 +110,7 @@ def test_a_table_of_one_series_needs_no_entity(tmp_path: Path, capsys: pytest.Ca
 
 def test_windows_never_cross_from_one_entity_to_another():
     real = table(6)
-    read, windows = read_series(real, ROLES), cut(real, ROLES, Stream.root(1), 5)
+    read, windows = read_series(real, ROLES), cut(real, ROLES, 5)
     assert read.lengths.sum() == real.height
     assert len(windows.classes) == (read.lengths - 4).sum()
     site = windows.layout.marginals[2]
@@ -114,9 +118,49 @@ def test_windows_never_cross_from_one_entity_to_another():
     assert site.name == "site"
     assert (at == at[:, :1]).all()
     assert windows.there.all()
-    whole = cut(real, ROLES, Stream.root(1), None)
+    whole = cut(real, ROLES, None)
     assert whole.steps == read.lengths.max()
     assert (whole.there.sum(axis=1) == read.lengths).all()
+
+
+def test_a_sensor_that_stays_where_it_was_stays_as_often():
+    """A thermometer of coarse resolution, a reading of which is as the one before in two of three steps."""
+    draw = np.random.default_rng(1)
+    moved = np.where(draw.random(2_000) < 1 / 3, draw.choice([-0.1, 0.1], 2_000), 0.0)
+    level = 20 + np.abs(np.cumsum(moved))
+    real = pl.DataFrame({"at": np.arange(2_000), "level": np.round(level, 1)})
+    made = fit(real, "timevae", 1, epochs=40, times=["at"]).sample_frame(200, 2)
+    change = made.select(pl.col("level").diff().over("series")).drop_nulls()["level"].to_numpy()
+    assert abs((change == 0).mean() - (np.diff(real["level"]) == 0).mean()) < 0.15
+    assert set(made["level"]) <= set(real["level"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.floats(-1e9, 1e9, allow_subnormal=False) | st.integers(-5, 5).map(float), min_size=20, max_size=200),
+    st.integers(0, 2**32),
+)
+def test_a_columns_distribution_is_kept_whatever_the_network_draws(values: list[float], seed: int):
+    column = pl.Series("x", values)
+    marginal = fit_marginals(column.to_frame())[0]
+    if marginal.pieces <= FEW:
+        return
+    course = Course.of(marginal)
+    there = np.ones(len(column), bool)
+    state, place, known = course.encode(marginal, column, np.zeros(len(column)))
+    assert known.all()
+    order = np.argsort(column.to_numpy(), kind="stable")
+    assert (np.diff(place[order]) >= 0).all()
+    # any network: what it draws is told by rank
+    drawn = np.sort(np.random.default_rng(seed).beta(0.5, 2.0, 20_000) * 2 - 1)
+    told = replace(course, drawn=np.quantile(drawn, np.linspace(0, 1, KNOTS)))
+    made = np.sort(told.decode(marginal, np.zeros(20_000, int), drawn, np.ones(20_000, bool)).to_numpy())
+    wanted = marginal.quantile((np.arange(20_000) + 0.5) / 20_000).to_numpy()
+    rank = [np.searchsorted(made, wanted[::500], side=side) / 20_000 for side in ("left", "right")]
+    should = (np.arange(20_000)[::500] + 0.5) / 20_000
+    assert (rank[0] <= should + 0.01).all()
+    assert (rank[1] >= should - 0.01).all()
+    assert len(course.decode(marginal, state, place, there)) == len(column)
 
 
 def test_torch_and_numpy_are_the_same_layers():

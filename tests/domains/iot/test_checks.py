@@ -195,12 +195,10 @@ def test_an_anomaly_that_would_change_nothing_is_none(make: Callable[..., Datase
 
 
 @pytest.mark.parametrize(
-    ("table", "ends", "quiet"),
-    [("device", 20, set()), ("device", 5, {1}), ("channel", 20, set()), ("reading", 20, {1})],
+    ("labelled", "left", "broken"), [(False, 0, set()), (False, 2, {1}), (True, 2, set()), (True, 0, {1})]
 )
-def test_an_anomaly_may_show_nothing_only_where_another_took_its_readings(table: str, ends: int, quiet: set[int]):
-    """One anomaly of a clock has no label left. It is named, unless another, of readings that were taken away (which a device or a channel
-    says, for there is no row left to say it), shares some of its time."""
+def test_an_anomaly_shows_unless_it_says_that_nothing_is_left_of_it(labelled: bool, left: int, broken: set[int]):
+    """One anomaly of a clock has labels or none, and says how many rows are left: of none it says so, and then there is none."""
     instant = pl.Datetime("us", "UTC")
     anomaly = pl.DataFrame(
         {
@@ -209,14 +207,15 @@ def test_an_anomaly_may_show_nothing_only_where_another_took_its_readings(table:
             "instance": [0, 0],
             "channel_id": [7, 7],
             "started_at": [0, 10],
-            "ended_at": [ends, 15],
+            "ended_at": [20, 15],
+            "rows_left": [20, left],
         }
     ).with_columns((pl.col("started_at", "ended_at") * 60_000_000).cast(instant))
     channel = pl.DataFrame({"channel_id": [7], "first_sample_at": [0], "interval_us": [60_000_000]}).with_columns(
         pl.col("first_sample_at").cast(instant)
     )
-    key = 7 * FAN + 3 if table == "reading" else 7
-    label = pl.DataFrame({"scenario": ["site-power-cut"], "instance": [0], "table": [table], "row_key": [key]})
+    rows = [("site-power-cut", 0, "device", 7)] + [("ntp-step", 0, "reading", 7 * FAN + k) for k in (11, 12)] * labelled
+    label = pl.DataFrame(rows, ["scenario", "instance", "table", "row_key"], orient="row")
     frames = {"anomaly": anomaly, "channel": channel, "label": label}
     found = shown({name: frame.lazy() for name, frame in frames.items()})
-    assert set(found.filter(table="anomaly")["row_key"]) == quiet
+    assert set(found.filter(table="anomaly")["row_key"]) == broken

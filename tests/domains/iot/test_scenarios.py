@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from populace.core.dataset import Dataset, generate
-from populace.core.plan import make_plan
+from populace.core.errors import UserError
+from populace.core.plan import Plan, make_plan
+from populace.core.run import run
 from populace.core.scenario import ScenarioRequest
+from populace.core.sinks import open_target
 from populace.core.spec import Spec
 from populace.domains.iot import DOMAIN
 
@@ -217,8 +222,8 @@ def test_anomalies_that_meet_are_all_labelled(make: Callable[..., Dataset]):
         before, after = (r.frames["reading"].select("reading_id", "value") for r in runs[n : n + 2])
         both = before.join(after, on="reading_id", suffix="_after")
         changed = set(both.filter(pl.col("value") != pl.col("value_after"))["reading_id"])
-        for run in runs[n + 1 :]:
-            assert set(run.frames["label"].filter(table="reading", scenario=name)["row_key"]) == changed
+        for later in runs[n + 1 :]:
+            assert set(later.frames["label"].filter(table="reading", scenario=name)["row_key"]) == changed
 
 
 def test_anomalies_keep_clear_of_each_other_while_there_is_room(make: Callable[..., Dataset]):
@@ -342,3 +347,70 @@ def test_what_a_hijacked_device_sends_shows_in_its_own_count(name: str, least: f
     )
     assert inside.height == both.height
     assert (both["value_played"] - both["value"]).median() > least
+
+
+CUT = "site-power-cut"
+
+
+@pytest.mark.parametrize(("hours", "ends"), [(24.0, "2025-03-05"), (20.0, "2025-03-10")])
+def test_what_a_power_cut_takes_of_other_anomalies_is_told(tmp_path: Path, hours: float, ends: str):
+    """Biases that last some hours in two days of which a cut takes up to one: where it must meet some it takes part of them, or all, and each
+    says what is left; the run tells of those of which nothing is. Within a week there is room, and it meets none."""
+    asked = (ScenarioRequest("sensor-bias", {"count": 8, "hours": 6.0}), ScenarioRequest(CUT, {"hours": hours}))
+    settings = {"profile.interval": 4.0}
+    plan = make_plan(Spec("iot", size=10, end=ends, scenarios=asked, settings=settings, seed=3))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        data = generate(plan)
+    clean = generate(make_plan(Spec("iot", size=10, end=ends, scenarios=asked[:1], settings=settings, seed=3)))
+    keys = ["channel_id", "instance", "started_at"]
+    before = clean.frames["anomaly"].select(*keys, pl.col("rows_left").alias("before"))
+    bias = data.frames["anomaly"].filter(scenario="sensor-bias").join(before, on=keys, validate="1:1")
+    assert bias.height == 8
+    assert (bias["rows_changed"] == bias["before"]).all()
+    reading = data.frames["label"].filter(table="reading", scenario="sensor-bias").drop_nulls("row_key")
+    there = dict(reading.group_by("instance").len().iter_rows())
+    assert bias["rows_left"].to_list() == [there.get(n, 0) for n in bias["instance"]]
+    swallowed = set(bias.filter(rows_left=0)["instance"])
+    text = [str(w.message) for w in told]
+    if ends == "2025-03-10":
+        assert (bias["rows_left"] == bias["rows_changed"]).all()
+        assert not text
+        return
+    part = bias.filter(pl.col("rows_left") > 0, pl.col("rows_left") < pl.col("rows_changed"))
+    assert part.height, "some are taken in part"
+    assert swallowed, "and some as a whole"
+    assert any(f"{len(swallowed)} of 8 instance(s) left no label" in t for t in text)
+    assert any(f"{len(swallowed)} of 8 anomaly row(s) show in no row" in t for t in text)
+    made = run(plan, [open_target(str(tmp_path / "out"), plan.domain)], quiet=True).manifest["populace"]["scenarios"][0]
+    assert made["labelled_instances"] == 8 - len(swallowed)
+    assert made["truth"] == {"anomaly": {"rows": 8, "unseen": len(swallowed)}}
+
+
+@pytest.mark.parametrize(("name", "most"), [("zero-length-interval", 24), ("nan-values", 48)])
+def test_more_spans_than_a_channel_has_room_for_are_refused(name: str, most: int):
+    """A probe that speaks every quarter of an hour has 96 samples a day: room for 48 spans of one sample with as much between them, or for 24
+    of two, of which a clock that stands still needs one that it changes."""
+
+    def asked(episodes: int) -> Plan:
+        request = ScenarioRequest(name, {"episodes": episodes, "hours": 0.01})
+        return make_plan(
+            Spec("iot", size=10, end="2025-03-04", scenarios=(request,), settings={"device.profiles": "soil-probe"})
+        )
+
+    with pytest.raises(UserError, match=rf"episodes={most + 1} do not fit in the 96 samples .* at most {most}"):
+        generate(asked(most + 1))
+    data = generate(asked(most))
+    assert not data.validate().height
+    # a battery may be flat for a while, and leave room for fewer
+    assert most * 3 // 4 <= data.frames["anomaly"].height / data.frames["anomaly"]["channel_id"].n_unique() <= most
+
+
+def test_a_clock_set_to_2038_is_behind_in_a_window_after_that():
+    """Such a reading arrives late and not before it was taken: either is declared as what may be."""
+    request = ScenarioRequest("timestamp-2038", {})
+    data = generate(make_plan(Spec("iot", size=10, start="2100-02-28", end="2100-03-02", scenarios=(request,), seed=1)))
+    assert not data.validate().height
+    late = data.frames["reading"].filter(pl.col("observed_at").dt.year() == 2038)
+    assert late.height
+    assert (late["received_at"] > late["observed_at"]).all()

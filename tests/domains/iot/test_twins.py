@@ -115,3 +115,29 @@ def test_overlaps_are_counted(company: Dataset):
     )
     count = dict(other.group_by("anomaly_id").len().iter_rows())
     assert anomaly["overlaps"].to_list() == [count.get(key, 0) for key in anomaly["anomaly_id"]]
+
+
+def test_of_each_anomaly_it_is_said_how_much_is_left(company: Dataset):
+    """What it took away itself is left too, and bears no key: of what bears one, as many rows as are labelled in its span, and of these as
+    many are shared as bear the label of another anomaly too. Copies bear a label of their own."""
+    fan, anomaly = DOMAIN.schema["reading"].fan, company.frames["anomaly"]
+    grid = company.frames["channel"].select("channel_id", "first_sample_at", "interval_us")
+    label = labelled(company, "reading").drop_nulls("row_key").unique(["scenario", "instance", "row_key"])
+    label = label.with_columns(channel_id=pl.col("row_key") // fan, index=pl.col("row_key") % (fan // 2))
+    due = pl.col("first_sample_at") + pl.duration(microseconds=pl.col("index") * pl.col("interval_us"))
+    inside = (
+        label.join(grid, on="channel_id")
+        .join(anomaly, on=["channel_id", "scenario", "instance"])
+        .filter(due >= pl.col("started_at"), due < pl.col("ended_at"))
+    )
+    several = inside.group_by("row_key").agg(pl.col("anomaly_id").n_unique()).filter(pl.col("anomaly_id") > 1)
+    counts = inside.group_by("anomaly_id").agg(
+        pl.len().alias("there"), pl.col("row_key").is_in(several["row_key"].implode()).sum().alias("twice")
+    )
+    said = anomaly.join(counts, on="anomaly_id", how="left").with_columns(pl.col("there", "twice").fill_null(0))
+    assert (said["rows_shared"] == said["twice"]).all()
+    assert (said["rows_left"] >= said["there"]).all()
+    takes = {n for n in NAMES if {"down", "lose", "cut"} & DOMAIN.scenarios[n].arguments.keys()}
+    keeps = said.filter(~pl.col("scenario").is_in(list(takes)))
+    assert (keeps["rows_left"] == keeps["there"]).all()
+    assert (said["rows_changed"] >= said["rows_left"]).all()
