@@ -55,9 +55,14 @@ def mostly(frame: pd.DataFrame, meta: dict[str, Any]) -> Draw:
 def arf(frame: pd.DataFrame, meta: dict[str, Any]) -> Draw:
     from arfpy import arf as arfpy  # pyright: ignore[reportMissingImports]
 
+    # it knows no gaps: a category's are a category, a number's are filled
     frame = frame.copy()
-    for column in meta["categorical"]:
-        frame[column] = frame[column].astype("category")
+    for column in frame.columns:
+        values = frame[column]
+        if column in meta["categorical"]:
+            frame[column] = (values if values.notna().all() else values.astype(object).fillna("")).astype("category")
+        else:
+            frame[column] = values.fillna(values.median())
     model = arfpy.arf(frame)
     model.forde()
     return model.forge

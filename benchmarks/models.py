@@ -1,8 +1,8 @@
-"""`python -m benchmarks.models FOLDER [WORD ...] [--rows N] [--epochs N]`: every model on real tables, scored by one script, on one core. Prints one markdown table.
+"""`python -m benchmarks.models FOLDER [WORD ...] [--rows N] [--epochs N] [--patience S]`: every model on real tables, scored by one script, on one core. Prints one markdown table.
 
 FOLDER has a folder for each table with `train.csv.gz` and `meta.json` (target, categorical columns). A fifth of the rows is held out; no model
 sees them. WORDs choose tables and models; `--rows` learns from the first so many; with `--epochs`, networks, ours and SDV's alike, learn in so many passes. Peers run in the same run, each in an environment of its own: `POPULACE_SDV`, `POPULACE_MOSTLYAI`,
-`POPULACE_ARFPY` and `POPULACE_MBI` name the interpreters that have them; those that are not named are skipped, and it says so.
+`POPULACE_ARFPY` and `POPULACE_MBI` name the interpreters that have them; those that are not named, that fail, or that have not drawn as many rows as they learnt after `--patience` seconds (three hours) are skipped, and it says so.
 
 quality: SDMetrics' report, the mean of column shapes and pair trends (where sdmetrics is installed). TSTR: area under the ROC curve, on rows held
 out, of a LightGBM that learnt from synthetic rows; TRTR: from real ones. C2ST: that of a LightGBM that tells real from synthetic rows; 0.5 is
@@ -65,8 +65,8 @@ def ours(name: str, **settings: Any) -> Run:
     return run
 
 
-def peer(name: str, variable: str) -> Run:
-    """A peer, in the interpreter that has it."""
+def peer(name: str, variable: str, patience: float) -> Run:
+    """A peer, in the interpreter that has it. It draws as many rows as it learnt, and its speed is taken from those: some draw a hundred rows a second."""
 
     def run(train: pl.DataFrame, meta: dict[str, Any]) -> tuple[float, Draw]:
         python = os.environ.get(variable)
@@ -79,24 +79,35 @@ def peer(name: str, variable: str) -> Run:
         script = str(Path(__file__).with_name("model_peers.py"))
         try:
             done = subprocess.run(
-                [python, script, name, *files, str(SAMPLED), str(folder / "out.csv")],
+                [python, script, name, *files, str(train.height), str(folder / "out.csv")],
                 check=True,
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=patience,
             )
         except subprocess.CalledProcessError as error:
             raise LookupError((error.stderr.strip().splitlines() or ["it failed"])[-1]) from None
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            raise LookupError(f"it had not finished after {patience:,.0f} s") from None
+        except OSError as error:
             raise LookupError(str(error)) from None
         seconds = json.loads(done.stdout.splitlines()[-1])
-        made = pl.read_csv(folder / "out.csv", infer_schema_length=None).select(train.columns).cast(dict(train.schema))
+        try:
+            made = _as_learnt(pl.read_csv(folder / "out.csv", infer_schema_length=None), train)
+        except pl.exceptions.PolarsError as error:
+            raise LookupError(f"its rows are not those of the table: {error}") from None
         return seconds["fit"], lambda n: (made.head(n), seconds["draw"] * n / made.height)
 
     return run
 
 
-def runs(epochs: int | None = None) -> dict[str, Run]:
+def _as_learnt(made: pl.DataFrame, train: pl.DataFrame) -> pl.DataFrame:
+    """A peer's rows with the columns and types of those that it learnt; whole numbers that it drew as others are rounded."""
+    whole = [c for c, t in train.schema.items() if t.is_integer() and made.schema[c].is_float()]
+    return made.select(train.columns).with_columns(pl.col(whole).round()).cast(dict(train.schema))
+
+
+def runs(epochs: int | None = None, patience: float = PATIENCE) -> dict[str, Run]:
     found = {
         name: ours(name, **({"epochs": epochs} if kind.trained and epochs else {}))
         for name, kind in MODELS.items()
@@ -109,7 +120,7 @@ def runs(epochs: int | None = None) -> dict[str, Run]:
         for e in (1, 10)
     }
     found |= {f"auto --time {s}s": ours("auto", seconds=s) for s in (10, 60)}
-    return found | {name: peer(name, variable) for variable, names in PEERS.items() for name in names}
+    return found | {name: peer(name, variable, patience) for variable, names in PEERS.items() for name in names}
 
 
 def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
@@ -220,11 +231,12 @@ def main() -> None:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--patience", type=float, default=PATIENCE)
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     names = ("adult", "credit_default", "support2")
     chosen = [n for n in names if n in asked.words] or list(names)
-    every = runs(asked.epochs)
+    every = runs(asked.epochs, asked.patience)
     models = {n: run for n, run in every.items() if n in asked.words} or every
     print("| table | model | fit, s | quality | TSTR | TRTR | C2ST | DCR share | copies beyond chance | rows/s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)

@@ -13,7 +13,7 @@ from .build import build
 from .cast import Cast, candidates, settle
 from .checks import check_tables, declared_and_not
 from .errors import InvalidData
-from .labels import GONE, UNSEEN, labelled_instances, unseen
+from .labels import GONE, SHARED, UNSEEN, labelled_instances, shared_rows, unseen
 from .plan import Plan
 from .schema import LABEL
 from .tables import Table, Tables, concat
@@ -145,6 +145,8 @@ def generate(plan: Plan) -> Dataset:
         for name, count in plan.instances.items():
             if left := count - len(shown.get(name, ())):
                 warnings.warn(f"scenario {name}: {left} of {count} instance(s) {GONE}", stacklevel=2)
+        for name, count in shared_rows(data.frames[LABEL.name]).items():
+            warnings.warn(f"scenario {name}: {count} {SHARED}", stacklevel=2)
         for name, tables in unseen(plan.domain.schema, data.frames).items():
             for table, (count, none) in tables.items():
                 if none:

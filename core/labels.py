@@ -198,11 +198,32 @@ def unseen(schema: Schema, tables: Tables) -> dict[str, dict[str, tuple[int, int
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for name, table in tables.items():
         column = schema.tables[name].truth if name in schema.tables else None
-        if column and table.height:
-            counts = table.group_by("scenario").agg(pl.len(), (pl.col(column) == 0).sum().alias("none"))
-            for scenario, rows, none in counts.sort("scenario").iter_rows():
-                found.setdefault(scenario, {})[name] = rows, none
+        if column:
+            for scenario, seen in table.select("scenario", column).iter_rows():
+                of = found.setdefault(scenario, {})
+                rows, none = of.get(name, (0, 0))
+                of[name] = rows + 1, none + (seen == 0)
     return found
+
+
+SHARED = "labelled row(s) are another scenario's too: of what both changed, what the later one did stands."
+
+
+def shared_rows(label: Table) -> dict[str, int]:
+    """How many rows of each scenario, of which there is anything left, another scenario has labelled too."""
+    parts: dict[str, dict[str, list[Table]]] = {}
+    for (scenario, table), a, b in runs(label, "scenario", "table"):
+        parts.setdefault(table, {}).setdefault(scenario, []).append(label[["row_key"]][a:b])
+    found: dict[str, int] = {}
+    for of in parts.values():
+        if len(of) < 2:
+            continue
+        keys = {scenario: _saying(some) for scenario, some in of.items()}
+        every = np.sort(np.concatenate([*keys.values()]), kind="stable")
+        twice = different(every[1:][every[1:] == every[:-1]])
+        for scenario, mine in keys.items() if len(twice) else ():
+            found[scenario] = found.get(scenario, 0) + int(np.isin(mine, twice).sum())
+    return {scenario: n for scenario, n in sorted(found.items()) if n}
 
 
 def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **what: str | None) -> NDArray[np.int64]:

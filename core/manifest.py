@@ -17,7 +17,7 @@ from .checks import check_names
 from .derive import runs
 from .digest import Digest, digest
 from .errors import InvalidData
-from .labels import GONE, labelled_instances, unseen
+from .labels import GONE, labelled_instances, shared_rows, unseen
 from .plan import Plan
 from .schema import LABEL, Column, Schema, TableSchema
 from .tables import Table, Tables
@@ -79,6 +79,7 @@ def receipt(schema: Schema, tables: Tables, declared: Table) -> dict[str, Any]:
         "labelled": _labelled(tables[LABEL.name]),
         "instances": {s: sorted(of) for s, of in labelled_instances(schema, tables[LABEL.name]).items()},
         "unseen": unseen(schema, tables),
+        "shared": shared_rows(tables[LABEL.name]),
         "declared": broken,
     }
 
@@ -96,11 +97,12 @@ def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:
 
 
 def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one, rows of ground truth and declared
-    breaks per scenario."""
+    """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one, rows that several label, rows of
+    ground truth and declared breaks per scenario."""
     tables: dict[str, Digest] = {}
     labelled: dict[str, int] = {}
     instances: dict[str, set[int]] = {}
+    shared: dict[str, int] = {}
     declared: dict[str, dict[str, int]] = {}
     said: dict[str, dict[str, tuple[int, int]]] = {}
     for receipt in receipts:
@@ -110,6 +112,8 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             labelled[scenario] = labelled.get(scenario, 0) + rows
         for scenario, of in receipt["instances"].items():
             instances.setdefault(scenario, set()).update(of)
+        for scenario, rows in receipt["shared"].items():
+            shared[scenario] = shared.get(scenario, 0) + rows
         for scenario, truths in receipt["unseen"].items():
             for name, (rows, none) in truths.items():
                 known, before = said.setdefault(scenario, {}), said[scenario].get(name, (0, 0))
@@ -118,7 +122,8 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             for check, rows in checks.items():
                 known = declared.setdefault(scenario, {})
                 known[check] = known.get(check, 0) + rows
-    return {"tables": tables, "labelled": labelled, "instances": instances, "unseen": said, "declared": declared}
+    sums: dict[str, Any] = {"tables": tables, "labelled": labelled, "instances": instances}
+    return {**sums, "shared": shared, "unseen": said, "declared": declared}
 
 
 def make_manifest(
@@ -149,6 +154,7 @@ def make_manifest(
                 "instances": count,
                 "labelled_instances": len(summed["instances"].get(name, ())),
                 "labelled_rows": summed["labelled"].get(name, 0),
+                "shared_rows": summed["shared"].get(name, 0),
                 **_truth(summed["unseen"].get(name, {})),
                 "breaks": dict(sorted(summed["declared"].get(name, {}).items())),
             }

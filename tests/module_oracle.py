@@ -16,7 +16,7 @@ MS = 1_000
 DAY = 86_400_000_000
 WEEK = 7 * DAY
 TIME = {"milliseconds": MS, "seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": DAY, "weeks": WEEK}
-TIME |= {"years": 365.25 * DAY, "months": 365.25 * DAY / 12}
+TIME |= {"decades": 3652.5 * DAY, "years": 365.25 * DAY, "months": 365.25 * DAY / 12}
 NEVER = 2**62
 
 
@@ -394,8 +394,8 @@ class Patient:
     def age(self, time: int, unit: str) -> int:
         born, now = self.date(self.birth), self.date(time)
         months = (now.year - born.year) * 12 + now.month - born.month - (now.day < born.day)
-        if unit == "years":
-            return months // 12
+        if unit in ("years", "decades"):
+            return months // (12 if unit == "years" else 120)
         return months if unit == "months" else int((time - self.birth) // TIME[unit])
 
     def true(self, frame: Frame, c: dict[str, Any], time: int) -> bool:

@@ -32,6 +32,7 @@ def make_people(n: int, first: int = 0, seed: int = 0) -> People:
         "state": np.full(n, "Massachusetts"),
         "socioeconomic_category": np.where(u[:, 5] < 0.3, "Low", "Middle"),
         "smoker": u[:, 6] < 0.2,
+        "drinker": np.array(["none", "moderate", "hazardous"])[np.searchsorted([0.2, 0.4], u[:, 6])],
         "diabetes": [True if x < 0.3 else None for x in u[:, 7]],
         "mi_risk": u[:, 7] * 0.001,
     }

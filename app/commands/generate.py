@@ -161,7 +161,7 @@ def _generate(
 
 
 def _summarise(outcome: Any) -> None:
-    from ...core.labels import GONE, UNSEEN
+    from ...core.labels import GONE, SHARED, UNSEEN
 
     body = outcome.manifest["populace"]
     if outcome.resumed:
@@ -174,6 +174,8 @@ def _summarise(outcome: Any) -> None:
         if left := asked - entry["labelled_instances"]:
             why = "left no label: their rows are in other tables" if body["spec"].get("only") else GONE
             click.echo(f"{scenario} {left} of {asked} instance(s) {why}", err=True)
+        if entry["shared_rows"]:
+            click.echo(f"{scenario} {entry['shared_rows']:,} {SHARED}", err=True)
         for table, count in entry.get("truth", {}).items():
             if count["unseen"]:
                 click.echo(f"{scenario} {count['unseen']} of {count['rows']} {table} row(s) {UNSEEN}", err=True)

@@ -108,13 +108,20 @@ class Iban:
         return (self.column,)
 
     def sample(self, given: Table, stream: Stream) -> Table:
-        account = scatter(stream.child(self.column), rows(given), SAFE_BANKS[self.country][1])
+        account = scatter(stream.child(self.column), rows(given), min(SAFE_BANKS[self.country][1], 18))
         return iban(account, self.country).alias(self.column).to_frame()
 
 
-SAFE_BANKS: Mapping[str, tuple[str, int]] = {"GB": ("TEST", 14), "NL": ("TEST", 10), "DE": ("9", 17)}
-"""Country to the beginning of a BBAN that no bank has, and how many digits follow (SWIFT IBAN registry, release 99: GB 4!a6!n8!n,
-NL 4!a10!n, DE 8!n10!n; the Bundesbank assigns no bank code in clearing area 9)."""
+SAFE_BANKS: Mapping[str, tuple[str, int]] = {
+    "GB": ("TEST", 14),
+    "NL": ("TEST", 10),
+    "IE": ("TEST", 14),
+    "KW": ("TEST", 22),
+    "DE": ("9", 17),
+}
+"""Country to the beginning of a BBAN that no bank has, and how many digits follow (SWIFT IBAN registry, release 99: GB and IE 4!a6!n8!n,
+NL 4!a10!n, KW 4!a22!c, DE 8!n10!n; the Bundesbank assigns no bank code in clearing area 9). Of countries whose bank codes are numbers it is not
+published which of them stay free (France, Spain, Italy, Lithuania, Brazil), and some have no IBANs (the United States, Japan)."""
 
 
 def scatter(stream: Stream, address: NDArray, digits: int) -> U64:

@@ -9,6 +9,7 @@ from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.streams.events import load_events
 from .circles import CIRCLE
+from .closing import closing
 from .consistency import CHECKS as CONSISTENCY
 from .details import details, lifecycle
 from .funds import funds
@@ -22,6 +23,7 @@ from .payments import purchases, rows_each
 from .pictures import pictures
 from .realism import MEASURES
 from .reference import employers, internal_accounts, merchants, rates, terminals
+from .relationship import CHECKS as RELATIONSHIP
 from .reports import known, mistaken
 from .scripts import SCRIPTS
 from .scripts.casting import among_those_there, in_home_money
@@ -72,6 +74,7 @@ DOMAIN = Domain(
             ("device", "counterparty", "transaction", "customer", "card"),
         ),
         Step("funds", ("transaction",), funds(_SCHEMA), ("transaction", "account")),
+        Step("closing", ("transaction",), closing(_SCHEMA), ("transaction", "account")),
         Step("report", ("fraud_report",), mistaken(_SCHEMA), ("transaction",)),
     ),
     derive=(
@@ -97,7 +100,7 @@ DOMAIN = Domain(
         Step("ledger", ("ledger_entry",), postings(_SCHEMA), (JOURNAL, "transaction", "account")),
     ),
     scripts=SCRIPTS,
-    checks=(*CHECKS, *CONSISTENCY),
+    checks=(*CHECKS, *CONSISTENCY, *RELATIONSHIP),
     patterns=patterns,
     views=views(_SCHEMA),
     slots={CREDIT_SLOT.name: CREDIT_SLOT},

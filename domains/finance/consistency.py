@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from ...core.domain import Check
 from ...core.schema import LABEL
 from .identifiers import creditor_reference_broken, iban_broken
+from .validators import Lazy, violations
 
-Lazy = Mapping[str, pl.LazyFrame]
 EXPONENTS = {"GBP": 2, "EUR": 2, "USD": 2, "JPY": 0, "KWD": 3, "CLF": 4, "UYW": 4}
 """Digits of the minor unit, ISO 4217."""
 CURRENCY_OF = {"FPS": "GBP", "BACS": "GBP", "CHAPS": "GBP", "SCT": "EUR", "SCT-INST": "EUR"}
 """The currency of each domestic scheme."""
-
-
-def _found(table: str, key: str, rows: pl.LazyFrame, detail: str | pl.Expr) -> pl.DataFrame:
-    words = pl.lit(detail) if isinstance(detail, str) else detail
-    return rows.select(pl.lit(table).alias("table"), pl.col(key).alias("row_key"), words.alias("detail")).collect()
 
 
 def currency(tables: Lazy) -> pl.DataFrame:
@@ -40,7 +33,7 @@ def currency(tables: Lazy) -> pl.DataFrame:
                 .with_columns(pl.col("currency").cast(pl.String))
                 .join(bad.lazy(), on=["account_id", "currency"], how="semi")
             )
-            found.append(_found(table, key, rows, pl.format("in {}, not in its account's currency", "currency")))
+            found.append(violations(table, key, rows, pl.format("in {}, not in its account's currency", "currency")))
     return pl.concat(found) if found else _none()
 
 
@@ -61,7 +54,7 @@ def within_limit(tables: Lazy) -> pl.DataFrame:
     off = off.join(_touched(tables).lazy(), on="account_id", how="left").filter(
         pl.col("since").is_null() | (pl.col("booked_at") < pl.col("since"))
     )
-    return _found(
+    return violations(
         "ledger_entry",
         "ledger_entry_id",
         off,
@@ -106,7 +99,7 @@ def exchanged(tables: Lazy) -> pl.DataFrame:
     off = rows.with_columns(expected=expected.round(2)).filter(
         ((pl.col("amount_minor") - pl.col("expected")).abs() > 1) | (pl.col("currency") == pl.col("own"))
     )
-    return _found(
+    return violations(
         "exchange", "exchange_id", off, pl.format("{} {}, expected {}", "amount_minor", "currency", "expected")
     )
 
@@ -116,7 +109,7 @@ def backdated(tables: Lazy) -> pl.DataFrame:
     paid = tables["transaction"].select("transaction_id", "booked_on", made=pl.col("authorised_at").dt.date())
     off = tables["value_date"].join(paid, on="transaction_id")
     off = off.filter(~pl.col("value_on").is_between(pl.col("made"), pl.col("booked_on"), closed="left"))
-    return _found("value_date", "value_date_id", off, pl.format("{}, booked on {}", "value_on", "booked_on"))
+    return violations("value_date", "value_date_id", off, pl.format("{}, booked on {}", "value_on", "booked_on"))
 
 
 def released(tables: Lazy) -> pl.DataFrame:
@@ -127,7 +120,7 @@ def released(tables: Lazy) -> pl.DataFrame:
         .join(paid, on="transaction_id")
         .filter((pl.col("cleared_minor") != pl.col("booked")) | pl.col("at").is_null())
     )
-    return _found("adjustment", "adjustment_id", off, pl.format("cleared {}, booked {}", "cleared_minor", "booked"))
+    return violations("adjustment", "adjustment_id", off, pl.format("cleared {}, booked {}", "cleared_minor", "booked"))
 
 
 def disputed(tables: Lazy) -> pl.DataFrame:
@@ -150,8 +143,8 @@ def disputed(tables: Lazy) -> pl.DataFrame:
     alone = paid.filter(back).join(tables["dispute"].select("transaction_id"), on="transaction_id", how="anti")
     return pl.concat(
         [
-            _found("dispute", "dispute_id", off, "does not fit its payment"),
-            _found("transaction", "transaction_id", alone, "charged back without a dispute"),
+            violations("dispute", "dispute_id", off, "does not fit its payment"),
+            violations("transaction", "transaction_id", alone, "charged back without a dispute"),
         ]
     )
 
@@ -163,7 +156,7 @@ def charged_back(tables: Lazy) -> pl.DataFrame:
     off = rows.filter(
         pl.col("why").ne_missing("chargeback") | pl.col("reversed_at").ne_missing(pl.col("charged_back_at"))
     )
-    return _found("fraud_report", "fraud_report_id", off, "the payment was not charged back then")
+    return violations("fraud_report", "fraud_report_id", off, "the payment was not charged back then")
 
 
 def schedule(tables: Lazy) -> pl.DataFrame:
@@ -179,7 +172,7 @@ def schedule(tables: Lazy) -> pl.DataFrame:
         (owed.is_not_null() & (owed != before)) | ((pl.col("interest_minor") - due).abs() > 1) | (before > pl.col("principal_minor_lent"))
         | ((pl.col("number") == pl.col("months")) & (pl.col("outstanding_minor") != 0)) | (pl.col("number") > pl.col("months"))
     )  # fmt: skip
-    return _found("instalment", "instalment_id", off, "does not follow from the one before at the loan's rate")
+    return violations("instalment", "instalment_id", off, "does not follow from the one before at the loan's rate")
 
 
 def ordered(tables: Lazy) -> pl.DataFrame:
@@ -187,7 +180,7 @@ def ordered(tables: Lazy) -> pl.DataFrame:
     paid = tables["transaction"].select("transaction_id", money=pl.col("currency").cast(pl.String))
     rows = tables["credit_transfer"].join(paid, on="transaction_id").with_columns(pl.col("scheme").cast(pl.String))
     theirs = pl.col("scheme").replace_strict(CURRENCY_OF, default=None, return_dtype=pl.String)
-    wrong = _found(
+    wrong = violations(
         "credit_transfer",
         "credit_transfer_id",
         rows.filter(theirs != pl.col("money")),
@@ -195,7 +188,7 @@ def ordered(tables: Lazy) -> pl.DataFrame:
     )
     texts = tables["credit_transfer"].select("credit_transfer_id", "remittance").collect()
     bad = texts.filter(creditor_reference_broken(texts["remittance"])).lazy()
-    return pl.concat([wrong, _found("credit_transfer", "credit_transfer_id", bad, pl.col("remittance"))])
+    return pl.concat([wrong, violations("credit_transfer", "credit_transfer_id", bad, pl.col("remittance"))])
 
 
 def belongs(tables: Lazy) -> pl.DataFrame:
@@ -213,16 +206,16 @@ def belongs(tables: Lazy) -> pl.DataFrame:
     other = pl.col("merchant_id").ne_missing(pl.col("at"))
     return pl.concat(
         [
-            _found(
+            violations(
                 "transaction", "transaction_id", used.filter(pl.col("owner") != pl.col("of")), "somebody else's device"
             ),
-            _found(
+            violations(
                 "transaction",
                 "transaction_id",
                 seen.filter(pl.col("device_id").ne_missing(pl.col("theirs"))),
                 "an address of another device",
             ),
-            _found("transaction", "transaction_id", tills.filter(other), "a terminal of another merchant"),
+            violations("transaction", "transaction_id", tills.filter(other), "a terminal of another merchant"),
         ]
     )
 
@@ -230,7 +223,7 @@ def belongs(tables: Lazy) -> pl.DataFrame:
 def employer_iban(tables: Lazy) -> pl.DataFrame:
     """Employers' IBANs have valid check digits."""
     texts = tables["employer"].select("employer_id", "iban").collect()
-    return _found("employer", "employer_id", texts.filter(iban_broken(texts["iban"])).lazy(), pl.col("iban"))
+    return violations("employer", "employer_id", texts.filter(iban_broken(texts["iban"])).lazy(), pl.col("iban"))
 
 
 CHECKS = (

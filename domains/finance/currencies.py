@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from ...core.stream import U64
 from .calendar import DAY
 from .draws import choose, enum
 from .parties import CURRENCIES
+from .people import COUNTRIES
 from .reference import fx_table
 
 FOREIGN = 5
@@ -95,8 +97,7 @@ def quoted(
 
 
 def exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.DataFrame, account: pl.DataFrame):
-    """Card payments in countries of another currency than the account's, transfers from sterling accounts to banks in the Netherlands, and what is changed
-    between own accounts."""
+    """Card payments in countries of another currency than the account's, transfers to banks in such countries, and what is changed between own accounts."""
     p, lists = block.priors, schema.code_lists
     spoken = lists["country_currency"].codes
     of_country = np.array([CURRENCIES.index(spoken[c]) for c in lists["country"].codes])
@@ -104,9 +105,9 @@ def exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.Dat
     own = payment["currency"].to_physical().to_numpy().astype(np.int64)
     there = of_country[country]
     card = payment["card_id"].is_not_null().to_numpy() & payment["country"].is_not_null().to_numpy()
-    pound, euro = CURRENCIES.index("GBP"), CURRENCIES.index("EUR")
-    sent = _in_euro(payment, party) & (own == pound)
-    there = np.where(sent, euro, there)
+    theirs = _sent_in(payment, party, {c: CURRENCIES.index(spoken[c]) for c in spoken})
+    sent = (theirs >= 0) & (theirs != own)
+    there = np.where(sent, theirs, there)
     at = np.flatnonzero((card & (there != own)) | sent)
     amount = payment["amount_minor"].gather(at).to_numpy()
     fee = np.floor(amount * p("exchange.fee") / (1 + p("exchange.fee"))).astype(np.int64)
@@ -128,14 +129,20 @@ def exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.Dat
     ).sort("exchange_id")
 
 
-def _in_euro(payment: pl.DataFrame, party: pl.DataFrame) -> NDArray[np.bool_]:
-    """Transfers that were sent to a bank in the Netherlands, which keeps accounts in euros."""
-    theirs = party.filter(pl.col("iban").str.starts_with("NL"))["counterparty_id"]
-    away = payment["counterparty_id"].is_in(theirs.implode()).fill_null(False).to_numpy()
-    debit = payment["direction"].to_physical().to_numpy() == 0
-    return (
-        away & debit & payment["card_id"].is_null().to_numpy() & payment["counterparty_account_id"].is_null().to_numpy()
+def _sent_in(payment: pl.DataFrame, party: pl.DataFrame, spoken: Mapping[str, int]) -> NDArray[np.int64]:
+    """The currency that banks abroad keep the accounts in which transfers are sent to: its place among `CURRENCIES`; -1 of all other payments."""
+    country = party["iban"].str.slice(0, 2)
+    away = party.select("counterparty_id", country=country).filter(~country.is_in(list(COUNTRIES)))
+    out = (
+        (payment["direction"].to_physical() == 0) & payment["card_id"].is_null() & payment["counterparty_account_id"].is_null()
+    )  # fmt: skip
+    at = np.flatnonzero(
+        (out & payment["counterparty_id"].is_in(away["counterparty_id"].implode()).fill_null(False)).to_numpy()
     )
+    found = np.full(payment.height, -1)
+    theirs = payment[at].select("counterparty_id").join(away, on="counterparty_id", how="left", maintain_order="left")
+    found[at] = theirs["country"].replace_strict(spoken, default=-1, return_dtype=pl.Int64).to_numpy()
+    return found
 
 
 def major_unit(currency: str) -> pl.Expr:

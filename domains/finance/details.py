@@ -17,13 +17,16 @@ from .calendar import DAY, HOUR
 from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
 from .holdings import ACCOUNTS, addresses
+from .life import NEVER, left_on
 from .payments import part_refunded
 from .reference import TERMINALS
 
 IPS = 4
-COUNTRIES = ("GB", "DE", "NL")
+COUNTRIES = ("GB", "DE", "NL", "IE", "KW")
 """Where those who are paid bank."""
-BANKS = {"GB": "TESTGB20", "DE": "TESTDE20", "NL": "TESTNL20"}
+BANKS = {"GB": "TESTGB20", "DE": "TESTDE20", "NL": "TESTNL20", "IE": "TESTIE20", "KW": "TESTKW20"}
+AREAS = np.array(["GBP", "EUR", "EUR", "EUR", "KWD"])
+"""The currency of each of them: what is paid from one area to another goes by correspondent banks."""
 HOME_BANKS = {"GB": "POPUGB20", "DE": "POPUDE20"}
 """Banks by country: the eighth character of a test BIC is 0."""
 
@@ -66,7 +69,7 @@ def lifecycle(schema: Schema):
         undone = payment["reversed_at"].is_not_null().to_numpy()
         carded = payment["card_id"].is_not_null().to_numpy()
         lost = np.flatnonzero(_disputed(block, bits) & cleared & ~undone & carded)
-        lost = lost[_holder_wins(block, rows[lost])]
+        lost = lost[_stay(block, payment["account_id"].to_numpy()[lost]) & _holder_wins(block, rows[lost])]
         claimed = tables["fraud_report"].filter(pl.col("charged_back_at").is_not_null())
         made = [
             keep(terminal, at_till & (many > 0) & (shop < len(tills))).alias("terminal_id"),
@@ -130,6 +133,11 @@ def _claims(payment: pl.DataFrame, claimed: pl.DataFrame, open_: NDArray[np.bool
 def _disputed(block: Block, bits: U64) -> NDArray[np.bool_]:
     # 32 bits: the rate is a few in ten thousand
     return (bits >> np.uint64(32)) < np.uint64(block.priors("dispute.rate") * 2**32)
+
+
+def _stay(block: Block, account: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whose holders do not leave within the window: who does has the payments of before disputed by nobody here."""
+    return left_on(block, (account // ACCOUNTS).astype(np.uint64)) == NEVER
 
 
 def _holder_wins(block: Block, rows: U64) -> NDArray[np.bool_]:
@@ -248,8 +256,9 @@ def _disputes(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFra
     eligible = payment["cleared_at"].is_not_null() & payment["card_id"].is_not_null() & payment["reversal"].is_null()
     # nobody can dispute what was never booked
     charged &= payment["cleared_at"].is_not_null().to_numpy()
-    kept = _disputed(block, bits) & eligible.to_numpy()
-    disputed = payment.filter(pl.Series(charged | kept))
+    kept = np.flatnonzero(_disputed(block, bits) & eligible.to_numpy() & ~charged)
+    charged[kept[_stay(block, payment["account_id"].to_numpy()[kept])]] = True
+    disputed = payment.filter(pl.Series(charged))
     rows, cleared = disputed[ROW].to_numpy(), disputed["cleared_at"].to_numpy()
     opened, back = _dispute_times(block, rows, cleared)
     won = (disputed["reversal"] == "chargeback").fill_null(False).to_numpy()
@@ -309,7 +318,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
     large = (paid["amount_minor"] > 100_000_000).to_numpy()
     schemes = list(schema.code_lists["transfer_scheme"].codes)
     scheme = np.select(
-        [inside, (home == 0) != (other == 0), (home == 0) & batch, (home == 0) & large, home == 0, fast],
+        [inside, AREAS[home] != AREAS[other], (home == 0) & batch, (home == 0) & large, home == 0, fast],
         [schemes.index(s) for s in ("BOOK", "SWIFT", "BACS", "CHAPS", "FPS", "SCT-INST")],
         schemes.index("SCT"),
     )

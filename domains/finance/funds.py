@@ -14,7 +14,7 @@ from .calendar import DAY
 from .currencies import received_by_other
 from .draws import moves
 from .holdings import ACCOUNTS
-from .life import NEVER, joined_on
+from .life import NEVER, joined_on, last_used
 from .people import CIRCLE
 
 CREDIT, BACK, DEBIT = range(3)
@@ -32,7 +32,7 @@ def funds(schema: Schema):
     codes = schema["transaction"].columns["response_code"].dtype
 
     def run(block: Block, tables: Tables) -> Tables:
-        payment = _since_they_joined(block, tables["transaction"])
+        payment = _while_they_are_there(block, tables["transaction"])
         refused = _refused(block, payment, tables["account"])
         there = (payment["counterparty_account_id"].fill_null(0) < block.size * ACCOUNTS).to_numpy()
         if not there.all():
@@ -55,17 +55,19 @@ def funds(schema: Schema):
     return run
 
 
-def _since_they_joined(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
-    """The payments of accounts that are there: from the day after their holders came, on either side."""
+def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+    """The payments of accounts that are there: from the day after their holders came to the day that they leave for another bank, on either side."""
     last = -(-block.last // CIRCLE) * CIRCLE  # whoever of the circle is beyond the dataset comes when they would
-    joined = joined_on(block, np.arange(block.first, last, dtype=np.uint64))
-    if (joined == NEVER).all():
+    members = np.arange(block.first, last, dtype=np.uint64)
+    joined, until = joined_on(block, members), last_used(block, members)
+    if (joined == NEVER).all() and (until >= block.window.end).all():
         return payment
     begin = np.where(joined == NEVER, -(1 << 62), (joined + 1) * DAY)
     own, other = (payment[c].fill_null(-1).to_numpy() // ACCOUNTS for c in ("account_id", "counterparty_account_id"))
     at = payment["authorised_at"].to_numpy()
-    there = at >= begin[own - block.first]
-    there &= (other < 0) | (at >= begin[np.maximum(other - block.first, 0)])
+    there = np.ones(len(at), bool)
+    for who in (own - block.first, np.where(other < 0, own, other) - block.first):
+        there &= (at >= begin[who]) & (at < until[who])
     return payment if there.all() else payment.filter(pl.Series(there))
 
 

@@ -16,6 +16,7 @@ from .calendar import DAY, curve, instants
 from .draws import choose, keep, poisson, siblings
 from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, MET
 from .identifiers import home_ibans
+from .life import last_used
 from .parties import YEAR, holder_names
 from .payments import complete, device_used
 from .people import COUNTRIES, origins
@@ -41,6 +42,7 @@ class Book:
         self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
         self.business = customer["segment"].to_physical().to_numpy() > 0
         self.since = customer["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
+        self.until = last_used(block, block.units)
         oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("account_id") % ACCOUNTS == 0))
         self.issued = np.zeros(len(block.units), np.int64)
         self.issued[oldest["account_id"].to_numpy() // ACCOUNTS - block.first] = (
@@ -169,7 +171,7 @@ class Habit:
         who, k = siblings(n)
         rows = join_rows(join_rows(self.units, self.kind)[who], k)
         at = self.clock(who, self.stream.child("begin").uniform(rows))
-        there = at >= self.book.since[who]
+        there = (at >= self.book.since[who]) & (at < self.book.until[who])
         return who[there], rows[there], at[there]
 
     def some(self) -> NDArray[np.int64]:
@@ -201,6 +203,7 @@ class Habit:
         ahead = 120 + np.floor(self.stream.child("payee", "ahead").uniform(rows) ** 3 * 86_400)
         address = join_rows(rows, COUNTERPARTY)
         added = np.maximum(at - ahead.astype(np.int64) * SECOND, self.book.since[who] + SECOND)
+        added = np.minimum(added, self.book.until[who])
         self.book.payees.append((address, who, added, company))
         return address
 

@@ -13,9 +13,9 @@ from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
 from .circles import contacts
 from .currencies import FOREIGN, foreign, per_unit
-from .draws import choose, enum, poisson, siblings
-from .identifiers import home_ibans, other_ibans, pans
-from .life import NEVER, joined_on
+from .draws import choose, enum, keep, poisson, siblings
+from .identifiers import abroad, home_ibans, other_ibans, pans
+from .life import NEVER, joined_on, last_used, left_on
 from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
 from .parties import CURRENCIES, YEAR, employers_of, holder_names
 from .people import heads, origins, sample
@@ -33,8 +33,8 @@ KNOWN, NEXT, MET = -1, -2, -3
 """No places among the others: customers of this bank, the next employer, payees whom a habit brings."""
 
 
-JOINS = "joins"
-"""Whether the holder of an account comes within the window: what scenarios ask before they cast it."""
+PASSES = "passes"
+"""Whether the holder of an account comes or leaves within the window: what scenarios ask before they cast it."""
 
 
 def accounts(block: Block, tables: Tables) -> Tables:
@@ -92,6 +92,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
     later = np.floor(stream.child("later").uniform(rows) * np.maximum(block.window.start // DAY - since, 0))
     opened = np.where(place == CURRENT, since, since + later)
     opened = np.where(place == LOAN, terms.paid_out[who], opened)
+    left = left_on(block, units)[who]
     kind = np.select([(place == CURRENT) & business, place == CURRENT], [1, 0], place + 1)
     return {
         "account": pl.DataFrame(
@@ -104,20 +105,20 @@ def accounts(block: Block, tables: Tables) -> Tables:
                 "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
                 "overdraft_limit_minor": limit.astype(np.int64),
                 "opening_balance_minor": np.round(opening).astype(np.int64),
-                "closed_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(account_id)),
-                JOINS: joins,
+                "closed_on": keep(pl.Series(left.astype(np.int32)).cast(pl.Date), left < NEVER),
+                PASSES: joins | (left < NEVER),
             }
         )
     }
 
 
 def account_holders(block: Block, tables: Tables) -> Tables:
-    """Every account's first holder, and the second customer of a household where its first one's account is joint."""
+    """Every account's first holder, and the second customer of a household where its first one's account is joint. Who leaves holds none jointly."""
     units, account = block.units, tables["account"]
     ids, first = account["account_id"].to_numpy(), account["customer_id"].to_numpy()
     head = heads(block, units)
     # the second of a household is the one after its head
-    second = (head != units) & (head == units - np.uint64(1))
+    second = (head != units) & (head == units - np.uint64(1)) & (left_on(block, units) == NEVER)
     joint = second & (block.stream.child("household", "joint").uniform(head) < block.priors("household.joint"))
     shared = head[joint].astype(np.int64) * ACCOUNTS
     who = units[joint].astype(np.int64)
@@ -143,10 +144,11 @@ def cards(block: Block, tables: Tables) -> Tables:
     valid = int(p("card.validity_years") * YEAR)
     age = block.stream.child("card", "age").integers(ids.astype(np.uint64), valid)
     issued = np.maximum(block.window.start // DAY - 1 - age, account["opened_on"].to_physical().to_numpy())
-    count = (block.window.end // DAY - issued) // valid + 1
+    closed = account["closed_on"].to_physical().fill_null(NEVER).to_numpy()
+    count = (np.minimum(block.window.end // DAY, closed) - issued) // valid + 1
     virtual = virtual_cards(block, ids) & (ids % ACCOUNTS != WALLET)
     both = np.flatnonzero(virtual)
-    ids, issued, count = (np.concatenate([x, x[both]]) for x in (ids, issued, count))
+    ids, issued, count, closed = (np.concatenate([x, x[both]]) for x in (ids, issued, count, closed))
     form = np.repeat([0, 1], [len(ids) - len(both), len(both)])
     parent, k = siblings(count)
     card_id = ids[parent] * CARDS + form[parent] * VIRTUAL + k
@@ -166,6 +168,7 @@ def cards(block: Block, tables: Tables) -> Tables:
                 .cast(pl.Date)
                 .dt.offset_by("1mo")
                 .dt.month_end(),
+                "cancelled_on": keep(pl.Series(closed[parent].astype(np.int32)).cast(pl.Date), closed[parent] < NEVER),
             }
         ).sort("card_id")
     }
@@ -196,7 +199,7 @@ def devices(block: Block, tables: Tables) -> Tables:
     back = np.where(k == 0, -1.0, 1.0) * stream.child("seen").uniform(rows)
     seen = block.window.start + np.floor(back * span / 1e6).astype(np.int64) * 1_000_000
     since = tables["customer"]["opened_on"].to_physical().to_numpy()[parent].astype(np.int64) * DAY
-    seen = np.maximum(seen, since + 10 * HOUR + k * 60_000_000)
+    seen = np.minimum(np.maximum(seen, since + 10 * HOUR + k * 60_000_000), last_used(block, units)[parent])
     return {
         "device": pl.DataFrame(
             {
@@ -264,6 +267,7 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     )
     row, who, since, place = (np.concatenate(x) for x in zip(*listed, strict=True))
     since = np.maximum(since, customer["opened_on"].to_physical().to_numpy().astype(np.int64)[who] * DAY)
+    since = np.minimum(since, last_used(block, units)[who])
     unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(row))
     return {
         "counterparty": pl.DataFrame(
@@ -290,7 +294,9 @@ def payees(block: Block, tables: Tables) -> Tables:
     who = (units - np.uint64(block.first)).astype(np.int64)
     german = customer["country"].to_physical().to_numpy()[who] == 1
     home = p("counterparty.country")["home"]
-    country = np.where(stream.child("country").uniform(rows) < home, np.where(german, "DE", "GB"), "NL")
+    u = stream.child("country").uniform(rows)
+    away = abroad(block, np.clip((u - home) / max(1 - home, 1e-12), 0, 1))
+    country = np.where(u < home, np.where(german, "DE", "GB"), away)
     ibans = other_ibans(stream.child("number"), country, rows)
     by_habit, habit = np.flatnonzero(k == MET), block.stream.child("habit", "payee")
     homely = np.where(german[by_habit], "DE", "GB")

@@ -1,6 +1,6 @@
 """Numbers with valid check digits that nobody can hold: IBANs at banks that cannot exist, card numbers that no network issues.
 
-Card numbers start with 9999, which no network issues. British and Dutch IBANs name the bank `TEST`; German ones a bank code that
+Card numbers start with 9999, which no network issues. British, Dutch, Irish and Kuwaiti IBANs name the bank `TEST`; German ones a bank code that
 starts with 9, a clearing area that the Bundesbank has not assigned.
 """
 
@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...core.domain import Block
 from ...core.samplers.keys import SAFE_BANKS, iban, luhn, scatter
-from ...core.stream import U64, Stream
+from ...core.stream import F64, U64, Stream
+from .draws import choose
 from .people import per_country
 
 _HOME = {"GB": 400 * 10**10, "DE": 10_000 * 10**10}
@@ -29,13 +31,19 @@ def home_ibans(stream: Stream, german: NDArray[np.bool_], account_id: NDArray[np
 
 
 def other_ibans(stream: Stream, country: NDArray, rows: U64) -> pl.Series:
-    """IBANs of accounts at other banks in GB, DE and NL."""
+    """IBANs of accounts at other banks, in the countries of `SAFE_BANKS`."""
     words = stream.bits(rows)
     out = pl.Series([""], dtype=pl.String).new_from_index(0, len(rows))
     for name, (_, free) in SAFE_BANKS.items():
         at = np.flatnonzero(country == name)
-        out = out.scatter(at, iban(words[at] % np.uint64(10**free), name)) if len(at) else out
+        out = out.scatter(at, iban(words[at] % np.uint64(10 ** min(free, 18)), name)) if len(at) else out
     return out
+
+
+def abroad(block: Block, u: F64) -> NDArray[np.str_]:
+    """The country of each account abroad, by the shares of `counterparty.country`."""
+    share = {name: part for name, part in block.priors("counterparty.country").items() if name != "home"}
+    return np.array(list(share))[choose(u, share.values())]
 
 
 def pans(stream: Stream, card_id: NDArray[np.int64], digits: int = 16) -> pl.Series:

@@ -1,4 +1,4 @@
-"""What happens to customers within the window: they travel, move house, change job."""
+"""What happens to customers within the window: they come, travel, move house, change job, leave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .draws import choose, poisson, siblings
 from .people import COUNTRIES, city_of, heads, markets, origins
 
 YEAR = 365.25
-NEVER = 1 << 30
+NEVER, FOREVER = 1 << 30, 1 << 62
+"""A day, and an instant, beyond any window."""
 MOVED = 0x80
 """The bit of `whereabouts` that says that the household has moved."""
 
@@ -64,6 +65,19 @@ def homes(block: Block, units: U64) -> tuple[NDArray[np.int64], NDArray[np.int64
 def joined_on(block: Block, units: U64) -> NDArray[np.int64]:
     """The day (since 1970) on which a customer comes to the bank; NEVER for those who were there before."""
     return _once(block, "joined", units, block.priors("customer.joins"))
+
+
+def left_on(block: Block, units: U64) -> NDArray[np.int64]:
+    """The day (since 1970) on which a customer's accounts are closed; NEVER for those who stay. Who comes within the window stays to its end."""
+    day = _once(block, "left", units, block.priors("customer.leaves"))
+    return np.where(joined_on(block, units) == NEVER, day, NEVER)
+
+
+def last_used(block: Block, units: U64) -> NDArray[np.int64]:
+    """The instant (microseconds since 1970) from which customers who leave use nothing any more: they have another bank by then. FOREVER
+    for those who stay."""
+    left = left_on(block, units)
+    return np.where(left < NEVER, (left - block.priors("customer.notice_days")) * DAY, FOREVER)
 
 
 def job_changed_on(block: Block, units: U64) -> NDArray[np.int64]:

@@ -14,12 +14,15 @@ from ...core.stream import U64
 from ...core.tables import Tables
 from .calendar import DAY, micros, months
 from .draws import choose
-from .life import NEVER, joined_on
+from .life import NEVER, joined_on, left_on
+from .parties import ages, since
 
 FAN = 128
 ACCOUNTS, LOAN = 8, 3
 """account_id = customer_id * ACCOUNTS + LOAN, as in `holdings`."""
-MONTH = 30.4375
+MONTH, YEAR = 30.4375, 365.25
+ADULT = 18
+"""Years from which one can borrow (United Kingdom, Family Law Reform Act 1969; German Civil Code, section 2)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Terms:
 
 def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
     """Loans of customers with these incomes: an instalment they can pay, over so many months, at a rate; so the sum. As many are taken out in a month as
-    come to their end: a share of one over their months."""
+    come to their end: a share of one over their months. Nobody's is older than they are customers of age, and who leaves or comes has none."""
     p, stream = block.priors, block.stream.child("loan")
     length = np.array([int(m) for m in p("loan.months")])[
         choose(stream.child("months").uniform(units), p("loan.months").values())
@@ -60,19 +63,22 @@ def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
     annuity = (1 - (1 + rate) ** -length) / np.where(rate > 0, rate, 1.0)
     principal = np.maximum(np.floor(instalment * np.where(rate > 0, annuity, length)), 1).astype(np.int64)
     share, draw = p("account.loan"), block.stream.child("account", "loan").uniform(units)
-    since = (draw - share) / max(share, 1e-12) * length
-    new = (draw >= share) & (since * MONTH < block.window.days)
-    paid = np.where(new, 0, np.floor(stream.child("age").uniform(units) * length)).astype(np.int64)
+    wait = (draw - share) / max(share, 1e-12) * length
+    new = (draw >= share) & (wait * MONTH < block.window.days)
+    # half a month passes from the pay-out to the first instalment
+    today, of_age = block.window.start // DAY, (ages(block, units) - ADULT) * YEAR
+    months = np.minimum(today - since(block, units), of_age - 1) / MONTH - 0.5
+    paid = np.where(new, 0, np.floor(stream.child("age").uniform(units) * np.clip(months, 0, length))).astype(np.int64)
     owed = principal.copy()
     for n in range(int(paid.max(initial=0))):
         after = owed - np.minimum(instalment - interest(owed, rate), owed)
         owed = np.where(n < paid, after, owed)
-    month = np.where(new, since, -(paid + 0.5))
-    out = block.window.start // DAY + np.trunc(month * MONTH).astype(np.int64)
+    month = np.where(new, wait, -(paid + 0.5))
+    out = today + np.trunc(month * MONTH).astype(np.int64)
     owed = np.where(new, 0, owed)
-    there = joined_on(block, units) == NEVER
-    new &= there
-    return Terms((draw < share) & there | new, new, principal, rate, length, instalment, paid, owed, out)
+    there = (joined_on(block, units) == NEVER) & (left_on(block, units) == NEVER)
+    new &= there & (of_age >= 1)
+    return Terms((draw < share) & there & (months > 0) | new, new, principal, rate, length, instalment, paid, owed, out)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ...core.stream import F64, U64, Stream
 from ...core.tables import ROW, Tables
 from .calendar import DAY
 from .draws import choose, enum, keep, poisson
-from .life import NEVER, homes, job_changed_on, joined_on, moved_on
+from .life import NEVER, homes, job_changed_on, joined_on, last_used, left_on, moved_on
 from .people import COUNTRIES, around, cities, heads, origins, postcodes, sample
 from .reference import employer_share
 
@@ -53,9 +53,9 @@ def customers(block: Block, tables: Tables) -> Tables:
         [5, 4, 3, 0, 2],
         1,
     )
-    jobs, joined = job_changed_on(block, units), joined_on(block, units)
+    jobs, joined, until = job_changed_on(block, units), joined_on(block, units), last_used(block, units)
+    left = left_on(block, units)
     head = heads(block, units)
-    tenure = np.minimum(-np.log(stream.child("opened").uniform(units)) * p("customer.tenure_years"), age - 17.0)
     names, _, _ = cities(block)
     unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(units))
     changed = stream.child("changed").uniform(units)
@@ -70,7 +70,8 @@ def customers(block: Block, tables: Tables) -> Tables:
             "employment": enum(employment, EMPLOYMENT),
             "employer_id": keep(employers_of(block, units, german, employment)[0], ~business),
             "job_changed_on": keep(
-                pl.Series(jobs.astype(np.int32)).cast(pl.Date), (jobs < NEVER) & (employment == 0) & ~business
+                pl.Series(jobs.astype(np.int32)).cast(pl.Date),
+                (jobs < np.minimum(until // DAY, NEVER)) & (employment == 0) & ~business,
             ),
             **dict.fromkeys(WRITTEN, unwritten),
             "sex": enum(male, ["female", "male"]),
@@ -79,10 +80,11 @@ def customers(block: Block, tables: Tables) -> Tables:
             "country": enum(german, COUNTRIES),
             "currency": enum(german, CURRENCIES),
             "income_minor": income,
-            "opened_on": pl.Series(
-                np.where(joined < NEVER, joined, today - 1 - np.floor(tenure * YEAR)).astype(np.int32)
-            ).cast(pl.Date),
-            "contact_changed_at": keep(when, changed < share),
+            "opened_on": pl.Series(np.where(joined < NEVER, joined, since(block, units)).astype(np.int32)).cast(
+                pl.Date
+            ),
+            "closed_on": keep(pl.Series(left.astype(np.int32)).cast(pl.Date), left < NEVER),
+            "contact_changed_at": keep(when, (changed < share) & (when < until)),
             "deceased_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(units)),
         }
     )
@@ -135,6 +137,13 @@ def ages(block: Block, units: U64) -> F64:
     cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
     u = block.stream.child("customer", "age").uniform(units)
     return np.interp(u * cum[-1], cum, np.asarray(p("customer.age_bounds"), float))
+
+
+def since(block: Block, units: U64) -> NDArray[np.int64]:
+    """The day (since 1970) from which those who were there before the window are customers."""
+    stay = -np.log(block.stream.child("customer", "opened").uniform(units)) * block.priors("customer.tenure_years")
+    years = np.minimum(stay, ages(block, units) - 17.0)
+    return block.window.start // DAY - 1 - np.floor(years * YEAR).astype(np.int64)
 
 
 def employment_of(block: Block, units: U64) -> NDArray[np.int64]:

@@ -14,7 +14,8 @@ Lazy = Mapping[str, pl.LazyFrame]
 CUSTOMER_SIDE = pl.col("internal_account_id").is_null()
 
 
-def _found(table: str, key: str, rows: pl.LazyFrame, detail: str | pl.Expr) -> pl.DataFrame:
+def violations(table: str, key: str, rows: pl.LazyFrame, detail: str | pl.Expr) -> pl.DataFrame:
+    """What a check found: rows of a table, each with its key and what is wrong with it."""
     words = pl.lit(detail) if isinstance(detail, str) else detail
     return rows.select(pl.lit(table).alias("table"), pl.col(key).alias("row_key"), words.alias("detail")).collect()
 
@@ -27,7 +28,7 @@ def double_entry(tables: Lazy) -> pl.DataFrame:
     group = ["account_id", "transaction_ref", "kind"]
     sums = entry.lazy().group_by(group).agg(pl.col("amount_minor").sum(), pl.col("ledger_entry_id").min())
     broken = sums.filter(pl.col("amount_minor") != 0)
-    return _found("ledger_entry", "ledger_entry_id", broken, pl.format("postings sum to {}", "amount_minor"))
+    return violations("ledger_entry", "ledger_entry_id", broken, pl.format("postings sum to {}", "amount_minor"))
 
 
 def _pairs_balance(entry: pl.DataFrame) -> bool:
@@ -50,7 +51,7 @@ def running_balance(tables: Lazy) -> pl.DataFrame:
         pl.col("balance_minor") != pl.col("expected")
     )
     words = pl.format("balance {}, recomputed {}", "balance_minor", "expected")
-    return _found("ledger_entry", "ledger_entry_id", off, words)
+    return violations("ledger_entry", "ledger_entry_id", off, words)
 
 
 def posted(tables: Lazy) -> pl.DataFrame:
@@ -89,9 +90,9 @@ def posted(tables: Lazy) -> pl.DataFrame:
     )
     return pl.concat(
         [
-            _found("transaction", "transaction_id", owner, "not booked as cleared"),
-            _found("transaction", "transaction_id", undone, "not booked back as reversed"),
-            _found("transaction", "transaction_id", payee, "not booked on the account paid"),
+            violations("transaction", "transaction_id", owner, "not booked as cleared"),
+            violations("transaction", "transaction_id", undone, "not booked back as reversed"),
+            violations("transaction", "transaction_id", payee, "not booked on the account paid"),
         ]
     )
 
@@ -121,22 +122,23 @@ def counterparty_iban(tables: Lazy) -> pl.DataFrame:
 
 def _misspelt(tables: Lazy, table: str, column: str, broken: Callable[[pl.Series], NDArray]) -> pl.DataFrame:
     texts = tables[table].select(f"{table}_id", column).collect()
-    return _found(table, f"{table}_id", texts.filter(broken(texts[column])).lazy(), pl.col(column))
+    return violations(table, f"{table}_id", texts.filter(broken(texts[column])).lazy(), pl.col(column))
 
 
 def card_valid(tables: Lazy) -> pl.DataFrame:
-    """A card is used on its own account, from its issue to its last day."""
+    """A card is used on its own account, from its issue to its last day, or until it is cancelled."""
     day = pl.col("authorised_at").dt.date()
     used = (
         tables["transaction"]
         .filter(pl.col("card_id").is_not_null())
         .select("transaction_id", "card_id", "account_id", day)
     )
-    card = tables["card"].select("card_id", "issued_on", "expires_on", of="account_id")
+    until = pl.min_horizontal("expires_on", "cancelled_on")
+    card = tables["card"].select("card_id", "issued_on", until=until, of="account_id")
     off = used.join(card, on="card_id").filter(
-        (day < pl.col("issued_on")) | (day > pl.col("expires_on")) | (pl.col("of") != pl.col("account_id"))
+        (day < pl.col("issued_on")) | (day > pl.col("until")) | (pl.col("of") != pl.col("account_id"))
     )
-    return _found("transaction", "transaction_id", off, "the card was not valid for this account on this day")
+    return violations("transaction", "transaction_id", off, "the card was not valid for this account on this day")
 
 
 def account_open(tables: Lazy) -> pl.DataFrame:
@@ -151,8 +153,8 @@ def account_open(tables: Lazy) -> pl.DataFrame:
     )
     return pl.concat(
         [
-            _found("transaction", "transaction_id", off, "before the account was opened"),
-            _found(
+            violations("transaction", "transaction_id", off, "before the account was opened"),
+            violations(
                 "transaction",
                 "transaction_id",
                 closed.filter(day > pl.col("closed_on")),
@@ -169,7 +171,7 @@ def known_by_then(tables: Lazy) -> pl.DataFrame:
         key = f"{table}_id"
         used = tables["transaction"].filter(pl.col(key).is_not_null()).select("transaction_id", key, "authorised_at")
         off = used.join(tables[table].select(key, since), on=key).filter(pl.col("authorised_at") < pl.col(since))
-        found.append(_found("transaction", "transaction_id", off, f"before the {table} was known"))
+        found.append(violations("transaction", "transaction_id", off, f"before the {table} was known"))
     return pl.concat(found)
 
 

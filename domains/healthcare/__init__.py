@@ -16,6 +16,7 @@ from ...core.streams.events import load_events
 from ...core.tables import Tables
 from . import (
     checks,
+    circumstances,
     conditions,
     deaths,
     defects,
@@ -121,6 +122,7 @@ DOMAIN = Domain(
     derive=(
         Step("ages", ("patient",), derived.ages, ("patient",)),
         Step("measures", ("observation",), derived.measures, ("patient", "observation")),
+        Step("circumstances", ("circumstance",), circumstances.history, ("patient",)),
         Step("claims", ("claim",), insurance.claims, ("encounter", "coverage")),
         Step("keys", _TIMED, derived.keys(_SCHEMA), _TIMED),
         Step("statuses", (*_STATED, "device"), derived.statuses, ("patient", *_STATED)),

@@ -125,6 +125,8 @@ def newborn(scene: Scene) -> list[Edit]:
         death_at=pl.lit(None, pl.Datetime("us", "UTC")),
         mother_id=mother["patient_id"],
         household_id=mother["household_id"],
+        head_birth=mother["head_birth"],
+        head_last=mother["head_last"],
         marital_status=pl.lit("S"),
         education=pl.lit(None, pl.String),
         spouse_id=pl.lit(None, pl.Int64),

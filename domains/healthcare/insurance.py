@@ -11,12 +11,11 @@ from ...core.samplers.keys import ascii_text, digit_text, scatter
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
 from ...core.tables import ROW, Tables
+from .circumstances import NEVER, employed_since, new_years, standing
 from .curves import DAY, YEAR, midnight
-from .population import income_rank
 
 MEDICARE_AGE = 65
 """Years: entitlement to Medicare (42 USC 426)."""
-NEVER = 2**62
 
 
 def coverages(block: Block, tables: Tables) -> Tables:
@@ -43,7 +42,7 @@ def coverages(block: Block, tables: Tables) -> Tables:
         anew = year > 0
         again = join_rows(household[who[anew]], year[anew])
         z[anew] = stream.child("kind again").normal(again)
-        u = _by_income(block, household[who], z)
+        u = _by_income(block, household[who], year, z)
         rows[anew] = join_rows(rows[anew], year[anew])
         kind = np.array(list(shares[name]))[choose(u, list(shares[name].values()))]
         rival = np.zeros(len(who), np.int64)
@@ -83,37 +82,25 @@ def coverages(block: Block, tables: Tables) -> Tables:
     }
 
 
-def _by_income(block: Block, household: NDArray, z: NDArray) -> NDArray[np.float64]:
+def _by_income(block: Block, household: NDArray, since: NDArray, z: NDArray) -> NDArray[np.float64]:
     """Uniforms that are the lower, the more a household has: the first kinds of insurance are those of the well-off. Shares of kinds do not depend on it."""
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr
 
     alike = block.priors("insurance.income")
-    return ndtr(np.sqrt(1 - alike**2) * z - alike * ndtri(income_rank(block, household)))
+    return ndtr(np.sqrt(1 - alike**2) * z - alike * standing(block, household, since))
 
 
 def _spells(block: Block, household: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """The times in which each patient's household stays with one employer: position of the patient, begin, end, and the year in which it began,
     0 for the one in which the window opens."""
-    begin = _new_years(block.window.start, block.window.end)
-    years = np.arange(len(begin)) + 1 + _year(block.window.start)
-    address = join_rows(np.repeat(household, len(years)), np.tile(years, len(household)))
-    moves = block.stream.child("coverage", "change").uniform(address) < block.priors("insurance.change")
-    moves = np.hstack([np.ones((len(household), 1), bool), moves.reshape(len(household), len(years))])
-    who, at = np.nonzero(moves)
-    since = np.concatenate([[-NEVER], begin])[at]
+    since = employed_since(block, household)
+    begins = np.ones(since.shape, bool)
+    begins[:, 1:] = since[:, 1:] != since[:, :-1]
+    who, at = np.nonzero(begins)
+    start = np.concatenate([[-NEVER], new_years(block.window.start, block.window.end)])[at]
     same = np.append(who[1:] == who[:-1], False)
-    till = np.where(same, np.append(since[1:], NEVER), NEVER)
-    return who, since, till, np.where(at > 0, at + _year(block.window.start), 0)
-
-
-def _new_years(start: int, end: int) -> NDArray[np.int64]:
-    """The first instants of the years that begin within the window."""
-    years = np.arange(_year(start) + 1, _year(end - 1) + 1)
-    return (years - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
-
-
-def _year(time: int) -> int:
-    return int(np.datetime64(time, "us").astype("datetime64[Y]").astype(np.int64)) + 1970
+    till = np.where(same, np.append(start[1:], NEVER), NEVER)
+    return who, start, till, since[who, at]
 
 
 def claims(block: Block, tables: Tables) -> Tables:

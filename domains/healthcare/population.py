@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import Stream
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Table, Tables
 from . import blood, identity
+from .circumstances import NOTHING, circumstances_at
 from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, midnight
 from .families import NEIGHBOURHOOD, NOBODY, People, families
 from .reference import OFFICE, nearest
@@ -68,16 +69,14 @@ def patients(block: Block, _: Tables) -> Tables:
             "phone": _where(has_phone, identity.phone(units, stream.child("phone"), locale)),
             "organization_id": doctors["organization_id"].gather(doctor),
             "practitioner_id": doctors["practitioner_id"].gather(doctor),
-            "education": _education(block, stream, units, last_age),
-            "income": income(
-                block, household, (np.minimum(people.death, end) - people.birth)[head - int(people.units[0])] / YEAR
-            ),
             "household_id": head,
             "mother_id": pl.Series(mother).set(pl.Series(mother == NOBODY), None),
             "spouse_id": pl.Series(spouse).set(pl.Series(spouse == NOBODY), None),
             **dict.fromkeys(("birth_precision", "link_type"), pl.repeat(None, len(units), dtype=pl.String, eager=True)),
             "link_id": pl.repeat(None, len(units), dtype=pl.Int64, eager=True),
             "birth": birth,
+            "head_birth": people.birth[head - int(people.units[0])],
+            "head_last": np.minimum(people.death, end)[head - int(people.units[0])],
             "dies": death,
             "first_seen": np.maximum(start, birth),
             "last_seen": last_seen,
@@ -87,7 +86,19 @@ def patients(block: Block, _: Tables) -> Tables:
             **{f"z_{name}": z for name, z in traits(block, stream.child("trait"), units, male).items()},
         }
     )
-    return {"patient": frame}
+    return {"patient": frame.with_columns(_at_the_end(block, frame))}
+
+
+def _at_the_end(block: Block, patient: Table) -> list[pl.Series]:
+    """Level of education and income of the household on the last day of what the record covers."""
+    first, last = patient["first_seen"].to_numpy(), patient["last_seen"].to_numpy()
+    who = np.arange(patient.height)
+    level, _, amount = circumstances_at(block, patient, who, np.maximum(first, midnight(last - 1)))
+    levels = pl.Series([*block.priors("population.education"), None], dtype=pl.String)
+    return [
+        levels.gather(level).alias("education"),
+        pl.Series("income", amount).set(pl.Series(amount == NOTHING), None),
+    ]
 
 
 def _neighbourhood(block: Block, stream: Stream) -> tuple[People, NDArray[np.str_]]:
@@ -193,33 +204,6 @@ def _background(block: Block, stream: Stream, units: NDArray) -> dict[str, Any]:
         drawn = choose(stream.child("language").uniform(units[who]), list(words.values()))
         language[who] = np.array(list(words))[drawn]
     return {"race": race, "ethnicity": np.where(hispanic, "2135-2", "2186-5"), "language": language}
-
-
-def _education(block: Block, stream: Stream, units: NDArray, age: NDArray) -> pl.Series:
-    """Highest level reached so far: who will have a degree has finished school first."""
-    shares, reached = block.priors("population.education"), block.priors("population.education_age")
-    last = choose(stream.child("education").uniform(units), list(shares.values()))
-    sofar = np.searchsorted(np.array([reached[level] for level in shares]), age, side="right") - 1
-    levels = pl.Series([*shares, None], dtype=pl.String)
-    return levels.gather(np.where(sofar < 0, len(shares), np.minimum(last, sofar)))
-
-
-def income(block: Block, household: NDArray, age: NDArray) -> pl.Series:
-    """What each household has a year, by the same draw as its tier of income and by the age of its head: null where nothing is known of incomes."""
-    known = block.priors("population.income")
-    if not known["share"]:
-        return pl.repeat(None, len(household), dtype=pl.Int64, eager=True)
-    u = income_rank(block, household)
-    course = block.priors("population.income_age")
-    amount = np.exp(np.interp(u, known["share"], np.log(known["amount"]))) * np.interp(
-        age, course["age"], course["factor"]
-    )
-    return pl.Series(np.round(amount, -2).astype(np.int64))
-
-
-def income_rank(block: Block, household: NDArray) -> NDArray[np.float64]:
-    """The share of households that have less than each, uniform on (0, 1)."""
-    return block.stream.child("patient", "income tier").uniform(household)
 
 
 def _general_practitioner(

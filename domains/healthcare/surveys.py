@@ -1,4 +1,4 @@
-"""What adults are asked at check-ups, and answer: whether they smoke, how much they drink, how their mood is, what they lack."""
+"""What adults are asked at check-ups, and answer: whether they smoke, how much they drink, how their mood is, what they lack, and how they live."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.tables import ROW, Table, Tables
+from .circumstances import NOTHING, WORK, circumstances_at, employed_since, places, standing
 from .curves import MINUTE, YEAR, at_age
 from .encounters import ADULT
-from .population import income_rank
 
 SMOKING, ALCOHOL, MOOD, DEPRESSION = "72166-2", "75626-2", "55758-7", "44261-6"
 """LOINC: tobacco smoking status, and the scores of AUDIT-C, PHQ-2 and PHQ-9."""
+SCHOOLING, EMPLOYMENT, INCOME = "82589-3", "67875-5", "63586-2"
+"""LOINC, of PRAPARE: highest level of education, work, and what the family has a year."""
 SMOKER, EX_SMOKER, NEVER = "77176002", "8517006", "266919005"
 """SNOMED CT, of US Core's smoking statuses."""
 ASKED_FURTHER = 3
@@ -77,7 +79,14 @@ def answers(block: Block, tables: Tables) -> Table:
     put(DEPRESSION, here, "value", np.minimum(least + np.floor((1 - np.sqrt(1 - u)) * (most - least + 1)), most))
     for code, lacks in block.priors("survey.needs").items():
         here = those_asked(code)
-        put(code, here, "value_code", _need(block, patient, who[here], code, lacks))
+        put(code, here, "value_code", _need(block, patient, who[here], at[here], code, lacks))
+    here = those_asked(SCHOOLING)
+    level, work, income = circumstances_at(block, patient, who[here], at[here])
+    levels, works = block.priors("survey.schooling"), block.priors("survey.work")
+    put(SCHOOLING, here, "value_code", np.array([levels[v] for v in block.priors("population.education")])[level])
+    put(EMPLOYMENT, here, "value_code", np.array([works[v] for v in WORK])[work])
+    told = income != NOTHING
+    put(INCOME, here[told], "value", income[told])
     return pl.concat(made, how="diagonal")
 
 
@@ -99,12 +108,18 @@ def smoking(block: Block, patient: Table, who: NDArray, age: NDArray) -> NDArray
 def _drinking(block: Block, patient: Table, who: NDArray, rows: NDArray) -> NDArray[np.float64]:
     """The score of AUDIT-C: of those who never drink, of moderate and of hazardous drinkers, whom the score tells apart otherwise in women and in men."""
     priors, stream = block.priors, block.stream.child("survey", ALCOHOL)
-    kind = choose(stream.child("habit").uniform(patient[ROW].to_numpy())[who], priors("survey.drinking"))
+    kind = drinking(block, patient)[who]
     limit = np.where((patient["sex"] == "male").to_numpy()[who], 4, 3)
     u = stream.child("score").uniform(rows)
     moderate = 1 + np.floor(u * (limit - 1))
     hazardous = np.minimum(limit + np.floor(np.log1p(-u) / np.log(1 - priors("survey.hazard"))), 12)
     return np.choose(kind, [np.zeros(len(who)), moderate, hazardous])
+
+
+def drinking(block: Block, patient: Table) -> NDArray[np.int64]:
+    """Who never drinks (0), drinks (1) and drinks hazardously (2)."""
+    habit = block.stream.child("survey", ALCOHOL, "habit")
+    return choose(habit.uniform(patient[ROW].to_numpy()), block.priors("survey.drinking"))
 
 
 def _depressed(tables: Tables, patient: Table, who: NDArray, at: NDArray) -> NDArray[np.bool_]:
@@ -125,12 +140,16 @@ def choose_by(u: NDArray, ill: NDArray, weights: Mapping[str, list[float]]) -> N
 
 
 def _need(
-    block: Block, patient: Table, who: NDArray, code: str, lacks: Mapping[str, Mapping[str, float]]
+    block: Block, patient: Table, who: NDArray, at: NDArray, code: str, lacks: Mapping[str, Mapping[str, float]]
 ) -> NDArray[np.str_]:
-    """The answer of each household to what it lacks, by its tier of income. The first of the answers is that it lacks nothing."""
+    """The answer of each household to what it lacks, by its tier of income then. The first of the answers is that it lacks nothing."""
+    from scipy.special import ndtr
+
     tiers = block.priors("population.income_tier")
-    household = patient["household_id"].to_numpy().astype(np.uint64)[who]
-    tier = choose(income_rank(block, household), list(tiers.values()))
+    households = patient["household_id"].to_numpy().astype(np.uint64)
+    household = households[who]
+    since = employed_since(block, households)[who, places(block, at)]
+    tier = choose(ndtr(standing(block, household, since)), list(tiers.values()))
     nothing, *others = lacks
     edges = np.cumsum([[lacks[c][t] for t in tiers] for c in others], axis=0)[:, tier]
     at = (block.stream.child("survey", code).uniform(household) >= edges).sum(axis=0)

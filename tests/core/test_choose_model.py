@@ -39,7 +39,11 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
     ("rows", "numbers", "seconds", "name"),
     [
         (40_000, 15, None, "autoregressive"),
-        (40_000, 3, 60, "autoregressive"),
+        (40_000, 15, 60, "autoregressive"),
+        (40_000, 3, None, "transformer"),
+        (40_000, 3, 60, "transformer"),
+        (40_000, 3, 30, "autoregressive"),
+        (500_000, 3, None, "autoregressive"),
         (40_000, 15, 15, "autoregressive"),
         (40_000, 15, 6, "bayesian-network"),
         (12_000, 3, 4, "forest"),
@@ -49,7 +53,8 @@ def test_the_choice_and_its_reason(rows: int, columns: int, seconds: float | Non
 def test_where_torch_is_a_network_is_chosen_that_has_time_enough(
     rows: int, numbers: int, seconds: float | None, name: str
 ):
-    """Fifteen columns, some of numbers that are all different: for many of these the network is wider, and slower."""
+    """Fifteen columns, some of numbers that are all different, which are measures: of few of them the transformer is better, if there is time, and for many the other network is
+    wider, and slower."""
     few = pl.DataFrame({f"k{n}": np.arange(rows) % 5 for n in range(15 - numbers)})
     assert choose(pl.concat([table(rows, numbers), few], how="horizontal"), seconds, networks=True).name == name
 

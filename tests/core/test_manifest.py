@@ -42,6 +42,7 @@ def test_it_records_what_was_asked_and_found(made: Path):
         "name": "splurge",
         "instances": 2,
         "labelled_instances": 2,
+        "shared_rows": 0,
         "labelled_rows": scenario["labelled_rows"],
         "breaks": {"sale.small": 2},
     }

@@ -26,6 +26,8 @@ F32 = NDArray[np.float32]
 CANDIDATES = 64
 """Latent vectors drawn for a row of which columns are given; one is kept in proportion to how well it explains them."""
 LEAST_SPREAD = 0.05
+FREE = 10 * BLOCK
+"""Rows that tell what a network draws of itself."""
 _CHUNK = 1 << 15
 
 
@@ -104,11 +106,25 @@ class Decoder:
                 made.append(told[marginal.name])
                 continue
             names = stream.child(marginal.name)
-            if n in places and (spread := self.spread[self._scaled[n]]):
-                places[n] = np.clip(places[n] + spread * latent(names.child("place"), address, 1)[:, 0], -1.0, 1.0)
+            if n in places:
+                places[n] = self._spread(self._scaled[n], places[n], names.child("place"), address)
             share = names.child("within").uniform(address) if self.layout.needs_share(n) else np.empty(0)
             made.append(self.layout.decode(n, states[n], places.get(n, np.empty(0)), share))
         return pl.DataFrame(made)
+
+    def freely(self, stream: Stream) -> F32:
+        """The network's answer for `FREE` latent vectors, shape (width, `FREE`)."""
+        stack = np.zeros((self._steps[-1].after, BLOCK), np.float32)
+        parts = (np.arange(start, start + BLOCK) for start in range(0, FREE, BLOCK))
+        return np.concatenate([self._decoded(each, stream, stack).copy() for each in parts], axis=1)
+
+    def placed(self, k: int, out: F32, stream: Stream) -> F64:
+        """Places of the scaled column `k` as they are drawn, by the network's answers."""
+        return self._spread(k, np.tanh(out.astype(float)), stream, np.arange(len(out)))
+
+    def _spread(self, k: int, places: F64, stream: Stream, address: NDArray) -> F64:
+        spread = self.spread[k]
+        return np.clip(places + spread * latent(stream, address, 1)[:, 0], -1.0, 1.0) if spread else places
 
     @cached_property
     def _scaled(self) -> dict[int, int]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...stream import Stream
 from ...tables import Table
 from ..statistical.empirical import fit_marginals
+from .engine import host, level, log_chances
 from .modes import Layout, ScaleName, fit_layout, ranked_layout
 
 ROWS = 500_000
@@ -32,6 +34,10 @@ class Encoded:
     def rows(self) -> int:
         return len(self.classes)
 
+    def counts(self) -> NDArray[np.int64]:
+        """How many rows have each class, shape (classes,)."""
+        return np.bincount(host(self.classes).ravel(), minlength=int(self.layout.offsets[-1]))
+
     def vectors(self, torch: Any, classes: Any, places: Any) -> Any:
         """Rows as the network sees them, shape (rows, width): 1 in each class that holds, then places."""
         hot = torch.zeros(len(classes), int(self.layout.offsets[-1]))
@@ -39,16 +45,12 @@ class Encoded:
 
     def log_chances(self, torch: Any, scores: Any) -> Any:
         """The log of each class's chance within its segment."""
-        top = scores.detach().max(dim=1, keepdim=True).values
-        # far below the row's highest score a segment would vanish in single precision
-        shifted = torch.clamp(scores - top, min=-60.0)
-        total = torch.log(torch.exp(shifted) @ self.segment)
-        return shifted - total @ self.segment.T
+        return log_chances(torch, scores, self.layout.sizes, self.segment)
 
     def surprise(self, torch: Any, scores: Any, classes: Any) -> Any:
         """For each row minus the sum of the logs of its classes' chances: as `log_chances` has them, in fewer steps."""
         # no one row that is far off may turn a whole step
-        shifted = torch.clamp(scores - scores.detach().amax(dim=1, keepdim=True), min=-60.0)
+        shifted = torch.clamp(level(torch, scores, self.layout.sizes, self.segment), min=-60.0)
         total = torch.log(torch.exp(shifted) @ self.segment)
         return total.sum(dim=1) - shifted.gather(1, classes).sum(dim=1)
 

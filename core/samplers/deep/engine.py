@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -58,3 +58,19 @@ def begin_layers(torch: Any, generator: Any, shapes: Mapping[str, tuple[int, int
 def apply_layer(p: Mapping[str, Any], name: str, x: Any) -> Any:
     """x · weight + shift of the layer `name`."""
     return x @ p[f"{name}.weight"] + p[f"{name}.shift"]
+
+
+def level(torch: Any, scores: Any, sizes: Sequence[int], segment: Any) -> Any:
+    """Scores less the highest of their segment, so that their exponentials neither overflow nor vanish whatever other segments' scores are: nothing
+    in learning keeps segments at one height. The last axis of `scores` is cut into `sizes`, which the 0/1 matrix `segment`, shape (scores, segments), says again.
+    """
+    with torch.no_grad():
+        tops = torch.cat([t.amax(dim=-1, keepdim=True) for t in scores.split(sizes, dim=-1)], dim=-1)
+        tops = tops @ segment.T
+    return scores - tops
+
+
+def log_chances(torch: Any, scores: Any, sizes: Sequence[int], segment: Any) -> Any:
+    """The log of each class's chance within its segment; as `level`."""
+    levelled = level(torch, scores, sizes, segment)
+    return levelled - torch.log(torch.exp(levelled) @ segment) @ segment.T

@@ -24,9 +24,10 @@ from .adam import Adam
 from .asked import Asked
 from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_rows, encode_table
-from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
+from .engine import apply_layer, begin_layers, deterministic, host, level, torch_or_error
 from .identifiable import Constraint, NoisyConstraint
 from .learnt import FREELY, Effort, Learnt
+from .matched import matched
 from .modes import ranked_layout
 from .private_fit import JUDGED, Extents, NoisySteps, all_spent, buy, paid_steps
 from .private_fit import RATE as PRIVATE_RATE
@@ -41,6 +42,10 @@ PENALTY = 10.0
 TEMPERATURE = 0.2
 LEAK, DROPPED = 0.2, 0.5
 LEAST_STEPS = 300
+LEAST_VARIANCE = 1e-5
+AVERAGED = 8
+"""The weight of a step in the mean that is kept grows with this power of its number: about the last ninth of all steps count (Shamir and Zhang 2013, arXiv:1212.1824, polynomial-decay averaging;
+for adversaries, Yazıcı et al. 2019, arXiv:1806.04498)."""
 HELD = 64
 """Rows that are made to see, under differential privacy, whom they could identify."""
 SETTLED = 20
@@ -86,8 +91,9 @@ def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder
         asked = Asked.of(torch, data) if how.asked else None
         constraint = Constraint.of(torch, generator, data, how.constraint) if how.constraint else None
         pair = _Pair(torch, generator, data, how, asked, constraint, effort)
-        learnt = train(torch, generator, pair, effort, how.name)
-        return pair.decoder(learnt)
+        found = pair.decoder(train(torch, generator, pair, effort, how.name))
+        # rows that are kept apart from real ones are not moved afterwards
+        return found if how.constraint else matched(found, data.counts(), stream.child("matched"))
 
 
 def fit_private_wgan(table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:
@@ -132,7 +138,8 @@ def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, ext
                 pair.optimisers[1].step()
             if last:
                 pair.make_better(beside=held is not None)
-        return pair.decoder(all_spent(pair.parameters)), bought.rows
+                pair.average(k // turn)
+        return pair.decoder(all_spent(pair.parameters | pair.averages)), bought.rows
 
 
 class _Pair:
@@ -170,7 +177,7 @@ class _Pair:
         for k in (0, 1):
             parts |= {f"make.{k}.scale": torch.ones(HIDDEN), f"make.{k}.offset": torch.zeros(HIDDEN)}
         self.parameters = continued(torch, parts, effort, self.maps)
-        self.averages: dict[str, Any] = {}
+        self.averages = {k: t.detach().clone() for k, t in self.parameters.items() if k.startswith("make.")}
         for t in self.parameters.values():
             t.requires_grad_()
         self.optimisers = [
@@ -207,10 +214,17 @@ class _Pair:
         }
 
     def epoch(self, share: float, length: float) -> Iterator[float]:
-        for _ in range(self.steps):
+        for k in range(self.steps):
             loss = self.judge_better()
             self.make_better()
+            self.average(round(share / length) * self.steps + k)
             yield loss
+
+    def average(self, step: int) -> None:
+        """What is kept of the generator is its mean over the last steps, the more the longer it has learnt: adversaries circle round where they meet."""
+        with self.torch.no_grad():
+            for k, t in self.averages.items():
+                t.lerp_(self.parameters[k], (AVERAGED + 1) / (step + AVERAGED + 1))
 
     def judged(self) -> float:
         return float("nan")
@@ -222,17 +236,24 @@ class _Pair:
         # as in `learn_variational`: layers of many rows at once
         return self.steps * (3 * OVERHEAD + work * self.size / (2.3 * WORK_RATE))
 
-    def made(self, x: Any, seen: list[Any] | None = None, p: dict[str, Any] | None = None) -> Any:
+    def made(self, x: Any, which: Any, seen: list[Any] | None = None, p: dict[str, Any] | None = None) -> Any:
         """The generator's scores and places, before they are drawn."""
         torch, p = self.torch, self.parameters if p is None else p
         for k in (0, 1):
-            y = apply_layer(p, f"make.{k}", x)
-            mean, variance = y.mean(0), y.var(0, unbiased=False)
+            y = self.told_layer(p, f"make.{k}", x, which)
             if seen is not None:
-                seen.append((mean, variance))
-            y = (y - mean) / torch.sqrt(variance + 1e-5) * p[f"make.{k}.scale"] + p[f"make.{k}.offset"]
+                seen.append((y.mean(0), y.var(0, unbiased=False)))
+            y = torch.batch_norm(
+                y, p[f"make.{k}.scale"], p[f"make.{k}.offset"], None, None, True, 0.0, LEAST_VARIANCE, False
+            )
             x = torch.cat([torch.relu(y), x], dim=1)
-        return apply_layer(p, "make.2", x)
+        return self.told_layer(p, "make.2", x, which)
+
+    def told_layer(self, p: dict[str, Any], name: str, x: Any, which: Any) -> Any:
+        """A layer whose last inputs say which class is asked for: all 0 but one, their product is a look-up."""
+        weight, dense = p[f"{name}.weight"], x.shape[1]
+        y = self.torch.addmm(p[f"{name}.shift"], x, weight[:dense])
+        return y if which is None else y + weight[dense:].index_select(0, which)
 
     def chance(self, count: int) -> Any:
         """What settles the classes of so many rows."""
@@ -241,27 +262,31 @@ class _Pair:
 
     def drawn(self, out: Any, u: Any = None) -> Any:
         """Rows as the critic sees them: classes drawn by the Gumbel-softmax (Jang et al. 2017), places within -1 and 1."""
-        torch, end = self.torch, int(self.data.layout.offsets[-1])
+        torch, end, segment = self.torch, int(self.data.layout.offsets[-1]), self.data.segment
         u = self.chance(len(out)) if u is None else u
-        hot = torch.exp(self.data.log_chances(torch, (out[:, :end] - torch.log(-torch.log(u))) / TEMPERATURE))
-        return torch.cat([hot, torch.tanh(out[:, end:])], dim=1)
+        scores = (out[:, :end] - torch.log(-torch.log(u))) / TEMPERATURE
+        hot = torch.exp(level(torch, scores, self.data.layout.sizes, segment))
+        return torch.cat([hot / ((hot @ segment) @ segment.T), torch.tanh(out[:, end:])], dim=1)
 
     def asking(self, as_real: bool = False) -> tuple[Any, Any, Any]:
-        """The generator's input, which classes are asked for, and the same as 0/1 rows."""
+        """Noise, which classes are asked for, and the same as 0/1 rows."""
         noise = self.torch.randn(self.size, LATENT, generator=self.generator)
         if self.asked is None:
             return noise, None, None
-        which, told = self.asked.draw(self.torch, self.generator, self.size, as_real or not self.told_critic)
-        return self.torch.cat([noise, told], dim=1), which, told
+        return noise, *self.asked.draw(self.torch, self.generator, self.size, as_real or not self.told_critic)
 
     def beside(self, x: Any, told: Any) -> Any:
         return self.torch.cat([x, told], dim=1) if self.told_critic else x
 
     def judgement(self, p: dict[str, Any], x: Any, kept: tuple[Any, Any]) -> Any:
         """What the critic says of packs of rows; `kept`: the units of each layer that are not left out."""
-        for k in (0, 1):
-            x = self.torch.nn.functional.leaky_relu(apply_layer(p, f"judge.{k}", x), LEAK) * kept[k]
-        return apply_layer(p, "judge.2", x)
+        return self.said(p, apply_layer(p, "judge.0", x), kept)
+
+    def said(self, p: dict[str, Any], first: Any, kept: tuple[Any, Any]) -> Any:
+        """The same, from what the first layer says."""
+        sided = self.torch.nn.functional.leaky_relu
+        second = apply_layer(p, "judge.1", sided(first, LEAK) * kept[0])
+        return apply_layer(p, "judge.2", sided(second, LEAK) * kept[1])
 
     def kept(self, packs: int) -> tuple[Any, Any]:
         torch = self.torch
@@ -270,40 +295,44 @@ class _Pair:
 
     def judge_better(self) -> float:
         torch, pack = self.torch, self.how.pack
-        x, which, told = self.asking()
+        noise, which, told = self.asking()
         with torch.no_grad():
-            fake = self.beside(self.drawn(self.made(x)), told)
+            fake = self.beside(self.drawn(self.made(noise, which)), told)
         if self.asked is None:
             at = torch.randint(self.data.rows, (self.size,), generator=self.generator)
         else:
             at = self.asked.rows_of(torch, self.generator, which)
         real = self.beside(self.data.vectors(torch, self.data.classes[at], self.data.places[at]), told)
         packs = self.size // pack
-        fake, real = fake.reshape(packs, -1), real.reshape(packs, -1)
-        share = torch.rand(packs, 1, generator=self.generator)
-        between = (share * real + (1 - share) * fake).requires_grad_()
-        slope = torch.autograd.grad(
-            self.judgement(self.parameters, between, self.kept(packs)).sum(), between, create_graph=True
-        )[0]
-        apart = (
-            self.judgement(self.parameters, fake, self.kept(packs)).mean()
-            - self.judgement(self.parameters, real, self.kept(packs)).mean()
-        )
-        loss = apart + PENALTY * ((slope.norm(dim=1) - 1) ** 2).mean()
+        first = apply_layer(self.parameters, "judge.0", torch.cat([fake, real]).reshape(2 * packs, -1))
+        said = self.said(self.parameters, first, self.kept(2 * packs))
+        loss = said[:packs].mean() - said[packs:].mean() + PENALTY * self.steepness(first[:packs], first[packs:])
         self.optimisers[1].zero_grad()
         loss.backward()
         self.optimisers[1].step()
         return loss.item()
+
+    def steepness(self, fake: Any, real: Any) -> Any:
+        """The gradient penalty, by what the first layer says of packs: between two of them it says what lies between. The critic is linear where no unit
+        changes its side, so its slope is a product of weights, and nothing need be derived twice."""
+        torch, p, packs = self.torch, self.parameters, len(fake)
+        kept = self.kept(packs)
+        with torch.no_grad():
+            between = torch.lerp(fake, real, torch.rand(packs, 1, generator=self.generator))
+            passed = torch.where(between > 0, 1.0, LEAK) * kept[0]
+            second = torch.where(apply_layer(p, "judge.1", between * passed) > 0, 1.0, LEAK) * kept[1]
+        slope = (((p["judge.2.weight"].T * second) @ p["judge.1.weight"].T) * passed) @ p["judge.0.weight"].T
+        return ((slope.norm(dim=1) - 1) ** 2).mean()
 
     def hold(self, noisy: NoisySteps, constraint: NoisyConstraint) -> None:
         """Take one of the steps that are paid for to tell the generator which rows it could identify."""
         torch = self.torch
         x, u = torch.randn(HELD, LATENT, generator=self.generator), self.chance(HELD)
         with torch.no_grad():
-            reach = constraint.reach(torch, self.drawn(self.made(x), u))
+            reach = constraint.reach(torch, self.drawn(self.made(x, None), u))
 
         def loss(p: dict[str, Any], row: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
-            made = self.drawn(self.made(x, p=p), u)
+            made = self.drawn(self.made(x, None, p=p), u)
             return constraint.loss(torch, self.data.vectors(torch, *row), made, reach)
 
         own = noisy.parameters, noisy.loss, noisy.noise
@@ -315,8 +344,8 @@ class _Pair:
     def make_better(self, beside: bool = False) -> None:
         """`beside`: with what the generator was told already."""
         torch = self.torch
-        x, which, told = self.asking()
-        out = self.made(x)
+        noise, which, told = self.asking()
+        out = self.made(noise, which)
         rows = self.drawn(out)
         packs = self.size // self.how.pack
         loss = -self.judgement(self.parameters, self.beside(rows, told).reshape(packs, -1), self.kept(packs)).mean()
@@ -326,16 +355,16 @@ class _Pair:
             loss = loss - self.data.log_chances(torch, out[:, :end]).gather(1, wanted[:, None]).mean()
         if self.constraint is not None:
             loss = loss + self.constraint.loss(torch, self.generator, self.data, rows)
-        if not beside:
-            self.optimisers[0].zero_grad()
-        loss.backward()
+        own = self.optimisers[0].parameters
+        for t, slope in zip(own, torch.autograd.grad(loss, own), strict=True):
+            t.grad = slope + t.grad if beside and t.grad is not None else slope
         self.optimisers[0].step()
 
     def criticism_noise(self, count: int, learning: bool) -> tuple[Any, ...]:
         """For each real row of a noisy step a made one, how far between the two the slope is taken, and the units that are kept."""
         torch = self.torch
         with torch.no_grad():
-            fake = self.drawn(self.made(self.asking()[0]))[:count]
+            fake = self.drawn(self.made(*self.asking()[:2]))[:count]
         return (fake, torch.rand(count, generator=self.generator), *self.kept(count))
 
     def criticism(self, p: dict[str, Any], row: tuple[Any, ...], noise: tuple[Any, ...]) -> Any:
@@ -353,7 +382,7 @@ class _Pair:
         seen: list[Any] = []
         with torch.no_grad():
             for _ in range(SETTLED):
-                self.made(self.asking(as_real=True)[0], seen)
+                self.made(*self.asking(as_real=True)[:2], seen)
             layers = [
                 folded(self.parameters, f"make.{k}", *(torch.stack([s[m] for s in seen[k::2]]).mean(0) for m in (0, 1)))
                 for k in (0, 1)
@@ -367,6 +396,6 @@ class _Pair:
 
 def folded(p: Mapping[str, Any], name: str, mean: Any, variance: Any) -> Layer:
     """A layer and its normalisation as one layer."""
-    scale = p[f"{name}.scale"] / (variance + 1e-5).sqrt()
+    scale = p[f"{name}.scale"] / (variance + LEAST_VARIANCE).sqrt()
     weight, shift = p[f"{name}.weight"] * scale, (p[f"{name}.shift"] - mean) * scale + p[f"{name}.offset"]
     return Layer(host(weight).astype(np.float32), host(shift).astype(np.float32), True)

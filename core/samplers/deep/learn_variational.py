@@ -19,6 +19,7 @@ from .decoder import Decoder, Layer
 from .encoded import Encoded, encode_table
 from .engine import apply_layer, begin_layers, deterministic, host, torch_or_error
 from .learnt import FREELY, Effort
+from .matched import matched
 from .modes import ScaleName
 from .private_fit import Extents, fit_privately
 from .training import Descent, train
@@ -76,7 +77,8 @@ def _fit(how: Settings, table: Table, stream: Stream, effort: Effort) -> Decoder
         steps = -(-how.steps // how.epochs)
         learner = net.learner(parameters, steps)
         learnt = train(torch, generator, learner, effort, how.name)
-        return net.decoder(learnt)
+        found = net.decoder(learnt)
+        return matched(found, net.data.counts(), stream.child("matched")) if how.scale == "modes" else found
 
 
 def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, extents: Extents) -> tuple[Decoder, float]:

@@ -9,7 +9,7 @@ how many quarters of it lie between; and normal scores, the quantile of the stan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -31,6 +31,8 @@ SPAN = 4.0
 """Standard deviations that a place of 1 stands for."""
 SPIKE = 0.02
 """On the scale of ranks, a value that more than this share of rows has is a class of its own."""
+KNOTS = 1_025
+"""Quantiles that say what numbers a network draws."""
 _ROWS = 5_000
 
 I64 = NDArray[np.int64]
@@ -57,6 +59,8 @@ class Modes:
     """Means and standard deviations, shape (2, modes)."""
 
     found: F64
+    drawn: F64 = field(default_factory=lambda: np.empty(0))
+    """`KNOTS` quantiles, evenly spread, of the numbers that a network draws: each stands for the column's own. Of no length while it learns: then numbers stand for themselves."""
 
     @property
     def size(self) -> int:
@@ -65,12 +69,23 @@ class Modes:
     def encode(self, marginal: Marginal, values: pl.Series, u: F64) -> tuple[I64, F64, NDArray[np.bool_]]:
         x, known = numbers(values, marginal.dtype)
         x = np.where(np.isfinite(x), x, 0.0).astype(float)
+        if len(self.drawn):
+            piece, share, _ = marginal.locate(values)
+            rank = marginal.edges[piece] + share * (marginal.edges[piece + 1] - marginal.edges[piece])
+            x = np.interp(rank, np.linspace(0, 1, KNOTS), self.drawn)
         chance = np.cumsum(_posterior(x, self.found), axis=1)
         mode = np.minimum((chance < u[:, None] * chance[:, -1:]).sum(axis=1), self.size - 1)
         return mode, np.clip((x - self.found[0][mode]) / (SPAN * self.found[1][mode]), -0.99, 0.99), known
 
     def decode(self, marginal: Marginal, state: I64, place: F64, present: NDArray[np.bool_]) -> pl.Series:
-        return marginal.nearest(self.found[0][state] + SPAN * self.found[1][state] * place, present)
+        x = self.numbers(state, place)
+        if not len(self.drawn):
+            return marginal.nearest(x, present)
+        rank = np.interp(x, self.drawn, np.linspace(0, 1, KNOTS))
+        return marginal.quantile(np.clip(rank, 1e-9, 1 - 1e-9), present)
+
+    def numbers(self, state: I64, place: F64) -> F64:
+        return self.found[0][state] + SPAN * self.found[1][state] * place
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +204,9 @@ class Layout:
         return cells is not None and cells.listed is None
 
     def state(self) -> dict[str, NDArray]:
-        return {f"modes.{n}": s.found for n, s in enumerate(self.scales) if isinstance(s, Modes)}
+        modes = {n: s for n, s in enumerate(self.scales) if isinstance(s, Modes)}
+        drawn = {f"drawn.{n}": s.drawn for n, s in modes.items() if len(s.drawn)}
+        return {f"modes.{n}": s.found for n, s in modes.items()} | drawn
 
 
 def fit_layout(table: pl.DataFrame, marginals: Sequence[Marginal], stream: Stream) -> Layout:
@@ -218,7 +235,11 @@ def rebuild_layout(marginals: tuple[Marginal, ...], scale: str, arrays: Mapping[
         sound = modes.ndim == 2 and modes.shape[0] == 2 and modes.shape[1] and modes.dtype == np.float64
         if not sound or not np.isfinite(modes).all() or not (modes[1] > 0).all() or marginal.categories is not None:
             raise ValueError(f"the modes of column '{marginal.name}' are damaged")
-        found.append(Modes(modes))
+        drawn = np.array(arrays.get(f"drawn.{n}", np.empty(0)))
+        rising = drawn.dtype == np.float64 and np.isfinite(drawn).all() and (np.diff(drawn) >= 0).all()
+        if drawn.shape not in ((0,), (KNOTS,)) or not rising:
+            raise ValueError(f"what is drawn of column '{marginal.name}' is damaged")
+        found.append(Modes(modes, drawn))
     return Layout(marginals, "modes", tuple(found))
 
 

@@ -16,6 +16,7 @@ from ...tables import Table
 from ..statistical.empirical import fit_marginals
 from ..statistical.learn_events import Roles
 from .courses import course_layout
+from .engine import log_chances
 from .learnt import Learnt
 from .modes import Layout
 from .series import GAP, STAYS, Read, SeriesSampler, read_series
@@ -129,8 +130,7 @@ class Segments:
 
     def log_chances(self, torch: Any, scores: Any) -> Any:
         """The log of each class's chance within its segment."""
-        shifted = torch.clamp(scores - scores.detach().max(dim=-1, keepdim=True).values, min=-60.0)
-        return shifted - torch.log(torch.exp(shifted) @ self.segment) @ self.segment.T
+        return log_chances(torch, scores, self.sizes, self.segment)
 
     def cross_entropy(self, torch: Any, out: Any, classes: Any) -> Any:
         """Shape (n, steps, columns)."""

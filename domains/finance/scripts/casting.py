@@ -8,7 +8,7 @@ from dataclasses import replace
 from ....core.domain import Domain
 from ....core.priors import Priors
 from ....core.scenario import Scenario
-from ..holdings import JOINS
+from ..holdings import PASSES
 from ..parties import CURRENCIES
 from ..people import COUNTRIES
 
@@ -16,9 +16,9 @@ MONEY = dict(zip(COUNTRIES, CURRENCIES, strict=False))
 
 
 def among_those_there(scenarios: Mapping[str, Scenario]) -> dict[str, Scenario]:
-    """The scenarios played by accounts of customers who are there from the window's first day: an instance may begin at any time."""
+    """The scenarios played by accounts of customers who are there from the window's first day to its last: an instance may begin at any time."""
     return {
-        name: replace(s, roles=tuple(replace(r, where=f"({r.where}) AND NOT {JOINS}") for r in s.roles))
+        name: replace(s, roles=tuple(replace(r, where=f"({r.where}) AND NOT {PASSES}") for r in s.roles))
         for name, s in scenarios.items()
     }
 

@@ -59,7 +59,7 @@ from ....core.stream import F64, join_rows
 from ....core.tables import ROW
 from ..calendar import HOUR
 from ..draws import keep
-from ..identifiers import other_ibans
+from ..identifiers import abroad, other_ibans
 from ..parties import holder_names
 from ..people import sample
 from .groups import POOL, groups_each, in_groups, lent, machines, of_operators
@@ -319,8 +319,9 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
         instance, n = np.repeat(known["instance"].to_numpy(), size), np.tile(np.arange(size), known.height)
         german = np.repeat(known["currency"].to_numpy() == "EUR", size)
         rows = scene.address(f"outside {name}", instance, n)
-        country = np.where(spec.get("abroad", False), "NL", np.where(german, "DE", "GB"))
         stream = scene.stream.child("outside", name)
+        away = abroad(scene.block, stream.child("country").uniform(rows))
+        country = np.where(spec.get("abroad", False), away, np.where(german, "DE", "GB"))
         if spec["kind"] == "company":
             names = sample(lambda locale: Company("company", locale), stream, rows, german)["company"]
         else:

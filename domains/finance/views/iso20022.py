@@ -80,6 +80,9 @@ def credit_transfers(schema: Schema, tables: Tables) -> Table:
         creditor=pl.when(debit).then(their_name).otherwise("name"),
         debtor_iban=pl.when(debit).then("iban").otherwise(theirs),
         creditor_iban=pl.when(debit).then(theirs).otherwise("iban"),
+        # what is settled is what the creditor's bank is paid in
+        settled=pl.coalesce("their_currency", pl.col("currency").cast(pl.String)),
+        settled_minor=pl.coalesce("their_minor", "amount_minor"),
     )
 
 
@@ -115,11 +118,11 @@ def _interbank(exponents: dict[str, int]) -> Parts:
             element("TxId", pl.col("transaction_id").cast(pl.String)),
         ),
         element("PmtTpInf", element("LclInstrm", element("Prtry", pl.col("scheme").cast(pl.String)))),
-        _money("IntrBkSttlmAmt", "amount_minor", "currency", exponents),
+        _money("IntrBkSttlmAmt", "settled_minor", "settled", exponents),
         element("IntrBkSttlmDt", pl.col("booked_on").cast(pl.String)),
         optional(
             foreign,
-            [*_money("InstdAmt", "their_minor", "their_currency", exponents), "<XchgRate>", pl.col("rate").round(9).cast(pl.String), "</XchgRate>"],
+            [*_money("InstdAmt", "amount_minor", "currency", exponents), "<XchgRate>", pl.col("rate").round(9).cast(pl.String), "</XchgRate>"],
         ),
         element("ChrgBr", pl.col("charges_borne_by").cast(pl.String)),
         element("Dbtr", element("Nm", escaped(pl.col("debtor")))),
@@ -161,21 +164,21 @@ def interbank(schema: Schema, tables: Tables) -> Table:
     """Columns name and text: transfers between banks, together by settlement day and currency."""
     paid = credit_transfers(schema, tables).filter(pl.col("scheme") != "BOOK")
     first = str(tables["customer"]["customer_id"].min() or 0)
-    paid = paid.sort("booked_on", "currency", "cleared_at", "transaction_id")
+    paid = paid.sort("booked_on", "settled", "cleared_at", "transaction_id")
     grouped = (
         paid.with_columns(text=joined(_interbank(_exponents(schema))))
-        .group_by("booked_on", "currency", maintain_order=True)
-        .agg(pl.col("text").str.join(""), n=pl.len(), total=pl.col("amount_minor").sum(), at=pl.col("cleared_at").max())
+        .group_by("booked_on", "settled", maintain_order=True)
+        .agg(
+            pl.col("text").str.join(""), n=pl.len(), total=pl.col("settled_minor").sum(), at=pl.col("cleared_at").max()
+        )
     )
-    key = pl.concat_str(
-        pl.col("booked_on").cast(pl.String), pl.lit("-"), pl.col("currency").cast(pl.String), pl.lit(f"-{first}")
-    )
+    key = pl.concat_str(pl.col("booked_on").cast(pl.String), pl.lit("-"), "settled", pl.lit(f"-{first}"))
     header = element(
         "GrpHdr",
         element("MsgId", key),
         element("CreDtTm", pl.col("at").dt.strftime(STAMP)),
         element("NbOfTxs", pl.col("n").cast(pl.String)),
-        _money("TtlIntrBkSttlmAmt", "total", "currency", _exponents(schema)),
+        _money("TtlIntrBkSttlmAmt", "total", "settled", _exponents(schema)),
         element("IntrBkSttlmDt", pl.col("booked_on").cast(pl.String)),
         element("SttlmInf", element("SttlmMtd", "CLRG")),
     )

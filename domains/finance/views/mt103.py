@@ -27,13 +27,7 @@ def transfers(schema: Schema, tables: Tables) -> Table:
     digits = {c: int(d) for c, d in schema.code_lists["currency_exponent"].codes.items()}
     paid = credit_transfers(schema, tables).filter(pl.col("scheme") == "SWIFT").sort("cleared_at", "transaction_id")
     traces = [str(UUID(int=ref * SPREAD % 2**128, version=4)) for ref in paid["transaction_ref"]]
-    # what is settled is what the creditor's bank is paid in
-    paid = paid.with_columns(
-        pl.Series("trace", traces, pl.String),
-        pl.col("currency").cast(pl.String),
-        settled=pl.coalesce("their_currency", pl.col("currency").cast(pl.String)),
-        settled_minor=pl.coalesce("their_minor", "amount_minor"),
-    )
+    paid = paid.with_columns(pl.Series("trace", traces, pl.String), pl.col("currency").cast(pl.String))
     changed = pl.col("their_currency").is_not_null()
     text = pl.concat_str(
         pl.lit("{1:F01"), pl.col("debtor_bic").str.slice(0, 8), pl.lit("AXXX0000000000}{2:I103"),

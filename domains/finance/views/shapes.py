@@ -112,7 +112,9 @@ def _amlworld(tables: Tables) -> Table:
 
 def _bank(iban: pl.Expr) -> pl.Expr:
     """A bank's number: that of its country and the first digits of the account."""
-    return iban.str.slice(0, 2).replace_strict({"GB": "1", "DE": "2", "NL": "3"}, default="9") + iban.str.slice(8, 4)
+    return iban.str.slice(0, 2).replace_strict(
+        {"GB": "1", "DE": "2", "NL": "3", "IE": "4", "KW": "5"}, default="9"
+    ) + iban.str.slice(8, 4)
 
 
 def _money(column: str) -> pl.Expr:

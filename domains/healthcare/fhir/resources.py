@@ -54,7 +54,7 @@ PULSE_OXIMETRY = {
 }
 SMOKING = "72166-2"
 ASSESSMENT = "us-core-observation-screening-assessment"
-NEEDS = ("71802-3", "88122-7", "93030-5")
+NEEDS = ("71802-3", "88122-7", "93030-5", "82589-3", "67875-5", "63586-2")
 """LOINC: questions on social determinants of health."""
 SOCIAL = {"system": "http://hl7.org/fhir/us/core/CodeSystem/us-core-category", "code": "sdoh", "display": "SDOH"}
 """LOINC: tobacco smoking status."""

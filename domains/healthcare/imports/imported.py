@@ -62,9 +62,10 @@ def read_records(domain: Domain, place: str) -> Imported:
                 rows.setdefault(name, []).append(frame)
             progress.step(len(lines))
     frames = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in rows.items()}
-    if "patient" not in frames:
+    if "patient" not in frames or frames["patient"].is_empty():
         what = ", ".join(f"{n} {k}" for k, n in sorted(tally.read.items())) or "nothing"
-        raise UserError(f"{place}: holds no Patient; found {what}")
+        why = next((f"; {reason}" for (kind, reason) in tally.left_out if kind == "Patient"), "")
+        raise UserError(f"{place}: holds no Patient; found {what}{why}")
     for name, code in sorted(codes.clashes):
         tally.leave("codes", f"{name} {code} stands for two things in two systems: the first is kept")
     return _assembled(domain, place, frames, codes, tally)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,12 +79,51 @@ def read(content: IO[bytes] | gzip.GzipFile, place: str, found: Sorted, unreadab
 _OPENING = b'{"resourceType":"'
 
 
+_REFERENCE = re.compile(r'"reference":"((?:urn:|#)[^"\\]*)"')
+
+
+def _entries(bundle: Mapping[str, Any]) -> list[Any]:
+    entries = bundle.get("entry")
+    return entries if isinstance(entries, list) else []
+
+
+def _named(bundle: Mapping[str, Any]) -> dict[str, str]:
+    """What URNs stand for in a bundle: resources whose ids are others than those."""
+    found = {}
+    for entry in _entries(bundle):
+        resource, url = (entry.get("resource"), entry.get("fullUrl")) if isinstance(entry, dict) else (None, None)
+        if isinstance(resource, dict) and isinstance(url, str) and url.startswith("urn:") and resource.get("id"):
+            found[url] = f"{resource.get('resourceType')}/{resource['id']}"
+    return found
+
+
+def _contained(document: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The resources within another one, taken out and with ids of their own, and what references to them stand for."""
+    parts = document.get("contained")
+    if not isinstance(parts, list):
+        return [], {}
+    whole = [
+        p
+        for p in parts
+        if isinstance(p, dict) and isinstance(p.get("id"), str) and isinstance(p.get("resourceType"), str)
+    ]
+    if len(whole) == len(parts):
+        del document["contained"]
+    names = {}
+    for part in whole:
+        own = f"{document.get('resourceType')}-{document.get('id')}-{part['id']}"
+        names[f"#{part['id']}"] = f"{part['resourceType']}/{own}"
+        part["id"] = own
+    return whole, names
+
+
 def put(text: bytes, place: str, found: Sorted, unreadable: Unreadable) -> Iterator[Chunk]:
     """One document: a resource, or a bundle of them. A line whose type stands first need not be parsed to be sorted."""
     text = text.strip().removeprefix(b"\xef\xbb\xbf")
     if text.startswith(_OPENING):
         kind = text[len(_OPENING) : len(_OPENING) + 64].partition(b'"')[0].decode("ascii", "replace")
-        if kind not in ("Bundle", "OperationOutcome", "Parameters") and text.endswith(b"}") and kind.isalnum():
+        plain = kind not in ("Bundle", "OperationOutcome", "Parameters") and b'"contained"' not in text
+        if plain and text.endswith(b"}") and kind.isalnum():
             yield from found.put(kind, text.replace(b"\n", b" ") if b"\n" in text else text)
             return
     try:
@@ -94,20 +134,30 @@ def put(text: bytes, place: str, found: Sorted, unreadable: Unreadable) -> Itera
     yield from each(document, place, found, unreadable)
 
 
-def each(document: Any, place: str, found: Sorted, unreadable: Unreadable) -> Iterator[Chunk]:
-    """The resources of a parsed document."""
+def each(
+    document: Any, place: str, found: Sorted, unreadable: Unreadable, names: Mapping[str, str] | None = None
+) -> Iterator[Chunk]:
+    """The resources of a parsed document. `names`: what references of the bundle around it stand for."""
     kind = document.get("resourceType") if isinstance(document, dict) else None
     if kind == "Bundle":
-        for n, entry in enumerate(document.get("entry") or [], 1):
+        names = {**(names or {}), **_named(document)}
+        for n, entry in enumerate(_entries(document), 1):
             resource = entry.get("resource") if isinstance(entry, dict) else None
             if isinstance(resource, dict):
                 if not resource.get("id") and isinstance(url := entry.get("fullUrl"), str):
                     resource["id"] = url.rpartition("/")[2].rpartition(":")[2]
-                yield from each(resource, f"{place} entry {n}", found, unreadable)
+                yield from each(resource, f"{place} entry {n}", found, unreadable, names)
             elif resource is not None:
                 unreadable(f"{place} entry {n}", "its resource is not a JSON object")
     elif isinstance(kind, str) and kind.isalnum():
-        yield from found.put(kind, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+        contained, inner = _contained(document)
+        for resource in contained:
+            yield from each(resource, f"{place} contained", found, unreadable, {**(names or {}), **inner})
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        if names or inner:
+            known = {**(names or {}), **inner}
+            text = _REFERENCE.sub(lambda m: f'"reference":"{known.get(m[1], m[1])}"', text)
+        yield from found.put(kind, text.encode())
     elif isinstance(document, dict):
         unreadable(place, "it has no resourceType")
     else:

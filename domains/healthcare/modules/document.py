@@ -41,7 +41,7 @@ class Document:
     def read(self) -> bool:
         """Decode the text. False, with a problem noted, where it is no JSON object."""
         try:
-            self.data = json.loads(self.text)
+            self.data = json.loads(self.text, object_pairs_hook=self._object)
         except json.JSONDecodeError as error:
             self.problems.append(Problem(self.file, error.lineno, "", f"not valid JSON: {error.msg}"))
             return False
@@ -52,6 +52,19 @@ class Document:
             self.complain((), f"expected an object, found {kind(self.data)}")
             return False
         return True
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """An object. Of equal keys the last counts; a state that is lost by that is a problem."""
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [k for k, v in pairs if isinstance(v, dict) and "type" in v]
+            for name in {n for n in names if names.count(n) > 1}:
+                lines = [
+                    m.start() for m in re.finditer(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*:", self.text)
+                ]
+                line = self.text.count("\n", 0, lines[-1]) + 1 if lines else 1
+                self.problems.append(Problem(self.file, line, name, "the state is there twice"))
+        return made
 
     def complain(self, at: Path, message: str) -> None:
         state = str(at[1]) if len(at) > 1 and at[0] == "states" else ""

@@ -52,7 +52,9 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     ours = given["modules"] == OWN
     wider = wider_of(domain.schema, library)
     schema = widen(domain.schema, wider)
-    made = tuple(t for t in schema.tables if schema[t].within and t not in ("claim", "coverage", "consent"))
+    made = tuple(
+        t for t in schema.tables if schema[t].within and t not in ("claim", "coverage", "consent", "circumstance")
+    )
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
     theirs = covered(domain.schema, library)

@@ -143,24 +143,80 @@ def _links(module: Module, doc: Document, made: Mapping[str, Module]) -> list[Pr
         called = state.get("submodule")
         if called and called not in made:
             doc.unknown((*at, "submodule"), "submodule", called, made)
+        for place, other, kinds in named(state):
+            _named(doc, (*at, *place), other, kinds, module, made)
+    _endless(module, doc)
     problems = doc.problems[before:]
     del doc.problems[before:]
     return [*problems, *_circles(module, doc, made)]
 
 
+BEGINS = {
+    "condition_onset": ("ConditionOnset",), "allergy_onset": ("AllergyOnset",), "medication_order": ("MedicationOrder",),
+    "careplan": ("CarePlanStart",), "device": ("Device",), "target_encounter": ("Encounter",),
+}  # fmt: skip
+"""The fields of states that name another one, and what that has to be."""
+WAITS = ("Delay", "Procedure", "Guard", "CallSubmodule", "Terminal")
+
+
+def named(state: State) -> list[tuple[tuple[str | int, ...], str, tuple[str, ...]]]:
+    """The states that a state names beside those that it leads to: in which field, and of which kinds they must be, none for any."""
+    found: list[tuple[tuple[str | int, ...], str, tuple[str, ...]]] = [
+        ((field,), str(state.has[field]), kinds) for field, kinds in BEGINS.items() if state.has.get(field)
+    ]
+    conditions = [part for logic in state.logic() for part in logic.walk() if part.kind == "PriorState"]
+    return found + [((), str(part.has[k]), ()) for part in conditions for k in ("name", "since") if part.has.get(k)]
+
+
+def _named(
+    doc: Document,
+    at: tuple[str | int, ...],
+    name: str,
+    kinds: tuple[str, ...],
+    module: Module,
+    made: Mapping[str, Module],
+) -> None:
+    """A state that is named is one of the module's or, since submodules share what has begun with their callers, of another's."""
+    found = [m.states[name] for m in made.values() if name in m.states]
+    if not found:
+        doc.unknown(at, "state", name, module.states)
+    elif kinds and not any(s.kind in kinds for s in found):
+        doc.complain(at, f"state '{name}' is of type {found[0].kind}, expected {' or '.join(kinds)}")
+
+
+def _endless(module: Module, doc: Document) -> None:
+    """States from which no path leads to one that waits or ends: patients would go round for ever within one moment."""
+    rests = {n for n, s in module.states.items() if s.kind in WAITS or s.get("wellness") or s.transition is None}
+    grown = True
+    while grown:
+        more = {
+            n for n, s in module.states.items() if n not in rests and s.transition and {*s.transition.targets} & rests
+        }
+        rests |= more
+        grown = bool(more)
+    for name in module.states.keys() - rests:
+        if {*module.states[name].transition.targets} <= module.states.keys():  # type: ignore[union-attr]
+            doc.complain(("states", name), "no way leads from here to a state that waits or ends")
+
+
 def _circles(module: Module, doc: Document, made: Mapping[str, Module]) -> list[Problem]:
+    """The states that call submodules which lead back to this one."""
+
     def calls(path: str) -> set[str]:
         return {s.get("submodule") for s in made[path].states.values() if s.kind == "CallSubmodule"} & made.keys()
 
-    seen, todo = set[str](), calls(module.path)
-    while todo:
-        path = todo.pop()
-        if path == module.path:
-            return [Problem(doc.file, 1, "", "the module calls itself")]
-        if path not in seen:
+    before = len(doc.problems)
+    for name, state in module.states.items():
+        seen, todo = set[str](), {state.get("submodule")} & made.keys()
+        while todo - seen:
+            path = (todo - seen).pop()
             seen.add(path)
             todo |= calls(path)
-    return []
+        if module.path in seen:
+            doc.complain(("states", name, "submodule"), f"the module calls itself by '{state.get('submodule')}'")
+    problems = doc.problems[before:]
+    del doc.problems[before:]
+    return problems
 
 
 def _lookups(

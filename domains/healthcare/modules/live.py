@@ -18,12 +18,13 @@ from ....core.stream import join_rows
 from ....core.tables import ROW, Table, Tables
 from .. import blood
 from .. import physiology as body
+from ..circumstances import income_rank
 from ..conditions import courses, spells
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
 from ..observations import treated
-from ..population import TRAITS, income_rank
-from ..surveys import smoking
+from ..population import TRAITS
+from ..surveys import drinking, smoking
 from .library import Library
 from .machine import Run
 from .people import ALIVE, Known, People, Visits
@@ -62,6 +63,7 @@ FACTS = (
 """What of life itself our own modules are told: a pregnancy, until the child of the population is born, and the last half year before a natural death."""
 DYING = int(YEAR / 2)
 SMOKES = 2
+DRINKERS = ("none", "moderate", "hazardous")
 """Of `surveys.smoking`."""
 NEVER_SEEN = {"I10": False, "E11.9": False, "E78.5": False, "N18.9": False, "E78.5 treated": False}
 
@@ -202,6 +204,7 @@ def _known(block: Block, patient: Table, states: Mapping[str, str]) -> dict[str,
         "ethnicity": np.where((patient["ethnicity"] == "2135-2").to_numpy(), "hispanic", "nonhispanic"),
         "state": patient["state"].cast(pl.String).replace_strict(states, default="", return_dtype=pl.String).to_numpy(),
         "socioeconomic_category": np.array([t.capitalize() for t in tiers])[drawn],
+        "drinker": np.array(DRINKERS)[drinking(block, patient)],
         "smoker": smoking(block, patient, np.arange(patient.height), age) == SMOKES,
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import expression
 from .document import Document, Path, kind
-from .logic import amount, code, codes, condition, fields, flag, listed, number, text, unit
+from .logic import ORDER, amount, code, codes, condition, fields, flag, listed, number, text, unit
 from .values import Module, Option, Share, State, Transition
 
 AMOUNT = {"exact", "range", "distribution", "unit"}
@@ -316,7 +316,9 @@ def _goals(doc: Document, at: Path, value: Any) -> tuple[Mapping[str, Any], ...]
         here = (*at, n)
         if not fields(doc, here, node, set(), {"text", "observation", "addresses"}, "goal"):
             continue
-        goal: dict[str, Any] = {"addresses": tuple(str(a) for a in node.get("addresses", ()))}
+        goal: dict[str, Any] = {
+            "addresses": tuple(map(str, listed(doc, (*here, "addresses"), node.get("addresses", []), 0)))
+        }
         if "text" in node:
             goal["text"] = text(doc, (*here, "text"), node["text"])
         if "observation" in node and fields(
@@ -325,7 +327,7 @@ def _goals(doc: Document, at: Path, value: Any) -> tuple[Mapping[str, Any], ...]
             sought, there = node["observation"], (*here, "observation")
             goal["observation"] = {
                 "codes": codes(doc, (*there, "codes"), sought["codes"]),
-                "operator": text(doc, (*there, "operator"), sought["operator"]),
+                "operator": text(doc, (*there, "operator"), sought["operator"], ORDER),
                 "value": sought["value"],
             }
         made.append(goal)
@@ -341,9 +343,15 @@ def _reactions(doc: Document, at: Path, value: Any) -> tuple[Mapping[str, Any], 
         levels = []
         for m, severity in enumerate(listed(doc, (*here, "possible_severities"), node["possible_severities"])):
             there = (*here, "possible_severities", m)
-            if fields(doc, there, severity, {"level", "value"}, set(), "severity"):
-                level = text(doc, (*there, "level"), severity["level"].lower(), ("none", "mild", "moderate", "severe"))
-                levels.append((level, number(doc, (*there, "value"), severity["value"], 0, 1)))
+            # the framework's documents call the two severity and level
+            names = (
+                ("severity", "level") if isinstance(severity, dict) and "severity" in severity else ("level", "value")
+            )
+            if fields(doc, there, severity, set(names), set(), "severity"):
+                said = severity[names[0]]
+                said = said.lower() if isinstance(said, str) else said
+                level = text(doc, (*there, names[0]), said, ("none", "mild", "moderate", "severe"))
+                levels.append((level, number(doc, (*there, names[1]), severity[names[1]], 0, 1)))
         made.append({"reaction": code(doc, (*here, "reaction"), node["reaction"]), "severities": tuple(levels)})
     return tuple(made)
 

@@ -31,7 +31,7 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-MONTHS = {"months": 1, "years": 12}
+MONTHS = {"months": 1, "years": 12, "decades": 120}
 ACTIVE = {
     "Active Condition": "condition",
     "Active Medication": "medication",

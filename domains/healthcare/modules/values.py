@@ -11,6 +11,7 @@ SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 YEAR = 365.25 * DAY
 
 UNITS: Mapping[str, float] = {
+    "decades": 10 * YEAR,
     "years": YEAR,
     "months": YEAR / 12,
     "weeks": 7.0 * DAY,

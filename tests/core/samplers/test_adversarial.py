@@ -6,10 +6,23 @@ import numpy as np
 import polars as pl
 import pytest
 
+from populace.core.samplers.deep import learn_adversarial
 from populace.core.samplers.deep.asked import Asked
 from populace.core.samplers.deep.decoder import Decoder
-from populace.core.samplers.deep.learn_adversarial import fit_adsgan, fit_ctgan, fit_wgan, folded
-from populace.core.samplers.deep.learnt import Effort
+from populace.core.samplers.deep.learn_adversarial import (
+    CTGAN,
+    WGAN,
+    Settings,
+    _Pair,
+    fit_adsgan,
+    fit_ctgan,
+    fit_wgan,
+    folded,
+)
+from populace.core.samplers.deep.learn_variational import fit_tvae
+from populace.core.samplers.deep.learnt import FREELY, Effort
+from populace.core.samplers.deep.modes import KNOTS, Modes
+from populace.core.samplers.statistical.empirical import fit_marginals
 from populace.core.stream import Stream
 from populace.core.tables import ROW
 
@@ -36,6 +49,89 @@ def test_normalisation_is_folded_into_its_layer():
     layer = folded({"a.weight": weight, "a.shift": shift, "a.scale": scale, "a.offset": offset}, "a", mean, variance)
     made = np.maximum(x.numpy() @ layer.weight + layer.shift, 0)
     assert np.allclose(made, expected.numpy(), atol=1e-5)
+
+
+def test_a_columns_chances_do_not_hang_on_other_columns_scores():
+    """However far apart learning lets their scores come."""
+    import torch
+
+    from populace.core.samplers.deep.encoded import encode_table
+    from populace.core.samplers.deep.windows import Segments
+
+    data = encode_table(torch, TABLE, Stream.root(1))
+    sizes, end = data.layout.sizes, int(data.layout.offsets[-1])
+    scores = torch.randn(50, end, generator=torch.Generator().manual_seed(1)) * 3
+    expected = torch.cat([torch.log_softmax(part, dim=1) for part in scores.split(sizes, dim=1)], dim=1)
+    series = Segments.of(torch, data.layout)
+    classes = data.classes[:50]
+    for apart in (0.0, 200.0, -1e4):
+        moved = scores + apart * data.segment[:, 0]
+        # as exact as numbers of single precision are at that height
+        near = {"atol": 1e-5 + abs(apart) * 1e-6}
+        assert torch.allclose(data.log_chances(torch, moved), expected, **near)
+        assert torch.allclose(series.log_chances(torch, moved[:, None])[:, 0], expected, **near)
+        found = data.surprise(torch, moved, classes)
+        assert torch.allclose(found, -expected.gather(1, classes).sum(dim=1), **near)
+
+
+@pytest.mark.parametrize("settings", [CTGAN, WGAN])
+def test_the_critics_penalty_is_that_of_its_derivative(settings: Settings):
+    import torch
+
+    from populace.core.samplers.deep.encoded import encode_table
+
+    data = encode_table(torch, TABLE, Stream.root(1))
+    generator = torch.Generator().manual_seed(1)
+    asked = Asked.of(torch, data) if settings.asked else None
+    pair = _Pair(torch, generator, data, settings, asked, None, FREELY)
+    p, packs = pair.parameters, 40
+    fake, real = torch.randn(2, packs, len(p["judge.0.weight"]), generator=generator)
+    begun = generator.get_state()
+    steep = pair.steepness(*(x @ p["judge.0.weight"] + p["judge.0.shift"] for x in (fake, real)))
+    found = torch.autograd.grad(steep, [p[f"judge.{k}.weight"] for k in (0, 1, 2)])
+    generator.set_state(begun)
+    kept = pair.kept(packs)
+    between = torch.lerp(fake, real, torch.rand(packs, 1, generator=generator)).requires_grad_()
+    slope = torch.autograd.grad(pair.judgement(p, between, kept).sum(), between, create_graph=True)[0]
+    expected = ((slope.norm(dim=1) - 1) ** 2).mean()
+    assert steep.item() == pytest.approx(expected.item(), rel=1e-4)
+    for a, b in zip(found, torch.autograd.grad(expected, [p[f"judge.{k}.weight"] for k in (0, 1, 2)]), strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("learn", [fit_ctgan, fit_wgan, fit_tvae])
+def test_columns_come_with_the_rows_own_distributions_however_little_was_learnt(learn, monkeypatch):
+    monkeypatch.setattr(learn_adversarial, "LEAST_STEPS", 3)
+    gaps = np.arange(N) % 10 == 0
+    rows = TABLE.with_columns(
+        x=pl.when(pl.Series(gaps)).then(None).otherwise(pl.col("x")),
+        z=np.where(KIND == "low", 0.0, np.random.default_rng(5).gamma(2.0, 5.0, N)),
+    )
+    made = drawn(learn(rows, Stream.root(1), Effort(epochs=1)), 8_000)
+    shares = dict(made["kind"].value_counts(normalize=True).iter_rows())
+    for kind in ("low", "mid", "high"):
+        assert shares.get(kind, 0.0) == pytest.approx((kind == KIND).mean(), abs=0.02)
+    assert made["x"].null_count() / len(made) == pytest.approx(0.1, abs=0.02)
+    assert (made["z"] == 0).mean() == pytest.approx((KIND == "low").mean(), abs=0.03)
+    for column in ("x", "z"):
+        real, found = (np.sort(t[column].drop_nulls().to_numpy()) for t in (rows, made))
+        at = np.concatenate([real, found])
+        apart = [np.searchsorted(x, at, side="right") / len(x) for x in (real, found)]
+        assert np.abs(apart[0] - apart[1]).max() < 0.03
+
+
+def test_a_number_that_stands_for_another_is_found_again():
+    """What is given is looked up where the network draws it."""
+    draw = np.random.default_rng(5)
+    marginal = fit_marginals(TABLE.select("x"))[0]
+    drawn_of = Modes(np.array([[-60.0, 20.0], [9.0, 30.0]]), np.sort(draw.normal(0.0, 40.0, KNOTS)))
+    state, place = draw.integers(0, 2, 500), draw.uniform(-0.4, 0.4, 500)
+    values = drawn_of.decode(marginal, state, place, np.ones(500, bool))
+    found, at, known = drawn_of.encode(marginal, values, draw.uniform(size=500))
+    assert known.all()
+    again = drawn_of.decode(marginal, found, at, np.ones(500, bool))
+    far = (again - values).abs().to_numpy()
+    assert np.quantile(far, 0.95) < 2.0
 
 
 def test_rare_classes_are_asked_for_more_often_than_they_occur_and_rows_fit_what_is_asked():

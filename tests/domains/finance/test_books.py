@@ -159,6 +159,9 @@ PLANTED = {
     "fraud_report.charges-back-after-report": cents("fraud_report", "charged_back_at", pl.col("reported_at").dt.offset_by("-1s"), pl.col("charged_back_at").is_not_null()),
     "account.overdraft_limit_minor.min": cents("account", "overdraft_limit_minor", pl.lit(-1), FIRST),
     "transaction.amount_minor.min": cents("transaction", "amount_minor", pl.lit(0), FIRST),
+    "account.ended": cents("account", "closed_on", pl.lit(None, pl.Date), pl.col("closed_on").is_not_null()),
+    "account.closed-empty": cents("account", "closed_on", pl.date(2025, 2, 1), pl.int_range(pl.len()) == 0),
+    "loan.lent-to-adults": cents("loan", "paid_out_on", pl.col("paid_out_on").dt.offset_by("-70y"), FIRST),
     "transaction.void-is-before-clearing": cents("transaction", "reversal", pl.lit("void"), pl.col("reversal").cast(pl.String) == "refund"),
 }  # fmt: skip
 
@@ -221,7 +224,7 @@ def test_a_group_that_lost_its_shape_is_found_and_named():
 
 
 def test_transfers_into_another_currency_are_exchanged_at_the_days_rate_with_a_fee(bank: Dataset):
-    party = bank.frames["counterparty"].filter(pl.col("iban").str.starts_with("NL"))["counterparty_id"]
+    party = bank.frames["counterparty"].filter(pl.col("iban").str.contains("^(NL|IE)"))["counterparty_id"]
     sent = bank.frames["transaction"].filter(
         pl.col("channel").cast(pl.String) == "transfer",
         pl.col("direction").cast(pl.String) == "DBIT",

@@ -104,10 +104,11 @@ def test_that_the_payee_banks_here_does_not_give_laundering_away(mix: pl.DataFra
 
 
 @pytest.mark.slow
-def test_the_bands_at_published_rates():
-    """AUC 0.85 to 0.95 with causal aggregates, raw columns at most 0.80, and nothing free. Average precision, of some 390 payments in two million, is 0.05 to
-    0.35 for this seed (0.053); for the next it was 0.028, and raw columns reached 0.809 there."""
-    rows = played(size=14_000, end="2025-06-01")
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_bands_at_published_rates(seed: int):
+    """AUC 0.85 to 0.95 and average precision 0.05 to 0.35 with causal aggregates, raw columns at most 0.80, and nothing free: in each of several banks, for which
+    typologies are played in the last part is chance."""
+    rows = played(size=14_000, end="2025-06-01", seed=seed)
     area, precision = score(rows, AGGREGATES)
     assert 0.85 <= area <= 0.95
     assert 0.05 <= precision <= 0.35
@@ -118,8 +119,9 @@ def test_the_bands_at_published_rates():
     for column in FORMAT:
         assert within(rows, (column,), "channel") <= 0.55, column
     assert within(rows, FORMAT, "channel", "type") <= 0.55
-    shuffled = [score(rows, AGGREGATES, shuffled=n, thin=0.1)[0] for n in range(5)]
-    assert np.mean(shuffled) == pytest.approx(0.5, abs=0.02)
+    if seed == 1:
+        shuffled = [score(rows, AGGREGATES, shuffled=n, thin=0.1)[0] for n in range(5)]
+        assert np.mean(shuffled) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.slow

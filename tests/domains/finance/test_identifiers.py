@@ -14,7 +14,7 @@ from stdnum import iso11649 as reference_judge
 from stdnum import luhn as luhn_judge
 
 from populace.core.dataset import Dataset
-from populace.core.samplers.keys import iban, luhn
+from populace.core.samplers.keys import SAFE_BANKS, iban, luhn
 from populace.core.stream import Stream
 from populace.domains.finance import DOMAIN
 from populace.domains.finance.identifiers import home_ibans, iban_broken, luhn_broken
@@ -33,8 +33,8 @@ def test_stdnum_accepts_every_iban_and_no_bank_can_have_issued_it(bank: Dataset)
     assert len(texts) > 1_000
     for text in texts:
         assert iban_judge.is_valid(text, check_country=False), text
-        assert re.fullmatch(r"(GB|NL)\d\dTEST\d+|DE\d\d9\d{17}", text), text
-        assert len(text) == {"GB": 22, "DE": 22, "NL": 18}[text[:2]]
+        assert re.fullmatch(r"(GB|NL|IE|KW)\d\dTEST\d+|DE\d\d9\d{17}", text), text
+        assert len(text) == {"GB": 22, "DE": 22, "NL": 18, "IE": 22, "KW": 30}[text[:2]]
 
 
 def test_stdnum_accepts_every_card_number_and_no_network_issues_it(bank: Dataset):
@@ -100,6 +100,15 @@ NOBODYS = {
     "email": lambda text: re.fullmatch(r".+@(example\.(com|net|org)|.+\.example)", text) is not None,
     "phone": lambda text: re.fullmatch(r"\+44 7700 900\d{3}|\+49 0\d\d \d{7}", text) is not None,
 }
+
+
+@pytest.mark.parametrize("country", SAFE_BANKS)
+def test_ibans_of_every_country_pass_its_own_rules_and_name_no_bank(country: str):
+    texts = iban(np.random.default_rng(3).integers(0, 10**10, 200).astype(np.uint64), country)
+    assert texts.is_unique().all()
+    for text in texts:
+        assert iban_judge.is_valid(text, check_country=False), text
+        assert _no_bank(text), text
 
 
 def test_our_own_identifiers_are_distinct(base: Dataset):

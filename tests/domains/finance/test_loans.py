@@ -66,3 +66,12 @@ def test_instalments_are_what_interest_and_sum_give_reckoned_by_hand(base: Datas
             paid = payment.filter(counterparty_account_id=loan["account_id"])
             assert set(paid["authorised_at"].dt.date()) == set(mine["due_on"])
     assert checked > 50
+
+
+def test_nobody_borrows_before_they_are_customers_of_age(base: Dataset):
+    account, customer = base.frames["account"], base.frames["customer"]
+    loan = base.frames["loan"].join(account.select("account_id", "customer_id"), on="account_id")
+    loan = loan.join(customer, on="customer_id")
+    assert (loan["paid_out_on"] >= loan["opened_on"]).all()
+    assert (loan["paid_out_on"] >= loan["birth_date"].dt.offset_by("18y")).all()
+    assert loan["opened_on"].max() > dt.date(2024, 6, 1), "young relationships have loans too"

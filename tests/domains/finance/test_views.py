@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -103,6 +104,56 @@ def test_amounts_have_their_currencys_digits(bank: Dataset):
     got = frame.select(x=decimal_of(pl.col("m"), pl.col("c"), {"JPY": 0, "KWD": 3, "EUR": 2}))["x"].to_list()
     assert got == ["123456", "0.005", "0.00"]
     assert set(exchange["currency"]) >= {"EUR", "USD"}
+
+
+@pytest.fixture(scope="module")
+def abroad() -> Dataset:
+    """A bank whose customers pay to Ireland and Kuwait, change yen, and leave."""
+    away = {"home": 0.4, "NL": 0.1, "IE": 0.2, "KW": 0.3}
+    settings = {"counterparty.country": away, "account.foreign": 0.6, "customer.leaves": 0.4}
+    return generate(make_plan(Spec("finance", size=80, seed=2, end="2025-04-01", settings=settings), DOMAIN))
+
+
+def test_what_is_settled_is_in_the_creditors_currency_and_what_is_instructed_in_the_payers(abroad: Dataset, xsd: dict):
+    assert abroad.validate().is_empty()
+    told = {}
+    for text in rendered(abroad, "pacs.008")["pacs.008"]["text"]:
+        root = etree.fromstring(text.encode())
+        assert xsd["pacs.008"].validate(root), xsd["pacs.008"].error_log
+        total = root.find(".//{*}TtlIntrBkSttlmAmt")
+        amounts = root.findall(".//{*}IntrBkSttlmAmt")
+        assert {a.get("Ccy") for a in amounts} == {total.get("Ccy")}
+        assert sum(Decimal(a.text) for a in amounts) == Decimal(total.text)
+        for order in root.iterfind(".//{*}CdtTrfTxInf"):
+            settled, asked = (order.find(f"{{*}}{n}") for n in ("IntrBkSttlmAmt", "InstdAmt"))
+            told[int(order.findtext("{*}PmtId/{*}TxId"))] = (settled, asked)
+    digits = {"GBP": 2, "EUR": 2, "KWD": 3}
+    exchange = abroad.frames["exchange"].join(abroad.frames["transaction"], on="transaction_id", suffix="_own")
+    exchange = exchange.filter(pl.col("card_id").is_null(), channel="transfer").drop_nulls("cleared_at")
+    for row in exchange.iter_rows(named=True):
+        for element, money, minor in zip(
+            told[row["transaction_id"]], ("currency", "currency_own"), ("amount_minor", "amount_minor_own"), strict=True
+        ):
+            assert element.get("Ccy") == row[money]
+            assert Decimal(element.text) == Decimal(row[minor]).scaleb(-digits[row[money]])
+            assert len(element.text.partition(".")[2]) == digits[row[money]]
+    assert set(exchange["currency"].cast(pl.String)) == {"EUR", "KWD"}
+    same = set(told) - set(exchange["transaction_id"])
+    assert all(told[key][1] is None for key in same)
+
+
+def test_statements_in_other_currencies_have_their_digits_and_end_at_nothing_where_closed(abroad: Dataset):
+    mt940 = pytest.importorskip("mt940")
+    account = abroad.frames["account"]
+    closed = {str(n) for n in account.filter(pl.col("closed_on").is_not_null())["account_id"]}
+    files = dict(rendered(abroad, "mt940")["mt940"].rows())
+    assert len(closed & set(files)) > 10
+    for name in closed & set(files):
+        last = mt940.parse(files[name].rstrip("\n-").split("\n-\n")[-1] + "\n-")
+        assert last.data["final_closing_balance"].amount.amount == 0
+    yen = [str(n) for n in account.filter(currency="JPY")["account_id"] if str(n) in files]
+    assert yen
+    assert all(re.search(r":62F:[CD]\d{6}JPY\d+,\n", files[n] + "\n") for n in yen)
 
 
 def test_card_messages_follow_the_life_of_each_payment(bank: Dataset):
@@ -319,7 +370,7 @@ def test_a_transfer_booked_days_later_counts_from_the_day_it_was_made():
 
 MT103 = re.compile(
     r"\{1:F01(?P<sender>[A-Z]{6}[A-Z0-9]0)AXXX0{10}\}\{2:I103(?P<receiver>[A-Z]{6}[A-Z0-9]0)XXXXN\}\{3:\{121:(?P<trace>[0-9a-f-]{36})\}\}\{4:\n"
-    r":20:(?P<reference>[0-9]{1,16})\n:23B:CRED\n:32A:(?P<day>[0-9]{6})(?P<settled>[A-Z]{3}[0-9]{1,12},[0-9]{2})\n"
+    r":20:(?P<reference>[0-9]{1,16})\n:23B:CRED\n:32A:(?P<day>[0-9]{6})(?P<settled>[A-Z]{3}[0-9]{1,12},[0-9]{2,3})\n"
     r":33B:(?P<instructed>[A-Z]{3}[0-9]{1,12},[0-9]{2})\n(:36:(?P<rate>[0-9]+,[0-9]+)\n)?"
     r":50K:/(?P<debtor>[A-Z0-9]{1,34})\n[A-Za-z0-9/\-?:().,'+ ]{1,35}\n:59:/(?P<creditor>[A-Z0-9]{1,34})\n[A-Za-z0-9/\-?:().,'+ ]{1,35}\n"
     r":70:/RFB/(?P<remittance>RF[0-9]{14})\n:71A:(SHA|OUR)\n-\}"
@@ -339,13 +390,13 @@ def test_every_transfer_across_borders_is_an_mt103_in_swifts_formats(bank: Datas
     assert all(UUID(m["trace"]).version == 4 for m in found)
     assert all(iso11649.is_valid(m["remittance"]) for m in found)
     assert all(iban.is_valid(m[side]) for m in found for side in ("debtor", "creditor"))
-    assert {m["sender"][4:6] for m in found} >= {"GB", "NL"}
+    assert {m["sender"][4:6] for m in found} >= {"GB", "NL", "IE"}
     rated = [m for m in found if m["rate"]]
     for m in rated:
         settled, instructed, rate = (
-            float(m[k].lstrip("EURGBP").replace(",", ".")) for k in ("settled", "instructed", "rate")
+            float(m[k].lstrip("EURGBPKWD").replace(",", ".")) for k in ("settled", "instructed", "rate")
         )
-        assert m["settled"].startswith("EUR")
+        assert m["settled"][:3] == {"NL": "EUR", "IE": "EUR", "KW": "KWD"}[m["receiver"][4:6]]
         assert settled <= instructed * rate + 0.01, "less the fee"
     assert rated
     assert all(m["settled"] == m["instructed"] for m in found if not m["rate"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
@@ -88,3 +90,55 @@ def test_customers_come_within_the_window_and_nothing_is_older_than_they_are():
     # nobody who comes plays a part in what may begin before
     cast = data.frames["label"].filter(table="account")["row_key"]
     assert not set(cast) & set(account["account_id"])
+
+
+def test_customers_leave_within_the_window_and_nothing_of_theirs_is_left_or_later():
+    settings = {"customer.leaves": 0.5, "account.foreign": 0.3}
+    asked = (parse_request("fan-in:count=2"), parse_request("dormant-account:count=2"))
+    data = generate(make_plan(Spec("finance", size=300, seed=2, settings=settings, scenarios=asked), DOMAIN))
+    assert data.validate().is_empty()
+    frames = data.frames
+    customer = frames["customer"].select("customer_id", left="closed_on")
+    gone = customer.filter(pl.col("left").is_not_null())
+    assert 0.18 < gone.height / customer.height < 0.32
+    account = frames["account"].join(gone, on="customer_id")
+    assert (account["closed_on"] == account["left"]).all()
+    assert set(account["type"].cast(pl.String)) == {"current", "business", "savings", "credit", "wallet", "currency"}
+    days = account.select("account_id", "left")
+    card = frames["card"].join(days, on="account_id")
+    assert card.height > gone.height
+    assert (card["cancelled_on"] == card["left"]).all()
+    assert (card["issued_on"] <= card["left"]).all()
+    assert frames["card"].filter(pl.col("cancelled_on").is_not_null()).height == card.height
+    # nothing is known later, nothing is used in the days before but for the pay-out on the last
+    for table, at in (("device", "first_seen_at"), ("counterparty", "added_at"), ("customer", "contact_changed_at")):
+        rows = frames[table].join(gone, on="customer_id").drop_nulls(at)
+        assert (rows[at].dt.date() <= rows["left"]).all(), table
+    payment = frames["transaction"]
+    for side in ("account_id", "counterparty_account_id"):
+        paid = payment.join(days, left_on=side, right_on="account_id")
+        assert paid.height > 20
+        last = paid["authorised_at"].dt.date()
+        assert ((last == paid["left"]) | (last < paid["left"].dt.offset_by("-9d"))).all()
+        assert (paid["cleared_at"].dt.date().fill_null(dt.date(1970, 1, 1)) <= paid["left"]).all()
+        assert (paid["reversed_at"].dt.date().fill_null(dt.date(1970, 1, 1)) <= paid["left"]).all()
+    out = payment.join(days, on="account_id").filter(pl.col("authorised_at").dt.date() == pl.col("left"))
+    assert set(out["channel"].cast(pl.String)) == {"transfer", "exchange"}
+    # the balance of each, added up from the payments alone, is nothing
+    sign = pl.when(pl.col("direction") == "CRDT").then(1).otherwise(-1)
+    booked = payment.filter(pl.col("cleared_at").is_not_null())
+    back = pl.col("reversed_minor").fill_null(0)
+    own = booked.select("account_id", moved=sign * (pl.col("amount_minor") - back))
+    inside = booked.drop_nulls("counterparty_account_id").join(
+        frames["exchange"].select("transaction_id", got="amount_minor"), on="transaction_id", how="left"
+    )
+    other = inside.select(
+        account_id="counterparty_account_id", moved=-sign * (pl.coalesce("got", "amount_minor") - back)
+    )
+    total = pl.concat([own, other]).group_by("account_id").agg(pl.col("moved").sum())
+    left_over = account.join(total, on="account_id", how="left").select(
+        pl.col("opening_balance_minor") + pl.col("moved").fill_null(0)
+    )
+    assert (left_over.to_series() == 0).all()
+    # nobody who leaves plays a part in what may end later
+    assert not set(frames["label"].filter(table="account")["row_key"]) & set(account["account_id"])

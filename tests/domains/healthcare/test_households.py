@@ -92,3 +92,76 @@ def test_income_follows_a_working_life_and_education_comes_by_and_by(population:
     assert set(level.filter(age.is_between(15, 17))) == {"ELEM"}
     assert not set(level.filter(age < 22)) & {"BD", "GD"}
     assert (level.filter(age >= 25) == "GD").mean() == pytest.approx(0.123, abs=0.02)
+
+
+def test_a_history_has_no_gaps_ends_in_what_the_patient_is_and_is_a_household_s(population: Dataset):
+    people = population.frames["patient"]
+    times = (
+        population.frames["circumstance"].sort("patient_id", "start_at").with_columns(pl.col(pl.Enum).cast(pl.String))
+    )
+    assert times["patient_id"].n_unique() == people.height
+    following = times.select(pl.col("start_at").shift(-1).over("patient_id")).to_series()
+    assert times["end_at"].equals(following.alias("end_at"), null_equal=True)
+    last = times.unique("patient_id", keep="last").join(people, on="patient_id", suffix="_patient")
+    assert last["education"].eq_missing(last["education_patient"].cast(pl.String)).all()
+    assert last["income"].eq_missing(last["income_patient"]).all()
+    # education is not lost, nobody works as a child, and who is retired stays so
+    level = pl.col("education").replace_strict({"ELEM": 1, "HS": 2, "SCOL": 3, "BD": 4, "GD": 5}, default=0)
+    assert (times.select(level.diff().over("patient_id")).to_series().drop_nulls() >= 0).all()
+    retired = pl.col("employment") == "retired"
+    assert (times.select(retired.cast(pl.Int8).diff().over("patient_id")).to_series().drop_nulls() >= 0).all()
+    aged = times.join(people.select("patient_id", "birth_date", "household_id"), on="patient_id")
+    aged = aged.with_columns(
+        age=(pl.col("start_at").dt.date() - pl.col("birth_date")).dt.total_days() / 365.2425,
+        on=pl.col("start_at").dt.date(),
+    )
+    assert (
+        aged.filter(pl.col("age") > 16.01)["employment"].null_count(),
+        aged.filter(pl.col("age") < 15.99)["employment"].count(),
+    ) == (0, 0)
+    for year in (2016, 2019):
+        new_year = (
+            aged.filter(pl.col("on") == pl.date(year, 1, 1)).group_by("household_id").agg(pl.col("income").n_unique())
+        )
+        assert (new_year["income"] == 1).all()
+
+
+def test_as_many_work_at_each_age_as_the_survey_says(population: Dataset):
+    """BLS, participation in 2023: 83.8 % at 25 to 44, 82.1 at 45 to 54, 65.8 at 55 to 64, 26.9 at 65 to 74, 8.3 from 75 on."""
+    times = population.frames["circumstance"].join(
+        population.frames["patient"].select("patient_id", "birth_date"), on="patient_id"
+    )
+    age = (pl.col("start_at").dt.date() - pl.col("birth_date")).dt.total_days() / 365.2425
+    times = times.with_columns(age=age).filter(pl.col("start_at").dt.ordinal_day() == 1)
+    takes_part = pl.col("employment").cast(pl.String).is_in(["employed", "unemployed"])
+    for low, high, published in ((25, 45, 0.838), (45, 55, 0.821), (55, 65, 0.658), (65, 75, 0.269), (75, 110, 0.083)):
+        share = times.filter(pl.col("age").is_between(low, high)).select(takes_part.mean()).item()
+        assert share == pytest.approx(published, abs=0.04)
+
+
+def test_a_household_whose_income_falls_comes_to_other_insurance(population: Dataset):
+    """Of adults below 65, by what their household has in the year: who has the least has public insurance or none, also where it had more before."""
+    times = (
+        population.frames["circumstance"]
+        .filter(pl.col("start_at").dt.ordinal_day() == 1)
+        .select("patient_id", "start_at", "income")
+    )
+    people = population.frames["patient"].select("patient_id", "birth_date")
+    cover = population.frames["coverage"].select(
+        "patient_id", pl.col("kind").cast(pl.String), since="start_at", until="end_at"
+    )
+    held = times.join(cover, on="patient_id").filter(
+        (pl.col("since") <= pl.col("start_at")) & (pl.col("until").is_null() | (pl.col("until") > pl.col("start_at")))
+    )
+    years = times.join(people, on="patient_id").filter(
+        (pl.col("start_at").dt.year() - pl.col("birth_date").dt.year()).is_between(20, 63)
+    )
+    years = years.join(held.select("patient_id", "start_at", "kind"), on=["patient_id", "start_at"], how="left")
+    years = years.with_columns(
+        private=(pl.col("kind") == "private").fill_null(False), mean=pl.col("income").mean().over("patient_id")
+    )
+    less, more = (
+        years.filter(c)["private"].mean()
+        for c in (pl.col("income") < 0.7 * pl.col("mean"), pl.col("income") > 1.3 * pl.col("mean"))
+    )
+    assert less < more - 0.1

@@ -204,6 +204,7 @@ def test_what_was_imported_is_validated_viewed_and_kept_in_databases(tmp_path: P
         ("", "holds no Patient; found nothing"),
         ("{not json}\n", "holds no Patient"),
         ('{"resourceType":"Slot","id":"1"}', "found 1 Slot"),
+        ('{"resourceType":"Patient","id":"1","birthDate":1970}', "found 1 Patient; not as FHIR R4 has it"),
     ],
 )
 def test_nothing_to_read_is_an_error(content: str, why: str, tmp_path: Path):
@@ -215,6 +216,42 @@ def test_nothing_to_read_is_an_error(content: str, why: str, tmp_path: Path):
     (tmp_path / "x.ndjson").unlink()
     with pytest.raises(UserError, match="holds no FHIR"):
         read_records(DOMAIN, str(tmp_path))
+
+
+def test_references_to_urns_and_to_what_is_contained_are_followed(tmp_path: Path):
+    """As converters and servers write them: URNs that are not the resources' ids, and resources within one another."""
+    person = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1970-02-03"}
+    drug = {
+        "coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "314076", "display": "lisinopril"}]
+    }
+    pulse = {"coding": [{"system": "http://loinc.org", "code": "8867-4", "display": "Heart rate"}]}
+    order = {
+        "resourceType": "MedicationRequest", "id": "m", "status": "active", "intent": "order", "authoredOn": "2020-01-02",
+        "contained": [{"resourceType": "Medication", "id": "drug", "code": drug}], "medicationReference": {"reference": "#drug"},
+        "subject": {"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"},
+    }  # fmt: skip
+    result = {
+        "resourceType": "Observation", "id": "o", "status": "final", "code": pulse, "effectiveDateTime": "2020-01-02T08:00:00Z",
+        "contained": [{"resourceType": "Patient", "id": "p", "gender": "male", "birthDate": "1990-05-06"}],
+        "subject": {"reference": "#p"}, "valueQuantity": {"value": 70, "unit": "/min", "code": "/min"},
+    }  # fmt: skip
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {"fullUrl": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "resource": person},
+            {"fullUrl": "urn:uuid:b9b4818e-02de-4cc4-b418-d20cbc7b5dfe", "resource": order},
+        ],
+    }
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle))
+    (tmp_path / "Observation.ndjson").write_text(json.dumps(result, separators=(",", ":")) + "\n")
+    found = read_records(DOMAIN, str(tmp_path))
+    people = found.tables["patient"].select("patient_id", sex=pl.col("sex").cast(pl.String))
+    ordered = found.tables["medication_request"].join(people, on="patient_id")
+    measured = found.tables["observation"].join(people, on="patient_id")
+    assert ordered.select(pl.col("code").cast(pl.String), "sex").rows() == [("314076", "female")]
+    assert measured.select("value", "sex").rows() == [(70.0, "male")]
+    assert not [why for kind, why in found.left_out if "not here" in why or "contained" in why]
 
 
 def test_one_bad_line_costs_one_line(exported: Path, tmp_path: Path):

@@ -224,7 +224,8 @@ def test_a_planted_violation_is_found_and_named(few: Dataset, check: str, table:
 
 
 NEEDS = ("71802-3", "88122-7", "93030-5")
-CODED = {"69453-9", "72166-2", *NEEDS}
+SCHOOLING, WORK, INCOME = "82589-3", "67875-5", "63586-2"
+CODED = {"69453-9", "72166-2", *NEEDS, SCHOOLING, WORK}
 
 
 def test_every_prior_names_a_source_and_every_condition_has_codes_in_both_systems():
@@ -285,6 +286,30 @@ def test_adults_are_asked_at_check_ups_and_answer_as_published(population: Datas
     )
     ill = mood["observation_id"].is_in(both.filter(now)["observation_id"].implode())
     assert ((mood["value"] >= 10) == ill).all()
+
+
+def test_what_patients_say_of_school_work_and_income_is_what_was_so_at_that_time(population: Dataset):
+    told = population.frames["observation"].with_columns(
+        pl.col("code").cast(pl.String), pl.col("value_code").cast(pl.String)
+    )
+    then = population.frames["circumstance"].drop("circumstance_id")
+    answers = told.filter(pl.col("code").is_in([SCHOOLING, WORK, INCOME])).join(then, on="patient_id")
+    answers = answers.filter(
+        (pl.col("start_at") <= pl.col("at")) & (pl.col("end_at").is_null() | (pl.col("at") < pl.col("end_at")))
+    )
+    assert answers.group_by("code").len().filter(pl.col("len") > 100).height == 3
+    assert (answers.filter(pl.col("code") == INCOME).select(pl.col("value") == pl.col("income"))).to_series().all()
+    for code, column, said in (
+        (
+            SCHOOLING,
+            "education",
+            {"ELEM": "LA37-7", "HS": "LA38-5", "SCOL": "LA40-1", "BD": "LA12460-4", "GD": "LA12461-2"},
+        ),
+        (WORK, "employment", {"employed": "LA30136-8", "unemployed": "LA17956-6"}),
+    ):
+        rows = answers.filter(pl.col("code") == code)
+        expected = rows[column].cast(pl.String).replace_strict(said, default="LA30137-6", return_dtype=pl.String)
+        assert (rows["value_code"] == expected).all()
 
 
 def test_insurance_goes_by_income_and_is_as_frequent_as_published(population: Dataset):

@@ -185,3 +185,17 @@ def test_a_wrong_clock_shifts_a_result_by_hours(name: str, hours: int):
     results = labelled(data, "observation", effect="result").join(visits, on="instance")
     late = results["at"] - results["start_at"]
     assert (late == dt.timedelta(hours=hours, minutes=5)).all()
+
+
+def test_where_scenarios_meet_on_one_patient_it_is_told_and_the_later_one_stands():
+    asked = [{"name": n, "count": 20} for n in ("single-name", "chinese-name")]
+    with pytest.warns(UserWarning, match="another scenario's too") as told:
+        data = populace.generate("healthcare", size=30, seed=1, scenarios=asked)
+    label = data.frames["label"].filter(pl.col("table") == "patient")
+    named = {s: set(label.filter(pl.col("scenario") == s)["row_key"]) for s in ("single-name", "chinese-name")}
+    both = named["single-name"] & named["chinese-name"]
+    assert len(both) > 5
+    for scenario in named:
+        assert any(f"scenario {scenario}: {len(both)} labelled" in str(w.message) for w in told)
+    people = data.frames["patient"].filter(pl.col("patient_id").is_in(list(both)))
+    assert not (people["given_name"] == "FNU").any()

@@ -38,7 +38,7 @@ def test_what_is_written_is_recognised_and_valid(written: Path, name: str):
     assert verdict.valid
 
 
-ASKED = ("72166-2", "75626-2", "55758-7", "44261-6", "71802-3", "88122-7", "93030-5")
+ASKED = ("72166-2", "75626-2", "55758-7", "44261-6", "71802-3", "88122-7", "93030-5", "82589-3", "67875-5", "63586-2")
 
 
 def test_every_row_arrives_in_omop(made: Dataset, written: Path):

@@ -404,3 +404,13 @@ def test_more_spans_than_a_channel_has_room_for_are_refused(name: str, most: int
     assert not data.validate().height
     # a battery may be flat for a while, and leave room for fewer
     assert most * 3 // 4 <= data.frames["anomaly"].height / data.frames["anomaly"]["channel_id"].n_unique() <= most
+
+
+def test_a_clock_set_to_2038_is_behind_in_a_window_after_that():
+    """Such a reading arrives late and not before it was taken: either is declared as what may be."""
+    request = ScenarioRequest("timestamp-2038", {})
+    data = generate(make_plan(Spec("iot", size=10, start="2100-02-28", end="2100-03-02", scenarios=(request,), seed=1)))
+    assert not data.validate().height
+    late = data.frames["reading"].filter(pl.col("observed_at").dt.year() == 2038)
+    assert late.height
+    assert (late["received_at"] > late["observed_at"]).all()

@@ -145,3 +145,25 @@ def test_people_die_of_a_disease_of_their_record(ours: Dataset):
     tables = {k: v for k, v in ours.frames.items() if k != "label"}
     death = omop.render(tables, tables)["death"]
     assert death["cause_source_value"].drop_nulls().len() == told.height
+
+
+def test_who_drinks_too_much_says_so_at_check_ups_with_modules_and_without():
+    """AUDIT-C from 3 in women and 4 in men on tells of hazardous drinking: whoever comes to have an alcohol use disorder answers so, in both datasets."""
+    span = {
+        "size": 1500,
+        "seed": 4,
+        "start": "2012-01-01",
+        "end": "2024-01-01",
+        "only": ("patient", "condition", "observation"),
+    }
+    with_modules = populace.generate("healthcare", modules="own", module=("alcohol_use_disorder",), **span)
+    disorder = coded(with_modules, "condition").filter(pl.col("code") == "7200002")
+    assert disorder.height > 15
+    for data in (with_modules, populace.generate("healthcare", **span)):
+        scores = coded(data, "observation").filter(pl.col("code") == "75626-2")
+        said = scores.join(data.frames["patient"].select("patient_id", "sex"), on="patient_id")
+        least = pl.when(pl.col("sex") == "male").then(4).otherwise(3)
+        theirs = said.filter(pl.col("patient_id").is_in(disorder["patient_id"].implode()))
+        assert theirs.height > 10
+        assert theirs.select((pl.col("value") >= least).all()).item()
+        assert said.select((pl.col("value") >= least).mean()).item() < 0.3

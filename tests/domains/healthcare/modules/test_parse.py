@@ -143,6 +143,52 @@ def test_a_folder_is_checked_as_a_whole(tmp_path: Path) -> None:
         read_library(tmp_path, ["colt"])
 
 
+CODE = {"system": "SNOMED-CT", "code": "1", "display": "one"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"type": "Guard", "allow": {"condition_type": "PriorState", "name": "Nowhere"}},
+            "unknown state 'Nowhere'",
+        ),
+        (
+            {"type": "Guard", "allow": {"condition_type": "PriorState", "name": "End", "since": "Wait a"}},
+            "unknown state 'Wait a'. Did you mean 'Wait'?",
+        ),
+        ({"type": "MedicationEnd", "medication_order": "Nowhere"}, "unknown state 'Nowhere'"),
+        ({"type": "DeviceEnd", "device": "End"}, "state 'End' is of type Terminal, expected Device"),
+        ({"type": "ConditionOnset", "codes": [CODE], "target_encounter": "Nowhere"}, "unknown state 'Nowhere'"),
+        ({"type": "CarePlanStart", "codes": [CODE], "goals": [{"text": "well", "addresses": 3}]}, "'addresses' is 3"),
+        ({"type": "CallSubmodule", "submodule": "b/one"}, "the module calls itself by 'b/two'"),
+    ],
+)
+def test_what_a_state_names_must_be_there(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+    (tmp_path / "b").mkdir()
+    for name, other in (("one", "two"), ("two", "one")) if "submodule" in wrong else ():
+        called = with_state(type="CallSubmodule", submodule=f"b/{other}", direct_transition="End")
+        (tmp_path / "b" / f"{name}.json").write_text(json.dumps(called, indent=1))
+    (tmp_path / "cold.json").write_text(json.dumps(with_state(**wrong, direct_transition="End"), indent=1))
+    found = [p for p in check_library(tmp_path)[1] if said in str(p)]
+    assert len(found) == 1
+    assert found[0].state == "Wait"
+    assert found[0].line > 1
+
+
+def test_a_way_that_never_rests_and_a_state_that_is_there_twice_are_named(tmp_path: Path) -> None:
+    round_ = {"type": "Simple", "direct_transition": "Wait"}
+    (tmp_path / "cold.json").write_text(json.dumps(with_state(**round_), indent=1))
+    (found, after) = sorted(str(p) for p in check_library(tmp_path)[1])
+    assert "state 'Initial': no way leads from here" in found
+    assert "state 'Wait': no way leads from here" in after
+    twice = json.dumps(PLAIN, indent=1).replace('"End": {', '"Wait": {"type": "Terminal"},\n  "End": {')
+    (tmp_path / "cold.json").write_text(twice)
+    (found,) = [str(p) for p in check_library(tmp_path)[1]]
+    line = next(n for n, text in enumerate(twice.splitlines(), 1) if '"Wait": {"type": "Terminal"}' in text)
+    assert found == f"cold.json:{line}: state 'Wait': the state is there twice"
+
+
 def test_a_lookup_table_must_lead_to_the_transition_s_targets(tmp_path: Path) -> None:
     way = [
         {"transition": "End", "default_probability": 1, "lookup_table_name": "t.csv"},

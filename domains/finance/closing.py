@@ -1,0 +1,110 @@
+"""Accounts that are closed: what is pending is booked, and what is left is paid out, or made good, by their holder's account elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ...core.domain import Block
+from ...core.schema import Schema
+from ...core.stream import join_rows
+from ...core.tables import ROW, Tables, concat
+from .calendar import DAY, HOUR
+from .currencies import FOREIGN, received_by_other
+from .draws import keep, moves
+from .flows import OWN_ELSEWHERE
+from .holdings import ACCOUNTS, COUNTERPARTY, CURRENT
+from .life import FOREVER, NEVER, left_on
+from .payments import complete, fact_types
+from .people import CIRCLE
+
+CLOSING = 76
+"""The kind of flow of pay-outs: see `flows`."""
+BOOKED, CHANGED, PAID_OUT = 6 * HOUR, 10 * HOUR, 12 * HOUR
+"""When, on the day: pending payments are booked by the first, currencies changed at the second, balances paid out at the third."""
+
+
+def closing(schema: Schema):
+    """The step that ends the accounts of those who leave, so that nothing is left on them. A refund that would come later goes elsewhere."""
+    types = fact_types(schema)
+
+    def run(block: Block, tables: Tables) -> Tables:
+        last = -(-block.last // CIRCLE) * CIRCLE
+        left = left_on(block, np.arange(block.first, last, dtype=np.uint64))
+        if (left == NEVER).all():
+            return {"transaction": tables["transaction"]}
+        closed = np.where(left < NEVER, left * DAY, FOREVER)
+        payment = _settled(block, tables["transaction"], closed)
+        account = tables["account"].filter(pl.col("closed_on").is_not_null())
+        for place in (pl.col("type") == "currency", pl.col("type") != "currency"):
+            mine = account.filter(place)
+            held = _held(block, payment, mine, tables["account"])
+            payment = concat([payment, complete(_paid_out(block, mine, held, closed), types)])
+        return {"transaction": payment}
+
+    return run
+
+
+def _settled(block: Block, payment: pl.DataFrame, closed: NDArray[np.int64]) -> pl.DataFrame:
+    """The payments, of which those on accounts to be closed are booked, or given back, by then."""
+    own = payment["account_id"].to_numpy() // ACCOUNTS - block.first
+    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() // ACCOUNTS - block.first
+    other = np.where(other < 0, own, other)
+    due = np.minimum(closed[own], closed[other]) + BOOKED
+    few = np.flatnonzero(due < FOREVER)
+    cleared, undone = (payment[c].gather(few).fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
+    late, never = few[cleared > due[few]], few[undone > due[few]]
+    return payment.with_columns(
+        payment["cleared_at"].scatter(late, due[late]),
+        *(payment[c].scatter(never, None) for c in ("reversed_at", "reversal", "reversed_minor")),
+    )
+
+
+def _held(block: Block, payment: pl.DataFrame, mine: pl.DataFrame, account: pl.DataFrame) -> NDArray[np.int64]:
+    """What each of some accounts holds when all payments are booked, in minor units."""
+    ids = mine["account_id"].to_numpy()
+    such = payment.filter(pl.any_horizontal(pl.col(c).is_in(ids) for c in ("account_id", "counterparty_account_id")))
+    own, other = (such[c].fill_null(-1).to_numpy() for c in ("account_id", "counterparty_account_id"))
+    sign = such["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
+    amount = such["amount_minor"].to_numpy() * sign
+    back = such["reversed_minor"].fill_null(0).to_numpy() * sign
+    booked, undone = (such[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
+    at = such["authorised_at"].to_numpy()
+    legs = []
+    for posted, change, factor in ((own, amount, 1), (other, -sign * received_by_other(block, such, account), -1)):
+        here = booked & np.isin(posted, ids)
+        legs += [(here, posted, change, at, 0), (here & undone, posted, back * -factor, at, 1)]
+    holder, _, change, _, _ = moves(legs)
+    held = mine["opening_balance_minor"].to_numpy().copy()
+    np.add.at(held, np.searchsorted(ids, holder), change)
+    return held
+
+
+def _paid_out(block: Block, mine: pl.DataFrame, held: NDArray[np.int64], closed: NDArray[np.int64]) -> pl.DataFrame:
+    """A payment of all that each account holds: into the holder's current account if it is in another currency, else to the account elsewhere; what is
+    missing comes from there."""
+    mine, held = mine.filter(pl.Series(held != 0)), held[held != 0]
+    ids = mine["account_id"].to_numpy()
+    unit = (ids // ACCOUNTS).astype(np.uint64)
+    changed, inward = ids % ACCOUNTS == FOREIGN, held < 0
+    at = (
+        closed[unit.astype(np.int64) - block.first] + np.where(changed, CHANGED, PAID_OUT) + ids % ACCOUNTS * 60_000_000
+    )
+    return pl.DataFrame(
+        {
+            ROW: join_rows(join_rows(unit, CLOSING), ids % ACCOUNTS),
+            "account_id": ids,
+            # the first device of a customer was there before the window
+            "device_row": keep(join_rows(unit, np.zeros(len(unit), np.int64)), ~inward),
+            "counterparty_row": keep(join_rows(unit, np.full(len(unit), COUNTERPARTY + OWN_ELSEWHERE)), ~changed),
+            "counterparty_account_id": keep(unit.astype(np.int64) * ACCOUNTS + CURRENT, changed),
+            "channel": np.where(changed, "exchange", "transfer"),
+            "type": np.where(changed, "FORX/SPOT", np.where(inward, "RCDT/ESCT", "ICDT/ESCT")),
+            "direction": np.where(inward, "CRDT", "DBIT"),
+            "amount_minor": np.abs(held),
+            "currency": mine["currency"],
+            "authorised_at": at,
+            "cleared_at": at + 30_000_000,
+        }
+    )
