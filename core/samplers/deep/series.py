@@ -163,7 +163,7 @@ class SeriesSampler:
     def _steps(self, out: F32, each: NDArray, stream: Stream) -> tuple[list[I64], list[F64]]:
         """Each column's classes and places, of what the network drew; those that stay are as at the step before. Shapes (series, steps)."""
         count, steps, _ = out.shape
-        flat, end = out.reshape(count * steps, -1), int(self.layout.offsets[-1])
+        flat, end = out.reshape(count * steps, out.shape[2]), int(self.layout.offsets[-1])
         places = {n: k for k, n in enumerate(self.layout.scaled)}
         states, found = [], []
         for n, marginal in enumerate(self.layout.marginals):
