@@ -220,8 +220,15 @@ def test_death_ends_the_record(tmp_path: Path) -> None:
 
 
 def test_a_module_that_circles_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="module a: circles without time passing"):
+    with pytest.raises(UserError, match="state 'A': no way leads from here to a state that waits or ends"):
         play(tmp_path, {"a": {"A": {"type": "Simple", **go("B")}, "B": {"type": "Simple", **go("A")}}})
+    # a way out that nobody takes is seen only when it runs
+    never = [{"condition": {"condition_type": "False"}, "transition": "End"}, {"transition": "A"}]
+    with pytest.raises(UserError, match="module a: circles without time passing"):
+        play(
+            tmp_path,
+            {"a": {"A": {"type": "Simple", **go("B")}, "B": {"type": "Simple", "conditional_transition": never}}},
+        )
 
 
 def test_expressions_see_attributes(tmp_path: Path) -> None:
