@@ -32,7 +32,7 @@ UNIT = "entity with all its rows"
 @dataclass(frozen=True)
 class Paid:
     read: Read
-    """Its key by its type alone, its first times as they were bought; of its steps only what `at` chooses may be read."""
+    """Its key by its type alone, its first times as they were bought; of its steps only what `at` chooses, and the step before, may be read."""
     at: NDArray[np.int64]
     """The steps of each entity's stretch; after its end the last is repeated. Shape (entities, steps)."""
     there: NDArray[np.bool_]
