@@ -15,13 +15,15 @@ import httpx
 
 class Server:
     def __init__(self, folder: Path, *flags: str) -> None:
-        command = [sys.executable, "-m", "populace.app.cli", "serve", "--port", "0", "--folder", str(folder), *flags]
+        command = [sys.executable, "-m", "populace.app.cli", "serve", "--port", "0", "--folder", str(folder)]
+        # no test hangs on how fast the machine is
+        command += ["--preview-seconds", "600", *flags]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         found = re.search(r"http://\S+?:(\d+)/", self.process.stdout.readline())
         assert found
         self.folder = folder
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=90)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=660)
 
     def ended(self, job: str) -> dict[str, Any]:
         for _ in range(900):

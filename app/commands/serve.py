@@ -25,6 +25,13 @@ Examples:
 )
 @click.option("--max-size", type=click.IntRange(1), default=100_000, metavar="N", help="Root entities in a dataset.")
 @click.option("--max-seconds", type=click.FloatRange(1), default=3_600.0, metavar="S", help="Time for one job.")
+@click.option(
+    "--preview-seconds",
+    type=click.FloatRange(1),
+    default=60.0,
+    metavar="S",
+    help="Time for a preview or an explanation.",
+)
 @click.option("--jobs", "running", type=click.IntRange(1, 64), default=2, metavar="N", help="Jobs at the same time.")
 def serve(
     host: str,
@@ -34,6 +41,7 @@ def serve(
     allow: tuple[str, ...],
     max_size: int,
     max_seconds: float,
+    preview_seconds: float,
     running: int,
 ) -> None:
     """Serve an HTTP API and a page for people who write no code. What the jobs wrote goes when the server ends."""
@@ -43,5 +51,5 @@ def serve(
         raise UserError(f"serve: needs {error.name}: pip install 'populace[server]'") from None
     from ..server.jobs import Limits
 
-    limits = Limits(size=max_size, seconds=max_seconds, running=running)
+    limits = Limits(size=max_size, seconds=max_seconds, preview_seconds=preview_seconds, running=running)
     listen(host, port, token, Path(folder), allow, limits, click.echo)
