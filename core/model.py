@@ -162,8 +162,9 @@ class Model:
                 f"{self.name} of {card['rows']:,} rows in {len(tables)} tables, from {card.get('source') or 'frames'}"
             )
             return "\n".join([found, *tables, *card["relations"], unit])
-        size = f"{card['rows']:,} rows" if "rows" in card else f"about {card['entities']:,} entities"
-        lines = [f"{self.name} of {size} and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"]
+        lines = [
+            f"{self.name} of {size_of(card)} and {len(self.columns)} columns, from {card.get('source') or 'a frame'}"
+        ]
         if "privacy" in card:
             paid = card["privacy"]
             lines.append(
@@ -179,6 +180,11 @@ class Model:
                 f"{place}: '{column}' is made by rule and was not learnt; fit with --keep {column} to learn it"
             )
         return unknown("column", column, self.columns, place)
+
+
+def size_of(card: Mapping[str, Any]) -> str:
+    """How much a model learnt from, by its card: a private one of series knows entities alone, and about how many."""
+    return f"{card['rows']:,} rows" if "rows" in card else f"about {card['entities']:,} entities"
 
 
 def _check_rows(n: Any) -> int:

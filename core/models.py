@@ -283,9 +283,8 @@ def _fit_private(data: Any, model: str, asked: _Asked, budget: Budget) -> Model:
         able = [k for k in MODELS.values() if (k.private or k.learn_private) and k.events == kind.events]
         names = ", ".join(k.name for k in able)
         raise UserError(f"'{model}' is not differentially private: with epsilon, fit one of {names}")
-    whole = read_table(data)
-    table = _without(whole, asked.drop)
-    _check_columns(whole, _aim(asked), "target")
+    table = _without(read_table(data), asked.drop)
+    _check_columns(table, _aim(asked), "target")
     aimed = asked.aimed(model)
     noise = Stream(secrets.token_bytes(16)) if asked.seed is None else asked.rng(model)
     roles = () if asked.roles is None else (asked.roles,)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from ..model import size_of
 from .metric import Metric
 from .result import Evaluation
 
@@ -53,10 +54,7 @@ def model_card(card: Mapping[str, Any], name: str, found: Evaluation) -> str:
     if card.get("settings"):
         facts.append(("settings", ", ".join(f"{k} {v}" for k, v in card["settings"].items())))
     lines += [*_table(("", ""), facts), "## Training data", ""]
-    learnt = [
-        ("source", card.get("source") or "a frame"),
-        *((k, f"{card[k]:,}") for k in ("rows", "entities") if k in card),
-    ]
+    learnt = [("source", card.get("source") or "a frame"), ("size", size_of(card))]
     if card.get("digest"):
         learnt.append(("digest", f"`{card['digest']}`"))
     lines += _table(("", ""), learnt)
@@ -80,9 +78,7 @@ def _origin(made: Mapping[str, Any]) -> list[str]:
     told = ", ".join(f"{k} {_plain(v)}" for k, v in made.get("spec", {}).items() if v not in (None, {}, [], ()))
     lines = [f"By populace: {told}."]
     if made.get("model"):
-        card = made["model"]
-        size = f"{card['rows']:,} rows" if "rows" in card else f"about {card['entities']:,} entities"
-        lines.append(f"Drawn from a fitted model, {card['model']}, of {size}.")
+        lines.append(f"Drawn from a fitted model, {made['model']['model']}, of {size_of(made['model'])}.")
     if made.get("fingerprint"):
         lines.append(f"Fingerprint `{made['fingerprint']}`: the same spec and seed give the same bytes.")
     return lines

@@ -198,14 +198,18 @@ class SeriesSampler:
         """With what the network draws known, so that each column's numbers have the distribution that they had."""
         from .networks import DRAWS
 
-        address = np.arange(_CALIBRATED, dtype=np.uint64)
-        out, lengths = DRAWS[self.network](self._exact, self.settings, address, stream.child("network"))
-        out = out.astype(np.float32)
-        _, places = self._steps(out, join_rows(address[:, None], np.arange(out.shape[1])[None, :]), stream)
-        there = np.arange(out.shape[1]) < lengths[:, None]
+        drawn: list[list[F64]] = [[] for _ in self.layout.scaled]
+        for begin in range(0, _CALIBRATED, _CHUNK):
+            address = np.arange(begin, begin + _CHUNK, dtype=np.uint64)
+            out, lengths = DRAWS[self.network](self._exact, self.settings, address, stream.child("network"))
+            out = out.astype(np.float32)
+            _, places = self._steps(out, join_rows(address[:, None], np.arange(out.shape[1])[None, :]), stream)
+            there = np.arange(out.shape[1]) < lengths[:, None]
+            for k, n in enumerate(self.layout.scaled):
+                drawn[k].append(places[n][there])
         ranks = np.linspace(0.0, 1.0, KNOTS)
-        drawn = np.array([np.quantile(places[n][there], ranks) for n in self.layout.scaled]).reshape(-1, KNOTS)
-        return replace(self, layout=with_drawn(self.layout, drawn))
+        found = np.array([np.quantile(np.concatenate(of), ranks) for of in drawn]).reshape(-1, KNOTS)
+        return replace(self, layout=with_drawn(self.layout, found))
 
     @cached_property
     def _exact(self) -> Mapping[str, NDArray]:

@@ -135,6 +135,8 @@ def test_what_has_no_private_form_says_which_have():
     events = pl.DataFrame({"who": [1, 1, 2], "at": [1, 2, 1], "kind": ["a", "b", "a"]})
     with pytest.raises(UserError, match="with epsilon, fit one of sequence-transformer, timevae"):
         fit(events, "markov", epsilon=1.0, roles=Roles("who", "at", "kind"))
+    with pytest.raises(UserError, match="unknown column 'b'"):
+        fit(pl.DataFrame({"a": [1, 2], "b": [1, 2]}), "aim", epsilon=1.0, drop=["b"], target="b")
     with pytest.raises(UserError, match="give epsilon too"):
         fit(events, "markov", delta=1e-6, roles=Roles("who", "at", "kind"))
     model = fit(pl.DataFrame({"a": RNG.normal(size=60), "b": RNG.normal(size=60)}), "vae", epochs=1)
