@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.stream import F64
-from ..climate import HOUR
+from ..civil import HOUR
 from ..noise import autoregression
 from ..readings import I64
 
