@@ -150,7 +150,7 @@ class Embedded:
             ):
                 for query in queries:
                     cursor.execute(f"SELECT count(*) FROM ({query})")  # noqa: S608
-                    (rows,) = cursor.fetchone()
+                    ((rows,),) = cursor.fetchall()
                     # the driver takes a column's type from its first batch, in which there may be no value of it yet
                     cursor.adbc_statement.set_options(**{StatementOptions.BATCH_ROWS.value: str(max(rows, 1))})
                     cursor.execute(query)
