@@ -6,7 +6,8 @@ sees them. WORDs choose tables and models; `--rows` learns from the first so man
 
 quality: SDMetrics' report, the mean of column shapes and pair trends (where sdmetrics is installed). TSTR: area under the ROC curve, on rows held
 out, of a LightGBM that learnt from synthetic rows; TRTR: from real ones. C2ST: that of a LightGBM that tells real from synthetic rows; 0.5 is
-perfect. DCR share: of synthetic rows, those nearer to a row learnt from than to one held out, with as many of each. Seconds are CPU-seconds.
+perfect. DCR share: of synthetic rows, those nearer to a row learnt from than to one held out, with as many of each; a table's first line has that of real rows which are neither,
+which is what no copying comes to with these samples. Seconds are CPU-seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,7 @@ def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
 
 def score(train: pl.DataFrame, held: pl.DataFrame, made: pl.DataFrame, meta: dict[str, Any]) -> dict[str, float]:
     made = made.select(train.columns)
-    levels = {
-        c: pl.concat([t[c].cast(pl.String) for t in (train, held)]).drop_nulls().unique().sort()
-        for c in meta["categorical"]
-    }
-    tables = [_matrix(t, levels) for t in (train, held, made)]
-    category = [train.columns.index(c) for c in meta["categorical"]]
+    tables, category = _numbers((train, held, made), meta)
     target = train.columns.index(meta["target"])
     return {
         "quality": _quality(train, made, meta),
@@ -149,6 +145,22 @@ def score(train: pl.DataFrame, held: pl.DataFrame, made: pl.DataFrame, meta: dic
         "copies": train.unique().join(made, on=train.columns, how="semi", nulls_equal=True).height
         - train.unique().join(held, on=train.columns, how="semi", nulls_equal=True).height * len(train) // len(held),
     }
+
+
+def unlearnt(train: pl.DataFrame, held: pl.DataFrame, meta: dict[str, Any]) -> float:
+    """The DCR share of real rows that are in neither of the samples whose rows are looked for."""
+    n = min(len(train) // 2, len(held), NEAREST)
+    tables, category = _numbers((train.head(n), held.head(n), train[n : 2 * n]), meta)
+    return _nearer(*tables, category)
+
+
+def _numbers(tables: Sequence[pl.DataFrame], meta: dict[str, Any]) -> tuple[list[NDArray], list[int]]:
+    """Tables, those of real rows first, as numbers, and which columns are categories."""
+    levels = {
+        c: pl.concat([t[c].cast(pl.String) for t in tables[:2]]).drop_nulls().unique().sort()
+        for c in meta["categorical"]
+    }
+    return [_matrix(t, levels) for t in tables], [tables[0].columns.index(c) for c in meta["categorical"]]
 
 
 def _matrix(table: pl.DataFrame, levels: dict[str, pl.Series]) -> NDArray:
@@ -244,6 +256,7 @@ def main() -> None:
         train, held, meta = read(asked.folder / name)
         train = train.head(asked.rows or train.height)
         meta |= {"epochs": asked.epochs} if asked.epochs else {}
+        print(f"| {name} | real rows | | | | | | {unlearnt(train, held, meta):.3f} | | |", flush=True)
         for model, run in models.items():
             try:
                 seconds, draw = run(train, meta)

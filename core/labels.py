@@ -13,7 +13,7 @@ from .places import different, places
 from .plan import Plan
 from .scenario import with_values
 from .schema import LABEL, Schema
-from .tables import ROW, Table, Tables
+from .tables import ROW, Table, Tables, texts
 
 GONE = "left no label: there was nothing for them to change, or other scenarios took it. Raise --size, or ask for fewer at once."
 _Columns = dict[str, NDArray]
@@ -22,8 +22,6 @@ _NONE = np.iinfo(np.int64).max
 """Stands for no key: behind all keys that there are."""
 _PIECE = 1 << 16
 """Rows looked at at a time."""
-_RUN = 4_096
-"""From this length on, runs are put down as such."""
 
 
 def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
@@ -125,12 +123,7 @@ def _order(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 def _told(name: str, values: NDArray[np.int64], words: pl.Series | None) -> pl.Series:
     if words is not None:
-        begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))[: len(values)]
-        if len(begins) * _RUN >= len(values):
-            return words.gather(values).rename(name)
-        sizes = np.diff(np.append(begins, len(values))).tolist()
-        of_runs = zip(values[begins].tolist(), sizes, strict=True)
-        return pl.concat([words.new_from_index(n, size) for n, size in of_runs], rechunk=True).rename(name)
+        return texts(words, values).rename(name)
     none = values == _NONE
     if not none.any():
         return pl.Series(name, values)

@@ -62,6 +62,21 @@ def room(size: int, kind: type[np.generic]) -> NDArray:
     return best[:need].view(kind)
 
 
+def texts(words: pl.Series, codes: NDArray[np.integer]) -> pl.Series:
+    """For each code the text that stands at this place, under the words' name. What is copied is sixteen bytes a row that say where a text lies,
+    into memory that is there: a fourth of the time that a gather of the texts takes."""
+    import pyarrow
+
+    known = words.to_arrow(compat_level=pl.CompatLevel.newest())
+    gaps, views, *letters = known.buffers()
+    if gaps is not None or known.type != pyarrow.string_view():
+        return words.gather(codes)
+    of_words = np.frombuffer(views, np.complex128)[known.offset : known.offset + len(known)]  # of sixteen bytes
+    made = np.take(of_words, codes, out=room(len(codes), np.complex128), mode="clip")
+    given = pyarrow.Array.from_buffers(known.type, len(codes), [None, pyarrow.py_buffer(made), *letters])
+    return pl.Series(words.name, given)
+
+
 def give_back() -> None:
     """Let go of the memory that no column needs any more."""
     _ROOMS[:] = [piece for piece, count in zip(_ROOMS, _known(_ROOMS), strict=True) if count != _IDLE]

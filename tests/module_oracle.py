@@ -200,7 +200,9 @@ class Patient:
 
     def do_SetAttribute(self, root: str, frame: Frame, state: dict[str, Any], time: int) -> None:
         name = state["attribute"]
-        if "range" in state or "distribution" in state:
+        if "series_data" in state and "range" not in state:
+            self.attributes[name] = ("series", *map(float, state["series_data"].split()))
+        elif "range" in state or "distribution" in state:
             self.attributes[name] = self.value(state)
         elif "value_code" in state:
             self.attributes[name] = ("code", str(state["value_code"]["code"]))
@@ -234,8 +236,14 @@ class Patient:
             self.observed[code] = self.attributes.get(state["attribute"])
         elif "vital_sign" in state:
             self.observed[code] = self.vital(state["vital_sign"], time)
-        else:
+        elif "value_code" in state:
             self.observed[code] = ("code", str(state["value_code"]["code"]))
+        elif "sampled_data" in state:
+            held = [self.attributes.get(name) for name in state["sampled_data"]["attributes"]]
+            known = all(isinstance(series, tuple) and series[0] == "series" for series in held)
+            self.observed[code] = ("sampled", *held) if known else None
+        else:
+            self.observed[code] = ("file", state["attachment"].get("url"))
 
     def do_MultiObservation(self, root: str, frame: Frame, state: dict[str, Any], time: int) -> None:
         for part in state["observations"]:
@@ -432,7 +440,7 @@ class Patient:
             return compare(self.vital(c["vital_sign"], time), c["operator"], c["value"])
         if kind == "Observation":
             held = next((self.observed[str(x["code"])] for x in c["codes"] if str(x["code"]) in self.observed), None)
-            return held is not None and compare(held, c["operator"], c["value"])
+            return (held is not None or c["operator"] == "is nil") and compare(held, c["operator"], c.get("value"))
         if kind == "Attribute":
             return compare(self.attributes.get(c["attribute"]), c["operator"], c.get("value"))
         if kind == "PriorState":
@@ -468,7 +476,7 @@ def compare(a: Any, sign: str, b: Any) -> bool:
         return a is None
     if sign == "is not nil":
         return a is not None
-    same = isinstance(a, bool) == isinstance(b, bool) and isinstance(a, str) == isinstance(b, str)
+    same = all(isinstance(a, kind) == isinstance(b, kind) for kind in (bool, str, tuple))
     if a is None or not same:
         return sign == "!="
     if sign in ("==", "!="):

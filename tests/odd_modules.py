@@ -199,6 +199,24 @@ MODULES["odd_dates"]={"gmf_version": 2, "states": {
  "Winter": {"type": "Guard", "allow": {"condition_type": "Date", "operator": "==", "month": 12}, **go("Season")},
  "Season": simple(conditional_transition=[{"condition": {"condition_type": "Date", "operator": ">=", "year": 2010}, "transition": "Late"}, {"transition": "Copied"}]),
  "Late": {"type": "Terminal"}, "Bad": {"type": "Terminal"}}}
+# 11 series of numbers: set before anything but an expression and a range, shown as sampled data, drawn, and nothing where they are unset
+SERIES = {"type": "SetAttribute", "attribute": "odd_series", "series_data": " 1 -2.5 3e2  4", "period": 0.5}
+MODULES["odd_series"]={"gmf_version": 2, "states": {
+ "Initial": {"type": "Initial", **go("Wait")},
+ "Wait": {"type": "Delay", **between(1, 30, "years"), "distributed_transition": [{"distribution": 0.4, "transition": "Shown"}, {"distribution": 0.4, "transition": "Set"}, {"distribution": 0.2, "transition": "Ranged"}]},
+ "Set": {**SERIES, "value": 7, **drawn("EXACT", value=9), **go("Both")},
+ "Both": {"type": "SetAttribute", "attribute": "odd_other", "series_data": "0 0 0 1", "period": 0.5, **go("Shown")},
+ "Ranged": {**SERIES, "range": {"low": 5, "high": 6}, **go("Shown")},
+ "Shown": {"type": "Observation", "category": "procedure", "unit": "mV", "codes": coded("LOINC", "11-1"), "target_encounter": "none", "sampled_data": {"attributes": ["odd_series", "odd_other"], "decimal_format": "#,##0.0#"}, **go("Drawn")},
+ "Drawn": {"type": "MultiObservation", "category": "imaging", "codes": coded("LOINC", "11-2"), "observations": [{"category": "imaging", "codes": coded("LOINC", "11-3"), "attachment": {"title": "x", "chart": {"type": "scatter", "axis_attribute_x": "odd_other", "axis_hidden_y": True, "series": [{"attribute": "odd_series"}]}}}], **go("Ask")},
+ "Ask": simple(conditional_transition=[
+   {"condition": {"condition_type": "And", "conditions": [{"condition_type": "Observation", "codes": coded("LOINC", "11-1"), "operator": "is not nil"}, attribute("odd_series", "is not nil"), {"condition_type": "Not", "condition": attribute("odd_series", ">", 0)}]}, "transition": "Series"},
+   {"condition": attribute("odd_series", ">=", 5), "transition": "Number"},
+   {"condition": attribute("odd_series", "is nil"), "transition": "Nothing"},
+   {"transition": "Bad"}]),
+ "Series": {"type": "SetAttribute", "attribute": "odd_copy_of_series", "value_attribute": "odd_series", **go("Copied")},
+ "Copied": simple(conditional_transition=[{"condition": attribute("odd_copy_of_series", "is not nil"), "transition": "End"}, {"transition": "Bad"}]),
+ "Number": {"type": "Terminal"}, "Nothing": {"type": "Terminal"}, "End": {"type": "Terminal"}, "Bad": {"type": "Terminal"}}}
 
 TABLES = {
     "odd.csv": "\ufeffAge,GENDER,odd_grade,Y,X,Z\n0-17,M,b,0.7,0.1,0.2\n0-17,F,b,0.1,0.8,0.1\n18-44,M,c,0.25,0.25,0.5\n18-130,F,c,0,1,0\n30-60,M,b,0.5,0.5,0\n",

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ...core.checks import ends_of_runs, gathered, violations
 from ...core.domain import Check
 from ...core.tables import Table
+from .civil import DAY
 from .gauges import AWAKE
 from .labels import LABELS
 from .physics import Profiles, physics
-from .population import DAY, GATEWAYS
+from .population import GATEWAYS
 from .profiles import LINKS
 from .readings import COPY, FAN, RETRIED, sampled, spans, union
 from .sheet import Scratch, sheet

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import F64
+from .civil import HOUR, Civil, civil, weekday
 from .noise import autoregression
 
-HOUR = 3_600_000_000
 DRIVERS = ("occupancy", "temperature", "wind", "pressure", "cloud", "moisture")
 
 
@@ -24,8 +24,8 @@ class Climate:
     hours: F64
     """Microseconds since 1970."""
     drivers: Mapping[str, F64]
-    offset: int
-    """Local time minus UTC, in microseconds."""
+    civil: Civil
+    """What clocks and calendars say there."""
     latitude: float
     longitude: float
 
@@ -60,24 +60,26 @@ def climate(block: Block, site: Mapping[str, Any]) -> Climate:
     from scipy.special import ndtr
 
     priors, stream = block.priors, block.stream.child("climate", site["site_id"])
-    offset = site["utc_offset_minutes"] * 60_000_000
+    there = civil(site["time_zone"], site["country"], block.window)
     count = -(-(block.window.end - block.window.start) // HOUR) + 1
     hours = block.window.start + HOUR * np.arange(count)
-    local = (hours + offset) // HOUR
-    kind = np.maximum((local // 24 + 3) % 7 - 4, 0)  # 1970-01-01 was a Thursday
+    local = there.local(hours) // HOUR
+    day = local // 24
+    # a public holiday is kept as a Sunday is
+    kind = np.where(np.isin(day, there.holidays), 2, np.maximum(weekday(day) - 4, 0))
     name = priors("occupancy.as")[site["kind"]]
     curve = np.array([priors(f"occupancy.{name}.{d}") for d in ("weekday", "saturday", "sunday")])
     drivers = {"occupancy": curve[kind, local % 24]}
     for name, length in priors("weather.hours").items():
         drivers[name] = autoregression(stream.child(name).generator(), count, 1.0, float(np.exp(-1 / length)))
     drivers["cloud"] = ndtr(drivers["cloud"])
-    return Climate(hours.astype(np.float64), drivers, offset, site["latitude"], site["longitude"])
+    return Climate(hours.astype(np.float64), drivers, there, site["latitude"], site["longitude"])
 
 
 def of_zone(block: Block, shared: Climate, site: int, zone: int) -> Climate:
     """The same with the people of one zone: on some days more come than are usual, on others fewer."""
-    day = (shared.hours + shared.offset) // (24 * HOUR)
-    from_first = (day - day[0]).astype(np.int64)
+    day = shared.civil.local(shared.hours.astype(np.int64)) // (24 * HOUR)
+    from_first = day - day[0]
     rng = block.stream.child("climate", site, "attendance", zone).generator()
     attendance = np.exp(block.priors("occupancy.day_sigma") * rng.standard_normal(int(from_first[-1]) + 1))
     # nobody comes to a full house

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .climate import HOUR, Climate
+from .civil import DAY, HOUR
+from .climate import Climate
 from .profiles import Duty as DutyHours
 from .profiles import Power, Reliability
 
 _NEVER = 1 << 62
-_DAY = 24 * HOUR
 
 
 @dataclass(frozen=True)
@@ -82,28 +82,20 @@ class Duty:
     """When a device is awake."""
 
     def __init__(self, hours: DutyHours, shared: Climate) -> None:
-        self._hours, self._shared = hours, shared
+        first, there = int(shared.hours[0]), shared.civil
         if hours.days.startswith("sun"):
-            first = int(shared.hours[0])
             grid = first + (HOUR // 12) * np.arange(12 * len(shared.hours) + 12 * 48)
             up = (shared.elevation(grid) > 0) == (hours.days == "sun-up")
-            self._edges = grid[1:][up[1:] != up[:-1]]
-            self._first = bool(up[0])
+            self._edges, self._first = grid[1:][up[1:] != up[:-1]], bool(up[0])
+            return
+        day = int(there.local(np.array([first]))[0]) // DAY + np.arange(-1, len(shared.hours) // 24 + 3)
+        day = day if hours.days == "all" else day[there.works(day)]
+        wakes, sleeps = (there.instant(day * DAY + round(hour * HOUR)) for hour in (hours.start, hours.end))
+        apart = wakes[1:] > sleeps[:-1]  # who sleeps when he wakes does not
+        wakes, sleeps = wakes[np.append(True, apart)[: len(day)]], sleeps[np.append(apart, True)[-len(day) :]]
+        self._edges, self._first = np.stack([wakes, sleeps], 1).ravel(), False
 
     def at(self, now: int) -> tuple[bool, int]:
         """Whether it is awake, and when that changes next."""
-        if self._hours.days.startswith("sun"):
-            k = int(np.searchsorted(self._edges, now, "right"))
-            return self._first ^ bool(k % 2), int(self._edges[k]) if k < len(self._edges) else _NEVER
-        start, end = round(self._hours.start * HOUR), round(self._hours.end * HOUR)
-        local = now + self._shared.offset
-        day, into = divmod(local, _DAY)
-        works = self._hours.days == "all" or (day + 3) % 7 < 5
-        if works and into < start:
-            return False, now + start - into
-        if works and into < end:
-            return True, now + end - into
-        ahead = 1
-        while self._hours.days == "weekdays" and (day + ahead + 3) % 7 >= 5:
-            ahead += 1
-        return False, now + ahead * _DAY + start - into
+        k = int(np.searchsorted(self._edges, now, "right"))
+        return self._first ^ bool(k % 2), int(self._edges[k]) if k < len(self._edges) else _NEVER

@@ -15,13 +15,13 @@ from ...core.samplers.rules import choose
 from ...core.schema import load_schema
 from ...core.stream import F64, U64, Stream
 from ...core.tables import Table, Tables
+from .civil import DAY, check_names
 from .profiles import LINKS, Profile, load_profiles
 
 SCHEMA = load_schema("iot")
 ZONES, CREWS, OPERATORS, GATEWAYS, DEVICES, CHANNELS = (
     SCHEMA[t].fan for t in ("zone", "crew", "operator", "gateway", "device", "channel")
 )
-DAY = 86_400_000_000
 PROFILES = load_profiles()
 
 
@@ -34,9 +34,8 @@ def sites(block: Block, tables: Tables) -> Tables:
                 "kind": _pick(stream.child("kind"), units, priors("site.kind")),
                 "latitude": _between(stream.child("latitude"), units, priors("site.latitude")),
                 "longitude": _between(stream.child("longitude"), units, priors("site.longitude")),
-                "utc_offset_minutes": np.full(len(units), priors("site.utc_offset_minutes")),
             }
-        )
+        ).with_columns(country=pl.lit(priors("site.country")), time_zone=pl.lit(priors("site.time_zone")))
     }
 
 
@@ -129,8 +128,9 @@ def chosen(priors: Priors, known: Mapping[str, Profile]) -> Mapping[str, Profile
 
 
 def samples(priors: Priors, window: Window, known: Mapping[str, Profile]) -> float:
-    """Readings of a site, as many as are usual: of devices that are always awake, of all profiles alike. Raises UserError for a profile
-    that there is not."""
+    """Readings of a site, as many as are usual: of devices that are always awake, of all profiles alike. Raises UserError for a profile, a
+    time zone or a country that there is not."""
+    check_names(priors("site.time_zone"), priors("site.country"))
     rates = [len(p.channels) / interval_us(p, priors) for p in chosen(priors, known).values()]
     return DEVICES * (window.end - window.start) * sum(rates) / len(rates)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.priors import Priors
 from ...core.tables import Table, Tables, plain, room
-from .climate import HOUR, climate, of_zone
+from .civil import HOUR
+from .climate import climate, of_zone
 from .gauges import AWAKE, Gauges
 from .noise import SLICES, exponential_slices, words
 from .population import SCHEMA

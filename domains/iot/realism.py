@@ -150,19 +150,19 @@ def _days(tables: Tables) -> float:
 
 
 def _rooms(tables: Tables, signal: str) -> Iterator[Table]:
-    """The good readings of each climate sensor's channel in an office, in order, with local standard time."""
-    site = tables["site"].filter(pl.col("kind").cast(pl.String) == "office").select("site_id", "utc_offset_minutes")
+    """The good readings of each climate sensor's channel in an office, in order, with local time."""
+    site = tables["site"].filter(pl.col("kind").cast(pl.String) == "office").select("site_id", "time_zone")
     device = tables["device"].filter(pl.col("profile") == "room-climate").join(site, on="site_id")
     channel = tables["channel"].filter(pl.col("signal").cast(pl.String) == signal)
-    channel = channel.join(device.select("device_id", "utc_offset_minutes"), on="device_id")
+    channel = channel.join(device.select("device_id", "time_zone"), on="device_id")
     mine = pl.col("channel_id").is_in(channel["channel_id"].implode()) & (pl.col("quality").cast(pl.String) == "good")
     reading = tables["reading"].filter(mine & pl.col("value").is_not_null())
-    reading = reading.join(channel.select("channel_id", "utc_offset_minutes"), on="channel_id")
-    local = pl.col("observed_at").dt.replace_time_zone(None) + pl.duration(minutes="utc_offset_minutes")
-    reading = reading.with_columns(local=local).sort("channel_id", "observed_at")
-    for _, table in reading.group_by("channel_id", maintain_order=True):
+    reading = reading.join(channel.select("channel_id", "time_zone"), on="channel_id")
+    of_channel = reading.sort("channel_id", "observed_at").group_by("channel_id", "time_zone", maintain_order=True)
+    for (_, zone), table in of_channel:
         if table.height >= 1_000:
-            yield table
+            local = pl.col("observed_at").dt.convert_time_zone(str(zone)).dt.replace_time_zone(None)
+            yield table.with_columns(local=local)
 
 
 def _step(table: Table) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.domain import Block
-from .climate import HOUR
+from .civil import HOUR
 
 _DAY = 24 * HOUR
 _MONTH = 365.2425 / 12 * _DAY

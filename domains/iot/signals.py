@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...core.stream import F64, Stream
-from .climate import HOUR, Climate
+from .civil import HOUR
+from .climate import Climate
 from .gauges import Gauges
 from .profiles import Channel, Profile
 from .terms import TERMS, Setting

@@ -18,9 +18,10 @@ from ...core.domain import Block
 from ...core.priors import Priors
 from ...core.stream import Stream, join_rows
 from ...core.tables import ROW, Table, Tables
-from .climate import HOUR, Climate, climate
+from .civil import DAY, HOUR, civil
+from .climate import Climate, climate
 from .lives import Charge, Duty, Part
-from .population import CREWS, DAY, DEVICES, GATEWAYS, OPERATORS, fleet
+from .population import CREWS, DEVICES, GATEWAYS, OPERATORS, fleet
 from .profiles import LINKS, Profile
 from .rollout import Rollout, rollouts
 
@@ -302,10 +303,14 @@ def completed(block: Block, event: Table) -> Table:
         before = end.shift().over(part)
         pair = pl.max_horizontal(start, before) if gauge == "wear" else pl.min_horizontal(start, before)
         known = known.with_columns(pair.alias(start.meta.output_name()))
-    shifts, offset = block.priors("operator.shifts"), block.priors("site.utc_offset_minutes") * 60 * SECOND
-    hour = (pl.col("started_at").to_physical() + offset) // HOUR % 24
-    on_duty = device // DEVICES * OPERATORS + pl.min_horizontal(hour // (24 // shifts), shifts - 1)
+    shifts, there = block.priors("operator.shifts"), civil(*(block.priors(f"site.{n}") for n in _PLACE), block.window)
+    hour = there.local(known["started_at"].to_physical().to_numpy()) // HOUR % 24
+    shift = pl.Series(np.minimum(hour // (24 // shifts), shifts - 1))
+    on_duty = device // DEVICES * OPERATORS + shift
     return known.drop("_part").with_columns(operator_id=pl.when(state == "failed").then(on_duty))
+
+
+_PLACE = ("time_zone", "country")
 
 
 def _uplink(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Generator[Any, Any, None]:

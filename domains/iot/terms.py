@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.stream import F64, Stream
-from .climate import HOUR, Climate
+from .civil import DAY, HOUR
+from .climate import Climate
 from .gauges import Gauges
 from .noise import autoregression, normals, recur
 
@@ -80,13 +81,14 @@ def _level(s: Setting, v: Values, at: I64) -> float:
 
 
 def _day(s: Setting, v: Values, at: I64) -> F64:
-    hour = (at + s.shared.offset) % (24 * HOUR) / HOUR
+    """A wave of the sun's, and so by standard time all year."""
+    hour = (at + s.shared.civil.standard) % (24 * HOUR) / HOUR
     return v["amplitude"] * np.cos(2 * np.pi * (hour - v["peak"]) / 24)
 
 
 def _week(s: Setting, v: Values, at: I64) -> F64:
-    day = (at + s.shared.offset) // (24 * HOUR)
-    return np.where((day + 3) % 7 >= 5, v["weekend"], 0.0)  # 1970-01-01 was a Thursday
+    """Weekends, and public holidays as well."""
+    return np.where(s.shared.civil.works(s.shared.civil.local(at) // (24 * HOUR)), 0.0, v["weekend"])
 
 
 def _year(s: Setting, v: Values, at: I64) -> F64:
@@ -116,12 +118,12 @@ def _sun(s: Setting, v: Values, at: I64) -> F64:
 
 
 def _hours(s: Setting, v: Values, at: I64) -> F64:
-    """Between two local hours, on weekdays or all days."""
-    local = at + s.shared.offset
+    """Between two local hours, on all days, or on weekdays that are no public holidays."""
+    local = s.shared.civil.local(at)
     hour, day = local % (24 * HOUR) / HOUR, local // (24 * HOUR)
     on = (hour >= v["start"]) & (hour < v["end"])
     if v["days"] == "weekdays":
-        on &= (day + 3) % 7 < 5
+        on &= s.shared.civil.works(day)
     return v["gain"] * on
 
 
@@ -301,12 +303,12 @@ _CYCLE = ("holds", "depth", "vary", "charge_at", "charge_hours", "use_at", "use_
 
 def _days(s: Setting, v: Values) -> tuple[F64, F64, F64]:
     """When the current changes over the whole grid, in seconds, between which it is a straight line; the current then, and the charge gained so far (A s)."""
-    start, offset = (s.first - s.since * s.interval) / 1e6, s.shared.offset / 1e6
-    first = math.floor((start + offset) / 86_400) - 1
+    start, there = s.first - s.since * s.interval, s.shared.civil
+    first = int(there.local(np.array([start]))[0] // DAY) - 1
     days = math.ceil((s.whole or s.count) * s.seconds / 86_400) + 3
     short, *late = s.rng.random((days, 3)).T
     depth = v["depth"] * (1 - v["vary"] * short) / 100 * v["holds"] * 3600
-    midnight = (first + np.arange(days)) * 86_400.0 - offset
+    midnight = there.instant((first + np.arange(days)) * DAY) / 1e6
     at, current = np.empty((days, 8)), np.zeros((days, 8))
     for n, (begin, hours, sign) in enumerate((("charge_at", "charge_hours", 1), ("use_at", "use_hours", -1))):
         length, part = v[hours] * 3600, slice(4 * n, 4 * n + 4)
@@ -367,7 +369,7 @@ def _learned(s: Setting, v: Values, x: F64) -> F64:
             s.lasting[v["model"]] = Stream(s.rng.bytes(16)), int(s.rng.integers(2 * sampler.length))
         stream, first = s.lasting[v["model"]]
         at = first + s.since + np.arange(s.count)
-        drawn = sampler.draw(at, (s.at() + s.shared.offset).astype(np.float64), stream)
+        drawn = sampler.draw(at, s.shared.civil.local(s.at()).astype(np.float64), stream)
         s.made.update({f"{v['model']} {column}": values for column, values in drawn.items()})
     x += v.get("gain", 1.0) * s.made[name]
     return x

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_series_equal
 
 from populace.core.checks import ends_of_runs
-from populace.core.tables import give_back, room
+from populace.core.tables import give_back, room, texts
 
 
 def test_memory_is_given_again_only_when_nobody_looks_at_it():
@@ -46,3 +47,23 @@ def test_runs_end_where_the_value_changes(values: list[int]):
     ordered = np.sort(np.array(values, np.int64))
     expected = np.unique(ordered, return_counts=True)[1].cumsum()
     assert ends_of_runs(ordered).tolist() == expected.tolist()
+
+
+@given(
+    st.lists(st.text(max_size=30), min_size=1, max_size=9, unique=True),
+    st.lists(st.integers(0, 1_000), max_size=50),
+    st.integers(0, 3),
+)
+def test_texts_by_code_are_those_that_stand_there(words: list[str], numbers: list[int], skipped: int):
+    known = pl.Series("w", ["before", *words])[min(skipped, len(words)) :]
+    codes = np.array(numbers, np.int64) % len(known)
+    assert_series_equal(texts(known, codes), pl.Series("w", [known[int(c)] for c in codes], dtype=pl.String))
+
+
+def test_texts_outlive_what_they_were_made_of():
+    long = 200_000  # beyond the size from which on columns share their memory
+    first = texts(pl.Series(["one of more than twelve bytes", "b"]), np.arange(long) % 2)
+    for _ in range(10):
+        texts(pl.Series(["another of more than twelve", "d"]), np.zeros(long, np.int64))
+    assert first.value_counts(sort=True)["count"].to_list() == [long // 2] * 2
+    assert set(first.unique()) == {"one of more than twelve bytes", "b"}

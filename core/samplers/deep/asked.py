@@ -16,6 +16,9 @@ from .encoded import Encoded
 from .engine import host
 from .modes import Layout
 
+UNRELATED = 10.0
+"""Rows that are counted beside those of a class, in which columns have nothing to do with one another."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -58,6 +61,20 @@ class Asked:
         real = _shared(np.concatenate([np.maximum(layout.classes[n].share, 0) for n in columns]), owner)  # type: ignore[union-attr]
         none = torch.zeros(0, dtype=torch.int64)
         return Asked(places, torch.tensor(real.astype(np.float32)), real, none, none, none)
+
+    def lifts(self, data: Encoded) -> NDArray[np.float32]:
+        """How many times as often each class comes in rows with a class that is asked for as in all rows, as a logarithm; shape (asked, classes)."""
+        classes, offsets, counts = host(data.classes), data.layout.offsets, data.counts()
+        end, share = int(offsets[-1]), (counts + 0.5) / data.rows
+        both = np.zeros((len(self.places), end))
+        owner = np.searchsorted(offsets, self.places, side="right") - 1
+        for n in np.unique(owner):
+            own = np.flatnonzero(owner == n)
+            key = (classes[:, n] - offsets[n]) * end
+            for m in range(classes.shape[1]):
+                both[own] += np.bincount(key + classes[:, m], minlength=len(own) * end).reshape(len(own), end)
+        often = (both + UNRELATED * share) / (counts[self.places][:, None] + UNRELATED)
+        return np.log(often / share).astype(np.float32)
 
     def draw(self, torch: Any, generator: Any, size: int, as_real: bool) -> tuple[Any, Any]:
         """Which classes are asked for, and the same as 0/1 rows."""

@@ -19,6 +19,7 @@ BLOCK = 2_048
 
 
 _GROUP = 8
+_WINDOW, _EDGE = 256, 8
 _BELOW = np.float32(1.0 - 2.0**-23)
 
 
@@ -116,17 +117,38 @@ def latent(stream: Stream, address: NDArray, count: int) -> F32:
 
 def product(weight: F32, x: F32, out: F32) -> F32:
     """weight · x into `out`, each column of x as if it stood alone; shapes (outputs, inputs), (inputs, `BLOCK`) and (outputs, `BLOCK`)."""
-    if _steady(*weight.shape):
-        return np.matmul(weight, x, out=out)
+    if _steady(*weight.shape, _whole):
+        return _whole(weight, x, out)
+    if _steady(*weight.shape, _windowed):
+        return _windowed(weight, x, out)
     out[:] = weight.astype(np.float64) @ x.astype(np.float64)
     return out
 
 
+def _whole(weight: F32, x: F32, out: F32) -> F32:
+    return np.matmul(weight, x, out=out)
+
+
+def _windowed(weight: F32, x: F32, out: F32) -> F32:
+    """By windows of as many columns each, without those at a window's edges: some processors' libraries add up these in another order than the ones between."""
+    count, part = x.shape[1], np.empty((len(weight), _WINDOW + 2 * _EDGE), np.float32)
+    for start in range(0, count, _WINDOW):
+        low = start - _EDGE
+        seen = x[:, max(low, 0) : low + part.shape[1]]
+        if seen.shape[1] < part.shape[1]:
+            some = seen
+            seen = np.zeros((len(x), part.shape[1]), np.float32)
+            seen[:, max(-low, 0) : max(-low, 0) + some.shape[1]] = some
+        np.matmul(weight, seen, out=part)
+        out[:, start : start + _WINDOW] = part[:, _EDGE : _EDGE + min(_WINDOW, count - start)]
+    return out
+
+
 @cache
-def _steady(outputs: int, inputs: int) -> bool:
-    """Whether the last bits of a product in single precision do not hang on a column's place in it: on some processors they do, and double precision,
-    rounded, must do."""
+def _steady(outputs: int, inputs: int, how: Callable[[F32, F32, F32], F32]) -> bool:
+    """Whether the last bits of a product in single precision do not hang on a column's place in it: on some processors they do, and where windows do not help
+    either, double precision, rounded, must do."""
     weight = np.sin(np.arange(outputs * inputs, dtype=np.float32) * np.float32(0.7)).reshape(outputs, inputs)
     x = np.repeat(np.cos(np.arange(inputs, dtype=np.float32))[:, None], BLOCK, axis=1)
-    made = weight @ x
+    made = how(weight, x, np.empty((outputs, BLOCK), np.float32))
     return bool((made == made[:, :1]).all())

@@ -119,7 +119,7 @@ def _fit_private(how: Settings, table: Table, noise: Stream, budget: Budget, ext
     with deterministic(torch, noise.child("network")) as generator:
         data = encode_rows(torch, table, ranked_layout(bought.marginals), noise.child("places"), None)
         asked = Asked.of_marginals(torch, data.layout) if how.asked else None
-        pair = _Pair(torch, generator, data, how, asked, None, FREELY, told_critic=False)
+        pair = _Pair(torch, generator, data, how, asked, None, FREELY, private=True)
         critic = {k: t for k, t in pair.parameters.items() if k.startswith("judge.")}
         noisy = NoisySteps(
             torch, bought.secret, critic, pair.criticism, (data.classes, data.places), pair.criticism_noise,
@@ -150,7 +150,7 @@ class _Pair:
 
     def __init__(
         self, torch: Any, generator: Any, data: Encoded, how: Settings, asked: Asked | None, constraint: Constraint | None,
-        effort: Effort, told_critic: bool = True,
+        effort: Effort, private: bool = False,
     ) -> None:  # fmt: skip
         self.torch, self.generator, self.data, self.how, self.asked, self.constraint = (
             torch,
@@ -161,7 +161,7 @@ class _Pair:
             constraint,
         )
         self.cells = 0 if asked is None else len(asked.places)
-        self.told_critic = told_critic and asked is not None
+        self.told_critic = asked is not None and not private
         self.epochs = how.epochs
         layout, inputs = data.layout, LATENT + self.cells
         self.judged_width = layout.width + (self.cells if self.told_critic else 0)
@@ -176,6 +176,9 @@ class _Pair:
         parts = begin_layers(torch, generator, shapes)
         for k in (0, 1):
             parts |= {f"make.{k}.scale": torch.ones(HIDDEN), f"make.{k}.offset": torch.zeros(HIDDEN)}
+        # under differential privacy rows are not counted for nothing
+        if not private:
+            begin_counted(torch, parts, data, asked)
         self.parameters = continued(torch, parts, effort, self.maps)
         self.averages = {k: t.detach().clone() for k, t in self.parameters.items() if k.startswith("make.")}
         for t in self.parameters.values():
@@ -392,6 +395,15 @@ class _Pair:
         spread = np.zeros(len(layout.scaled), np.float32)
         asked = (np.empty(0), np.empty(0, np.int64)) if self.asked is None else (self.asked.real, self.asked.places)
         return Decoder(layout, LATENT, tuple(layers), final, spread, learnt, *asked)
+
+
+def begin_counted(torch: Any, parts: dict[str, Any], data: Encoded, asked: Asked | None) -> None:
+    """Let a generator begin with what counting tells: each class as often as it is, and beside a class that is asked for as often as beside that. How more than
+    two columns go together is left to learn."""
+    end, often = int(data.layout.offsets[-1]), (data.counts() + 0.5) / data.rows
+    parts["make.2.shift"][:end] = torch.tensor(np.log(often).astype(np.float32))
+    if asked is not None:
+        parts["make.2.weight"][-len(asked.places) :, :end] = torch.tensor(asked.lifts(data))
 
 
 def folded(p: Mapping[str, Any], name: str, mean: Any, variance: Any) -> Layer:

@@ -11,6 +11,7 @@ from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from ..encounters import SHOT
 from ..physiology import DIASTOLIC
+from . import files
 from .parts import Shape, Template, concept, listed, opening, reference, term
 
 NOTES = {
@@ -26,6 +27,7 @@ LABORATORY_REPORT = term("http://loinc.org", "11502-2", "Laboratory report")
 
 def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     laboratory = [term("v2-0074", "LAB", "Laboratory")]
+    media = {"media": [Raw(pl.col("media"))]} if "attachment" in schema.tables else {}
 
     def report(profile: str | None, category: list[Template], code: Any) -> Template:
         return {
@@ -39,6 +41,7 @@ def _report(schema: Schema) -> list[tuple[pl.Expr, Template]]:
             "issued": pl.col("at"),
             "performer": [reference("Organization")],
             "result": [Raw(pl.col("results"))],
+            **media,
         }
 
     plain = report("us-core-diagnosticreport-lab", laboratory, LABORATORY_REPORT)
@@ -57,7 +60,7 @@ def _reports(schema: Schema, tables: Tables) -> Table:
     codes = [c for c, kind in schema.code_lists["observation_category"].codes.items() if kind == "laboratory"]
     laboratory = pl.col("code").cast(pl.String).is_in(codes)
     entry = pl.concat_str(pl.lit('{"reference":"Observation/observation-'), pl.col("observation_id"), pl.lit('"}'))
-    results = tables["observation"].filter(laboratory)
+    results = files.without(tables, tables["observation"].filter(laboratory), "attachment")
     where = tables["encounter"].select("encounter_id", "organization_id")
     made = "diagnostic_report" in tables
     if made:
@@ -70,8 +73,12 @@ def _reports(schema: Schema, tables: Tables) -> Table:
         parts = tables["observation"].filter(
             pl.col("diagnostic_report_id").is_not_null() & (pl.col("code") != DIASTOLIC)
         )
-        parts = parts.select("diagnostic_report_id", results=entry, laboratory=laboratory)
-        held = parts.group_by("diagnostic_report_id", maintain_order=True).agg("results", pl.col("laboratory").all())
+        parts = parts.select("diagnostic_report_id", results=entry, laboratory=laboratory, media=files.link(tables))
+        parts = parts.with_columns(results=pl.when(pl.col("media").is_null()).then("results"))
+        held = parts.group_by("diagnostic_report_id", maintain_order=True).agg(
+            pl.col("results", "media").drop_nulls(),
+            pl.col("laboratory").filter(pl.col("results").is_not_null()).all() & pl.col("results").is_not_null().any(),
+        )
         named = tables["diagnostic_report"].join(held, on="diagnostic_report_id", how="left", maintain_order="left")
         named = named.with_columns(
             report_id=pl.format("m{}", "diagnostic_report_id"), laboratory=pl.col("laboratory").fill_null(False)
@@ -80,7 +87,10 @@ def _reports(schema: Schema, tables: Tables) -> Table:
             [reports.with_columns(pl.col("report_id").cast(pl.String)), named.drop("diagnostic_report_id")],
             how="diagonal",
         )
-    reports = reports.with_columns(pl.col("results").list.join(","))
+    joined = [c for c in ("results", "media") if c in reports.columns]
+    reports = reports.with_columns(
+        pl.when(pl.col(c).list.len() > 0).then(pl.col(c).list.join(",")).alias(c) for c in joined
+    )
     return reports.join(where, on="encounter_id", how="left", maintain_order="left")
 
 
@@ -118,8 +128,11 @@ def notes(schema: Schema, tables: Tables) -> Table:
     def shown(column: str, codes: str) -> pl.Expr:
         return pl.col(column).cast(pl.String).replace_strict(lists[codes], default=None, return_dtype=pl.String)
 
+    # series and files are no sentences
+    written = {**tables, "observation": files.without(tables, tables["observation"], "sampled_data", "attachment")}
+
     def said(table: str, title: str, one: pl.Expr) -> Table:
-        rows = tables[table].filter(pl.col("encounter_id").is_not_null()).sort("encounter_id", f"{table}_id")
+        rows = written[table].filter(pl.col("encounter_id").is_not_null()).sort("encounter_id", f"{table}_id")
         return listed(rows, "encounter_id", one, title, "; ").with_columns(
             pl.concat_str(pl.lit(f"{title}: "), pl.col(title), pl.lit(".\n")).alias(title)
         )

@@ -27,6 +27,7 @@ KEYS = {
     "Encounter": "encounter_id",
     "Condition": "condition_id",
     "Observation": "observation_id",
+    "Media": "observation_id",
     "DiagnosticReport": "report_id",
     "MedicationRequest": "medication_request_id",
     "Immunization": "immunization_id",

@@ -25,7 +25,7 @@ from ..physiology import (
     TEMPERATURE,
     WEIGHT,
 )
-from . import administrative, bills, care, documents, waveform
+from . import administrative, bills, care, documents, files, waveform
 from .parts import (
     TERMS,
     US_CORE,
@@ -313,7 +313,9 @@ def _observation(schema: Schema) -> list[tuple[pl.Expr, Template]]:
     if "value_text" not in schema["observation"].columns:
         return [*marked, (pl.col("code") == SYSTOLIC, panel), coded, (pl.lit(True), single)]
     traced = [(pl.col("samples").is_not_null(), {**opening("Observation"), **waveform.template()})]
+    sampled = [(pl.col("period").is_not_null(), {**found, "valueSampledData": waveform.sampled(ucum)})]
     return [
+        *(sampled if "sampled_data" in schema.tables else []),
         *(traced if "procedure" in schema.tables else []),
         *marked,
         ((pl.col("code") == SYSTOLIC) & pl.col("diastolic").is_not_null(), panel),
@@ -399,7 +401,10 @@ def _with_requester(_: Schema, tables: Tables) -> Table:
 
 def _measured(schema: Schema, tables: Tables, *traced: Any) -> Table:
     """What was measured, and the electrocardiograms that were recorded."""
-    frame = _pressure_joined(tables)
+    frame = files.without(tables, _pressure_joined(tables), "attachment")
+    if "sampled_data" in tables:
+        told = tables["sampled_data"].drop("sampled_data_id", "patient_id", "at")
+        frame = frame.join(told, on="observation_id", how="left", maintain_order="left")
     if "procedure" not in schema.tables:
         return frame
     traces = waveform.recordings(schema, tables, *traced)
@@ -433,6 +438,7 @@ TYPES: dict[str, Shape] = {
     "Encounter": Shape(("encounter",), _encounter, table("encounter")),
     "Condition": Shape(("condition",), _condition, table("condition")),
     "Observation": Shape(("observation",), _observation, _measured, priors=waveform.PRIORS),
+    **files.TYPES,
     "MedicationRequest": Shape(("medication_request", "encounter", "patient"), _medication_request, _with_requester),
     "Immunization": Shape(("immunization",), _immunization, table("immunization")),
     **care.TYPES,

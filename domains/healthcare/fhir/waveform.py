@@ -6,6 +6,7 @@ computed from that, so that it agrees with the record; its noise is addressed by
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -112,6 +113,19 @@ def lead_two(
         join_rows(np.repeat(join_rows(keys, at), samples), np.tile(np.arange(samples), len(keys)))
     )
     return np.round(1000 * trace + spread["noise"] * noise).astype(np.int32).reshape(len(keys), samples)
+
+
+def sampled(unit: Any) -> Template:
+    """The value of an observation that is a series (`sampled_data`)."""
+    return {
+        "origin": {"value": pl.col("origin"), "unit": unit, "system": "http://unitsofmeasure.org", "code": unit},
+        "period": pl.col("period"),
+        "factor": pl.col("factor"),
+        "lowerLimit": pl.col("lower_limit"),
+        "upperLimit": pl.col("upper_limit"),
+        "dimensions": pl.col("dimensions"),
+        "data": pl.col("value_text"),
+    }
 
 
 def template() -> Template:

@@ -22,7 +22,7 @@ from ..derived import completed_years
 from ..fhir.parts import prefix
 from ..fhir.waveform import OWN_ID
 from ..modules.domain import with_schema
-from ..modules.widen import UNITS, Wider
+from ..modules.widen import UNCODED, UNITS, Wider
 from .codings import Codes
 from .keys import numbered
 from .rows import READERS, Rows
@@ -202,14 +202,15 @@ def _assembled(domain: Domain, place: str, frames: dict[str, Table], codes: Code
     if "observation" in frames:
         frames["observation"] = _measured(frames["observation"], results, codes, tally)
     frames["patient"] = _families(frames["patient"], relatives)
-    wider = Wider(codes.found, codes.measured, {}, foreign=True)
+    uncoded = tuple(n for n in UNCODED if n in frames)
+    wider = Wider(codes.found, codes.measured, {}, uncoded, foreign=True)
     schema = with_schema(domain, wider).schema
     for name in [n for n in frames if n not in schema.tables]:
         del frames[name]
     keyed, fans, lost = numbered(frames, schema)
     for (name, column), number in lost.items():
         tally.leave(name, _why(column), number)
-    wide = with_schema(domain, Wider(codes.found, codes.measured, fans, foreign=True))
+    wide = with_schema(domain, Wider(codes.found, codes.measured, fans, uncoded, foreign=True))
     start, end = _window(place, keyed)
     patient = keyed["patient"]
     at = pl.coalesce(

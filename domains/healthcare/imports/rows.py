@@ -26,6 +26,12 @@ DERIVED_REPORT = "11502-2"
 """LOINC: the laboratory report that the view makes of the results of one moment."""
 
 
+OBSERVED = (
+    "id", "patient_id", "encounter_id", "at", "code", "value", "unit", "value_text", "value_code", "absent", "status", "low"
+)  # fmt: skip
+"""Columns of the observations that are read."""
+
+
 def _organization(frame: Table, codes: Codes) -> Rows:
     kinds = {display: code for code, display in codes.schema.code_lists["organization_kind"].codes.items()}
     said = first("type").struct.field("text").replace_strict(kinds, default=None, return_dtype=pl.String)
@@ -137,7 +143,7 @@ def _observation(frame: Table, codes: Codes) -> Rows:
     """Components become rows of their own: a blood pressure's two become the pair that the view joins again."""
     at = pl.coalesce("effectiveDateTime", field("effectivePeriod", "start"), "effectiveInstant")
     category = first("category").struct.field("coding").list.get(0, null_on_oob=True).struct.field("code")
-    kept = ("valueQuantity", "valueCodeableConcept", "valueString", "valueInteger", "valueBoolean")
+    kept = ("valueQuantity", "valueCodeableConcept", "valueString", "valueInteger", "valueBoolean", "valueSampledData")
     whole = frame.select(
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=instant(at), category=category,
         concept="code", part=pl.lit(0, pl.Int64), **{k: pl.col(k) for k in kept},
@@ -156,11 +162,19 @@ def _observation(frame: Table, codes: Codes) -> Rows:
     found = codes.concept(every, pl.col("valueCodeableConcept"), "finding")
     absent = codes.concept(every, pl.col("lacks"), "absent")
     quantity = pl.col("valueQuantity").struct
-    text = pl.coalesce("valueString", pl.col("valueBoolean").cast(pl.String), field("valueCodeableConcept", "text"))
+    series = pl.col("valueSampledData").struct
+    text = pl.coalesce(
+        "valueString",
+        series.field("data"),
+        pl.col("valueBoolean").cast(pl.String),
+        field("valueCodeableConcept", "text"),
+    )
     made = every.with_columns(
         code=codes.concept(every, pl.col("concept"), "observation"),
         value=pl.coalesce(quantity.field("value"), pl.col("valueInteger").cast(pl.Float64)),
-        unit=pl.coalesce(quantity.field("code"), quantity.field("unit")),
+        unit=pl.coalesce(
+            quantity.field("code"), quantity.field("unit"), *(series.field("origin").struct.field(n) for n in ("code", "unit"))
+        ),
         value_code=found,
         absent=absent,
     ).with_columns(
@@ -169,21 +183,43 @@ def _observation(frame: Table, codes: Codes) -> Rows:
     )  # fmt: skip
     codes.measure(made)
     made = made.with_columns(low=(pl.col("code") == DIASTOLIC) & (pl.col("part") > 0))
-    names = (
-        "id",
-        "patient_id",
-        "encounter_id",
-        "at",
-        "code",
-        "value",
-        "unit",
-        "value_text",
-        "value_code",
-        "absent",
-        "status",
-        "low",
+    told = made.filter(series.field("data").is_not_null() & pl.col("value").is_null() & pl.col("value_code").is_null())
+    about = told.select(
+        "id", "patient_id", "at", period=series.field("period"), dimensions=series.field("dimensions").cast(pl.Int32),
+        origin=series.field("origin").struct.field("value").fill_null(0.0), factor=series.field("factor"),
+        lower_limit=series.field("lowerLimit"), upper_limit=series.field("upperLimit"), observation_id="id",
+    )  # fmt: skip
+    return {"observation": made.select(OBSERVED), **({"sampled_data": about} if about.height else {})}
+
+
+def _as_observation(file: pl.Expr) -> pl.Expr:
+    """The id of the observation that a Media is: ours has the number of its own."""
+    ours = pl.format("observation-{}", file.str.extract(r"^media-(\d{1,18})$"))
+    return pl.coalesce(ours, pl.format("{}/media", file))
+
+
+def _media(frame: Table, codes: Codes) -> Rows:
+    """Observations that are files."""
+    part = pl.col("content").struct
+    at = instant(pl.coalesce("createdDateTime", field("createdPeriod", "start"), "issued"))
+    made = frame.select(
+        id=_as_observation(pl.col("id")), patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), at=at,
+        value_text=pl.coalesce(part.field("data"), part.field("url")),
+        inline=part.field("data").is_not_null(), content_type=part.field("contentType"), language=part.field("language"),
+        title=part.field("title"), size=part.field("size"), hash=part.field("hash"), creation=part.field("creation"),
+        height=pl.col("height").cast(pl.Int32), width=pl.col("width").cast(pl.Int32), frames=pl.col("frames").cast(pl.Int32),
+        duration=pl.col("duration"),
+    )  # fmt: skip
+    made = made.with_columns(code=codes.first(frame, pl.col("reasonCode"), "observation")).filter(
+        pl.col("value_text").is_not_null()
     )
-    return {"observation": made.select(names)}
+    nothing = {
+        **dict.fromkeys(("unit", "value_code", "absent", "status"), pl.lit(None, pl.String)),
+        "value": pl.lit(None, pl.Float64), "low": pl.lit(False),
+    }  # fmt: skip
+    rows = made.select("id", "patient_id", "encounter_id", "at", "code", "value_text", **nothing).select(OBSERVED)
+    told = made.drop("encounter_id", "code", "value_text").with_columns(observation_id="id")
+    return {"observation": rows, "attachment": told} if made.height else {}
 
 
 def _report(frame: Table, codes: Codes) -> Rows:
@@ -196,9 +232,16 @@ def _report(frame: Table, codes: Codes) -> Rows:
         "id", patient_id=target(pl.col("subject")), encounter_id=target(pl.col("encounter")), code="kind",
         at=instant(pl.coalesce("effectiveDateTime", "issued")),
     )  # fmt: skip
-    listed = frame.select("result", diagnostic_report_id="id").explode("result").filter(pl.col("result").is_not_null())
+    pictures = pl.col("media").list.eval(pl.element().struct.field("link"))
+    listed = pl.concat(
+        frame.select(result=of, diagnostic_report_id="id", file=pl.lit(n == 1)).explode("result")
+        for n, of in enumerate((pl.col("result"), pictures))
+    ).filter(pl.col("result").is_not_null())
+    named = target(pl.col("result"))
     codes.found.get("diagnostic_report", {}).pop(DERIVED_REPORT, None) if not made.height else None
-    return {"diagnostic_report": made, "result": listed.select("diagnostic_report_id", id=target(pl.col("result")))}
+    return {"diagnostic_report": made, "result": listed.select(
+        "diagnostic_report_id", id=pl.when("file").then(_as_observation(named)).otherwise(named)
+    )}  # fmt: skip
 
 
 def _drug(frame: Table, codes: Codes) -> dict[str, pl.Series]:
@@ -283,6 +326,7 @@ READERS: dict[str, Callable[[Table, Codes], Rows]] = {
     "Encounter": _encounter,
     "Condition": _condition,
     "Observation": _observation,
+    "Media": _media,
     "DiagnosticReport": _report,
     "Medication": _medication,
     "MedicationRequest": _medication_request,

@@ -22,6 +22,10 @@ IDENTIFIER = {"type": CONCEPT, "system": TEXT, "value": TEXT}
 ADDRESS = {"line": [TEXT], "city": TEXT, "state": TEXT, "postalCode": TEXT, "country": TEXT}
 VALUES = {
     "valueQuantity": QUANTITY, "valueCodeableConcept": CONCEPT, "valueString": TEXT, "valueInteger": COUNT, "valueBoolean": TRUTH,
+    "valueSampledData": {
+        "origin": {"value": NUMBER, "unit": TEXT, "code": TEXT}, "period": NUMBER, "factor": NUMBER, "lowerLimit": NUMBER,
+        "upperLimit": NUMBER, "dimensions": COUNT, "data": TEXT,
+    },
 }  # fmt: skip
 BILLED = {"item": [{"encounter": [REFERENCE]}], "diagnosis": [{"diagnosisCodeableConcept": CONCEPT}]}
 PLACE = {"identifier": [IDENTIFIER], "name": TEXT, "telecom": [CONTACT]}
@@ -55,9 +59,16 @@ SHAPES: dict[str, dict[str, Any]] = {
         "status": TEXT, "category": [CONCEPT], "code": CONCEPT, "subject": REFERENCE, "encounter": REFERENCE, "effectiveDateTime": TEXT,
         "effectivePeriod": PERIOD, "effectiveInstant": TEXT, "dataAbsentReason": CONCEPT, **VALUES, "component": [{"code": CONCEPT, **VALUES}],
     },
+    "Media": {
+        "status": TEXT, "subject": REFERENCE, "encounter": REFERENCE, "createdDateTime": TEXT, "createdPeriod": PERIOD, "issued": TEXT,
+        "reasonCode": [CONCEPT], "height": COUNT, "width": COUNT, "frames": COUNT, "duration": NUMBER,
+        "content": {
+            "contentType": TEXT, "language": TEXT, "data": TEXT, "url": TEXT, "size": COUNT, "hash": TEXT, "title": TEXT, "creation": TEXT,
+        },
+    },
     "DiagnosticReport": {
         "status": TEXT, "code": CONCEPT, "subject": REFERENCE, "encounter": REFERENCE, "effectiveDateTime": TEXT, "issued": TEXT,
-        "result": [REFERENCE],
+        "result": [REFERENCE], "media": [{"link": REFERENCE}],
     },
     "Medication": {"code": CONCEPT},
     "MedicationRequest": {
@@ -126,6 +137,7 @@ CONSTANT = {
     "Encounter": ("identifier", "location"),
     "Condition": ("category",),
     "DiagnosticReport": ("category", "performer"),
+    "Media": ("type",),
     "MedicationRequest": ("intent", "category", "reportedBoolean", "requester"),
     "Immunization": ("primarySource",),
     "CarePlan": ("intent",),

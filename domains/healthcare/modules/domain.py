@@ -23,7 +23,7 @@ from .widen import Wider, covered, widen, wider_of
 
 RECORD = (
     "encounter", "condition", "allergy", "reaction", "medication", "administration", "careplan", "care_activity", "goal", "device", "procedure",
-    "observation", "report", "imaging", "supply", "vaccine",
+    "observation", "sampled_data", "attachment", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
 BLOCK, OWN_BLOCK = 2_000, 4_000
@@ -103,7 +103,8 @@ def recall(domain: Domain, said: Mapping[str, Any]) -> Domain:
         codes = {name: {c: (str(s), str(d)) for c, (s, d) in codes.items()} for name, codes in said["codes"].items()}
         measured = {c: (u if u is None else str(u), str(k)) for c, (u, k) in said["measured"].items()}
         fans = {str(t): int(n) for t, n in said["fans"].items()}
-        wider = Wider(codes, measured, fans, bool(said["foreign"]))
+        uncoded = tuple(map(str, said.get("uncoded", ())))
+        wider = Wider(codes, measured, fans, uncoded, bool(said["foreign"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"the manifest does not say what codes its tables hold: {type(error).__name__} {error}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import traces
 from .draws import fixed, sample
 from .expression import evaluate
 from .memory import CODE, ENTRY, NONE, NUMBER, TEXT
@@ -89,7 +90,7 @@ def _value(program: Program, part: State) -> tuple[Value, int]:
 
         def held(run: Run, p: NDArray, u: NDArray) -> tuple[Any, NDArray]:
             attribute = run.attribute(name)
-            kind = attribute.kind[p]
+            kind = traces.unseen(attribute, p)
             entry = kind == ENTRY
             return np.where(entry, CODE, kind), np.where(entry, run.code_of(attribute, p), attribute.value[p])
 
@@ -99,5 +100,9 @@ def _value(program: Program, part: State) -> tuple[Value, int]:
     if code := part.get("value_code"):
         number = program.codes(code.code)
         return lambda run, p, u: (CODE, np.full(len(p), float(number))), 0
-    tree = part.has["expression"]
-    return lambda run, p, u: (NUMBER, evaluate(tree, lambda n: run.attribute(n).numbers(p)) + np.zeros(len(p))), 0
+    if (tree := part.get("expression")) is not None:
+        return lambda run, p, u: (NUMBER, evaluate(tree, lambda n: run.attribute(n).numbers(p)) + np.zeros(len(p))), 0
+    if (series := part.get("sampled_data")) is not None:
+        return lambda run, p, u: traces.shown(run, series, p), 0
+    file = part.has["attachment"]
+    return lambda run, p, u: (TEXT, traces.content(run, file, p)), 0

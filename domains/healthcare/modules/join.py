@@ -79,6 +79,9 @@ class _Joining:
                 out[name] = self._lasting(name, source, columns)
         out["immunization"] = _and(self._moved("immunization"), out["immunization"])
         out["observation"] = self._observations(out)
+        for name in ("sampled_data", "attachment"):
+            if name in self.schema.tables:
+                out[name] = self._of_observations(name, out["observation"])
         if "care_plan" in out:
             out["care_activity"] = self._parts("care_activity", "care_activity", "plan", "careplan", out["care_plan"])
             goals = self._parts("goal", "goal", "plan", "careplan", out["care_plan"], "measure", "comparator", "target")
@@ -280,6 +283,15 @@ class _Joining:
             .unique(["patient_id", "encounter_row", "code", "at"], keep="first", maintain_order=True)
         )
         return found.sort("_n").drop("_n")
+
+    def _of_observations(self, name: str, observations: Table) -> Table:
+        """What is told of those observations that are in the record."""
+        raw = self.tables[f"module {name}"]
+        owner = pl.Series(self._rows("observation")).gather(raw["observation"].cast(pl.UInt32))
+        frame = raw.drop("observation").with_columns(observation_row=owner)
+        known = observations.select("patient_id", "at", observation_row=ROW)
+        frame = frame.join(known, on="observation_row", how="inner", maintain_order="left")
+        return frame.with_columns(pl.Series(ROW, self.stream.child(name).bits(frame["observation_row"].to_numpy())))
 
     def _parts(self, name: str, source: str, link: str, of: str, whole: Table, *extra: str) -> Table:
         """The rows that belong to rows of another table: activities of plans, reactions to allergies."""

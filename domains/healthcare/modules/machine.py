@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from ....core.errors import UserError
 from ....core.stream import Stream, join_rows
-from .memory import CODE, ENTRY, NIL, NONE, NUMBER, TEXT, TRUTH, Attribute, Columns, Names, every, some
+from .memory import CODE, ENTRY, NIL, NONE, NUMBER, SERIES, TEXT, TRUTH, Attribute, Columns, Names, every, some
 from .people import ALIVE, People
 from .predicates import Fact, birthday
 from .program import Program
-from .values import DAY, KNOWN, Code
+from .values import DAY, KNOWN, Code, Series
 
 WEEK = 7 * DAY
 UNSET = -ALIVE
@@ -77,7 +77,7 @@ class Run:
         # the address of the next random number of each
         self.chance = join_rows(people.rows[None, :] ^ salts[:, None], 0).reshape(-1)
         # what is known of them
-        self.texts, self.codes = Names(), program.codes
+        self.texts, self.codes, self.series = Names(), program.codes, Names()
         self.attributes: dict[str, Attribute] = {}
         for name, values in people.attributes.items():
             self.attribute(name).fill(values, self.texts)
@@ -323,6 +323,8 @@ class Run:
             return NUMBER, float(value)
         if isinstance(value, Code):
             return CODE, float(self.codes(value.code))
+        if isinstance(value, Series):
+            return SERIES, float(self.series(value))
         return TEXT, float(self.texts(str(value)))
 
     def texts_equal(self, wanted: str, fold: bool) -> list[int]:

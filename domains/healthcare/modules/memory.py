@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NIL, NUMBER, TRUTH, TEXT, CODE, ENTRY = range(6)
-"""What an attribute holds: nothing, a number, true or false, a text, a code, an entry of the record (the last three by index)."""
+NIL, NUMBER, TRUTH, TEXT, CODE, ENTRY, SERIES = range(7)
+"""What an attribute holds: nothing, a number, true or false, a text, a code, an entry of the record, a series of numbers (the last four by index)."""
 
 NONE = -1
 

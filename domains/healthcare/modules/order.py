@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from . import traces
 from .predicates import ACTIVE, Fact, facts
 from .values import KNOWN, Code, Option, Share, State
 
@@ -137,6 +138,7 @@ def _of_state(
                 reads |= {("vital", part.has["vital_sign"])} if part.get("vital_sign") else set()
                 if part.get("expression") is not None:
                     reads |= {("attribute", a) for a in part.has["expression"].attributes}
+                reads |= {("attribute", a) for a in traces.reads(part)}
         case kind if kind in STARTS:
             writes |= {(STARTS[kind], c.code) for c in _codes(state)[:1]}
         case kind if kind in ENDED:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import expression
+from . import expression, traces
 from .document import Document, Path, kind
 from .logic import ORDER, amount, code, codes, condition, fields, flag, listed, number, text, unit
 from .values import Module, Option, Share, State, Transition
 
 AMOUNT = {"exact", "range", "distribution", "unit"}
-VALUE = {"attribute", "vital_sign", "value_code", "expression"}
+VALUE = {"attribute", "vital_sign", "value_code", "expression", "sampled_data", "attachment"}
 FINDING = {"codes", "category", *AMOUNT, *VALUE}
 FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     "Initial": (set(), set()),
@@ -19,7 +19,10 @@ FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     "Terminal": (set(), set()),
     "Delay": (set(), AMOUNT),
     "Guard": ({"allow"}, set()),
-    "SetAttribute": ({"attribute"}, {"value", "value_attribute", "value_code", "expression", *AMOUNT}),
+    "SetAttribute": (
+        {"attribute"},
+        {"value", "value_attribute", "value_code", "expression", "series_data", "period", *AMOUNT},
+    ),
     "Counter": ({"attribute", "action"}, {"amount"}),
     "CallSubmodule": ({"submodule"}, set()),
     "Physiology": ({"model"}, {"solver", "step_size", "sim_duration", "lead_time", "inputs", "outputs"}),
@@ -66,6 +69,8 @@ TRANSITIONS = (
     "type_of_care_transition",
 )
 """In the order in which one goes before another."""
+PASSED = ("MedicationOrder", "CarePlanStart", "Procedure", "Observation", "MultiObservation", "DiagnosticReport")
+"""States of old modules that name a `target_encounter`: the framework reads none there, what they do belongs to the encounter that is open."""
 ABSENT: tuple[Any, ...] = (None, "", [])
 """What an optional field may hold where it says nothing."""
 TIMED = ("Delay", "Procedure", "Death")
@@ -106,7 +111,7 @@ def state(doc: Document, at: Path, node: Any) -> State:
         return State(name, "Terminal", {}, None)
     must, may = FIELDS[form]
     ways = {"type", "name", "alt_direct_transition", *TRANSITIONS}
-    fields(doc, at, node, must, may | ways, form)
+    fields(doc, at, node, must, may | ways | ({"target_encounter"} if form in PASSED else set()), form)
     if form == "Initial" and name != "Initial":
         doc.complain((*at, "type"), "only the state that is called 'Initial' has the type Initial")
     has: dict[str, Any] = {}
@@ -125,6 +130,12 @@ def state(doc: Document, at: Path, node: Any) -> State:
         has["count"] = has.pop("amount", 0)
     if form == "SetAttribute" and "value" in node:
         has["value"] = node["value"]
+    if form == "SetAttribute" and node.get("series_data") is not None and not {"expression", "range"} & node.keys():
+        at_data = (*at, "series_data")
+        has = {
+            "attribute": has.get("attribute"),
+            "value": traces.series(doc, at_data, node["series_data"], node.get("period")),
+        }
     _complete(doc, at, form, has)
     way = _transition(doc, at, node, form)
     return State(name, form, has, way, remarks=_remarks(node))
@@ -425,6 +436,8 @@ READERS: Mapping[str, Callable[[Document, Path, Any], Any]] = {
     "allow": condition,
     "probability": _probability,
     "expression": _expression,
+    "sampled_data": traces.sampled,
+    "attachment": traces.file,
     "observations": _findings,
     "prescription": _prescription,
     "goals": _goals,

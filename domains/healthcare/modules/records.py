@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from . import traces
 from .care import IMAGING
 from .machine import Run
 from .memory import CODE, NIL, NONE, NUMBER, TEXT, TRUTH
@@ -26,7 +27,7 @@ def records(run: Run) -> dict[str, Frame]:
     """What became of a run that has ended. Times are microseconds since 1970; `patient` is the position in the block; `encounter`
     the row of `encounter`, null outside of encounters; `reason` the row of `condition`, and `reason_code` the code, that a thing was
     for. Frames: encounter, condition, allergy, reaction, medication, administration, careplan, device, procedure, observation, report,
-    imaging, supply, vaccine, death."""
+    imaging, supply, vaccine, death; of observations, sampled_data and attachment."""
     entries, logs = _entered(run), _logs(run)
     last = np.minimum(run.stop, run.people.end)
     names = _Names(run)
@@ -40,6 +41,7 @@ def records(run: Run) -> dict[str, Frame]:
     made = {name: _reasons(frame, run, names, number) for name, frame in made.items()}
     made["medication"] = _renewed(run, made["medication"])
     made["reaction"] = _reactions(run, names, entries["form"] == FORMS.index("allergy"))
+    made |= _observations(run, names, logs["observation"])
     for name, build in _LOGS.items():
         frame = build(run, names, logs[name])
         made[name] = _reasons(frame, run, names, number) if "reason" in frame.columns else frame
@@ -283,7 +285,7 @@ def _reactions(run: Run, names: _Names, allergy: NDArray) -> Frame:
 
 def _logs(run: Run) -> dict[str, dict[str, NDArray]]:
     """Every log's batches end to end, without what was done after a death. Of an observation, `report` is its row among the reports."""
-    logs = {name: _joined(run, name) for name in _LOGS}
+    logs = {name: _joined(run, name) for name in ("observation", *_LOGS)}
     lived = {name: run.lived(log["patient"], log["at"], log["root"]) for name, log in logs.items()}
     report = _report_rows(run)
     kept = {name: _in_order(np.flatnonzero(lived[name]), log["root"]) for name, log in logs.items()}
@@ -344,8 +346,9 @@ def _procedures(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
     return _plain(run, names, log).with_columns(pl.Series("stop", stop), pl.Series("reason", log["reason"]))
 
 
-def _observations(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
-    """One row each: `value`, `text` or `value_code` by what was observed. `report` is the row of the report or panel it belongs to."""
+def _observations(run: Run, names: _Names, log: dict[str, NDArray]) -> dict[str, Frame]:
+    """One row each: `value`, `text` or `value_code` by what was observed. `report` is the row of the report or panel it belongs to. With them what is
+    told of those that are sampled data or files."""
     states, kind, value = run.program.states, log["kind"], log["value"]
     for k, name in enumerate(run.program.bodies.values):
         here = log["vital"] == k
@@ -364,10 +367,13 @@ def _observations(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
     whole = np.where(numeric, 0, value).astype(np.int64)
     texts = pl.Series([*run.texts.values, None], dtype=pl.String)
     columns["text"] = texts.gather(np.where(kind == TEXT, whole, len(run.texts.values)))
+    seen = kind != NIL
+    series, further = traces.frames(run, kind[seen], value[seen], found, at[seen])
     columns.update(names.codes(np.where(kind == CODE, whole, NONE), "value_"))
     columns["encounter"] = names.encounter(log["encounter"])
     columns["report"] = _or_null(log["report"])
-    return pl.DataFrame(columns).filter(pl.Series(kind != NIL))
+    frame = pl.DataFrame(columns).filter(pl.Series(seen))
+    return {"observation": frame.with_columns(pl.coalesce("text", series)), **further}
 
 
 def _part(state: State, n: int) -> State:
@@ -427,7 +433,6 @@ def _supplies(run: Run, names: _Names, log: dict[str, NDArray]) -> Frame:
 
 _LOGS: dict[str, Callable[[Run, _Names, dict[str, NDArray]], Frame]] = {
     "procedure": _procedures,
-    "observation": _observations,
     "report": _reports,
     "administration": _administrations,
     "imaging": _imaging,

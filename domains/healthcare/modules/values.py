@@ -37,6 +37,14 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Series:
+    """Numbers at equal steps of `period` seconds: one value of an attribute."""
+
+    numbers: tuple[float, ...]
+    period: float
+
+
+@dataclass(frozen=True)
 class Amount:
     """A random quantity. `kind` is EXACT (`value`), UNIFORM (`low`, `high`), GAUSSIAN (`mean`, `standardDeviation`, clamped to
     `min` and `max`), EXPONENTIAL (1 + an exponential of `mean`) or TRIANGULAR (`min`, `mode`, `max`)."""

@@ -69,6 +69,8 @@ FILLED = {
     "goal": "care_plan",
 }
 """The list without which a table is empty, where it has another name."""
+UNCODED = ("sampled_data", "attachment")
+"""Tables without codes of their own, which are there where something fills them."""
 OTHERWISE = ("_unit", "_category", "_snomed", "omop_concept", "retired")
 """Lists that give something else than displays."""
 SNOMED = SYSTEMS["SNOMED-CT"]
@@ -92,6 +94,8 @@ class Wider:
     """By code of an observation: its usual unit, and its category."""
     fans: Mapping[str, int] = field(default_factory=dict)
     """Tables in which a patient may have another number of rows."""
+    uncoded: tuple[str, ...] = ()
+    """Tables without codes of their own that are filled."""
     foreign: bool = False
     """Whether the rows are others': what FHIR leaves open may be null, and texts have no pattern."""
 
@@ -119,7 +123,9 @@ def wider_of(schema: Schema, library: Library) -> Wider:
             code, unit, kind = part.has["codes"][0].code, unit_of(part), part.get("category") or "exam"
             before = measured.get(code, (None, kind))
             measured[code] = (before[0] or unit, before[1])
-    return Wider(found, measured)
+    parts = [part for _, state in _states(library) for part in findings(state)]
+    uncoded = tuple(n for n in UNCODED if any(p.get(n) is not None for p in parts))
+    return Wider(found, measured, uncoded=uncoded)
 
 
 def widen(schema: Schema, wider: Wider) -> Schema:
@@ -140,6 +146,8 @@ def widen(schema: Schema, wider: Wider) -> Schema:
     for name, spec in read_tables(schema.domain, "modules.toml", {**lists, **empty}).items():
         if name in tables:
             tables[name] = _joined(tables[name], spec)
+        elif name in UNCODED and name not in wider.uncoded:
+            continue
         elif FILLED.get(name, name) not in nothing:
             tables[name] = spec
     if "diagnostic_report" not in tables:

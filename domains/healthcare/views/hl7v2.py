@@ -127,10 +127,22 @@ def messages(schema: Schema, tables: Tables) -> Table:
         unit, text = pl.coalesce(pl.col("unit").cast(pl.String), unit), pl.col("value_text").is_not_null()
         kind = pl.when(text).then(pl.lit("ST")).otherwise(kind)
         value = pl.when(text).then(escaped(pl.col("value_text"))).otherwise(value)
-    unit = pl.when(pl.col("value").is_not_null()).then(unit)
+    seen = tables["observation"]
+    if "sampled_data" in tables:
+        seen = _beside(seen, tables["sampled_data"], "dimensions")
+        series = pl.col("dimensions").is_not_null()
+        kind = pl.when(pl.col("dimensions") > 1).then(pl.lit("MA")).when(series).then(pl.lit("NA")).otherwise(kind)
+        value = pl.when(series).then(_series(tables["sampled_data"])).otherwise(value)
+    if "attachment" in tables:
+        seen = _beside(seen, tables["attachment"], "inline", "content_type")
+        filed, inline = pl.col("inline").is_not_null(), pl.col("inline")
+        kind = pl.when(inline).then(pl.lit("ED")).when(filed).then(pl.lit("RP")).otherwise(kind)
+        value = pl.when(inline).then(_filed(True)).when(filed).then(_filed(False)).otherwise(value)
+    measured = pl.col("value").is_not_null()
+    unit = pl.when(measured | pl.col("dimensions").is_not_null() if "sampled_data" in tables else measured).then(unit)
     order = (pl.int_range(pl.len()) + 1).over("patient_id", "encounter_id", "at")
     name = escaped(shown(codes["observation"], "code"))
-    results = tables["observation"].with_columns(
+    results = seen.with_columns(
         obx=_segment(
             "OBX", order, kind, _components(pl.col("code"), name, "LN"), "", value,
             _components(escaped(unit), "", "UCUM"), "", "", "", "", "F", "", "", pl.col("at").dt.strftime(STAMP),
@@ -161,6 +173,31 @@ def messages(schema: Schema, tables: Tables) -> Table:
     every = pl.concat(parts).sort("patient_id", "at", "mark", "number")
     joined = every.group_by("patient_id", maintain_order=True).agg(pl.col("text").str.join(""))
     return joined.select(name=pl.format("patient-{}", "patient_id"), text="text")
+
+
+def _beside(rows: Table, told: Table, *columns: str) -> Table:
+    return rows.join(told.select("observation_id", *columns), on="observation_id", how="left", maintain_order="left")
+
+
+def _series(dimensions: Table) -> pl.Expr:
+    """A series as NA, value after value; several side by side as MA, the values of a moment before those of the next (chapter 2A)."""
+    values = pl.col("value_text")
+    for k in sorted(set(dimensions["dimensions"]) - {1}):
+        moments = values.str.replace_all(rf"(\S+(?: \S+){{{k - 1}}}) ", "${1}~")
+        values = pl.when(pl.col("dimensions") == k).then(moments).otherwise(values)
+    return values.str.replace_all(" ", "^", literal=True)
+
+
+def _filed(inline: bool) -> pl.Expr:
+    """A file as ED, its content; or as RP, its address (chapter 2A; kinds of data: table 0191)."""
+    mime = pl.col("content_type").str.split_exact("/", 1)
+    large = mime.struct.field("field_0").replace_strict(
+        {"image": "IM", "audio": "AU", "text": "TEXT"}, default="AP", return_dtype=pl.String
+    )
+    kind = (large, escaped(mime.struct.field("field_1")))
+    if inline:
+        return _components("", *kind, "Base64", pl.col("value_text"))
+    return _components(escaped(pl.col("value_text")), "", *kind)
 
 
 def _patient(schema: Schema) -> pl.Expr:

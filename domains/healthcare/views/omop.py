@@ -133,6 +133,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
         schema.code_lists["observation_category"].codes, default=None, return_dtype=pl.String
     )  # fmt: skip
     told = kind.is_in(["survey", "social-history"]).fill_null(False) | (pl.col("code") == CAUSE)
+    seen = _numbers(tables)
     said = [c for c in ("value", "value_text", "value_code") if c in tables["observation"].columns]
     # people live in places of their own, after those of the organizations
     home = pl.col("patient_id") + reference["organization"].height
@@ -211,9 +212,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             condition_status_source_value=pl.col("status").cast(pl.String),
         ),
         "drug_exposure": _drugs(tables, concept, source, times),
-        "measurement": tables["observation"]
-        .filter(~told)
-        .select(
+        "measurement": seen.filter(~told).select(
             *times("measurement", "at"),
             measurement_id="observation_id",
             person_id="patient_id",
@@ -261,7 +260,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
         "location": patient.select(location_id=home, **place, location_source_value=pl.lit("patient")),
     }
     made |= _of_modules(schema, tables, times, source)
-    answered = tables["observation"].filter(told).select(
+    answered = seen.filter(told).select(
         *times("observation", "at"), observation_id=pl.col("observation_id") * 2, person_id="patient_id",
         visit_occurrence_id="encounter_id", observation_concept_id=concept("code"),
         observation_type_concept_id=ehr, value_as_number="value", unit_concept_id=pl.lit(0),
@@ -342,6 +341,16 @@ def _of_modules(schema: Schema, tables: Tables, times, source: pl.Expr) -> dict[
     return made
 
 
+def _numbers(tables: Tables) -> Table:
+    """Observations, of which series and files have been recorded and no more: the CDM has no place for what they hold."""
+    rows = tables["observation"]
+    for name in ("sampled_data", "attachment"):
+        if name in tables:
+            held = pl.col("observation_id").is_in(tables[name]["observation_id"].implode())
+            rows = rows.with_columns(value_text=pl.when(~held).then("value_text"))
+    return rows
+
+
 def _deaths(patient: Table, observation: Table) -> Table:
     """Who has died, with the cause where the record tells one."""
     dead = patient.filter(pl.col("death_at").is_not_null())
@@ -351,8 +360,12 @@ def _deaths(patient: Table, observation: Table) -> Table:
 
 
 def _drugs(tables: Tables, concept, source: pl.Expr, times) -> Table:
-    """Prescriptions and vaccinations: even and odd ids keep them apart."""
-    request = tables["medication_request"].with_columns(until=pl.col("at") + pl.duration(days=pl.col("days")))
+    """Prescriptions and vaccinations: even and odd ids keep them apart. The CDM demands an end: of an order that runs on, the patient's last visit."""
+    seen = tables["encounter"].group_by("patient_id").agg(last=pl.col("end_at").max())
+    request = tables["medication_request"].join(seen, on="patient_id", how="left", maintain_order="left")
+    told = [pl.col(c) for c in ("end_at",) if c in request.columns]
+    last = pl.max_horizontal("last", "at")
+    request = request.with_columns(until=pl.coalesce(*told, pl.col("at") + pl.duration(days=pl.col("days")), last))
     ordered = request.select(
         *times("drug_exposure_start", "at"),
         *times("drug_exposure_end", "until"),

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.errors import UserError, unknown
-from ....core.places import different
+from ....core.places import different, starts
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, Stream
 from ....core.tables import ROW, Table
@@ -125,9 +125,13 @@ _NONE = np.empty(0, np.int64)
 
 def _by_instance(edits: list[Edit]) -> dict[int, NDArray[np.int64]]:
     """The keys of the rows that some edits name, each once and in order."""
-    rows = [e.rows.select("instance", ROW) for e in edits]
-    parts = pl.concat(rows).partition_by("instance", as_dict=True).items() if rows else ()
-    return {int(number): different(part[ROW].to_numpy().astype(np.int64)) for (number,), part in parts}
+    found: dict[int, list[NDArray[np.int64]]] = {}
+    for rows in (e.rows for e in edits if e.rows.height):
+        instance, key = rows["instance"].to_numpy(), rows[ROW].to_numpy().astype(np.int64)
+        begins = starts(rows["instance"])
+        for a, b in zip(begins, [*begins[1:], len(key)], strict=True):
+            found.setdefault(int(instance[a]), []).append(key[a:b])
+    return {number: different(np.concatenate(parts)) for number, parts in found.items()}
 
 
 def _within(place: Place, keys: NDArray[np.int64]) -> NDArray[np.int64]:

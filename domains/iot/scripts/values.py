@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.stream import F64
-from ..climate import HOUR
+from ..civil import HOUR
 from ..noise import autoregression
 from ..readings import I64
 
@@ -278,11 +278,16 @@ def wrap(span: Span, modulus: float) -> F64:
     return np.mod(span.values, modulus)
 
 
+def restart(span: Span) -> F64:
+    """What has been counted since the span began."""
+    return span.values - span.values[:1]
+
+
 DISTORTIONS: dict[str, Distortion] = {
     f.__name__: f
     for f in (
         offset, ramp, wave, gain, amplify, hold, noise, vary, extreme, spike, clip, coarsen, convert, constant, mirror,
-        negate, respond, mix, swap, replay, lag, stretch, reverse, wrap,
+        negate, respond, mix, swap, replay, lag, stretch, reverse, wrap, restart,
     )
 }  # fmt: skip
 

@@ -186,3 +186,28 @@ def test_the_constraint_keeps_made_rows_out_of_real_ones_neighbourhoods():
     assert float(copied) == pytest.approx(5.0 * float(constraint.reach.mean()), rel=0.02)
     far = data.vectors(torch, data.classes, data.places) + 100.0
     assert float(constraint.loss(torch, generator, data, far)) == 0.0
+
+
+def test_a_generator_begins_with_what_counting_tells():
+    """Before its first step each class comes as often as it is, and beside a class that is asked for as often as beside that."""
+    import torch
+
+    from populace.core.samplers.deep.encoded import encode_table
+
+    draw = np.random.default_rng(7)
+    a = draw.choice(["p", "q", "r"], N, p=[0.7, 0.25, 0.05])
+    b = np.where(draw.uniform(size=N) < 0.8, a, "q")
+    data = encode_table(torch, pl.DataFrame({"a": a, "b": b}), Stream.root(1))
+    asked = Asked.of(torch, data)
+    assert asked is not None
+    pair = _Pair(torch, torch.Generator().manual_seed(1), data, CTGAN, asked, None, FREELY)
+    with torch.no_grad():
+        for t in (pair.parameters["make.2.weight"][: -len(asked.places)], pair.parameters["make.2.shift"]):
+            assert t.isfinite().all()
+        pair.parameters["make.2.weight"][: -len(asked.places)] = 0.0
+        out = pair.made(torch.randn(4, 64), torch.tensor([asked.places.tolist().index(1)] * 4))[0]
+        chance = torch.exp(data.log_chances(torch, out)).numpy()
+    first, second = (chance[int(k) : int(k) + 4] for k in data.layout.offsets[:2])
+    assert first[1] > 0.99
+    for k, kind in enumerate(data.layout.marginals[1].categories or (), 1):
+        assert second[k] == pytest.approx((b[a == "p"] == kind).mean(), abs=0.01)

@@ -66,3 +66,24 @@ def test_blocks_are_whole():
     assert len(padded(np.ones((0, 3), np.float32))) == drawing.BLOCK
     assert len(padded(np.ones((drawing.BLOCK, 3), np.float32))) == drawing.BLOCK
     assert padded(np.ones((5, 3), np.float32))[5:].sum() == 0
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(128, 64), (260, 128), (13, 511), (7, 33)])
+def test_a_product_does_not_hang_on_where_a_column_stands(outputs: int, inputs: int):
+    draw = np.random.default_rng(inputs)
+    weight, x = (draw.normal(size=s).astype(np.float32) for s in ((outputs, inputs), (inputs, drawing.BLOCK)))
+    order = draw.permutation(drawing.BLOCK)
+    made, moved = (
+        drawing.product(weight, np.ascontiguousarray(each), np.empty((outputs, drawing.BLOCK), np.float32))
+        for each in (x, x[:, order])
+    )
+    assert (made[:, order] == moved).all()
+    assert made == pytest.approx(weight.astype(float) @ x, abs=1e-3)
+
+
+@pytest.mark.parametrize("columns", [1, 255, 256, 257, drawing.BLOCK])
+def test_windows_are_the_whole_product(columns: int):
+    draw = np.random.default_rng(columns)
+    weight, x = (draw.normal(size=s).astype(np.float32) for s in ((20, 30), (30, columns)))
+    made = drawing._windowed(weight, x, np.empty((20, columns), np.float32))
+    assert made == pytest.approx(weight @ x, abs=1e-4)

@@ -16,9 +16,11 @@ from stdnum.gb import nhs
 
 import populace
 from populace.core.errors import UserError
+from populace.core.priors import Priors
 from populace.core.source import read_source
 from populace.domains.healthcare import DOMAIN
 from populace.domains.healthcare.countries import COUNTRIES, HOME, in_country
+from populace.domains.healthcare.deaths import CAUSE
 
 ABROAD = tuple(c for c in COUNTRIES if c != HOME)
 LIFE = {"GB": (79.0, 82.9), "DE": (78.6, 83.3), "FR": (80.0, 85.7)}
@@ -101,6 +103,115 @@ def test_as_many_are_ill_as_the_country_s_surveys_say(
             alive = np.repeat(np.array(shares) / 5, 5)[:105] * ((age >= low) & (age < high))
             ill, people = ill + (alive * np.interp(age, table["age"], table[each])).sum(), people + alive.sum()
     assert ill / people == pytest.approx(share, rel=0.2, abs=0.01)
+
+
+CIRCULATORY, DEMENTIA = ("heart", "stroke", "hypertension"), ("dementia", "alzheimer")
+DIE = [
+    # Destatis 2022, and of circulatory diseases by age bpb 2020
+    ("DE", CIRCULATORY, None, 0, 0.336), ("DE", ("cancer",), None, 0, 0.217), ("DE", ("dementia",), None, 0, 0.050),
+    ("DE", ("pneumonia",), None, 0, 0.0173), ("DE", ("accident", "suicide", "homicide"), None, 0, 0.045),
+    # CepiDc and DREES 2020 and 2022
+    ("FR", CIRCULATORY, None, 0, 0.208), ("FR", CIRCULATORY, None, 85, 0.258), ("FR", ("cancer",), None, 0, 0.255),
+    ("FR", ("accident", "suicide", "homicide"), None, 0, 0.06),
+    # ONS 2018, Public Health England 2015, British Heart Foundation 2023
+    ("GB", DEMENTIA, None, 0, 0.128), ("GB", DEMENTIA, "female", 80, 0.236), ("GB", DEMENTIA, "male", 80, 0.151),
+    ("GB", ("cancer",), "female", 0, 0.248), ("GB", ("cancer",), "male", 0, 0.30), ("GB", CIRCULATORY, None, 0, 0.25),
+    ("GB", ("suicide",), "male", (20, 35), 0.259), ("GB", ("suicide",), "female", (20, 35), 0.156),
+]  # fmt: skip
+"""Share of the deaths of a sex, from an age on or within two, by groups of causes."""
+
+
+def dying(priors: Priors) -> dict[str, np.ndarray]:
+    """How many die a year at each year of age, by sex: the people that there are by their chance."""
+    people, table, found = priors("population.age"), priors("population.death"), {}
+    for sex in ("female", "male"):
+        q = np.exp(np.interp(np.arange(5 * len(people[sex])), table["age"], np.log(table[sex])))
+        found[sex] = np.repeat(np.array(people[sex]) / 5, 5) * q
+    return found
+
+
+@pytest.mark.parametrize(("country", "groups", "sex", "ages", "share"), DIE)
+def test_causes_of_death_are_as_the_country_counts_them(
+    country: str, groups: tuple[str, ...], sex: str | None, ages: int | tuple[int, int], share: float
+):
+    priors = in_country(DOMAIN, [country]).priors
+    low, high = ages if isinstance(ages, tuple) else (ages, 130)
+    dead = died = 0.0
+    for each, count in dying(priors).items():
+        if sex in (each, None):
+            age = np.arange(len(count))
+            band = np.searchsorted(priors("death.age"), age, side="right") - 1
+            here = (age >= low) & (age < high)
+            died += count[here].sum()
+            dead += sum((np.array(priors("death.share")[g][each])[band] * count)[here].sum() for g in groups)
+    assert dead / died == pytest.approx(share, rel=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("country", ABROAD)
+def test_as_many_patients_die_of_each_cause_as_the_country_counts(country: str):
+    """The same figures on the deaths of fifteen thousand patients: within 10 % and two standard errors."""
+    data = populace.generate(
+        "healthcare",
+        size=15_000,
+        seed=5,
+        start="2012-01-01",
+        end="2022-01-01",
+        country=country,
+        only=("patient", "observation"),
+    )
+    forms = data.plan.priors("death.form")
+    group = {code: name for name, codes in forms.items() for code in codes}
+    told = data.frames["observation"].filter(pl.col("code").cast(pl.String) == CAUSE)
+    people = data.frames["patient"].select(
+        "patient_id", "sex", age=(pl.col("death_at").dt.date() - pl.col("birth_date")).dt.total_days() / 365.25
+    )
+    told = told.join(people, on="patient_id").with_columns(
+        group=pl.col("value_code").cast(pl.String).replace_strict(group, default="other", return_dtype=pl.String)
+    )
+    missed = []
+    for where, groups, sex, ages, share in DIE:
+        if where == country:
+            low, high = ages if isinstance(ages, tuple) else (ages, 130)
+            there = told.filter(
+                (pl.col("age") >= low) & (pl.col("age") < high) & (True if sex is None else pl.col("sex") == sex)
+            )
+            found = there["group"].is_in(list(groups)).to_numpy().mean()
+            if abs(found - share) > 0.1 * share + 2 * np.sqrt(share * (1 - share) / there.height):
+                missed.append(f"{groups} {sex} {ages}: {found:.3f} of {there.height}, published {share}")
+    assert not missed, "\n".join(missed)
+
+
+SPOKEN = {"DE": ("de", 1 - 12.6 / 82.3), "GB": ("en", 52_569_816 / 57_704_270)}
+"""Mostly spoken at home: Destatis, Mikrozensus 2021. Main language: ONS, Census 2021."""
+
+
+@pytest.mark.parametrize("country", SPOKEN)
+def test_as_many_speak_the_language_of_the_country_as_published(country: str):
+    data = populace.generate("healthcare", size=6_000, seed=3, country=country, only=("patient",))
+    language, share = SPOKEN[country]
+    found = (data.frames["patient"]["language"].cast(pl.String) == language).to_numpy().mean()
+    # members of a household speak one language: some 2,500 of them
+    assert found == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / 2_500))
+
+
+EARN = {
+    "DE": ((1_300 * 12, 0.13), (5_000 * 12, 0.78)), "FR": ((13_820, 0.1), (21_670, 0.3), (30_620, 0.5), (65_250, 0.9)),
+    "GB": ((14_700, 0.1), (32_400, 0.5), (66_000, 0.9)),
+}  # fmt: skip
+"""Share of households with less a year: Destatis, EVS 2018; INSEE 2018; ONS 2022."""
+
+
+@pytest.mark.parametrize("country", ABROAD)
+def test_households_have_what_the_country_counts(country: str):
+    data = populace.generate(
+        "healthcare", size=8_000, seed=3, start="2018-01-01", end="2019-01-01", country=country, only=("patient",)
+    )
+    income = data.frames["patient"].unique("household_id")["income"]
+    for amount, share in EARN[country]:
+        assert (income < amount).mean() == pytest.approx(share, abs=0.03)
+    if country == "DE":
+        assert income.mean() == pytest.approx(12 * 3_661, rel=0.05)
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from populace.core.scenario import Edit, Role, Scenario, ScenarioRequest, Scene
 from populace.core.spec import Spec
 from populace.core.tables import ROW
 from populace.domains.iot import DOMAIN
-from populace.domains.iot.climate import HOUR, climate
+from populace.domains.iot.civil import HOUR
+from populace.domains.iot.climate import climate
 from populace.domains.iot.gauges import AWAKE
 from populace.domains.iot.population import fleet as everything
 from populace.domains.iot.population import sites

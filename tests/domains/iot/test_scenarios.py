@@ -414,3 +414,16 @@ def test_a_clock_set_to_2038_is_behind_in_a_window_after_that():
     late = data.frames["reading"].filter(pl.col("observed_at").dt.year() == 2038)
     assert late.height
     assert (late["received_at"] > late["observed_at"]).all()
+
+
+def test_a_counter_that_rolls_over_goes_on_counting(plain: Dataset, make: Callable[..., Dataset]):
+    both = twins(plain, make("counter-rollover")).filter(pl.col("instance").is_not_null()).sort("reading_id")
+    kinds = dict(plain.frames["channel"].select("channel_id", pl.col("kind").cast(pl.String)).iter_rows())
+    (channel,) = both["channel_id"].unique()
+    assert kinds[channel] == "counter"
+    assert both["value_played"][0] == 0
+    before, after = both["value"].to_numpy(), both["value_played"].to_numpy()
+    # as much as it would have counted, to the step to which both are rounded
+    np.testing.assert_allclose(after, before - before[0], atol=1e-9)
+    assert (np.diff(after) >= 0).all()
+    assert after[-1] > 0

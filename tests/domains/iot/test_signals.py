@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import holidays
 import hypothesis.strategies as st
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from numpy.typing import NDArray
@@ -14,7 +16,8 @@ from populace.core.plan import make_plan
 from populace.core.spec import Spec
 from populace.core.stream import Stream
 from populace.domains.iot import DOMAIN, signals
-from populace.domains.iot.climate import HOUR, Climate, climate, of_zone
+from populace.domains.iot.civil import HOUR
+from populace.domains.iot.climate import Climate, climate, of_zone
 from populace.domains.iot.gauges import Gauges
 from populace.domains.iot.noise import autoregression, normals, recur
 from populace.domains.iot.profiles import Channel
@@ -22,7 +25,14 @@ from populace.domains.iot.signals import _series, quantise, stretches
 from populace.domains.iot.terms import Setting
 
 MINUTE = 60_000_000
-SITE = {"site_id": 0, "kind": "office", "utc_offset_minutes": 60, "latitude": 50.0, "longitude": 10.0}
+SITE = {
+    "site_id": 0,
+    "kind": "office",
+    "country": "DE",
+    "time_zone": "Europe/Berlin",
+    "latitude": 50.0,
+    "longitude": 10.0,
+}
 
 
 def year(days: int = 366) -> Climate:
@@ -204,12 +214,14 @@ def test_smooth_terms_add_up(shared: Climate):
         {"term": "weather", "gain": 0.7, "of": "temperature"},
     )
     at = times(shared)
-    hour, day = ((at + HOUR) % (24 * HOUR)) / HOUR, (at + HOUR) // (24 * HOUR)
+    hour = ((at + HOUR) % (24 * HOUR)) / HOUR
+    local = pl.Series(at).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone("Europe/Berlin")
+    free = list(holidays.country_holidays("DE", years=2024))
     columns = np.column_stack(
         [
             np.ones(len(at)),
             np.cos(2 * np.pi * (hour - 15) / 24),
-            (day + 3) % 7 >= 5,
+            (local.dt.weekday() > 5) | local.dt.date().is_in(free),
             np.cos(2 * np.pi * (at / (24 * HOUR) - 196) / 365.2425),
             shared.driver("occupancy", at),
             shared.driver("temperature", at),

@@ -277,8 +277,8 @@ def test_derived_figures_follow_from_the_published_ones():
     assert median == pytest.approx(math.sqrt(2), abs=0.005)
     assert PRIORS("repair.response_hours") + median * math.exp(sigma**2 / 2) == pytest.approx(24, abs=0.05)
     assert part(ROOM, "carbon-dioxide", "occupancy")["vary"] == pytest.approx(math.log(418 / 6) / 4.4, abs=0.01)
-    amperes = part(METER, "active-power", "occupancy")["gain"] / 230
-    assert part(METER, "voltage", "occupancy")["gain"] == pytest.approx(-0.4 * amperes, abs=0.005)
+    assert part(METER, "voltage", "of")["gain"] == pytest.approx(-0.4 / 230, abs=5e-6)
+    assert part(METER, "voltage", "level")["value"] == pytest.approx(230 + 0.4 / 230 * 303, abs=0.05)
 
 
 def test_the_power_factor_is_what_its_loads_add_up_to():

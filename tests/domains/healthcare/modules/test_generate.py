@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,21 @@ def course() -> dict[str, Any]:
                 {"category": "laboratory", "unit": "mmol/L", "vital_sign": "Potassium",
                  "codes": [code("6298-4", "Potassium [Moles/volume] in Blood", "LOINC")]},
             ],
+        },
+        "Pressure": {"type": "SetAttribute", "attribute": "pressure", "series_data": "80 95 119.5 101 -84", "period": 0.25},
+        "Flow": {"type": "SetAttribute", "attribute": "flow", "series_data": "0.0 2.125 4 3 1", "period": 0.25},
+        "Traced": {
+            "type": "DiagnosticReport", "codes": [code("29274-8", "Vital signs measurements", "LOINC")],
+            "observations": [
+                {"category": "procedure", "unit": "mm[Hg]", "codes": [code("8478-0", "Mean blood pressure", "LOINC")],
+                 "sampled_data": {"attributes": ["pressure", "flow"], "factor": 1.0, "lower_limit": -10.0, "decimal_format": "0.0##"}},
+                {"category": "procedure", "codes": [code("76477-9", "Waveform drawn", "LOINC")],
+                 "attachment": {"chart": {"title": "Pressure & flow", "series": [{"attribute": "pressure", "label": "mm[Hg]"}]}}},
+            ],
+        },
+        "Filmed": {
+            "type": "Observation", "category": "imaging", "codes": [code("18745-0", "Cardiac catheterization study", "LOINC")],
+            "attachment": {"url": "https://example.com/video/1", "content_type": "video/mp4", "size": 242323456, "duration": 14.5},
         },
         "Finding": {
             "type": "Observation", "category": "exam", "codes": [code("10200-4", "Physical findings", "LOINC")],
@@ -148,7 +164,7 @@ def handful(folder: Path) -> Dataset:
 
 NEW = (
     "procedure", "care_plan", "care_activity", "allergy", "allergy_reaction", "device", "imaging_study", "supply", "diagnostic_report",
-    "medication_administration",
+    "medication_administration", "sampled_data", "attachment",
 )  # fmt: skip
 
 
@@ -162,6 +178,47 @@ def test_everything_that_a_module_records_is_there_and_valid(made: Dataset):
     orders = made.frames["medication_request"].filter(pl.col("code") == "1659149")
     assert set(orders["status"].unique()) <= {"completed", "active", "stopped"}
     assert orders["end_at"].drop_nulls().len() > 0
+
+
+def test_series_and_files_are_what_the_module_says(made: Dataset):
+    """Synthea's SampledData: values of one moment side by side; its period is told in seconds, FHIR's in milliseconds. FHIR R4 knows no Observation
+    that is a file: those are Media."""
+    tables = {k: v for k, v in made.frames.items() if k != "label"}
+    written = {k: v["text"].to_list() for k, v in made.plan.domain.views["fhir+ndjson"].render(tables, {}).items()}
+    traced = [
+        o["valueSampledData"]
+        for o in map(json.loads, written["Observation"])
+        if o["code"]["text"] == "Mean blood pressure"
+    ]
+    assert len(traced) == made.frames["sampled_data"].height > 0
+    pressure = {"unit": "mm[Hg]", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"}
+    assert traced[0] == {
+        "origin": {"value": 0, **pressure}, "period": 250, "factor": 1, "lowerLimit": -10, "dimensions": 2,
+        "data": "80.0 0.0 95.0 2.125 119.5 4.0 101.0 3.0 -84.0 1.0",
+    }  # fmt: skip
+    media = {m["id"]: m for m in map(json.loads, written["Media"])}
+    drawn = [m for m in media.values() if "data" in m["content"]]
+    picture = base64.b64decode(drawn[0]["content"]["data"]).decode()
+    assert picture.startswith("<svg ")
+    assert "Pressure &amp; flow" in picture
+    assert len(picture.encode()) == drawn[0]["content"]["size"]
+    assert drawn[0]["type"]["coding"][0]["code"] == "image"
+    linked = [m["content"] for m in media.values() if "url" in m["content"]]
+    assert linked[0] == {"contentType": "video/mp4", "url": "https://example.com/video/1", "size": 242323456}
+    # nothing is twice, and reports name each under what it is
+    known = {f"Observation/{json.loads(o)['id']}" for o in written["Observation"]} | {f"Media/{m}" for m in media}
+    reports = [json.loads(r) for r in written["DiagnosticReport"]]
+    named = [r["reference"] for d in reports for r in (*d.get("result", []), *(m["link"] for m in d.get("media", [])))]
+    assert set(named) <= known
+    assert sum("Media/" in n for n in named) == len(drawn)
+    assert len(drawn) + len(linked) == made.frames["attachment"].height
+    notes = "".join(
+        base64.b64decode(json.loads(d)["content"][0]["attachment"]["data"]).decode()
+        for d in written["DocumentReference"]
+    )
+    assert "Leukocytes" in notes
+    assert "119.5 4.0" not in notes
+    assert "example.com" not in notes
 
 
 def test_no_two_encounters_of_a_patient_are_at_once(made: Dataset):
@@ -213,6 +270,7 @@ def test_an_independent_validator_finds_no_fault(made: Dataset):
         "ImagingStudy",
         "SupplyDelivery",
         "MedicationAdministration",
+        "Media",
     }
     assert wanted <= kinds.keys()
     for kind, frame in kinds.items():

@@ -39,6 +39,11 @@ def with_state(**state: Any) -> dict[str, Any]:
     return {**PLAIN, "states": {**PLAIN["states"], "Wait": state}}
 
 
+def observed(**value: Any) -> dict[str, Any]:
+    code = {"system": "LOINC", "code": "11524-6", "display": "EKG study"}
+    return with_state(type="Observation", codes=[code], category="procedure", direct_transition="End", **value)
+
+
 def test_public_modules_are_understood(real_data: Path) -> None:
     library, found = check_library(real_data / "healthcare" / "synthea_modules")
     assert not [str(p) for p in found]
@@ -56,6 +61,19 @@ def test_a_plain_module_has_no_problems() -> None:
         (with_state(type="Dealy", direct_transition="End"), "unknown type of state 'Dealy'. Did you mean 'Delay'?"),
         (with_state(type="Simple", direct_transition="Ende"), "unknown state 'Ende'. Did you mean 'End'?"),
         (with_state(type="Simple"), "Simple has no transition"),
+        (
+            with_state(type="SetAttribute", attribute="s", series_data="1 two 3", direct_transition="End"),
+            "'two' in series_data is no number",
+        ),
+        (observed(sampled_data={"attributes": []}), "'attributes' is empty"),
+        (
+            observed(sampled_data={"attributes": ["s"], "decimal_format": "0.0%"}),
+            "'0.0%' is no pattern of a number such as 0.00 or #.##",
+        ),
+        (observed(attachment={"title": "x"}), "attachment has none of 'chart', 'url' and 'data', expected one"),
+        (observed(attachment={"url": "x", "data": "QQ=="}), "attachment has url and data of 'chart', 'url' and 'data'"),
+        (observed(attachment={"data": "Q?"}), "is not base64"),
+        (observed(attachment={"chart": {"type": "pie", "series": [{"attribute": "s"}]}}), "unknown type 'pie'"),
         (with_state(type="Delay", direct_transition="End"), "Delay has none of 'exact', 'range' and 'distribution'"),
         (
             with_state(type="Delay", exact={"quantity": 1, "unit": "fortnights"}, direct_transition="End"),

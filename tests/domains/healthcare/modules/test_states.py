@@ -242,6 +242,52 @@ def test_expressions_see_attributes(tmp_path: Path) -> None:
     assert run.attributes["c"].kind[0] == 0
 
 
+def test_series_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
+    shown = {
+        "type": "Observation",
+        "codes": TEST,
+        "category": "procedure",
+        "unit": "mV",
+        "sampled_data": {"attributes": ["a", "b"]},
+    }
+    states = {
+        "A": {"type": "SetAttribute", "attribute": "a", "series_data": "1 2 3", **go("B")},
+        "B": {"type": "SetAttribute", "attribute": "b", "series_data": "1 2 3", "period": 0.5, **go("O")},
+        "O": {**shown, **go("End")},
+    }
+    with pytest.raises(UserError, match=r"of a, b: series of 3 values every 1 s, 3 values every 0\.5 s do not fit"):
+        play(tmp_path, {"m": states})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ({}, "0.125 -2 1234.5"),
+        ({"decimal_format": "0.00"}, "0.13 -2.00 1234.50"),
+        ({"decimal_format": "#"}, "0 -2 1235"),
+    ],
+)
+def test_a_series_is_written_as_its_pattern_says(pattern: dict[str, str], said: str, tmp_path: Path) -> None:
+    states = {
+        "A": {"type": "SetAttribute", "attribute": "a", "series_data": "0.12549 -2 1234.5001", **go("O")},
+        "O": {
+            "type": "Observation",
+            "codes": TEST,
+            "category": "procedure",
+            "unit": "mV",
+            "sampled_data": {"attributes": ["a"], **pattern},
+            **go("N"),
+        },
+        "N": {**record("none", "End"), "exact": None, "sampled_data": {"attributes": ["nobody"]}},
+    }
+    del states["N"]["exact"]
+    frames = records(play(tmp_path, {"m": states}))
+    assert frames["observation"]["text"].to_list() == [said]
+    assert frames["sampled_data"].select("observation", "period", "dimensions", "origin").rows() == [
+        (0, 1000.0, 1, 0.0)
+    ]
+
+
 def test_what_a_module_did_beyond_a_death_leaves_nothing(tmp_path: Path) -> None:
     """The first module runs ahead of the second, which brings death after two years: nothing stays of what it did later, nor the name that it then
     gave to what had begun before, nor how it then ended a visit."""
