@@ -360,8 +360,12 @@ def _deaths(patient: Table, observation: Table) -> Table:
 
 
 def _drugs(tables: Tables, concept, source: pl.Expr, times) -> Table:
-    """Prescriptions and vaccinations: even and odd ids keep them apart."""
-    request = tables["medication_request"].with_columns(until=pl.col("at") + pl.duration(days=pl.col("days")))
+    """Prescriptions and vaccinations: even and odd ids keep them apart. The CDM demands an end: of an order that runs on, the patient's last visit."""
+    seen = tables["encounter"].group_by("patient_id").agg(last=pl.col("end_at").max())
+    request = tables["medication_request"].join(seen, on="patient_id", how="left", maintain_order="left")
+    told = [pl.col(c) for c in ("end_at",) if c in request.columns]
+    last = pl.max_horizontal("last", "at")
+    request = request.with_columns(until=pl.coalesce(*told, pl.col("at") + pl.duration(days=pl.col("days")), last))
     ordered = request.select(
         *times("drug_exposure_start", "at"),
         *times("drug_exposure_end", "until"),
