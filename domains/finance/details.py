@@ -333,7 +333,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
         schemes.index("SCT"),
     )
     instant = np.isin(scheme, [schemes.index(s) for s in AT_ONCE])
-    booked = (paid["cleared_at"].fill_null(0) // DAY).to_numpy()
+    booked = (paid["cleared_at"].fill_null(paid["authorised_at"]) // DAY).to_numpy()
     settled = np.where(instant, booked, working_day(booked, home, later=True))
     purposes = list(schema.code_lists["payment_purpose"].codes)
     purpose = np.select(

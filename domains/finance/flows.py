@@ -22,23 +22,10 @@ from .payments import purchase_rate
 from .reference import bill_categories
 
 SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
-(
-    INSIDE,
-    CHEQUE,
-    CASHED,
-    PAID_IN,
-    DRAWN,
-    WALLET_USE,
-    LOAN_PAYMENT,
-    LOAN_INTEREST,
-    PAYROLL,
-    LOAN_PAYOUT,
-    CHANGE,
-    TAKINGS,
-) = (
-    *range(64, 75),
-    77,
+INSIDE, CHEQUE, CASHED, PAID_IN, DRAWN, WALLET_USE, LOAN_PAYMENT, LOAN_INTEREST, PAYROLL, LOAN_PAYOUT, CHANGE = range(
+    64, 75
 )
+TAKINGS = 77
 """The kinds of flow; one for each category of bill from BILL on."""
 OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
 """A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
