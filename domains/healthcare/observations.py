@@ -13,9 +13,8 @@ from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
 from . import blood
 from . import physiology as body
-from .curves import DAY, MINUTE, YEAR
+from .curves import MINUTE, YEAR
 from .deaths import certificates
-from .families import pregnancies
 from .physiology import Body
 from .population import TRAITS
 from .surveys import answers
@@ -33,15 +32,12 @@ def observations(block: Block, tables: Tables) -> Tables:
     rounds = _rounds(block, tables)
     bodies = _bodies(block, tables, rounds)
     kinds = {column: _told_apart(rounds[column]) for column in ("type", "reason")}
-    carried = _carried(block, tables["patient"], rounds)
     parts = []
     for code in body.VALUES:
         due = _due(block, code, kinds, bodies)
         who = np.flatnonzero(due)
         measured = bodies.take(who)
         value = body.measure(measured, code) + _effect(block, code, kinds["reason"], who)
-        if code == body.WEIGHT:
-            value += carried[who]
         parts.append(
             pl.DataFrame(
                 {
@@ -95,26 +91,6 @@ def _bodies(block: Block, tables: Tables, rounds: Table) -> Body:
         block.priors,
         block.stream.child("observation"),
     )
-
-
-def _carried(block: Block, patient: Table, rounds: Table) -> NDArray[np.float64]:
-    """What pregnant women, and those who have lately given birth, weigh more than they otherwise would."""
-    mother, begin, _ = pregnancies(block, patient)
-    gain = block.priors("pregnancy.gain")
-    more = np.zeros(rounds.height)
-    if not len(mother):
-        return more
-    who = rounds["patient_id"].to_numpy() - int(patient["patient_id"][0])
-    order = np.lexsort((begin, mother))
-    mother, begin = mother[order], begin[order]
-    # the latest pregnancy that had begun: mothers are far fewer than microseconds, so both fit into one number
-    ages = (rounds["at"].to_numpy() - patient["birth"].to_numpy()[who]) // MINUTE
-    known = mother * 2**32 + (begin - patient["birth"].to_numpy()[mother]) // MINUTE
-    last = np.searchsorted(known, who * 2**32 + ages, side="right") - 1
-    hers = (last >= 0) & (mother[np.maximum(last, 0)] == who)
-    weeks = (rounds["at"].to_numpy() - begin[np.maximum(last, 0)]) / (7 * DAY)
-    more[hers] = np.interp(weeks[hers], gain["week"], gain["kilograms"], right=0.0)
-    return more
 
 
 def since(condition: Table, patient: Table, code: str) -> NDArray[np.int64]:

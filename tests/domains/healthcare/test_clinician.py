@@ -82,21 +82,3 @@ def test_who_is_seen_and_admitted_is_seen_first(made: Dataset):
         (pl.col("at") - pl.col("end_at")).dt.total_minutes().is_between(0, 24 * 60)
     )
     assert late.is_empty()
-
-
-def test_pregnant_women_gain_weight(made: Dataset):
-    """From the first weeks to the last: 7 to 16 kg on average, and it is gone after a year."""
-    children = made.frames["patient"].select(mother="mother_id", born=pl.col("birth_date")).drop_nulls("mother")
-    children = children.unique("mother", keep="none")
-    rows = made.frames["observation"].filter((pl.col("code") == "29463-7") & pl.col("value").is_not_null())
-    rows = rows.join(children, left_on="patient_id", right_on="mother")
-    months = (pl.col("at").dt.date() - pl.col("born")).dt.total_days() / 30.44
-    rows = rows.with_columns(months=months).filter(pl.col("months").is_between(-14, 24))
-    before = rows.filter(pl.col("months") < -8).group_by("patient_id", "born").agg(before=pl.col("value").mean())
-    late = rows.filter(pl.col("months").is_between(-2, -0.05)).join(before, on=["patient_id", "born"])
-    after = rows.filter(pl.col("months") > 9).join(before, on=["patient_id", "born"])
-    after = after.group_by("patient_id").agg(pl.col("value", "before").mean())
-    if late.height >= 3:
-        assert 7 <= (late["value"] - late["before"]).mean() <= 16
-    assert after.height > 3
-    assert abs((after["value"] - after["before"]).median()) < 3
