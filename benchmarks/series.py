@@ -1,6 +1,7 @@
 """`python -m benchmarks.series FOLDER [WORD ...]`: every model of series on real ones, scored by one script, on one core. Prints one markdown table.
 
-FOLDER holds `tabular/cmapss_fd001`, `tabular/occupancy` and `iot/nab`. WORDs choose series and models; `--seconds` is the time of each fit. All models are judged on windows of 24 steps, scaled to
+FOLDER holds `tabular/cmapss_fd001`, `tabular/occupancy` and `iot/nab`. WORDs choose series and models; `--seconds` is the time of each fit, `--epsilon` learns
+with differential privacy (series of several entities alone). All models are judged on windows of 24 steps, scaled to
 0 to 1, by the scores of Yoon, Jarrett and van der Schaar 2019, "Time-series Generative Adversarial Networks", NeurIPS, section 5:
 
 discriminative: how far from one half is the share of windows held out that a recurrent network tells rightly to be real or drawn; 0 is perfect. It is told each value and its change since the step
@@ -153,6 +154,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--epsilon", type=float)
     asked = parser.parse_args()
     sources = {f.__name__: f for f in (cmapss, occupancy, nab)}
     models = [n for n, k in MODELS.items() if k.events and k.trained]
@@ -172,7 +174,7 @@ def main() -> None:
                 # one series is one example to it
                 continue
             began = time.process_time()
-            made = fit(table, model, 0, asked.seconds, roles=roles)
+            made = fit(table, model, 0, asked.seconds, epsilon=asked.epsilon, roles=roles)
             seconds = time.process_time() - began
             whole = made.sample_frame(SERIES if roles.entity and model in WHOLE else WINDOWS, 1)
             key = Roles(made.columns[0], roles.time)

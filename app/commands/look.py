@@ -21,10 +21,12 @@ def scenarios(domain: str | None, name: str | None) -> None:
     if name is None:
         for each in [domain] if domain else domain_names():
             click.echo(each)
-            for scenario in find_domain(each).scenarios.values():
-                click.echo(f"  {scenario.name:<26}{scenario.title}")
-            for mix in find_domain(each).mixes.values():
-                click.echo(f"  {mix.name:<26}{mix.title} (a mix)")
+            found = find_domain(each)
+            width = max(map(len, [*found.scenarios, *found.mixes]), default=0) + 2
+            for scenario in found.scenarios.values():
+                click.echo(f"  {scenario.name:<{width}}{scenario.title}")
+            for mix in found.mixes.values():
+                click.echo(f"  {mix.name:<{width}}{mix.title} (a mix)")
         return
     chosen = find_domain(domain or "")
     known = chosen.scenarios

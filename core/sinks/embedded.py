@@ -142,13 +142,17 @@ class Embedded:
                     for query in queries:
                         yield pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
                 return
-            from adbc_driver_sqlite import dbapi
+            from adbc_driver_sqlite import StatementOptions, dbapi
 
             with (
                 dbapi.connect(f"{self.path.absolute().as_uri()}?mode=ro") as connection,
                 connection.cursor() as cursor,
             ):
                 for query in queries:
+                    cursor.execute(f"SELECT count(*) FROM ({query})")  # noqa: S608
+                    ((rows,),) = cursor.fetchall()
+                    # the driver takes a column's type from its first batch, in which there may be no value of it yet
+                    cursor.adbc_statement.set_options(**{StatementOptions.BATCH_ROWS.value: str(max(rows, 1))})
                     cursor.execute(query)
                     yield pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
         except (_driver_errors(self.scheme), pl.exceptions.PolarsError, OSError) as error:

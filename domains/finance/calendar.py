@@ -121,6 +121,27 @@ def holidays(zone: int, first: int, last: int) -> tuple[dt.date, ...]:
     return tuple(sorted(country_holidays(country, subdiv=part, years=range(first, last + 1))))
 
 
+@lru_cache(16)
+def _work(zone: int, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each day (since 1970) from one to another, the last working day up to it and the first from it on: neither weekend nor public holiday."""
+    day = np.arange(first - 14, last + 15)
+    years = (dt.date(1970, 1, 1) + dt.timedelta(days=int(d)) for d in (day[0], day[-1]))
+    free = np.array([micros(d) // DAY for d in holidays(zone, *(y.year for y in years))], np.int64)
+    works = ((day + 3) % 7 < 5) & ~np.isin(day, free)
+    before = np.maximum.accumulate(np.where(works, day, -(1 << 40)))
+    after = np.minimum.accumulate(np.where(works, day, 1 << 40)[::-1])[::-1]
+    return before[14:-14], after[14:-14]
+
+
+def working_day(days: NDArray[np.int64], zone: NDArray, *, later: bool) -> NDArray[np.int64]:
+    """These days where people work on them in the zone's country, else the next such day (`later`) or the last one before."""
+    if not len(days):
+        return days
+    first, last = int(days.min()), int(days.max())
+    table = np.stack([_work(z, first, last)[int(later)] for z in range(len(ZONES))])
+    return table[zone, days - first]
+
+
 def instants(of: Curve, zone: NDArray, u: F64) -> NDArray[np.int64]:
     """The moment by which a share `u` of a zone's events have happened, in whole seconds as microseconds."""
     share = zone + u
@@ -134,8 +155,14 @@ def months(window: Window) -> list[dt.date]:
     found = []
     while micros(day) < window.end:
         found.append(day)
-        day = (day + dt.timedelta(days=32)).replace(day=1)
+        day = month_after(day, 1)
     return found
+
+
+def month_after(first: dt.date, n: int) -> dt.date:
+    """The first day of the month that is so many later, or earlier."""
+    month = first.year * 12 + first.month - 1 + n
+    return dt.date(month // 12, month % 12 + 1, 1)
 
 
 def micros(day: dt.date) -> int:

@@ -35,19 +35,22 @@ def closing(schema: Schema):
         if (left == NEVER).all():
             return {"transaction": tables["transaction"]}
         closed = np.where(left < NEVER, left * DAY, FOREVER)
-        payment = _settled(block, tables["transaction"], closed)
+        payment, concerned = _settled(block, tables["transaction"], closed)
         account = tables["account"].filter(pl.col("closed_on").is_not_null())
+        # few accounts are closed: what concerns them is looked at apart, and the many rows beside it are put together once
+        such, out = payment[concerned], []
         for place in (pl.col("type") == "currency", pl.col("type") != "currency"):
             mine = account.filter(place)
-            held = _held(block, payment, mine, tables["account"])
-            payment = concat([payment, complete(_paid_out(block, mine, held, closed), types)])
-        return {"transaction": payment}
+            held = _held(block, such, mine, tables["account"])
+            out.append(complete(_paid_out(block, mine, held, closed), types))
+            such = concat([such, out[-1]])
+        return {"transaction": concat([payment, *out])}
 
     return run
 
 
-def _settled(block: Block, payment: pl.DataFrame, closed: NDArray[np.int64]) -> pl.DataFrame:
-    """The payments, of which those on accounts to be closed are booked, or given back, by then."""
+def _settled(block: Block, payment: pl.DataFrame, closed: NDArray[np.int64]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """The payments, of which those on accounts to be closed are booked, or given back, by then; and where these stand."""
     own = payment["account_id"].to_numpy() // ACCOUNTS - block.first
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() // ACCOUNTS - block.first
     other = np.where(other < 0, own, other)
@@ -55,10 +58,11 @@ def _settled(block: Block, payment: pl.DataFrame, closed: NDArray[np.int64]) -> 
     few = np.flatnonzero(due < FOREVER)
     cleared, undone = (payment[c].gather(few).fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
     late, never = few[cleared > due[few]], few[undone > due[few]]
-    return payment.with_columns(
+    settled = payment.with_columns(
         payment["cleared_at"].scatter(late, due[late]),
         *(payment[c].scatter(never, None) for c in ("reversed_at", "reversal", "reversed_minor")),
     )
+    return settled, few
 
 
 def _held(block: Block, payment: pl.DataFrame, mine: pl.DataFrame, account: pl.DataFrame) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import polars as pl
 
 from ...core.domain import Check
 from ...core.schema import LABEL
+from .details import AT_ONCE
 from .identifiers import creditor_reference_broken, iban_broken
 from .validators import Lazy, violations
 
@@ -176,8 +177,10 @@ def schedule(tables: Lazy) -> pl.DataFrame:
 
 
 def ordered(tables: Lazy) -> pl.DataFrame:
-    """A scheme settles its own currency, and creditor references have valid check digits."""
-    paid = tables["transaction"].select("transaction_id", money=pl.col("currency").cast(pl.String))
+    """A scheme settles its own currency, no earlier than it is booked and never at a weekend unless at once; creditor references have valid check digits."""
+    paid = tables["transaction"].select(
+        "transaction_id", money=pl.col("currency").cast(pl.String), booked=pl.col("cleared_at").dt.date()
+    )
     rows = tables["credit_transfer"].join(paid, on="transaction_id").with_columns(pl.col("scheme").cast(pl.String))
     theirs = pl.col("scheme").replace_strict(CURRENCY_OF, default=None, return_dtype=pl.String)
     wrong = violations(
@@ -186,9 +189,18 @@ def ordered(tables: Lazy) -> pl.DataFrame:
         rows.filter(theirs != pl.col("money")),
         pl.format("{} in {}", "scheme", "money"),
     )
+    day = pl.col("settled_on")
+    early = (day < pl.col("booked")) | ((day.dt.weekday() > 5) & ~pl.col("scheme").is_in(AT_ONCE))
+    never = day.is_null() != pl.col("booked").is_null()
+    off = violations(
+        "credit_transfer",
+        "credit_transfer_id",
+        rows.filter(early | never),
+        pl.format("{} settled on {}, booked on {}", "scheme", day.cast(pl.String).fill_null("no day"), pl.col("booked").cast(pl.String).fill_null("no day")),
+    )  # fmt: skip
     texts = tables["credit_transfer"].select("credit_transfer_id", "remittance").collect()
     bad = texts.filter(creditor_reference_broken(texts["remittance"])).lazy()
-    return pl.concat([wrong, violations("credit_transfer", "credit_transfer_id", bad, pl.col("remittance"))])
+    return pl.concat([wrong, off, violations("credit_transfer", "credit_transfer_id", bad, pl.col("remittance"))])
 
 
 def belongs(tables: Lazy) -> pl.DataFrame:
@@ -235,7 +247,7 @@ CHECKS = (
     Check("dispute.booked", ("dispute", "transaction"), "Disputes fit their payments, chargebacks their disputes.", disputed),
     Check("fraud_report.charged-back", ("fraud_report", "transaction"), "Reports and payments agree on chargebacks.", charged_back),
     Check("instalment.schedule", ("instalment", "loan"), "Instalments follow from rate and sum.", schedule),
-    Check("credit_transfer.order", ("credit_transfer", "transaction"), "Schemes settle their currency; references pass ISO 7064 mod 97.", ordered),
+    Check("credit_transfer.order", ("credit_transfer", "transaction"), "Schemes settle their currency, on a day on which they can; references pass ISO 7064 mod 97.", ordered),
     Check(
         "transaction.belongs",
         ("transaction", "account", "device", "ip_address", "terminal"),

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.stream import F64, U64, join_rows
-from .calendar import DAY, HOUR, curve, instants, workload
+from .calendar import DAY, HOUR, ZONES, curve, instants, working_day, workload
 from .draws import choose, keep, poisson, siblings
 from .flows import (
     CASHED,
@@ -18,11 +18,12 @@ from .flows import (
     LOAN_PAYOUT,
     PAID_IN,
     PAYROLL,
+    TAKINGS,
     WALLET_USE,
     Flows,
     Part,
 )  # fmt: skip
-from .holdings import ACCOUNTS, CARDS, LOAN, WALLET
+from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, LOAN, WALLET
 from .loans import course
 from .parties import YEAR
 from .payments import MONTH, device_used
@@ -85,7 +86,10 @@ def cheques(flows: Flows) -> list[Part]:
         amount = _log_normal(flows, name, rows, p("cheque.log_mean"), p("cheque.log_sigma"))
         even = flows.stream.child(name, "even").uniform(rows) < p("transfer.round_share")
         amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
-        cleared = (at // DAY + p("cheque.days")) * DAY + 6 * HOUR
+        cleared = at // DAY
+        for _ in range(p("cheque.days")):
+            cleared = working_day(cleared + 1, flows.zone[who], later=True)
+        cleared = cleared * DAY + 6 * HOUR
         parts.append(
             flows.part(
                 who, rows, at, np.maximum(cleared, at), amount, channel="cheque", type=type_, direction=direction
@@ -99,7 +103,7 @@ def payroll(flows: Flows) -> Part:
     p, stream = flows.block.priors, flows.stream.child("payroll")
     days = p("salary.day")
     day = np.array([int(d) for d in days])[choose(stream.child("day").uniform(flows.units), days.values())]
-    who, rows, at = flows.monthly(PAYROLL, day)
+    who, rows, at = flows.monthly(PAYROLL, day, later=False)
     nth, k = siblings(flows.staff[who])
     who, rows, at = who[nth], join_rows(rows[nth], k), at[nth]
     at = at + 7 * HOUR + stream.child("at").integers(rows, 1_800) * 1_000_000
@@ -116,8 +120,38 @@ def payroll(flows: Flows) -> Part:
     return part.filter(known)
 
 
+def takings(flows: Flows) -> Part:
+    """What a business takes by card its acquirer pays out before work on every working day, for the days since the last one: with weekdays as
+    purchases have them, and spread as the sum of so many purchases is."""
+    p, block = flows.block.priors, flows.block
+    first, last = block.window.start // DAY, -(-block.window.end // DAY)
+    shops, day = np.flatnonzero(flows.business), np.arange(first, last)
+    weekday = np.array(p("purchase.weekday")) * 7
+    due = np.zeros((len(ZONES), len(day)))
+    for zone in range(len(ZONES)):
+        # the days of a weekend before the window are paid for within it
+        taken = np.arange(first - 14, last)
+        paid = working_day(taken + 1, np.full(len(taken), zone), later=True)
+        here = (paid >= first) & (paid < last)
+        np.add.at(due[zone], paid[here] - first, weekday[(taken[here] + 3) % 7])
+    who, at = (x.ravel() for x in np.meshgrid(shops, day, indexing="ij"))
+    share = due[flows.zone[who], at - first]
+    who, at, share = who[share > 0], at[share > 0], share[share > 0]
+    rows = join_rows(join_rows(flows.units[who], TAKINGS), at)
+    mean = flows.income[who] / MONTH * share
+    sigma2 = np.log1p(np.exp(p("purchase.log_sigma")["general"] ** 2) * flows.ticket / np.maximum(mean, 1))
+    spread = np.exp(np.sqrt(sigma2) * flows.stream.child("takings", "amount").normal(rows) - sigma2 / 2)
+    at = at * DAY + 2 * HOUR + flows.stream.child("takings", "at").integers(rows, 4 * 3_600) * 1_000_000
+    return flows.part(
+        who, rows, at, at + 60_000_000, np.round(mean * spread),
+        counterparty_row=join_rows(flows.units[who], COUNTERPARTY),
+        channel="acquiring", type="MCRD/POSP", direction="CRDT",
+    )  # fmt: skip
+
+
 def loan_payments(flows: Flows) -> list[Part]:
-    """A loan is paid out to the current account; on the 1st it is charged its interest, and the instalment is paid from there."""
+    """A loan is paid out to the current account on a working day; on the 1st it is charged its interest, and on the first working day from then on the
+    instalment is paid from there."""
     terms, units, own = flows.terms, flows.units.astype(np.int64) * ACCOUNTS, flows.has[LOAN]
     lent = np.flatnonzero(own & terms.new)
     rows = join_rows(flows.units[lent], LOAN_PAYOUT)
@@ -141,11 +175,12 @@ def loan_payments(flows: Flows) -> list[Part]:
         channel="interest", type="MDOP/INTR", direction="DBIT", account_id=units[who] + LOAN,
     ).filter(charges > 0)  # fmt: skip
     rows = join_rows(join_rows(flows.units[who], LOAN_PAYMENT), month)
+    at = working_day(at // DAY, flows.zone[who], later=True) * DAY + 5 * HOUR
     paid = flows.part(
-        who, rows, at + 5 * HOUR, at + 5 * HOUR + 30_000_000, pays,
+        who, rows, at, at + 30_000_000, pays,
         counterparty_account_id=units[who] + LOAN,
         channel="loan", type="CSLN/PPAY", direction="DBIT",
-    )  # fmt: skip
+    ).filter(at < flows.block.window.end)  # fmt: skip
     return [payout, interests, paid]
 
 

@@ -13,7 +13,7 @@ from ...core.domain import Block, Step
 from ...core.schema import Schema
 from ...core.stream import U64
 from ...core.tables import ROW, Tables
-from .calendar import DAY, HOUR
+from .calendar import DAY, HOUR, working_day
 from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
 from .holdings import ACCOUNTS, addresses
@@ -25,6 +25,8 @@ IPS = 4
 COUNTRIES = ("GB", "DE", "NL", "IE", "KW")
 """Where those who are paid bank."""
 BANKS = {"GB": "TESTGB20", "DE": "TESTDE20", "NL": "TESTNL20", "IE": "TESTIE20", "KW": "TESTKW20"}
+AT_ONCE = ("BOOK", "FPS", "SCT-INST")
+"""Schemes that settle on any day."""
 AREAS = np.array(["GBP", "EUR", "EUR", "EUR", "KWD"])
 """The currency of each of them: what is paid from one area to another goes by correspondent banks."""
 HOME_BANKS = {"GB": "POPUGB20", "DE": "POPUDE20"}
@@ -162,7 +164,7 @@ def details(schema: Schema) -> tuple[Step, ...]:
         ),
         "value_date": (lambda b, paid, _: _valued(paid), ()),
         "adjustment": (lambda b, paid, _: _adjustments(b, paid), ()),
-        "dispute": (lambda b, paid, _: _disputes(schema, b, paid), ()),
+        "dispute": (lambda b, paid, tables: _disputes(schema, b, paid, tables["fraud_report"]), ("fraud_report",)),
         "credit_transfer": (lambda b, paid, tables: _orders(schema, b, tables, paid), ("counterparty",)),
         "mandate": (lambda b, paid, _: _mandates(paid), ()),
         "standing_order": (lambda b, paid, _: _standing(paid), ()),
@@ -249,7 +251,12 @@ def _adjustments(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _disputes(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFrame:
+FRAUD = "10.4"
+"""The reason of a chargeback by who says that somebody else paid."""
+
+
+def _disputes(schema: Schema, block: Block, payment: pl.DataFrame, report: pl.DataFrame) -> pl.DataFrame:
+    """The disputes of card payments: who reports a payment as fraud claims it back as that, others for what prevails among the rest."""
     bits = _bits(block, payment[ROW].to_numpy())
     p, stream = block.priors, block.stream.child("dispute")
     charged = (payment["reversal"] == "chargeback").fill_null(False).to_numpy()
@@ -267,15 +274,18 @@ def _disputes(schema: Schema, block: Block, payment: pl.DataFrame) -> pl.DataFra
     back = np.where(won, stated, back)
     opened = np.maximum(np.where(opened > back, back - DAY, opened), cleared)
     opened = np.minimum(opened, back)
-    reasons = list(p("dispute.reason"))
-    reason = choose(stream.child("reason").uniform(rows), p("dispute.reason").values())
+    others = {name: share for name, share in p("dispute.reason").items() if name != FRAUD}
+    others = others if any(others.values()) else {FRAUD: 1.0}
+    reason = choose(stream.child("reason").uniform(rows), others.values())
+    told = disputed["transaction_id"].is_in(report["transaction_id"].implode()).to_numpy()
+    reasons = np.where(told, FRAUD, np.array(list(others))[reason])
     codes = list(schema["dispute"].columns["reason"].codes)
     again = back + 5 * DAY + stream.child("again").integers(rows, 25 * 86_400) * 1_000_000
     return pl.DataFrame(
         {
             "dispute_id": disputed["transaction_id"],
             "transaction_id": disputed["transaction_id"],
-            "reason": enum(np.array([codes.index(r) for r in reasons])[reason], codes),
+            "reason": enum(np.array([codes.index(r) for r in reasons], np.uint32), codes),
             "amount_minor": disputed["amount_minor"],
             "opened_at": opened,
             "charged_back_at": back,
@@ -322,6 +332,9 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
         [schemes.index(s) for s in ("BOOK", "SWIFT", "BACS", "CHAPS", "FPS", "SCT-INST")],
         schemes.index("SCT"),
     )
+    instant = np.isin(scheme, [schemes.index(s) for s in AT_ONCE])
+    booked = (paid["cleared_at"].fill_null(paid["authorised_at"]) // DAY).to_numpy()
+    settled = np.where(instant, booked, working_day(booked, home, later=True))
     purposes = list(schema.code_lists["payment_purpose"].codes)
     purpose = np.select(
         [batch, kind == "ICDT/STDO"], [purposes.index("SALA"), purposes.index("SAVG")], purposes.index("OTHR")
@@ -336,6 +349,9 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
             "credit_transfer_id": key,
             "transaction_id": key,
             "scheme": enum(scheme, schemes),
+            "settled_on": keep(
+                pl.Series(settled.astype(np.int32)).cast(pl.Date), paid["cleared_at"].is_not_null().to_numpy()
+            ),
             "purpose": enum(purpose, purposes),
             "debtor_bic": bics.gather(np.where(debit, ours, theirs)),
             "creditor_bic": bics.gather(np.where(debit, theirs, ours)),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables
-from .calendar import DAY, micros, months
+from .calendar import DAY, micros, month_after, months, working_day
 from .circles import contacts
 from .draws import enum, keep, poisson
 from .holdings import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
@@ -25,6 +25,7 @@ SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
 INSIDE, CHEQUE, CASHED, PAID_IN, DRAWN, WALLET_USE, LOAN_PAYMENT, LOAN_INTEREST, PAYROLL, LOAN_PAYOUT, CHANGE = range(
     64, 75
 )
+TAKINGS = 77
 """The kinds of flow; one for each category of bill from BILL on."""
 OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
 """A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
@@ -122,7 +123,8 @@ class Flows:
             np.array(list(p("purchase.log_mean").values())) + np.array(list(p("purchase.log_sigma").values())) ** 2 / 2
         )
         share = np.array(list(p("purchase.share").values()))
-        spent = purchase_rate(block) * float(mean @ share / share.sum()) * 100
+        self.ticket = float(mean @ share / share.sum()) * 100
+        spent = purchase_rate(block) * self.ticket
         self.on_credit = np.where(self.has[CREDIT], spent * p("purchase.credit_share"), 0.0)
         self.bills = np.stack([self.bill(n, name) for n, name in enumerate(bill_categories(block))], axis=1)
         self.terms = loan_terms(block, units, self.income)
@@ -140,7 +142,12 @@ class Flows:
             0,
         )
         wages = self.staff * self.wage() * float(np.exp(p("payroll.staff_log_sigma") ** 2 / 2))
-        self.left = np.where(self.paid_here, self.income, 0) - spent - self.bills.sum(axis=1) - owes - wages
+        drawn = p("cash.withdrawals_per_month") * float(
+            np.exp(p("purchase.log_mean")["cash"] + p("purchase.log_sigma")["cash"] ** 2 / 2) * 100
+        )
+        fee = np.where(self.zone == 1, p("account.fee_minor"), 0)
+        out = spent + self.bills.sum(axis=1) + owes + wages + drawn + fee
+        self.left = np.where(self.paid_here, self.income, 0) - out
 
     def wage(self) -> float:
         """The median wage in minor units a month."""
@@ -154,18 +161,20 @@ class Flows:
         )
         return np.where(stream.child("has").uniform(self.units) < p("bill.count")[category], np.round(amount), 0.0)
 
-    def monthly(self, kind: int, days: NDArray | None = None) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
+    def monthly(
+        self, kind: int, days: NDArray | None = None, *, later: bool = True
+    ) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
         """For each customer and month of the window: who, the row's address, midnight of the day (1 to 28) it falls on.
-        What would fall on a weekend is moved to the Friday before."""
-        first = np.array([micros(m) for m in months(self.block.window)])
-        number = np.array([m.year * 12 + m.month for m in months(self.block.window)], np.uint64)
+        What would fall on a weekend or a holiday is collected on the next working day; pay comes on the last one before (not `later`)."""
+        # what is due at the end of the month before may come within the window, and what is due at the beginning of the next
+        around = [month_after(months(self.block.window)[0], -1), *months(self.block.window)]
+        around.append(month_after(around[-1], 1))
+        first = np.array([micros(m) // DAY for m in around])
+        number = np.array([m.year * 12 + m.month for m in around], np.uint64)
         who = np.repeat(np.arange(len(self.units)), len(first))
         rows = join_rows(join_rows(self.units, kind)[:, None], number).ravel()
-        day = (
-            first[None, :] + (np.ones(len(self.units), np.int64) if days is None else days)[:, None] * DAY - DAY
-        ).ravel()
-        weekday = (day // DAY + 3) % 7
-        day = day - np.maximum(weekday - 4, 0) * DAY
+        day = first[None, :] + (np.ones(len(self.units), np.int64) if days is None else days)[:, None] - 1
+        day = working_day(day.ravel(), self.zone[who], later=later) * DAY
         within = (day >= self.block.window.start) & (day < self.block.window.end)
         return who[within], rows[within], day[within]
 

@@ -34,6 +34,7 @@ PURPOSE = {
     "loan": "transfer-clearing",
     "interest": "interest-income",
     "exchange": "exchange-position",
+    "acquiring": "card-settlement",
 }
 """The bank's own account that each channel settles through."""
 OPENING, BOOKING, REVERSAL = 0, 1, 2

@@ -74,10 +74,10 @@ def left_on(block: Block, units: U64) -> NDArray[np.int64]:
 
 
 def last_used(block: Block, units: U64) -> NDArray[np.int64]:
-    """The instant (microseconds since 1970) from which customers who leave use nothing any more: they have another bank by then. FOREVER
-    for those who stay."""
+    """The instant (microseconds since 1970) from which customers who leave use nothing any more: the day on which all is paid out. FOREVER for those
+    who stay."""
     left = left_on(block, units)
-    return np.where(left < NEVER, (left - block.priors("customer.notice_days")) * DAY, FOREVER)
+    return np.where(left < NEVER, left * DAY, FOREVER)
 
 
 def job_changed_on(block: Block, units: U64) -> NDArray[np.int64]:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.stream import U64
 from ...core.tables import Tables
-from .calendar import DAY, micros, months
+from .calendar import DAY, micros, months, working_day
 from .draws import choose
 from .life import NEVER, joined_on, left_on
 from .parties import ages, since
+from .people import origins
 
 FAN = 128
 ACCOUNTS, LOAN = 8, 3
@@ -75,6 +76,10 @@ def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
         owed = np.where(n < paid, after, owed)
     month = np.where(new, wait, -(paid + 0.5))
     out = today + np.trunc(month * MONTH).astype(np.int64)
+    german = origins(block, units)[0].astype(np.int64)
+    soon, before = (working_day(out, german, later=x) for x in (True, False))
+    # nobody is lent to at a weekend, unless that is all of the window
+    out = np.where(~new | (soon * DAY < block.window.end), soon, np.where(before >= today, before, out))
     owed = np.where(new, 0, owed)
     there = (joined_on(block, units) == NEVER) & (left_on(block, units) == NEVER)
     new &= there & (of_age >= 1)

@@ -18,15 +18,15 @@ from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, ta
 from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
 from .life import MOVED, home_market, homes, whereabouts
 from .parties import YEAR, prosperity
-from .people import cities
+from .people import COUNTRIES, cities
 from .reference import cells, popularity, purchase_categories
 
 MONTH = 30.4375
 QUANTILES = 4096
 PACE = 4.5
 """What a row of a payment takes beside one of a sensor: several times the memory, for its columns and what hangs on it."""
-BESIDES = 8.5
-"""About how many payments a customer makes a month besides purchases and transfers to people: pay, bills, orders, cash, wallets, habits."""
+BESIDES = 10.0
+"""About how many payments a customer makes a month besides purchases and transfers to people: pay, bills, orders, cash, wallets, habits, a business's takings."""
 PURCHASE = 1
 """Kinds of transaction: each addresses its rows below the customer's in a range of its own."""
 
@@ -94,10 +94,11 @@ def purchases(schema: Schema):
         mu, sigma = (np.array(list(p(f"purchase.log_{x}").values())) for x in ("mean", "sigma"))
         dearer = np.log1p(p("purchase.inflation")) / YEAR * np.arange(day.max(initial=0) + 1)
         amount = np.exp(mu[category] + sigma[category] * stream.child("amount").normal(rows) + dearer[day]) * 100
-        # machines give notes of ten
-        amount = np.where(cash, np.maximum(np.round(amount, -3), 1000), np.maximum(np.floor(amount), 1)).astype(
-            np.int64
-        )
+        # machines give notes of ten, and no more than the limit
+        notes = np.flatnonzero(cash)
+        drawn = np.clip(np.round(amount[notes], -3), 1000, machine_limit(block)[zone[who[notes]]])
+        amount = np.maximum(np.floor(amount), 1).astype(np.int64)
+        amount[notes] = drawn
 
         holds = np.zeros(len(units), bool)
         credit = tables["account"].filter(pl.col("type") == "credit")["customer_id"].to_numpy()
@@ -234,6 +235,12 @@ def _weibull(u: F64, power: float) -> NDArray[np.int64]:
     np.negative(u, out=u)
     np.power(u, power, out=u)
     return (u * (1 << 20)).astype(np.int64) + 1
+
+
+def machine_limit(block: Block) -> NDArray[np.int64]:
+    """The most that a cash machine gives out at once, in minor units, by the country of the account."""
+    limit = block.priors("cash.machine_limit_minor")
+    return np.array([limit[country] for country in COUNTRIES])
 
 
 CANDIDATES = 3

@@ -10,7 +10,7 @@ from ...core.schema import Schema
 from ...core.stream import join_rows
 from ...core.tables import Tables, concat
 from .calendar import DAY, HOUR, curve, instants
-from .counter import cheques, loan_payments, over_the_counter, payroll, wallet
+from .counter import cheques, loan_payments, over_the_counter, payroll, takings, wallet
 from .currencies import FOREIGN, foreign, per_unit
 from .draws import LANES, choose, enum, keep, poisson, siblings
 from .flows import (
@@ -49,6 +49,7 @@ def transfers(schema: Schema):
         parts = [
             *(_irregular(flows, kind) for kind in (SENT, RECEIVED, INSIDE)),
             _salaries(flows),
+            takings(flows),
             *(_bills(flows, n, name) for n, name in enumerate(bill_categories(block))),
             *_standing_orders(flows),
             _fees(flows),
@@ -113,14 +114,14 @@ def _irregular(flows: Flows, kind: int) -> Part:
 
 
 def _salaries(flows: Flows) -> Part:
-    """Pay on the employer's day, before business hours; a small business's takings come the same way. From the day of a new job the next employer pays, and more."""
+    """Pay on the employer's day, before business hours. From the day of a new job the next employer pays, and more."""
     p, stream, units = flows.block.priors, flows.stream.child("salary"), flows.units
     employer = flows.block.reference["employer"]["pay_day"].to_numpy().astype(np.int64)
     days = p("salary.day")
     drawn = np.array([int(d) for d in days])[choose(stream.child("day").uniform(units), days.values())]
     payer = flows.tables["customer"]["employer_id"]
     day = np.where(payer.is_null().to_numpy(), drawn, employer[payer.fill_null(0).to_numpy()])
-    who, rows, at = flows.monthly(SALARY, day)
+    who, rows, at = flows.monthly(SALARY, day, later=False)
     changed = job_changed_on(flows.block, units)
     changed = np.where(flows.tables["customer"]["job_changed_on"].is_null().to_numpy(), NEVER, changed)
     later = at // DAY >= changed[who]
@@ -131,7 +132,7 @@ def _salaries(flows: Flows) -> Part:
         counterparty_row=join_rows(units[who], np.where(later, NEXT_EMPLOYER, COUNTERPARTY)),
         channel="salary", type="RCDT/SALA", direction="CRDT",
     )  # fmt: skip
-    return part.filter(flows.paid_here[who])
+    return part.filter((flows.paid_here & ~flows.business)[who])
 
 
 def _bills(flows: Flows, n: int, category: str) -> Part:

@@ -168,9 +168,9 @@ def test_scenarios_and_schema_are_told_in_full(name: str, capsys: pytest.Capture
     domain = find_domain(name)
     assert len(domain.scenarios) >= 3
     assert run_command(["scenarios", name]) == 0
-    listed = capsys.readouterr().out
+    listed = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     for scenario in domain.scenarios.values():
-        assert scenario.name in listed
+        assert [scenario.name, scenario.title] in listed
         assert run_command(["scenarios", name, scenario.name]) == 0
         shown = capsys.readouterr().out
         assert scenario.source in shown

@@ -19,6 +19,7 @@ from populace.core.errors import UserError
 from populace.core.plan import Plan, make_plan
 from populace.core.run import _make, run
 from populace.core.sinks import open_target, open_targets
+from populace.core.sinks.embedded import Embedded
 from populace.core.sinks.parquet import write_parquet
 from populace.core.source import read_source
 from populace.core.spec import ScenarioRequest, Spec
@@ -280,3 +281,14 @@ def test_json_refuses_what_it_cannot_keep(form: str, tmp_path: Path):
     shopper = data.frames["shopper"].with_columns(score=pl.lit(float("inf")))
     with pytest.raises(UserError, match=r"column score holds NaN or an infinity, which JSON cannot keep"):
         open_target(str(tmp_path / "out"), TOY, form).write(0, {**data.frames, "shopper": shopper}, {})
+
+
+def test_a_column_of_sqlite_whose_values_come_late_is_read(tmp_path: Path):
+    """The driver looks at a thousand rows for a column's type."""
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE shop (id INTEGER, renamed TEXT)")
+        connection.executemany("INSERT INTO shop VALUES (?, ?)", [(k, None) for k in range(5_000)] + [(5_000, "late")])
+    (read,) = Embedded("sqlite", path).read("shop")
+    assert read.height == 5_001
+    assert read["renamed"].drop_nulls().to_list() == ["late"]

@@ -20,7 +20,7 @@ from populace.core import parts
 from populace.core.errors import UserError
 from populace.core.model_kinds import MODELS
 from populace.core.models import Model, fit, load_model, save_model
-from populace.core.samplers.deep import learn_doppelganger, learn_timegan, private_fit, training
+from populace.core.samplers.deep import learn_doppelganger, learn_timegan, private_fit, series, training
 from populace.core.samplers.statistical import learn_events, private_graph, private_records
 from populace.core.samplers.statistical.learn_events import Roles
 
@@ -111,6 +111,7 @@ def test_broken_off_and_gone_on_with_it_is_the_same_model(name: str, tmp_path: P
         (private_graph, "ROUNDS", 3),
         (learn_timegan, "STEPS", 4),
         (learn_doppelganger, "STEPS", 4),
+        (series, "_CALIBRATED", 128),
     ):
         monkeypatch.setattr(module, what, value)
     monkeypatch.setattr(private_fit.buy, "__defaults__", (12,))

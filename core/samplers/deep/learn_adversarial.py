@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...privacy.budget import Budget
-from ...stream import Stream
+from ...stream import F64, Stream
 from ...tables import Table
 from .adam import Adam
 from .asked import Asked
@@ -43,6 +44,7 @@ TEMPERATURE = 0.2
 LEAK, DROPPED = 0.2, 0.5
 LEAST_STEPS = 300
 LEAST_VARIANCE = 1e-5
+LEAST_SHARE = 1e-6
 AVERAGED = 8
 """The weight of a step in the mean that is kept grows with this power of its number: about the last ninth of all steps count (Shamir and Zhang 2013, arXiv:1212.1824, polynomial-decay averaging;
 for adversaries, Yazıcı et al. 2019, arXiv:1806.04498)."""
@@ -177,8 +179,8 @@ class _Pair:
         for k in (0, 1):
             parts |= {f"make.{k}.scale": torch.ones(HIDDEN), f"make.{k}.offset": torch.zeros(HIDDEN)}
         # under differential privacy rows are not counted for nothing
-        if not private:
-            begin_counted(torch, parts, data, asked)
+        often = np.maximum(layout.shares(), LEAST_SHARE) if private else (data.counts() + 0.5) / data.rows
+        begin_counted(torch, parts, often, asked.lifts(data) if asked is not None and not private else None)
         self.parameters = continued(torch, parts, effort, self.maps)
         self.averages = {k: t.detach().clone() for k, t in self.parameters.items() if k.startswith("make.")}
         for t in self.parameters.values():
@@ -397,13 +399,12 @@ class _Pair:
         return Decoder(layout, LATENT, tuple(layers), final, spread, learnt, *asked)
 
 
-def begin_counted(torch: Any, parts: dict[str, Any], data: Encoded, asked: Asked | None) -> None:
+def begin_counted(torch: Any, parts: dict[str, Any], often: F64, lifts: NDArray[np.float32] | None) -> None:
     """Let a generator begin with what counting tells: each class as often as it is, and beside a class that is asked for as often as beside that. How more than
     two columns go together is left to learn."""
-    end, often = int(data.layout.offsets[-1]), (data.counts() + 0.5) / data.rows
-    parts["make.2.shift"][:end] = torch.tensor(np.log(often).astype(np.float32))
-    if asked is not None:
-        parts["make.2.weight"][-len(asked.places) :, :end] = torch.tensor(asked.lifts(data))
+    parts["make.2.shift"][: len(often)] = torch.tensor(np.log(often).astype(np.float32))
+    if lifts is not None:
+        parts["make.2.weight"][-len(lifts) :, : len(often)] = torch.tensor(lifts)
 
 
 def folded(p: Mapping[str, Any], name: str, mean: Any, variance: Any) -> Layer:

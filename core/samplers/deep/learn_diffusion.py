@@ -98,7 +98,8 @@ class _Network:
             batch=BATCH if self.data.rows >= SMALL else FEW,
             rate=RATE,
             epochs=EPOCHS,
-            work=2.0 * width * HIDDEN + 2 * HIDDEN * HIDDEN,
+            # as in `learn_variational`: layers of many rows at once
+            work=float(width * HIDDEN + HIDDEN * HIDDEN),
             steps=-(-LEAST_STEPS // EPOCHS),
         )
 

@@ -110,6 +110,12 @@ class Ranks:
     def size(self) -> int:
         return 1 + len(self.spikes)
 
+    def shares(self, marginal: Marginal) -> F64:
+        """How often a value is missing, and has each class."""
+        weight = np.diff(marginal.edges)
+        there = np.concatenate(([weight[self.free].sum()], weight[self.spikes]))
+        return np.concatenate(([marginal.missing], (1 - marginal.missing) * there))
+
     def encode(self, marginal: Marginal, values: pl.Series, u: F64) -> tuple[I64, F64, NDArray[np.bool_]]:
         from scipy.special import ndtri
 
@@ -202,6 +208,14 @@ class Layout:
         """Whether a class of column `n` can have several values."""
         cells = self.cells[n]
         return cells is not None and cells.listed is None
+
+    def shares(self) -> F64:
+        """How often each class comes, as the columns' distributions alone tell it of classes and ranks."""
+        made = []
+        for marginal, scale, classes in zip(self.marginals, self.scales, self.classes, strict=True):
+            assert not isinstance(scale, Modes)
+            made.append(np.maximum(classes.share, 0) if classes is not None else scale.shares(marginal))  # type: ignore[union-attr]
+        return np.concatenate(made)
 
     def state(self) -> dict[str, NDArray]:
         modes = {n: s for n, s in enumerate(self.scales) if isinstance(s, Modes)}

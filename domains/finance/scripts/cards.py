@@ -21,6 +21,8 @@ hours unless they say otherwise.
     code = "82"                     # answer for `code_share` of the declines that do not hide; the others are refused as anyone's are
     entry = "90"                    # how the card is read at a terminal: as anyone's where it is not given
     undone = 0.9                    # share that is refunded or charged back, within `undone_days` (optional)
+    disputed = true                 # what its holder made and is undone is claimed back as fraud, not sent back (optional)
+    borne = "bank"                  # nothing is charged back: no merchant is liable for who holds the card (optional)
 
 Beside the phases: `shared_phone = true` gives all holders of an instance one telephone number, `new_contact = true` changes a holder's when the instance begins.
 """
@@ -40,6 +42,7 @@ from ....core.stream import F64, join_rows
 from ....core.tables import ROW
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
+from ..payments import machine_limit
 from ..people import sample
 from ..reports import claims
 from .staging import (
@@ -134,6 +137,10 @@ def _phase(
         amount = _amounts(scene, phase, shop, hidden[nth], probit(u["amount"]))
     unit = 100 * _number(scene, phase, "round", 10.0 if channel == "atm" else 0.0)
     amount = np.maximum(np.round(amount / unit) * unit, unit) if unit else np.maximum(np.floor(amount), 1)
+    if channel == "atm":
+        euro = (who["currency"].cast(pl.String) == "EUR").to_numpy().astype(np.int64)
+        # whoever asks for more than the limit says that it was lifted
+        amount = np.minimum(amount, np.maximum(machine_limit(block)[euro], 100 * _number(scene, phase, "amount")))
 
     usual = p("purchase.declined")
     share = sum(usual.values()) * (p("purchase.declined_online_factor") if channel == "card-not-present" else 1)
@@ -180,9 +187,12 @@ def _phase(
     share = p("report.share")["card"]
     # what holders do themselves the bank hears of only where they claim it back, and does not always believe
     if phase.get("own"):
-        reported = claims(block, made, np.where(undone, 1.0, 0.0), upheld=1 - p("report.unfounded"))
+        told = 1.0 if phase.get("disputed") else 0.0
+        reported = claims(block, made, np.where(undone, told, 0.0), upheld=1 - p("report.unfounded"))
+        denied = reported.filter(outcome="refused")["transaction_row"]
+        made = made.with_columns(pl.when(~pl.col(ROW).is_in(denied.implode())).then("reversed_at").alias("reversed_at"))
     else:
-        reported = claims(block, made, np.full(who.height, share))
+        reported = claims(block, made, np.full(who.height, share), cards=phase.get("borne") != "bank")
     used = who.with_columns(pl.Series(ROW, theirs), pl.Series("at", at)).filter(pl.Series(seen & ~own))
     return [
         *strange_devices(scene, role, used),

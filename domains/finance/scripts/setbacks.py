@@ -23,7 +23,8 @@ def setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
     late = moves["at"].to_numpy() + DAY + whole_seconds(10 * 86_400 * u["returned at"])
     least, whole = p("laundering.recovered").values()
     share = np.minimum(1.0, least + u["part"] * (1 - least) / (1 - whole))
-    part = np.ceil(moves["amount_minor"].to_numpy() * share).astype(np.int64)
+    sent = moves["amount_minor"].to_numpy()
+    part = np.maximum(1, np.ceil(sent * share).astype(np.int64))
     attempt = moves.with_columns(
         pl.Series(ROW, join_rows(rows, 1) | np.uint64(1 << 63)),
         pl.Series("at", early),
@@ -38,7 +39,7 @@ def setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
         payee="payer",
         i="j",
         j="i",
-        effect=pl.when(pl.Series(share == 1.0)).then(pl.lit("recalled")).otherwise(pl.lit("partly-recovered")),
+        effect=pl.when(pl.Series(part == sent)).then(pl.lit("recalled")).otherwise(pl.lit("partly-recovered")),
     )
     ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
     return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]

@@ -119,7 +119,7 @@ def _interbank(exponents: dict[str, int]) -> Parts:
         ),
         element("PmtTpInf", element("LclInstrm", element("Prtry", pl.col("scheme").cast(pl.String)))),
         _money("IntrBkSttlmAmt", "settled_minor", "settled", exponents),
-        element("IntrBkSttlmDt", pl.col("booked_on").cast(pl.String)),
+        element("IntrBkSttlmDt", pl.col("settled_on").cast(pl.String)),
         optional(
             foreign,
             [*_money("InstdAmt", "amount_minor", "currency", exponents), "<XchgRate>", pl.col("rate").round(9).cast(pl.String), "</XchgRate>"],
@@ -164,22 +164,22 @@ def interbank(schema: Schema, tables: Tables) -> Table:
     """Columns name and text: transfers between banks, together by settlement day and currency."""
     paid = credit_transfers(schema, tables).filter(pl.col("scheme") != "BOOK")
     first = str(tables["customer"]["customer_id"].min() or 0)
-    paid = paid.sort("booked_on", "settled", "cleared_at", "transaction_id")
+    paid = paid.sort("settled_on", "settled", "cleared_at", "transaction_id")
     grouped = (
         paid.with_columns(text=joined(_interbank(_exponents(schema))))
-        .group_by("booked_on", "settled", maintain_order=True)
+        .group_by("settled_on", "settled", maintain_order=True)
         .agg(
             pl.col("text").str.join(""), n=pl.len(), total=pl.col("settled_minor").sum(), at=pl.col("cleared_at").max()
         )
     )
-    key = pl.concat_str(pl.col("booked_on").cast(pl.String), pl.lit("-"), "settled", pl.lit(f"-{first}"))
+    key = pl.concat_str(pl.col("settled_on").cast(pl.String), pl.lit("-"), "settled", pl.lit(f"-{first}"))
     header = element(
         "GrpHdr",
         element("MsgId", key),
         element("CreDtTm", pl.col("at").dt.strftime(STAMP)),
         element("NbOfTxs", pl.col("n").cast(pl.String)),
         _money("TtlIntrBkSttlmAmt", "total", "settled", _exponents(schema)),
-        element("IntrBkSttlmDt", pl.col("booked_on").cast(pl.String)),
+        element("IntrBkSttlmDt", pl.col("settled_on").cast(pl.String)),
         element("SttlmInf", element("SttlmMtd", "CLRG")),
     )
     body = document("pacs.008.001.08", element("FIToFICstmrCdtTrf", header, pl.col("text")))

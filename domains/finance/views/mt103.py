@@ -25,7 +25,11 @@ SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
 def transfers(schema: Schema, tables: Tables) -> Table:
     """Columns name and text: the messages of each settlement day."""
     digits = {c: int(d) for c, d in schema.code_lists["currency_exponent"].codes.items()}
-    paid = credit_transfers(schema, tables).filter(pl.col("scheme") == "SWIFT").sort("cleared_at", "transaction_id")
+    paid = (
+        credit_transfers(schema, tables)
+        .filter(pl.col("scheme") == "SWIFT")
+        .sort("settled_on", "cleared_at", "transaction_id")
+    )
     traces = [str(UUID(int=ref * SPREAD % 2**128, version=4)) for ref in paid["transaction_ref"]]
     paid = paid.with_columns(pl.Series("trace", traces, pl.String), pl.col("currency").cast(pl.String))
     changed = pl.col("their_currency").is_not_null()
@@ -33,14 +37,14 @@ def transfers(schema: Schema, tables: Tables) -> Table:
         pl.lit("{1:F01"), pl.col("debtor_bic").str.slice(0, 8), pl.lit("AXXX0000000000}{2:I103"),
         pl.col("creditor_bic").str.slice(0, 8), pl.lit("XXXXN}{3:{121:"), "trace", pl.lit("}}{4:\n:20:"),
         pl.col("transaction_id").cast(pl.String).str.slice(-16), pl.lit("\n:23B:CRED\n:32A:"),
-        pl.col("cleared_at").dt.strftime("%y%m%d"), "settled", amount("settled_minor", digits, "settled"), pl.lit("\n:33B:"),
+        pl.col("settled_on").dt.strftime("%y%m%d"), "settled", amount("settled_minor", digits, "settled"), pl.lit("\n:33B:"),
         "currency", amount("amount_minor", digits, "currency"), pl.lit("\n"),
         pl.when(changed).then(pl.concat_str(pl.lit(":36:"), _rate("rate"), pl.lit("\n"))).otherwise(pl.lit("")),
         pl.lit(":50K:/"), "debtor_iban", pl.lit("\n"), _spelt("debtor"), pl.lit("\n:59:/"), "creditor_iban", pl.lit("\n"),
         _spelt("creditor"), pl.lit("\n:70:/RFB/"), "remittance", pl.lit("\n:71A:"),
         pl.col("charges_borne_by").cast(pl.String).replace_strict(CHARGES), pl.lit("\n-}"),
     )  # fmt: skip
-    made = paid.select(day=pl.col("cleared_at").dt.date(), text=text)
+    made = paid.select(day="settled_on", text=text)
     first = tables["customer"]["customer_id"].min() or 0
     return (
         made.group_by("day", maintain_order=True)

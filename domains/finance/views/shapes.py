@@ -14,7 +14,7 @@ AMLWORLD = "Timestamp,From Bank,Account,To Bank,Account,Amount Received,Receivin
 """The heading of AMLworld's transaction files (Altman et al. 2023), in which a name stands twice."""
 FORMATS = {
     "card-present": "Credit Card", "card-not-present": "Credit Card", "atm": "Cash", "cash": "Cash", "cheque": "Cheque", "transfer": "Wire",
-    "salary": "ACH", "direct-debit": "ACH", "loan": "ACH", "fee": "ACH", "interest": "ACH", "exchange": "Wire", "wallet": "Cash",
+    "salary": "ACH", "direct-debit": "ACH", "loan": "ACH", "fee": "ACH", "interest": "ACH", "exchange": "Wire", "wallet": "Cash", "acquiring": "ACH",
 }  # fmt: skip
 CURRENCY = {
     "GBP": "UK Pound",
@@ -27,7 +27,7 @@ CURRENCY = {
 }
 PAYSIM = {
     "card-present": "PAYMENT", "card-not-present": "PAYMENT", "atm": "CASH_OUT", "cheque": "TRANSFER", "transfer": "TRANSFER",
-    "salary": "CASH_IN", "direct-debit": "DEBIT", "loan": "DEBIT", "fee": "DEBIT", "interest": "DEBIT", "exchange": "TRANSFER",
+    "salary": "CASH_IN", "direct-debit": "DEBIT", "loan": "DEBIT", "fee": "DEBIT", "interest": "DEBIT", "exchange": "TRANSFER", "acquiring": "CASH_IN",
 }  # fmt: skip
 
 

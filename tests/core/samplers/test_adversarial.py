@@ -211,3 +211,22 @@ def test_a_generator_begins_with_what_counting_tells():
     assert first[1] > 0.99
     for k, kind in enumerate(data.layout.marginals[1].categories or (), 1):
         assert second[k] == pytest.approx((b[a == "p"] == kind).mean(), abs=0.01)
+
+
+def test_distributions_tell_how_often_classes_come():
+    """Without a look at rows, for a generator that learns under differential privacy."""
+    import torch
+
+    from populace.core.samplers.deep.encoded import encode_rows
+    from populace.core.samplers.deep.modes import ranked_layout
+
+    draw = np.random.default_rng(5)
+    rows = pl.DataFrame(
+        {
+            "kind": pl.Series([None, *KIND[1:].tolist()]),
+            "z": np.where(KIND == "low", 0.0, draw.gamma(2.0, 5.0, N)),
+            "gaps": pl.Series(draw.normal(size=N)).scatter(np.arange(0, N, 4), None),
+        }
+    )
+    data = encode_rows(torch, rows, ranked_layout(fit_marginals(rows)), Stream.root(1))
+    assert data.layout.shares() == pytest.approx(data.counts() / N, abs=2e-3)

@@ -13,7 +13,7 @@ import torch
 from populace.core.errors import UserError
 from populace.core.model_kinds import MODELS
 from populace.core.models import fit, load_model, save_model
-from populace.core.samplers.deep import private_fit
+from populace.core.samplers.deep import private_fit, series
 from populace.core.samplers.deep.private_fit import CLIP, NoisySteps
 from populace.core.samplers.statistical.learn_events import Roles
 from populace.core.stream import Stream
@@ -76,6 +76,7 @@ PRIVATE = [n for n, k in MODELS.items() if k.learn_private]
 @pytest.mark.parametrize("name", PRIVATE)
 def test_each_network_spends_its_budget_once_and_says_so(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(private_fit.buy, "__defaults__", (3,))
+    monkeypatch.setattr(series, "_CALIBRATED", 128)
     table = pl.DataFrame(
         {"sex": RNG.choice(["F", "M"], 300), "age": RNG.integers(0, 90, 300), "x": RNG.normal(size=300)}
     )
@@ -110,6 +111,7 @@ def test_every_network_has_a_private_form():
 def test_of_series_only_what_was_paid_for_is_in_the_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Keys, how many rows there are, when each series begins and what one entity alone has are nowhere."""
     monkeypatch.setattr(private_fit.buy, "__defaults__", (3,))
+    monkeypatch.setattr(series, "_CALIBRATED", 128)
     who, at = np.arange(1_200) // 6, np.arange(1_200) % 6
     key = pl.Series([f"PATIENT-{n:04d}" for n in who])
     table = pl.DataFrame({"who": key, "at": at + 1_000_003 * who, "x": RNG.normal(size=1_200)})

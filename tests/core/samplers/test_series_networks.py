@@ -17,7 +17,7 @@ from populace.app.cli import run_command
 from populace.core.errors import UserError
 from populace.core.model_kinds import MODELS
 from populace.core.models import fit, load_model, save_model
-from populace.core.samplers.deep import learn_doppelganger, learn_timegan
+from populace.core.samplers.deep import learn_doppelganger, learn_timegan, series
 from populace.core.samplers.deep.attention import Attention, attend, begin_blocks
 from populace.core.samplers.deep.courses import FEW, KNOTS, Course
 from populace.core.samplers.deep.ops import NUMPY, begin_recurrent, convolved, gru, lstm, torch_ops
@@ -59,7 +59,10 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", SERIES)
-def test_what_is_drawn_is_like_the_table_and_comes_back_from_its_file(name: str, tmp_path: Path):
+def test_what_is_drawn_is_like_the_table_and_comes_back_from_its_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(series, "_CALIBRATED", 128)
     real = table()
     model = fit(real, name, 1, epochs=1, roles=ROLES)
     made = model.sample_frame(9, 2)

@@ -39,7 +39,8 @@ def played(**asked: Any) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def frames() -> Tables:
-    return bank_with_fraud(size=900, end="2025-03-15", fraud__rate=0.008)
+    """Long enough for credit to be built up and bust out in the part that is learnt from, too."""
+    return bank_with_fraud(size=700, end="2025-04-15", fraud__rate=0.008)
 
 
 @pytest.fixture(scope="module")
