@@ -43,7 +43,12 @@ def measures(block: Block, tables: Tables) -> Tables:
         .with_columns(age=completed_years(pl.col("birth_date"), pl.col("at").cast(pl.Datetime("us", "UTC"))))
     )
     made = [
-        _computed(wide, BMI, f"row {WEIGHT}", (pl.col(WEIGHT) / (pl.col(HEIGHT) / 100) ** 2).round(1)),
+        _computed(
+            wide.filter(pl.col("age") >= INDEXED),
+            BMI,
+            f"row {WEIGHT}",
+            (pl.col(WEIGHT) / (pl.col(HEIGHT) / 100) ** 2).round(1),
+        ),
         _computed(wide, CHOLESTEROL, f"row {LDL}", (pl.col(LDL) + pl.col(HDL) + pl.col(TRIGLYCERIDES) / 5).round(0)),
     ]
     adult = wide.filter((pl.col("age") >= ADULT) & pl.col(CREATININE).is_not_null())
@@ -60,6 +65,8 @@ def _computed(wide: Table, code: str, source: str, value: pl.Expr) -> Table:
     return made.with_columns(pl.Series(ROW, join_rows(made[source].to_numpy(), np.array([int(code.replace("-", ""))]))))
 
 
+INDEXED = 2
+"""Years of age from which the body mass index is told: below, weight is judged by length (CDC, growth charts)."""
 TIMES = ("start_at", "onset_at", "at")
 
 

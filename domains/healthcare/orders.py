@@ -14,7 +14,7 @@ from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
-from .curves import MINUTE
+from .curves import MINUTE, YEAR
 from .encounters import MONTH, SHOT
 from .observations import treated
 
@@ -34,7 +34,8 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
         here = here.with_columns(pl.Series("code", list(drugs)).gather(drawn))
         here = here.filter(pl.Series(treated(block, patients, code), dtype=pl.Boolean))
         parts.append(here.with_columns(days=pl.lit(prior["days"], pl.Int64)))
-    given = pl.concat(parts)
+    born = tables["patient"].select("patient_id", "birth")
+    given = pl.concat(parts).join(born, on="patient_id", how="left", maintain_order="left")
     rows = given[ROW].to_numpy()
     return {
         "medication_request": given.select(
@@ -45,9 +46,20 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
             "code",
             _late_in_visit().alias("at"),
             "days",
-            dose=pl.lit(None, pl.Float64),
-            per_day=pl.lit(None, pl.Int32),
+            **_usual(block.priors("order.usual")),
         )
+    }
+
+
+def _usual(doses: Mapping[str, Any]) -> dict[str, pl.Expr]:
+    """Milligrams of each dose and doses a day of who is old enough for the usual ones; of what is no tablet or capsule, doses a day alone."""
+    one, often, least = ({c: said[n] for c, said in doses.items()} for n in range(3))
+    age = (pl.col("start_at").to_physical() - pl.col("birth").to_physical()) / YEAR
+    old = age >= pl.col("code").replace_strict(least, default=0, return_dtype=pl.Float64)
+    dose = pl.col("code").replace_strict(one, default=None, return_dtype=pl.Float64)
+    return {
+        "dose": pl.when(old & (dose > 0)).then(dose),
+        "per_day": pl.when(old).then(pl.col("code").replace_strict(often, default=None, return_dtype=pl.Int32)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ CLASS = {
     "wellness": "AMB", "ambulatory": "AMB", "outpatient": "AMB", "urgentcare": "AMB", "emergency": "EMER",
     "inpatient": "IMP", "snf": "IMP", "home": "HH", "hospice": "HH", "virtual": "VR",
 }  # fmt: skip
+SOLID = re.compile(
+    r"(?:(?:12|24) HR |NDA\d+ )?[^/]*? (\d+(?:\.\d+)?) MG (?:[A-Z]\w+ )*(?:Oral )?(?:Tablet|Capsule)(?: \[.*\])?", re.I
+)
+"""RxNorm's name of a tablet or capsule of one drug, and what it holds: modules count doses in these."""
 DERIVED = {BMI: (WEIGHT, HEIGHT), EGFR: (CREATININE,), CHOLESTEROL: (LDL,)}
 """Observations that are computed where those are there from which they follow (`derived.measures`)."""
 PLAIN = {
@@ -208,6 +213,16 @@ class _Joining:
         raw, found = self._start("medication_request", "medication", "start", "stop")
         days = raw["days"].round().cast(pl.Int64)
         found = found.with_columns(days=days.set(~days.is_between(1, 366).fill_null(False), None), module=pl.lit(True))
+        codes = self.schema.code_lists["medication"].codes
+        held = {c: float(m[1]) for c, display in codes.items() if (m := SOLID.fullmatch(display))}
+        one = raw["code"].replace_strict(held, default=None, return_dtype=pl.Float64)
+        often = raw["frequency"] / raw["period_days"]
+        whole = (often >= 1) & (often <= 24) & (often == often.round())
+        dose = (raw["dose"] * one).round(1)
+        found = found.with_columns(
+            dose=dose.set(~(dose >= 0.1).fill_null(False), None),
+            per_day=often.set(~whole.fill_null(False), None).cast(pl.Int32),
+        )
         return _and(own, _ordered(found).drop("last"))
 
     def _moments(self, name: str, source: str, extra: Sequence[str]) -> Table:
@@ -340,7 +355,8 @@ def apart(encounters: Table, patient: Table) -> Table:
     not begin in it."""
     who = encounters["patient_id"].to_numpy() - int(patient["patient_id"][0])
     start, end = encounters["start_at"].to_numpy(), encounters["end_at"].to_numpy()
-    order = np.lexsort((encounters[ROW].to_numpy(), start, who))
+    # who is seen and then admitted, both at one moment, is seen first
+    order = np.lexsort((encounters[ROW].to_numpy(), end, start, who))
     who, start, length = who[order], start[order], (end - start)[order]
     total = pl.Series(length).cum_sum().to_numpy() - length
     # the begin is the latest of: its own, and each earlier one's with the lengths between
