@@ -11,7 +11,7 @@ import polars as pl
 from .domain import Domain, Step, Window
 from .errors import unknown
 from .priors import Priors
-from .schema import LABEL, TableSchema
+from .schema import LABEL, Schema, TableSchema
 from .tables import ROW, Tables
 
 Part = dict[str, set[str]]
@@ -38,7 +38,7 @@ def narrow(domain: Domain, only: Sequence[str], played: bool) -> Domain:
         events={n: e for n, e in domain.events.items() if e.table in whole},
         patterns=None,
         views={n: v for n, v in domain.views.items() if v.takes and _holds(part, v.takes)},
-        weight=_lighter(domain.weight) if domain.weight else None,
+        weight=_lighter(domain.weight, _share(tables, schema)) if domain.weight else None,
         pictures=None,
         realism={},
         part_of=domain,
@@ -91,9 +91,15 @@ def _asked(domain: Domain, only: Sequence[str]) -> Part:
     return part
 
 
-def _lighter(weight: Callable[[Priors, Window, Any], float]) -> Callable[[Priors, Window, Any], float]:
-    """Units take less room where less is made of them, if not less than what steps hold at once while they make facts."""
-    return lambda priors, window, library: weight(priors, window, library) * 5 / 8
+def _lighter(weight: Callable[[Priors, Window, Any], float], share: float) -> Callable[[Priors, Window, Any], float]:
+    """Units take less room where less is made of them, and less still where that has few of its columns, if not less than what steps hold at once
+    while they make facts."""
+    return lambda priors, window, library: weight(priors, window, library) * (2 + 3 * share) / 8
+
+
+def _share(some: Mapping[str, TableSchema], schema: Schema) -> float:
+    """Of the columns of these tables, how many are made."""
+    return sum(len(t.columns) for t in some.values()) / max(1, sum(len(schema[n].columns) for n in some))
 
 
 def _holds(part: Part, takes: Mapping[str, tuple[str, ...]]) -> bool:
