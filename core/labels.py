@@ -174,14 +174,29 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
 UNSEEN = "show in no row: other scenarios took all that they changed. Raise --size, or ask for fewer at once."
 
 
-def labelled_instances(schema: Schema, label: Table) -> dict[str, set[int]]:
-    """The instances that have a label, by scenario: on rows that they changed, not on what is said of these in a table of ground truth. Labels
-    stand grouped by both."""
-    said = [name for name, table in schema.tables.items() if table.truth]
-    columns = ("scenario", "instance", "table") if said else ("scenario", "instance")
+Grouped = list[tuple[tuple[str, int, str], int, int]]
+"""The runs of labels that are of one scenario, instance and table: these three, and the rows [a, b)."""
+
+
+def grouped(label: Table) -> Grouped:
+    """Where labels of one scenario, instance and table stand: they stand together."""
+    return list(runs(label, "scenario", "instance", "table"))  # type: ignore[arg-type]
+
+
+def labelled_rows(of: Grouped) -> dict[str, int]:
+    """How many rows of each scenario there are."""
+    rows: dict[str, int] = {}
+    for (scenario, _, _), a, b in of:
+        rows[scenario] = rows.get(scenario, 0) + b - a
+    return rows
+
+
+def labelled_instances(schema: Schema, of: Grouped) -> dict[str, set[int]]:
+    """The instances that have a label, by scenario: on rows that they changed, not on what is said of these in a table of ground truth."""
+    said = {name for name, table in schema.tables.items() if table.truth}
     found: dict[str, set[int]] = {}
-    for (scenario, instance, *table), _, _ in runs(label, *columns):
-        if not table or table[0] not in said:
+    for (scenario, instance, table), _, _ in of:
+        if table not in said:
             found.setdefault(scenario, set()).add(instance)
     return found
 
@@ -202,16 +217,16 @@ def unseen(schema: Schema, tables: Tables) -> dict[str, dict[str, tuple[int, int
 SHARED = "labelled row(s) are another scenario's too: of what both changed, what the later one did stands."
 
 
-def shared_rows(label: Table) -> dict[str, int]:
+def shared_rows(label: Table, of: Grouped) -> dict[str, int]:
     """How many rows of each scenario, of which there is anything left, another scenario has labelled too."""
-    parts: dict[str, dict[str, list[Table]]] = {}
-    for (scenario, table), a, b in runs(label, "scenario", "table"):
-        parts.setdefault(table, {}).setdefault(scenario, []).append(label[["row_key"]][a:b])
+    parts: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    for (scenario, _, table), a, b in of:
+        parts.setdefault(table, {}).setdefault(scenario, []).append((a, b))
     found: dict[str, int] = {}
-    for of in parts.values():
-        if len(of) < 2:
+    for where in parts.values():
+        if len(where) < 2:
             continue
-        keys = {scenario: _saying(some) for scenario, some in of.items()}
+        keys = {scenario: _saying([label[["row_key"]][a:b] for a, b in some]) for scenario, some in where.items()}
         every = np.sort(np.concatenate([*keys.values()]), kind="stable")
         twice = different(every[1:][every[1:] == every[:-1]])
         for scenario, mine in keys.items() if len(twice) else ():
