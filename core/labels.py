@@ -34,6 +34,7 @@ def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
         {c: edits.head(1)[c] if c in ("scenario", "table") else _words(edits, c) for c in _TEXTS} for edits in logged
     ]
     words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in _TEXTS}
+    place = {c: {word: n for n, word in enumerate(words[c])} for c in _TEXTS}
     parts: list[_Columns] = []
     for edits, own in zip(logged, mine, strict=True):
         final, kept = _final(schema, tables, edits)
@@ -44,7 +45,7 @@ def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
         if kept is not None:
             columns = {c: values[kept] for c, values in columns.items()}
         # what is the same for all of an edit stands once
-        same = {c: np.full(1, words[c].search_sorted(own[c][0]), np.int64) for c in _TEXTS if len(own[c]) == 1}
+        same = {c: np.full(1, place[c][own[c][0]], np.int64) for c in _TEXTS if len(own[c]) == 1}
         parts.append({**columns, **same})
     whole = _in_runs(parts) or _row_by_row(parts)
     return pl.DataFrame({c: _told(c, whole[c], words.get(c)) for c in LABEL.columns})
@@ -162,7 +163,7 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             looks_at = {*rule.meta.root_names()}
             if not looks_at <= plan.domain.schema[expect.table].columns.keys():
                 continue
-            asked_of = tables[expect.table].select(key, *(looks_at - {key}))
+            asked_of = tables[expect.table][[key, *(looks_at - {key})]]
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
             for a in range(0, len(at), _PIECE):
