@@ -370,4 +370,5 @@ def _rows(parts: Iterable[Part], *columns: str) -> Table:
             pl.col(ROW).cast(pl.UInt64)
         )
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return pl.DataFrame(dict(zip(names, joined, strict=True))).with_columns(pl.col(ROW).cast(pl.UInt64))
+    joined[1] = joined[1].astype(np.uint64)
+    return pl.DataFrame(dict(zip(names, joined, strict=True)))
