@@ -93,6 +93,6 @@ def runs(frame: Table, *columns: str) -> Iterator[tuple[tuple[Any, ...], int, in
     """Each run of rows that are alike in some columns without nulls: what they hold, and the rows [a, b)."""
     if not frame.height:
         return
-    looked_at = frame.select(columns)
+    looked_at = frame[list(columns)]
     at = different(np.concatenate([starts(column) for column in looked_at])).tolist()
     yield from zip(looked_at[at].rows(), at, [*at[1:], frame.height], strict=True)

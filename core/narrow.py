@@ -60,6 +60,21 @@ def leading_to(steps: Sequence[Step], names: Iterable[str]) -> tuple[tuple[Step,
     return tuple(reversed(chosen)), wanted
 
 
+def sooner(steps: Sequence[Step], leading: Sequence[Step]) -> tuple[Step, ...]:
+    """Those of the leading steps that may be taken before all others, which then find what they would have found."""
+    chosen, read, made = list[Step](), list[str](), list[str]()
+    for step in steps:
+        waits = any(_meet(a, b) for a in step.makes for b in (*read, *made)) or any(
+            _meet(a, b) for a in step.needs for b in made
+        )
+        if not waits and any(step is one for one in leading):
+            chosen.append(step)
+        else:
+            read += step.needs
+            made += step.makes
+    return tuple(chosen)
+
+
 def living(domain: Domain, facts: Tables) -> Tables:
     """The facts without tables and columns that neither a step to come nor the dataset looks at: what is not carried along need not be put in order."""
     if domain.part_of is None:

@@ -125,6 +125,18 @@ def product(weight: F32, x: F32, out: F32) -> F32:
     return out
 
 
+def row_product(x: F32, weight: F32) -> F32:
+    """x · weight, each row of x as if it stood alone; shapes (`BLOCK`, inputs) and (inputs, outputs)."""
+    if _steady(weight.shape[1], weight.shape[0], _in_rows):
+        return x @ weight
+    return (x.astype(np.float64) @ weight.astype(np.float64)).astype(np.float32)
+
+
+def _in_rows(weight: F32, x: F32, out: F32) -> F32:
+    out[:] = (np.ascontiguousarray(x.T) @ np.ascontiguousarray(weight.T)).T
+    return out
+
+
 def _whole(weight: F32, x: F32, out: F32) -> F32:
     return np.matmul(weight, x, out=out)
 
