@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from .cast import Cast, met
+from .cast import Ahead, Cast, met
 from .checks import check_tables, declared_and_not
 from .conform import conform
 from .domain import Block, Window, taken
@@ -29,11 +29,11 @@ class Built:
     declared: Table
 
 
-def build(plan: Plan, index: int, cast: Cast) -> Built:
-    """Make block `index`. Block 0 also brings the reference tables."""
+def build(plan: Plan, index: int, cast: Cast, ahead: Ahead | None = None) -> Built:
+    """Make block `index`, from where casting left off if `ahead` says so. Block 0 also brings the reference tables."""
     block = plan.block(index)
     # handed on, not held: what scripts replace is gone at once
-    facts, log = play(plan, block, taken(plan.domain.steps, block, {}), cast)
+    facts, log = play(plan, block, _facts(plan, index, ahead), cast)
     facts = taken(plan.domain.derive, block, living(plan.domain, facts))
     owned = {
         name: _owned(plan.whole.schema, name, t, block)
@@ -62,6 +62,11 @@ def build(plan: Plan, index: int, cast: Cast) -> Built:
     undeclared = met(plan, cast, pl.concat([undeclared, unmet(plan, made, label)]))
     tables = merge(reference, made) if index == 0 else made
     return Built({**tables, LABEL.name: label}, reference, undeclared, declared)
+
+
+def _facts(plan: Plan, index: int, ahead: Ahead | None) -> Tables:
+    done, facts = (ahead or {}).pop(index, ((), {}))
+    return taken([step for step in plan.domain.steps if all(step is not one for one in done)], plan.block(index), facts)
 
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:

@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from .domain import Block, taken
+from .domain import Block, Step, taken
 from .errors import UserError
-from .narrow import leading_to
+from .narrow import leading_to, sooner
 from .plan import Plan
 from .scenario import Role, Use, with_values
 from .stream import Stream
-from .tables import Table
+from .tables import Table, Tables
 
 _DRAW = "_draw"
+_KEPT, _ROOM = 64, 1 << 24
+"""Blocks whose facts are kept from casting on, and bytes of them all."""
 Candidates = dict[tuple[int, str], Table]
+Ahead = dict[int, tuple[tuple[Step, ...], Tables]]
+"""By block the steps that casting took, which need not be taken again, and the facts that they made."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,16 @@ class Cast:
         return {table: pl.concat(parts).unique() for table, parts in found.items()}
 
 
-def candidates(plan: Plan, index: int) -> Candidates:
-    """The best candidates of one block for every role: at most as many as could possibly be taken."""
+def candidates(plan: Plan, index: int, ahead: Ahead | None = None) -> Candidates:
+    """The best candidates of one block for every role: at most as many as could possibly be taken. What was made to find them is put into `ahead`,
+    while there is room."""
     block, played = plan.block(index), [role.table for use in plan.uses for role in use.scenario.roles]
-    tables = taken(leading_to(plan.whole.steps, played)[0], block, {})
+    leading = leading_to(plan.whole.steps, played)[0]
+    first = sooner(plan.whole.steps, leading)
+    facts = taken(first, block, {})
+    if ahead is not None and len(ahead) < _KEPT and _size([facts, *(made for _, made in ahead.values())]) <= _ROOM:
+        ahead[index] = first, facts
+    tables = taken([step for step in leading if all(step is not one for one in first)], block, facts)
     found: Candidates = {}
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)
@@ -64,6 +74,10 @@ def candidates(plan: Plan, index: int) -> Candidates:
                 )
             found[n, role.name] = _eligible(plan, use, role, table).head(most)
     return found
+
+
+def _size(facts: Iterable[Tables]) -> float:
+    return sum(table.estimated_size() for tables in facts for table in tables.values())
 
 
 def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:

@@ -22,7 +22,7 @@ def conform(table: Table, spec: TableSchema) -> Table:
     if not table[spec.key].is_sorted():
         table = table.sort(spec.key, maintain_order=True)
     # said once, so that no later look need find it out again
-    return table.with_columns(table[spec.key].set_sorted())
+    return pl.DataFrame([c.set_sorted() if c.name == spec.key else c for c in table.iter_columns()])
 
 
 def _expr(column: Column, have: pl.DataType) -> pl.Expr | str:

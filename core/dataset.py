@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from .build import build
-from .cast import Cast, candidates, settle
+from .cast import Ahead, Cast, candidates, settle
 from .checks import check_tables, declared_and_not
 from .errors import InvalidData
-from .labels import GONE, SHARED, UNSEEN, labelled_instances, shared_rows, unseen
+from .labels import GONE, SHARED, UNSEEN, grouped, labelled_instances, shared_rows, unseen
 from .plan import Plan
 from .schema import LABEL
 from .tables import Table, Tables, concat
@@ -124,28 +124,30 @@ class Dataset(Mapping[str, "pd.DataFrame"]):
         return written
 
 
-def make_cast(plan: Plan) -> Cast:
-    """Cast every scenario of a plan in this process."""
-    return settle(plan, (candidates(plan, i) for i in range(plan.blocks))) if plan.uses else Cast()
+def make_cast(plan: Plan, ahead: Ahead | None = None) -> Cast:
+    """Cast every scenario of a plan in this process; what that made of blocks is put into `ahead`."""
+    return settle(plan, (candidates(plan, i, ahead) for i in range(plan.blocks))) if plan.uses else Cast()
 
 
 def generate(plan: Plan) -> Dataset:
     """Build a whole dataset in this process's memory. Raises InvalidData if a row breaks a constraint undeclared."""
-    cast = make_cast(plan)
+    ahead: Ahead = {}
+    cast = make_cast(plan, ahead)
     parts: dict[str, list[Table]] = {}
     for index in range(plan.blocks):
-        built = build(plan, index, cast)
+        built = build(plan, index, cast, ahead)
         refuse(built.undeclared)
         for name, table in built.tables.items():
             parts.setdefault(name, []).append(table)
     order = [*plan.domain.schema.tables, LABEL.name]
     data = Dataset({name: concat(parts[name]) for name in order if name in parts}, plan)
     if plan.uses and not plan.domain.part_of:
-        shown = labelled_instances(plan.domain.schema, data.frames[LABEL.name])
+        of = grouped(data.frames[LABEL.name])
+        shown = labelled_instances(plan.domain.schema, of)
         for name, count in plan.instances.items():
             if left := count - len(shown.get(name, ())):
                 warnings.warn(f"scenario {name}: {left} of {count} instance(s) {GONE}", stacklevel=2)
-        for name, count in shared_rows(data.frames[LABEL.name]).items():
+        for name, count in shared_rows(data.frames[LABEL.name], of).items():
             warnings.warn(f"scenario {name}: {count} {SHARED}", stacklevel=2)
         for name, tables in unseen(plan.domain.schema, data.frames).items():
             for table, (count, none) in tables.items():

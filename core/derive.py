@@ -14,6 +14,9 @@ from .places import different, starts
 from .schema import TableSchema
 from .tables import ROW, Table, plain
 
+SECOND = 1_000_000
+"""Microseconds."""
+
 
 def number(frame: Table, spec: TableSchema, order: str) -> Table:
     """Sort by parent and time (ties by address) and give each row its key: parent * fan + k, k counting from 0 per parent.
@@ -40,22 +43,35 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
 def arrange(group: NDArray, time: NDArray, *ties: NDArray) -> NDArray[np.int64]:
     """Positions in order of group, then time, then ties, the first of which counts most; all are integers.
 
-    Group and time are packed into one word where they fit: sorting that takes a fifth of the time of sorting by three columns.
+    Group, time and position are packed into one word where they fit: to sort words takes a fourth of the time of sorting positions by words, and a
+    tenth of that of sorting by three columns.
     """
     if not len(group):
         return np.empty(0, np.int64)
     low, first = int(group.min()), int(time.min())
-    bits = (int(time.max()) - first).bit_length()
-    if (int(group.max()) - low).bit_length() + bits > 63:
+    within, moment = (int(group.max()) - low).bit_length(), (int(time.max()) - first).bit_length()
+    if within + moment > 63:
         return np.lexsort((*reversed(ties), time, group))
+    place = (len(group) - 1).bit_length()
+    since = time.astype(np.int64) - first
+    if within + moment + place > 63:
+        # most moments are whole seconds: what is left of them then has room beside a position
+        seconds = since // SECOND
+        if (seconds * SECOND == since).all():
+            since, moment = seconds, ((int(time.max()) - first) // SECOND).bit_length()
     key = group.astype(np.int64)
     key -= low
-    key <<= bits
-    key += time.astype(np.int64, copy=False)
-    key -= first
-    # not the stable sort: where a processor has wide registers, this one takes a sixth of its time
-    order = np.argsort(key)
-    key = key[order]
+    key <<= moment
+    key += since
+    if within + moment + place > 63:
+        # not the stable sort: where a processor has wide registers, this one takes a sixth of its time
+        order = np.argsort(key)
+        key = key[order]
+    else:
+        key <<= place
+        key += np.arange(len(key))
+        key = pl.Series(key).sort().to_numpy()
+        order, key = key & ((1 << place) - 1), key >> place
     equal = key[1:] == key[:-1]
     if equal.any():
         at = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
@@ -77,6 +93,6 @@ def runs(frame: Table, *columns: str) -> Iterator[tuple[tuple[Any, ...], int, in
     """Each run of rows that are alike in some columns without nulls: what they hold, and the rows [a, b)."""
     if not frame.height:
         return
-    looked_at = frame.select(columns)
+    looked_at = frame[list(columns)]
     at = different(np.concatenate([starts(column) for column in looked_at])).tolist()
     yield from zip(looked_at[at].rows(), at, [*at[1:], frame.height], strict=True)

@@ -38,7 +38,9 @@ def apply(schema: Schema, frame: Table, edit: Edit, block: Block) -> tuple[Table
             ]
         )
         return pl.concat([frame, new]), added
-    known = edit.rows.with_columns(pl.col(ROW).cast(pl.UInt64))
+    known = edit.rows
+    if known.schema[ROW] != pl.UInt64:
+        known = known.with_columns(pl.col(ROW).cast(pl.UInt64))
     at = places(frame[ROW if ROW in frame.columns else spec.key], known[ROW].to_numpy())
     if (at < 0).any():
         known, at = known.filter(at >= 0), at[at >= 0]

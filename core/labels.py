@@ -34,6 +34,7 @@ def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
         {c: edits.head(1)[c] if c in ("scenario", "table") else _words(edits, c) for c in _TEXTS} for edits in logged
     ]
     words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in _TEXTS}
+    place = {c: {word: n for n, word in enumerate(words[c])} for c in _TEXTS}
     parts: list[_Columns] = []
     for edits, own in zip(logged, mine, strict=True):
         final, kept = _final(schema, tables, edits)
@@ -44,7 +45,7 @@ def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
         if kept is not None:
             columns = {c: values[kept] for c, values in columns.items()}
         # what is the same for all of an edit stands once
-        same = {c: np.full(1, words[c].search_sorted(own[c][0]), np.int64) for c in _TEXTS if len(own[c]) == 1}
+        same = {c: np.full(1, place[c][own[c][0]], np.int64) for c in _TEXTS if len(own[c]) == 1}
         parts.append({**columns, **same})
     whole = _in_runs(parts) or _row_by_row(parts)
     return pl.DataFrame({c: _told(c, whole[c], words.get(c)) for c in LABEL.columns})
@@ -162,7 +163,7 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             looks_at = {*rule.meta.root_names()}
             if not looks_at <= plan.domain.schema[expect.table].columns.keys():
                 continue
-            asked_of = tables[expect.table].select(key, *(looks_at - {key}))
+            asked_of = tables[expect.table][[key, *(looks_at - {key})]]
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
             for a in range(0, len(at), _PIECE):
@@ -174,14 +175,29 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
 UNSEEN = "show in no row: other scenarios took all that they changed. Raise --size, or ask for fewer at once."
 
 
-def labelled_instances(schema: Schema, label: Table) -> dict[str, set[int]]:
-    """The instances that have a label, by scenario: on rows that they changed, not on what is said of these in a table of ground truth. Labels
-    stand grouped by both."""
-    said = [name for name, table in schema.tables.items() if table.truth]
-    columns = ("scenario", "instance", "table") if said else ("scenario", "instance")
+Grouped = list[tuple[tuple[str, int, str], int, int]]
+"""The runs of labels that are of one scenario, instance and table: these three, and the rows [a, b)."""
+
+
+def grouped(label: Table) -> Grouped:
+    """Where labels of one scenario, instance and table stand: they stand together."""
+    return list(runs(label, "scenario", "instance", "table"))  # type: ignore[arg-type]
+
+
+def labelled_rows(of: Grouped) -> dict[str, int]:
+    """How many rows of each scenario there are."""
+    rows: dict[str, int] = {}
+    for (scenario, _, _), a, b in of:
+        rows[scenario] = rows.get(scenario, 0) + b - a
+    return rows
+
+
+def labelled_instances(schema: Schema, of: Grouped) -> dict[str, set[int]]:
+    """The instances that have a label, by scenario: on rows that they changed, not on what is said of these in a table of ground truth."""
+    said = {name for name, table in schema.tables.items() if table.truth}
     found: dict[str, set[int]] = {}
-    for (scenario, instance, *table), _, _ in runs(label, *columns):
-        if not table or table[0] not in said:
+    for (scenario, instance, table), _, _ in of:
+        if table not in said:
             found.setdefault(scenario, set()).add(instance)
     return found
 
@@ -202,16 +218,16 @@ def unseen(schema: Schema, tables: Tables) -> dict[str, dict[str, tuple[int, int
 SHARED = "labelled row(s) are another scenario's too: of what both changed, what the later one did stands."
 
 
-def shared_rows(label: Table) -> dict[str, int]:
+def shared_rows(label: Table, of: Grouped) -> dict[str, int]:
     """How many rows of each scenario, of which there is anything left, another scenario has labelled too."""
-    parts: dict[str, dict[str, list[Table]]] = {}
-    for (scenario, table), a, b in runs(label, "scenario", "table"):
-        parts.setdefault(table, {}).setdefault(scenario, []).append(label[["row_key"]][a:b])
+    parts: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    for (scenario, _, table), a, b in of:
+        parts.setdefault(table, {}).setdefault(scenario, []).append((a, b))
     found: dict[str, int] = {}
-    for of in parts.values():
-        if len(of) < 2:
+    for where in parts.values():
+        if len(where) < 2:
             continue
-        keys = {scenario: _saying(some) for scenario, some in of.items()}
+        keys = {scenario: _saying([label[["row_key"]][a:b] for a, b in some]) for scenario, some in where.items()}
         every = np.sort(np.concatenate([*keys.values()]), kind="stable")
         twice = different(every[1:][every[1:] == every[:-1]])
         for scenario, mine in keys.items() if len(twice) else ():

@@ -14,10 +14,9 @@ from typing import Any
 import polars as pl
 
 from .checks import check_names
-from .derive import runs
 from .digest import Digest, digest
 from .errors import InvalidData
-from .labels import GONE, labelled_instances, shared_rows, unseen
+from .labels import GONE, grouped, labelled_instances, labelled_rows, shared_rows, unseen
 from .plan import Plan
 from .schema import LABEL, Column, Schema, TableSchema
 from .tables import Table, Tables
@@ -71,25 +70,18 @@ def version(package: str) -> str:
 def receipt(schema: Schema, tables: Tables, declared: Table) -> dict[str, Any]:
     """What is to be known of a block, or of a whole dataset, once its rows are gone from memory."""
     sums = {name: digest(table) for name, table in tables.items()}
+    of = grouped(tables[LABEL.name])
     broken: dict[str, dict[str, int]] = {}
     for scenario, check, rows in _counts(declared, "scenario", "check"):
         broken.setdefault(scenario, {})[check] = rows
     return {
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
-        "labelled": _labelled(tables[LABEL.name]),
-        "instances": {s: sorted(of) for s, of in labelled_instances(schema, tables[LABEL.name]).items()},
+        "labelled": labelled_rows(of),
+        "instances": {s: sorted(some) for s, some in labelled_instances(schema, of).items()},
         "unseen": unseen(schema, tables),
-        "shared": shared_rows(tables[LABEL.name]),
+        "shared": shared_rows(tables[LABEL.name], of),
         "declared": broken,
     }
-
-
-def _labelled(label: Table) -> dict[str, int]:
-    """How many rows of each scenario there are: they stand together."""
-    rows: dict[str, int] = {}
-    for (scenario,), a, b in runs(label, "scenario"):
-        rows[scenario] = rows.get(scenario, 0) + b - a
-    return rows
 
 
 def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import polars as pl
 from .domain import Domain, Step, Window
 from .errors import unknown
 from .priors import Priors
-from .schema import LABEL, TableSchema
+from .schema import LABEL, Schema, TableSchema
 from .tables import ROW, Tables
 
 Part = dict[str, set[str]]
@@ -38,7 +38,7 @@ def narrow(domain: Domain, only: Sequence[str], played: bool) -> Domain:
         events={n: e for n, e in domain.events.items() if e.table in whole},
         patterns=None,
         views={n: v for n, v in domain.views.items() if v.takes and _holds(part, v.takes)},
-        weight=_lighter(domain.weight) if domain.weight else None,
+        weight=_lighter(domain.weight, _share(tables, schema)) if domain.weight else None,
         pictures=None,
         realism={},
         part_of=domain,
@@ -58,6 +58,21 @@ def leading_to(steps: Sequence[Step], names: Iterable[str]) -> tuple[tuple[Step,
             chosen.append(step)
             wanted |= {*step.needs}
     return tuple(reversed(chosen)), wanted
+
+
+def sooner(steps: Sequence[Step], leading: Sequence[Step]) -> tuple[Step, ...]:
+    """Those of the leading steps that may be taken before all others, which then find what they would have found."""
+    chosen, read, made = list[Step](), list[str](), list[str]()
+    for step in steps:
+        waits = any(_meet(a, b) for a in step.makes for b in (*read, *made)) or any(
+            _meet(a, b) for a in step.needs for b in made
+        )
+        if not waits and any(step is one for one in leading):
+            chosen.append(step)
+        else:
+            read += step.needs
+            made += step.makes
+    return tuple(chosen)
 
 
 def living(domain: Domain, facts: Tables) -> Tables:
@@ -91,9 +106,15 @@ def _asked(domain: Domain, only: Sequence[str]) -> Part:
     return part
 
 
-def _lighter(weight: Callable[[Priors, Window, Any], float]) -> Callable[[Priors, Window, Any], float]:
-    """Units take less room where less is made of them, if not less than what steps hold at once while they make facts."""
-    return lambda priors, window, library: weight(priors, window, library) * 5 / 8
+def _lighter(weight: Callable[[Priors, Window, Any], float], share: float) -> Callable[[Priors, Window, Any], float]:
+    """Units take less room where less is made of them, and less still where that has few of its columns, if not less than what steps hold at once
+    while they make facts."""
+    return lambda priors, window, library: weight(priors, window, library) * (2 + 3 * share) / 8
+
+
+def _share(some: Mapping[str, TableSchema], schema: Schema) -> float:
+    """Of the columns of these tables, how many are made."""
+    return sum(len(t.columns) for t in some.values()) / max(1, sum(len(schema[n].columns) for n in some))
 
 
 def _holds(part: Part, takes: Mapping[str, tuple[str, ...]]) -> bool:

@@ -102,5 +102,6 @@ def starts(column: pl.Series) -> NDArray[np.int64]:
     words = np.frombuffer(views.buffers()[1], np.uint64)[2 * views.offset :][: 2 * len(column)]
     moved = words[2:] != words[:-2]
     at = np.flatnonzero(moved.view(np.uint16)) + 1
-    at = at[(column.gather(at) != column.gather(at - 1)).to_numpy()]
+    if len(at):
+        at = at[(column[at] != column[at - 1]).to_numpy()]
     return np.append(0, at)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .build import build
-from .cast import Cast, candidates, settle
+from .cast import Ahead, Cast, candidates, settle
 from .dataset import refuse
 from .errors import Interrupted
 from .heap import keep_freed_memory
@@ -70,7 +70,7 @@ def _build_all(plan: Plan, sinks: Sequence[Sink], workers: int, quiet: bool) -> 
     resumed = len(receipts)
     todo = [i for i in range(plan.blocks) if i not in receipts]
     if todo:
-        with _mapping((plan, sinks), max(1, min(workers, len(todo)))) as over:
+        with _mapping((plan, sinks, {}), max(1, min(workers, len(todo)))) as over:
             cast = Cast()
             if plan.uses:
                 with Progress("casting", plan.blocks, quiet) as progress:
@@ -86,7 +86,7 @@ def _signed(sinks: Sequence[Sink], index: int) -> dict[str, Any] | None:
     return receipts[0] if all(r is not None for r in receipts) else None
 
 
-Setting = tuple[Plan, Sequence[Sink]]
+Setting = tuple[Plan, Sequence[Sink], Ahead]
 Task = Callable[[Setting, Cast, int], Any]
 Over = Callable[[Task, Sequence[int], Cast, Progress], Iterator[tuple[int, Any]]]
 _setting: Setting | None = None  # a worker process's own copy, set once when it starts
@@ -166,12 +166,13 @@ def _work(task: Task, sent: bytes, index: int) -> Any:
 
 
 def _find(setting: Setting, cast: Cast, index: int) -> Any:
-    return candidates(setting[0], index)
+    plan, _, ahead = setting
+    return candidates(plan, index, ahead)
 
 
 def _make(setting: Setting, cast: Cast, index: int) -> dict[str, Any]:
-    plan, sinks = setting
-    built = build(plan, index, cast)
+    plan, sinks, ahead = setting
+    built = build(plan, index, cast, ahead)
     refuse(built.undeclared)
     signed = receipt(plan.domain.schema, built.tables, built.declared)
     for sink in sinks:

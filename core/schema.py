@@ -162,8 +162,10 @@ class Schema:
         column = column or spec.within or spec.key
         target = spec.columns[column].references if column != spec.key else table
         keys = frame[column]
+        if not keys.null_count():
+            return self.unit_of(target or table, keys.to_numpy())
         units = self.unit_of(target or table, keys.fill_null(-1).to_numpy())
-        return np.where(keys.is_null().to_numpy(), -1, units) if keys.null_count() else units
+        return np.where(keys.is_null().to_numpy(), -1, units)
 
 
 LABEL = TableSchema(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...core.stream import F64, U64, join_rows
 from .calendar import DAY, HOUR, ZONES, curve, instants, working_day, workload
-from .draws import choose, keep, poisson, siblings
+from .draws import choose, poisson, siblings
 from .flows import (
     CASHED,
     CHEQUE,
@@ -22,6 +22,9 @@ from .flows import (
     WALLET_USE,
     Flows,
     Part,
+    Some,
+    Words,
+    words,
 )  # fmt: skip
 from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, LOAN, WALLET
 from .loans import course
@@ -225,21 +228,20 @@ def wallet(flows: Flows) -> list[Part]:
     issued[held["account_id"].to_numpy() // ACCOUNTS - block.first] = held["issued_on"].to_physical().to_numpy()
     valid = int(p("card.validity_years") * YEAR)
     card = (own + WALLET) * CARDS + (at // DAY - issued[who]) // valid
-    types = pl.Series([f"WLLT/{n}" for n in names]).gather(kind)
     device = device_used(block, flows.tables, who, at, stream.child("device").integers(rows, 1 << 16).astype(np.uint16))
     return [
         flows.part(
             who, rows, at, at + 1_000_000, amount,
-            counterparty_row=keep(flows.people.rows[party], is_["TRANSFER"]),
-            counterparty_account_id=keep(own, is_["DEBIT"]),
-            merchant_id=keep(shop, at_shop),
-            mcc=keep(merchant["mcc"].gather(shop), at_shop),
-            country=keep(merchant["country"].gather(shop), at_shop),
-            card_id=keep(card, is_["PAYMENT"]),
-            device_row=keep(device, is_["TRANSFER"] | is_["DEBIT"]),
+            counterparty_row=Some(flows.people.rows[party], is_["TRANSFER"]),
+            counterparty_account_id=Some(own, is_["DEBIT"]),
+            merchant_id=Some(shop, at_shop),
+            mcc=Some(words(merchant["mcc"])[shop], at_shop),
+            country=Some(words(merchant["country"])[shop], at_shop),
+            card_id=Some(card, is_["PAYMENT"]),
+            device_row=Some(device, is_["TRANSFER"] | is_["DEBIT"]),
             account_id=own + WALLET,
             channel="wallet",
-            type=types,
-            direction=pl.Series(["DBIT", "CRDT"]).gather(is_["CASH_IN"].astype(np.int64)),
+            type=Words([f"WLLT/{n}" for n in names], kind),
+            direction=Words(("DBIT", "CRDT"), is_["CASH_IN"].view(np.uint8)),
         )
     ]  # fmt: skip

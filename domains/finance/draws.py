@@ -79,16 +79,19 @@ SHORT = 1 << 15
 
 def enum(codes: NDArray, categories: Iterable[str], where: NDArray[np.bool_] | None = None) -> pl.Series:
     """An Enum column from category numbers; null where `where` is false."""
-    every = _every(tuple(categories))
-    codes = codes.astype(np.uint32, copy=False)
-    series = every[codes] if len(codes) < SHORT else pl.Series(codes).cat.to(every.dtype)
+    every, narrow = _every(tuple(categories))
+    if len(codes) < SHORT:
+        series = every[codes.astype(np.uint32, copy=False)]
+    else:
+        series = pl.Series(codes.astype(narrow, copy=False)).cat.to(every.dtype)
     return series if where is None else keep(series, where)
 
 
 @lru_cache(256)
-def _every(categories: tuple[str, ...]) -> pl.Series:
-    """One of each category, in order."""
-    return pl.Series(categories, dtype=pl.Enum(categories))
+def _every(categories: tuple[str, ...]) -> tuple[pl.Series, type[np.unsignedinteger]]:
+    """One of each category, in order, and the numbers that a column of them is kept as."""
+    every = pl.Series(categories, dtype=pl.Enum(categories))
+    return every, every.to_physical().to_numpy().dtype.type
 
 
 def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.domain import Block
+from ...core.domain import Block, Window
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, micros, month_after, months, working_day
@@ -18,6 +19,7 @@ from .circles import contacts
 from .draws import enum, keep, poisson
 from .holdings import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
 from .loans import loan_terms
+from .parties import CURRENCIES
 from .payments import purchase_rate
 from .reference import bill_categories
 
@@ -47,48 +49,81 @@ class _List:
 
 
 @dataclass(frozen=True)
+class Some:
+    """A column that some rows have a value in: the values of all, and which rows have theirs."""
+
+    values: NDArray | Words
+    there: NDArray[np.bool_]
+
+    def __getitem__(self, at: NDArray) -> Some:
+        return Some(self.values[at], self.there[at])
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of codes: which of some words stands in each row."""
+
+    words: Sequence[str]
+    places: NDArray
+
+    def __getitem__(self, at: NDArray) -> Words:
+        return Words(self.words, self.places[at])
+
+
+def words(codes: pl.Series) -> Words:
+    """A column of codes of a frame."""
+    return Words(codes.dtype.categories, codes.to_physical().to_numpy())  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
 class Part:
-    """Payments of one kind, column by column: an array, a series where some rows have no value, a text that all rows share. Frames are made of all kinds
-    together, which costs a tenth of one for each."""
+    """Payments of one kind, column by column: an array, `Some` where some rows have no value, `Words`, a text that all rows share. Frames are made of all
+    kinds together, which costs a tenth of one for each."""
 
     height: int
-    columns: Mapping[str, Any]
+    columns: Mapping[str, NDArray | Some | Words | str]
 
     def filter(self, such: NDArray[np.bool_]) -> Part:
         """The rows where `such` is true."""
+        if such.all():
+            return self
         at = np.flatnonzero(such)
-        taken = {n: c if isinstance(c, str) else c.gather(at) if isinstance(c, pl.Series) else c[at] for n, c in self.columns.items()}  # fmt: skip
-        return Part(len(at), taken)
+        return Part(len(at), {n: c if isinstance(c, str) else c[at] for n, c in self.columns.items()})
 
 
 def joined(parts: Sequence[Part], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The payments of all parts, with every fact, absent ones null."""
-    ends = np.cumsum([part.height for part in parts])
+    ends = np.cumsum([part.height for part in parts]).tolist()
     return pl.DataFrame([_column(name, kind, parts, ends) for name, kind in types.items()])
 
 
-def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: NDArray) -> pl.Series:
-    values = np.zeros(
-        ends[-1], np.uint32 if isinstance(kind, pl.Enum) else np.uint64 if kind == pl.UInt64 else np.int64
-    )
-    there = np.zeros(len(values), bool)
-    code = {c: n for n, c in enumerate(kind.categories)} if isinstance(kind, pl.Enum) else {}
-    for part, end in zip(parts, ends, strict=True):
-        column, here = part.columns.get(name), slice(end - part.height, end)
-        if column is None:
-            continue
-        there[here] = True
+def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: Sequence[int]) -> pl.Series:
+    given = [(part.columns[name], slice(end - part.height, end)) for part, end in zip(parts, ends, strict=True) if name in part.columns]  # fmt: skip
+    if not given:
+        return pl.repeat(None, ends[-1], dtype=kind, eager=True).alias(name)
+    codes = _places(kind) if isinstance(kind, pl.Enum) else {}
+    values = np.zeros(ends[-1], np.uint16 if codes else np.uint64 if kind == pl.UInt64 else np.int64)
+    there = None if len(given) == len(parts) else np.zeros(len(values), bool)
+    for column, here in given:
+        if isinstance(column, Some):
+            if there is None:
+                there = np.ones(len(values), bool)
+            there[here], column = column.there, column.values
+        elif there is not None:
+            there[here] = True
         if isinstance(column, str):
-            values[here] = code[column]
-        elif isinstance(column, pl.Series):
-            if column.null_count():
-                there[here] = column.is_not_null().to_numpy()
-            codes = (column if column.dtype == kind else column.cast(kind)).to_physical()
-            values[here] = codes.fill_null(0).to_numpy() if column.null_count() else codes.to_numpy()
+            values[here] = codes[column]
+        elif isinstance(column, Words):
+            np.take(np.array([codes[w] for w in column.words], np.uint16), column.places, out=values[here], mode="clip")
         else:
             values[here] = column
     made = enum(values, kind.categories) if isinstance(kind, pl.Enum) else pl.Series(values)
-    return (made if there.all() else keep(made, there)).alias(name)
+    return (made if there is None else keep(made, there)).alias(name)
+
+
+@lru_cache(32)
+def _places(kind: pl.Enum) -> Mapping[str, int]:
+    return {c: n for n, c in enumerate(kind.categories)}
 
 
 class Flows:
@@ -98,7 +133,7 @@ class Flows:
         p, units, stream = block.priors, block.units, block.stream.child("transfer")
         self.block, self.tables, self.units, self.stream = block, tables, units, stream
         customer = tables["customer"]
-        self.currency = customer["currency"]
+        self.currency = customer["currency"].to_physical().to_numpy()
         self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
         self.business = customer["segment"].to_physical().to_numpy() > 0
         self.income = customer["income_minor"].to_numpy()
@@ -162,20 +197,17 @@ class Flows:
         return np.where(stream.child("has").uniform(self.units) < p("bill.count")[category], np.round(amount), 0.0)
 
     def monthly(
-        self, kind: int, days: NDArray | None = None, *, later: bool = True
+        self, kind: int, days: NDArray | None = None, *, such: NDArray[np.bool_] | None = None, later: bool = True
     ) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
-        """For each customer and month of the window: who, the row's address, midnight of the day (1 to 28) it falls on.
+        """For each customer (or `such` alone) and month of the window: who, the row's address, midnight of the day (1 to 28) it falls on.
         What would fall on a weekend or a holiday is collected on the next working day; pay comes on the last one before (not `later`)."""
-        # what is due at the end of the month before may come within the window, and what is due at the beginning of the next
-        around = [month_after(months(self.block.window)[0], -1), *months(self.block.window)]
-        around.append(month_after(around[-1], 1))
-        first = np.array([micros(m) // DAY for m in around])
-        number = np.array([m.year * 12 + m.month for m in around], np.uint64)
-        who = np.repeat(np.arange(len(self.units)), len(first))
-        rows = join_rows(join_rows(self.units, kind)[:, None], number).ravel()
-        day = first[None, :] + (np.ones(len(self.units), np.int64) if days is None else days)[:, None] - 1
+        first, number = _around(self.block.window)
+        some = np.arange(len(self.units)) if such is None else np.flatnonzero(such)
+        who = np.repeat(some, len(first))
+        rows = join_rows(join_rows(self.units[some], kind)[:, None], number).ravel()
+        day = first[None, :] + (np.ones(len(some), np.int64) if days is None else days[some])[:, None] - 1
         day = working_day(day.ravel(), self.zone[who], later=later) * DAY
-        within = (day >= self.block.window.start) & (day < self.block.window.end)
+        within = np.flatnonzero((day >= self.block.window.start) & (day < self.block.window.end))
         return who[within], rows[within], day[within]
 
     def part(self, who: NDArray, rows: U64, at: NDArray, cleared: NDArray, amount: NDArray, **columns: Any) -> Part:
@@ -184,8 +216,17 @@ class Flows:
             ROW: rows,
             "account_id": self.units.astype(np.int64)[who] * ACCOUNTS,
             "amount_minor": np.maximum(amount, 1).astype(np.int64),
-            "currency": self.currency.gather(who),
+            "currency": Words(CURRENCIES, self.currency[who]),
             "authorised_at": at,
             "cleared_at": cleared,
         }
         return Part(len(who), {**base, **columns})
+
+
+@lru_cache(16)
+def _around(window: Window) -> tuple[NDArray[np.int64], U64]:
+    """The first day and the number of each month of the window, and of those before and after it: what is due at the end of the month before may come
+    within the window, and what is due at the beginning of the next."""
+    around = [month_after(months(window)[0], -1), *months(window)]
+    around.append(month_after(around[-1], 1))
+    return np.array([micros(m) // DAY for m in around]), np.array([m.year * 12 + m.month for m in around], np.uint64)

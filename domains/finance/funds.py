@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from ...core.schema import Schema
 from ...core.tables import Tables
 from .calendar import DAY
 from .currencies import received_by_other
-from .draws import moves
+from .draws import Leg, moves
 from .holdings import ACCOUNTS
 from .life import NEVER, joined_on, last_used
 from .people import CIRCLE
@@ -34,9 +36,9 @@ def funds(schema: Schema):
     def run(block: Block, tables: Tables) -> Tables:
         payment = _while_they_are_there(block, tables["transaction"])
         refused = _refused(block, payment, tables["account"])
-        there = (payment["counterparty_account_id"].fill_null(0) < block.size * ACCOUNTS).to_numpy()
-        if not there.all():
-            payment, refused = payment.filter(there), refused[there]
+        if -(-block.last // CIRCLE) * CIRCLE > block.size:
+            there = (payment["counterparty_account_id"].fill_null(0) < block.size * ACCOUNTS).to_numpy()
+            payment, refused = payment.filter(pl.Series(there)), refused[there]
         if not refused.any():
             return {"transaction": payment}
         off = pl.Series(refused)
@@ -60,15 +62,18 @@ def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     last = -(-block.last // CIRCLE) * CIRCLE  # whoever of the circle is beyond the dataset comes when they would
     members = np.arange(block.first, last, dtype=np.uint64)
     joined, until = joined_on(block, members), last_used(block, members)
-    if (joined == NEVER).all() and (until >= block.window.end).all():
+    comes_or_goes = (joined != NEVER) | (until < block.window.end)
+    if not comes_or_goes.any():
         return payment
     begin = np.where(joined == NEVER, -(1 << 62), (joined + 1) * DAY)
-    own, other = (payment[c].fill_null(-1).to_numpy() // ACCOUNTS for c in ("account_id", "counterparty_account_id"))
-    at = payment["authorised_at"].to_numpy()
-    there = np.ones(len(at), bool)
-    for who in (own - block.first, np.where(other < 0, own, other) - block.first):
-        there &= (at >= begin[who]) & (at < until[who])
-    return payment if there.all() else payment.filter(pl.Series(there))
+    own = payment["account_id"].to_numpy() // ACCOUNTS - block.first
+    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() // ACCOUNTS - block.first
+    other = np.where(other < 0, own, other)
+    # few come or go: the many payments beside theirs are looked at no further
+    few = np.flatnonzero(comes_or_goes[own] | comes_or_goes[other])
+    at, there = payment["authorised_at"].to_numpy()[few], np.ones(payment.height, bool)
+    there[few] = np.logical_and.reduce([(at >= begin[who[few]]) & (at < until[who[few]]) for who in (own, other)])
+    return payment.filter(pl.Series(there))
 
 
 def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDArray[np.bool_]:
@@ -85,30 +90,32 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
     cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
     moments = {c: payment[c].fill_null(0).to_numpy() for c in ("authorised_at", "cleared_at", "reversed_at")}
     back = payment["reversed_minor"].fill_null(0).to_numpy()
-    holder, source, change, at, kind = moves(
-        (
-            (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
-            (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),
-            (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
-            (debit & undone, own, back, moments["reversed_at"], BACK),
-        )
+    legs = (
+        (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
+        (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),
+        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
+        (debit & undone, own, back, moments["reversed_at"], BACK),
     )
-    keep = _at_risk(start, floor, holder, source, change, at, kind)
-    return _scan(start, floor, payment.height, holder[keep], source[keep], change[keep], at[keep], kind[keep])
+    whose = _at_risk(block, start, floor, legs)[own // ACCOUNTS]
+    return _scan(start, floor, payment.height, *moves([(such & whose, *leg) for such, *leg in legs]))
 
 
-def _at_risk(
-    start: NDArray, floor: NDArray, holder: NDArray, source: NDArray, change: NDArray, at: NDArray, kind: NDArray
-) -> NDArray[np.bool_]:
-    """The moves of customers one of whose accounts would pass its limit if all were approved: of the others nothing is declined."""
-    order = arrange(holder, at, source, kind)
-    whose = holder[order]
-    total = np.cumsum(change[order])
-    begin = (total - change[order])[np.arange(len(whose)) - rank(whose)]
-    passed = (kind[order] == DEBIT) & (start[whose] + total - begin < floor[whose])
-    customer = np.zeros(len(start) // ACCOUNTS, bool)
-    customer[whose[passed] // ACCOUNTS] = True
-    return customer[holder // ACCOUNTS]
+WEEK = 7 * DAY
+
+
+def _at_risk(block: Block, start: NDArray, floor: NDArray, legs: Sequence[Leg]) -> NDArray[np.bool_]:
+    """The customers one of whose accounts could pass its limit: it would in some week, if all that is asked for then came before all that comes in.
+    Of the others nothing is declined."""
+    weeks = max(1, -(-(block.window.end - block.window.start) // WEEK))
+    asked, given = np.zeros((2, len(start) * weeks))
+    for such, who, much, when, why in legs:
+        at = np.flatnonzero(such)
+        week = np.clip((when[at] - block.window.start) // WEEK, 0, weeks - 1)
+        (asked if why == DEBIT else given)[:] += np.bincount(who[at] * weeks + week, much[at], len(asked))
+    asked, given = asked.reshape(-1, weeks), given.reshape(-1, weeks)
+    least = start[:, None] + np.cumsum(asked + given, axis=1) - given
+    passed = ((least < floor[:, None]) & (asked < 0)).any(axis=1)
+    return passed.reshape(-1, ACCOUNTS).any(axis=1)
 
 
 def _scan(
@@ -122,17 +129,30 @@ def _scan(
     kind: NDArray,
 ) -> NDArray[np.bool_]:
     """Which payments are refused: the n-th moves of all customers are decided in one array operation, n by n."""
+    refused, balance = np.zeros(payments, bool), start.copy()
+    if not len(holder):
+        return refused
     order = arrange(holder // ACCOUNTS, at, kind, source)
     turn = rank(holder[order] // ACCOUNTS)
-    order = order[np.argsort(turn)]
+    many = np.bincount(turn)
+    order = order[np.argsort(turn.astype(np.uint16) if len(many) <= 1 << 16 else turn, kind="stable")]
     holder, source, change, asks = holder[order], source[order], change[order], kind[order] == DEBIT
-    refused, balance = np.zeros(payments, bool), start.copy()
+    # what is not asked for passes no limit
+    limit = np.where(asks, floor[holder], np.iinfo(np.int64).min)
+    ends = np.cumsum(many)
+    # what hangs on another move of its payment: it comes only if that one was not refused
+    hangs = np.logical_or.reduceat(~asks, ends - many)
     upto = 0
-    for many in np.bincount(turn):
-        here = slice(upto, upto := upto + int(many))
+    for end, hanging in zip(ends.tolist(), hangs.tolist(), strict=True):
+        here = slice(upto, end)
+        upto = end
         who, which = holder[here], source[here]
         after = balance[who] + change[here]
-        no = refused[which] | (asks[here] & (after < floor[who]))
-        refused[which] = no
-        balance[who] = np.where(no, balance[who], after)
+        no = after < limit[here]
+        if hanging:
+            no |= refused[which]
+        if no.any():
+            refused[which[no]] = True
+            who, after = who[~no], after[~no]
+        balance[who] = after
     return refused

@@ -13,11 +13,12 @@ from ...core.domain import Block
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import ROW, Tables, concat
 from .calendar import DAY, curve, instants
-from .draws import choose, keep, poisson, siblings
+from .draws import choose, poisson, siblings
+from .flows import Part, Some, Words, joined, words
 from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, MET
 from .identifiers import home_ibans
 from .life import last_used
-from .parties import YEAR, holder_names
+from .parties import CURRENCIES, YEAR, holder_names
 from .payments import complete, device_used
 from .people import COUNTRIES, origins
 
@@ -29,7 +30,7 @@ HABITS = (
 )  # fmt: skip
 """What customers do that looks like something else: the n-th has the addresses from FIRST + n on."""
 FIRST = 1 << 24
-_TRANSFERS, _DIRECTIONS = pl.Series(["RCDT/ESCT", "ICDT/ESCT", "ICDT/BOOK"]), pl.Series(["DBIT", "CRDT"])
+_TRANSFERS, _DIRECTIONS = ("RCDT/ESCT", "ICDT/ESCT", "ICDT/BOOK"), ("DBIT", "CRDT")
 
 
 class Book:
@@ -38,7 +39,7 @@ class Book:
     def __init__(self, block: Block, tables: Tables) -> None:
         self.block, self.before = block, tables
         customer = tables["customer"]
-        self.currency = customer["currency"]
+        self.currency = customer["currency"].to_physical().to_numpy()
         self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
         self.business = customer["segment"].to_physical().to_numpy() > 0
         self.since = customer["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
@@ -66,12 +67,13 @@ class Book:
             frame = self.before[name]
             out[name] = concat([frame, *(complete(p, dict(frame.schema)) for p in parts if p.height)])
         made = [
-            complete(make(within), dict(types))
+            make(within)
             for make, parts in ((self._transfers, self.moved), (self._purchases, self.bought))
-            if parts and (within := self._within(parts))
+            if parts and len((within := self._within(parts))["at"])
         ]
         # whole columns from here on: each step would put them together for itself
-        return {**out, "transaction": concat([self.before["transaction"], *made]).rechunk()}
+        paid = [self.before["transaction"], *([joined(made, types)] if made else [])]
+        return {**out, "transaction": concat(paid).rechunk()}
 
     def _within(self, parts: list[Mapping[str, NDArray]]) -> Mapping[str, NDArray]:
         """All parts end to end, of what lies in the window."""
@@ -86,52 +88,54 @@ class Book:
             made["certain"], made["device"], device_used(self.block, self.before, made["who"], made["at"], made["lane"])
         )
 
-    def _transfers(self, made: Mapping[str, NDArray]) -> pl.DataFrame:
+    def _transfers(self, made: Mapping[str, NDArray]) -> Part:
         who, inward, account = made["who"], made["inward"], made["account"]
-        return pl.DataFrame(
+        return Part(
+            len(who),
             {
                 ROW: made["rows"],
                 "account_id": self.block.units.astype(np.int64)[who] * ACCOUNTS,
-                "device_row": keep(self._device(made), ~inward),
+                "device_row": Some(self._device(made), ~inward),
                 "counterparty_row": made["party"],
-                "counterparty_account_id": keep(account, account >= 0),
-                "type": _TRANSFERS[np.where(inward, 0, np.where(account < 0, 1, 2))],
-                "direction": _DIRECTIONS[inward.astype(np.int64)],
+                "counterparty_account_id": Some(account, account >= 0),
+                "type": Words(_TRANSFERS, np.where(inward, 0, np.where(account < 0, 1, 2))),
+                "direction": Words(_DIRECTIONS, inward.view(np.uint8)),
                 "amount_minor": made["amount"],
-                "currency": self.currency[who],
+                "currency": Words(CURRENCIES, self.currency[who]),
                 "authorised_at": made["at"],
                 "cleared_at": made["cleared"],
-            }
-        ).with_columns(channel=pl.lit("transfer"))
+                "channel": "transfer",
+            },
+        )
 
-    def _purchases(self, made: Mapping[str, NDArray]) -> pl.DataFrame:
+    def _purchases(self, made: Mapping[str, NDArray]) -> Part:
         who, at, shop, no, back = made["who"], made["at"], made["shop"], made["no"], made["back"]
-        merchant, answers = self.block.reference["merchant"], pl.Series([*self.block.priors("purchase.declined"), "00"])
+        merchant, answers = self.block.reference["merchant"], [*self.block.priors("purchase.declined"), "00"]
         account = self.block.units.astype(np.int64)[who] * ACCOUNTS
         valid = int(self.block.priors("card.validity_years") * YEAR)
-        return pl.DataFrame(
+        return Part(
+            len(who),
             {
                 ROW: made["rows"],
                 "account_id": account,
                 "card_id": account * CARDS + (at // DAY - self.issued[who]) // valid,
-                "device_row": keep(self._device(made), made["seen"]),
+                "device_row": Some(self._device(made), made["seen"]),
                 "merchant_id": shop,
-                "mcc": merchant["mcc"][shop],
+                "mcc": words(merchant["mcc"])[shop],
                 "amount_minor": made["amount"],
-                "currency": self.currency[who],
+                "currency": Words(CURRENCIES, self.currency[who]),
                 "authorised_at": at,
-                "cleared_at": keep(made["cleared"], ~no),
-                "reversed_at": keep(made["returned"], back),
-                "reversal": keep(pl.Series(["refund"]).new_from_index(0, len(who)), back),
-                "reversed_minor": keep(made["amount"], back),
-                "response_code": answers[np.where(no, made["why"], len(answers) - 1)],
-                "country": merchant["country"][shop],
-            }
-        ).with_columns(
-            channel=pl.lit("card-not-present"),
-            type=pl.lit("CCRD/POSD"),
-            direction=pl.lit("DBIT"),
-            entry_mode=pl.lit("81"),
+                "cleared_at": Some(made["cleared"], ~no),
+                "reversed_at": Some(made["returned"], back),
+                "reversal": Some(Words(("refund",), np.zeros(len(who), np.uint8)), back),
+                "reversed_minor": Some(made["amount"], back),
+                "response_code": Words(answers, np.where(no, made["why"], len(answers) - 1)),
+                "country": words(merchant["country"])[shop],
+                "channel": "card-not-present",
+                "type": "CCRD/POSD",
+                "direction": "DBIT",
+                "entry_mode": "81",
+            },
         )
 
     def _named(self) -> pl.DataFrame:

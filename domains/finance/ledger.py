@@ -124,8 +124,10 @@ def balances(block: Block, tables: Tables) -> Tables:
     begun = slice(len(holder) - len(opening), None)
     holder[begun], source[begun], amount[begun] = opening, -1, account["opening_balance_minor"].to_numpy()
     came = account["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
-    at[begun], kind[begun] = np.maximum(block.window.start - 1, came), OPENING
+    # in whole seconds, which sort faster; what is opened stands before what is booked in the same one, for it has no payment
+    at[begun], kind[begun] = np.maximum(block.window.start, came), OPENING
     order = arrange(holder, at, source, kind)
+    at[begun] = np.maximum(block.window.start - 1, came)
     holder, source, amount, at, kind = holder[order], source[order], amount[order], at[order], kind[order]
     total = np.cumsum(amount)
     k = rank(holder)

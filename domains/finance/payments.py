@@ -56,7 +56,7 @@ def complete(frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame
     columns = []
     for name, kind in types.items():
         if name not in have:
-            columns.append(pl.Series(name, [], kind).clear(frame.height))
+            columns.append(pl.repeat(None, frame.height, dtype=kind, eager=True).alias(name))
         else:
             columns.append(frame[name] if have[name] == kind else frame[name].cast(kind))
     return pl.DataFrame(columns)
@@ -140,7 +140,7 @@ def purchases(schema: Schema):
                 "type": enum(
                     np.where(cash, *(lists["type"].index(t) for t in ("CCRD/CWDL", "CCRD/POSD"))), lists["type"]
                 ),
-                "direction": enum(np.zeros(len(rows), np.int8), types["direction"].categories),  # type: ignore[attr-defined]
+                "direction": pl.repeat("DBIT", len(rows), dtype=types["direction"], eager=True),
                 "mcc": merchant["mcc"].gather(shop),
                 "amount_minor": amount,
                 "currency": customer["currency"].gather(who),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
 from ...core.domain import Block
 from ...core.schema import Schema
@@ -12,7 +11,7 @@ from ...core.tables import Tables, concat
 from .calendar import DAY, HOUR, curve, instants
 from .counter import cheques, loan_payments, over_the_counter, payroll, takings, wallet
 from .currencies import FOREIGN, foreign, per_unit
-from .draws import LANES, choose, enum, keep, poisson, siblings
+from .draws import LANES, choose, poisson, siblings
 from .flows import (
     BILL,
     CHANGE,
@@ -29,7 +28,10 @@ from .flows import (
     TOPPED_UP,
     Flows,
     Part,
+    Some,
+    Words,
     joined,
+    words,
 )  # fmt: skip
 from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
 from .life import NEVER, job_changed_on
@@ -37,7 +39,7 @@ from .parties import CURRENCIES
 from .payments import MONTH, device_used, fact_types
 from .reference import bill_categories, cells, purchase_categories
 
-_SENT = pl.Series(["ICDT/ESCT", "ICDT/BOOK"])
+_SENT = ("ICDT/ESCT", "ICDT/BOOK")
 
 
 def transfers(schema: Schema):
@@ -97,19 +99,19 @@ def _irregular(flows: Flows, kind: int) -> Part:
             counterparty_row=those.rows[party], channel="transfer", type="RCDT/ESCT", direction="CRDT",
         )  # fmt: skip
     if kind == INSIDE:
-        row, target = those.rows[party], pl.Series(flows.contact[party].astype(np.int64) * ACCOUNTS)
+        row, target = those.rows[party], flows.contact[party].astype(np.int64) * ACCOUNTS
     else:
         # their own savings are one payee among the others
         own = flows.has[SAVINGS][who] & (stream.child("own").uniform(rows) < 1 / (1 + those.count[who]))
         row = np.where(own, join_rows(units, COUNTERPARTY + OWN_SAVINGS)[who], those.rows[party])
-        target = keep(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
+        target = Some(units.astype(np.int64)[who] * ACCOUNTS + SAVINGS, own)
     return flows.part(
         who, rows, at, cleared, amount,
         counterparty_row=row,
         counterparty_account_id=target,
         device_row=device_used(block, flows.tables, who, at, stream.child("device").integers(rows, LANES).astype(np.uint16)),
         channel="transfer", direction="DBIT",
-        type=_SENT.gather(target.is_not_null().cast(pl.Int64)),
+        type=Words(_SENT, target.there.view(np.uint8)) if isinstance(target, Some) else _SENT[1],
     )  # fmt: skip
 
 
@@ -121,24 +123,24 @@ def _salaries(flows: Flows) -> Part:
     drawn = np.array([int(d) for d in days])[choose(stream.child("day").uniform(units), days.values())]
     payer = flows.tables["customer"]["employer_id"]
     day = np.where(payer.is_null().to_numpy(), drawn, employer[payer.fill_null(0).to_numpy()])
-    who, rows, at = flows.monthly(SALARY, day, later=False)
+    who, rows, at = flows.monthly(SALARY, day, such=flows.paid_here & ~flows.business, later=False)
     changed = job_changed_on(flows.block, units)
     changed = np.where(flows.tables["customer"]["job_changed_on"].is_null().to_numpy(), NEVER, changed)
     later = at // DAY >= changed[who]
     at = at + 2 * HOUR + stream.child("at").integers(rows, 4 * 3_600) * 1_000_000
     amount = np.round(flows.income[who] * np.where(later, 1 + p("salary.new_job_rise"), 1.0))
-    part = flows.part(
+    return flows.part(
         who, rows, at, at + 60_000_000, amount,
         counterparty_row=join_rows(units[who], np.where(later, NEXT_EMPLOYER, COUNTERPARTY)),
         channel="salary", type="RCDT/SALA", direction="CRDT",
     )  # fmt: skip
-    return part.filter((flows.paid_here & ~flows.business)[who])
 
 
 def _bills(flows: Flows, n: int, category: str) -> Part:
     """A direct debit a month to one creditor, the year's cost in equal instalments."""
     block, stream = flows.block, flows.stream.child("bill", category)
-    who, rows, at = flows.monthly(BILL + n, 1 + stream.child("day").integers(flows.units, 28))
+    days = 1 + stream.child("day").integers(flows.units, 28)
+    who, rows, at = flows.monthly(BILL + n, days, such=flows.bills[:, n] > 0)
     at = at + HOUR + stream.child("at").integers(rows, 3 * 3_600) * 1_000_000
     merchant, laid = block.reference["merchant"], cells(block)
     start = laid.start[flows.zone, len(purchase_categories(block)) + n]
@@ -148,12 +150,11 @@ def _bills(flows: Flows, n: int, category: str) -> Part:
     creditor = start + np.minimum(
         np.searchsorted(share, stream.child("creditor").uniform(flows.units)), laid.size[0] - 1
     )
-    part = flows.part(
+    return flows.part(
         who, rows, at, at + 4 * HOUR, np.round(flows.bills[who, n]),
-        merchant_id=creditor[who], mcc=merchant["mcc"].gather(creditor[who]), country=merchant["country"].gather(creditor[who]),
+        merchant_id=creditor[who], mcc=words(merchant["mcc"])[creditor[who]], country=words(merchant["country"])[creditor[who]],
         channel="direct-debit", type="RDDT/ESDD", direction="DBIT",
     )  # fmt: skip
-    return part.filter(flows.bills[who, n] > 0)
 
 
 def _standing_orders(flows: Flows) -> list[Part]:
@@ -162,10 +163,10 @@ def _standing_orders(flows: Flows) -> list[Part]:
     places = {SAVED: 27, REPAID: 20, TOPPED_UP: 3}
     parts = []
     for kind, day in places.items():
-        who, rows, at = flows.monthly(kind, np.full(len(units), day))
-        at = at + 5 * HOUR + flows.stream.child("standing", kind).integers(rows, 3_600) * 1_000_000
         amount = {SAVED: flows.left, REPAID: flows.on_credit, TOPPED_UP: -flows.left}[kind]
         amount = np.floor(amount / 500) * 500
+        who, rows, at = flows.monthly(kind, np.full(len(units), day), such=amount > 0)
+        at = at + 5 * HOUR + flows.stream.child("standing", kind).integers(rows, 3_600) * 1_000_000
         here = flows.has[SAVINGS] if kind == SAVED else np.full(len(units), kind == REPAID)
         target = units * ACCOUNTS + (SAVINGS if kind == SAVED else CREDIT)
         party = join_rows(
@@ -175,13 +176,13 @@ def _standing_orders(flows: Flows) -> list[Part]:
         ordered = device_used(flows.block, flows.tables, who, at, np.zeros(len(who), np.uint16))
         part = flows.part(
             who, rows, at, at + 30_000_000, amount[who],
-            device_row=keep(ordered, np.full(len(who), kind != TOPPED_UP)),
+            device_row=Some(ordered, np.full(len(who), kind != TOPPED_UP)),
             counterparty_row=party[who],
-            counterparty_account_id=pl.select(pl.when(pl.Series(here)).then(pl.Series(target))).to_series().gather(who),
+            counterparty_account_id=Some(target, here)[who],
             channel="transfer", type="RCDT/ESCT" if kind == TOPPED_UP else "ICDT/STDO",
             direction="CRDT" if kind == TOPPED_UP else "DBIT",
         )  # fmt: skip
-        parts.append(part.filter(amount[who] > 0))
+        parts.append(part)
     return parts
 
 
@@ -205,7 +206,7 @@ def _changes(flows: Flows) -> Part:
     return flows.part(
         who, rows, at, at + 1_000_000, amount,
         account_id=current + back * FOREIGN, counterparty_account_id=current + ~back * FOREIGN,
-        currency=enum(np.where(back, money[who], home), CURRENCIES),
+        currency=Words(CURRENCIES, np.where(back, money[who], home)),
         device_row=device_used(block, flows.tables, who, at, lane),
         channel="exchange", type="FORX/SPOT", direction="DBIT",
     )  # fmt: skip
@@ -214,9 +215,8 @@ def _changes(flows: Flows) -> Part:
 def _fees(flows: Flows) -> Part:
     """German accounts have a monthly fee; British banking is free while in credit."""
     p = flows.block.priors
-    who, rows, at = flows.monthly(FEE)
-    part = flows.part(
+    who, rows, at = flows.monthly(FEE, such=flows.zone == 1)
+    return flows.part(
         who, rows, at + HOUR, at + HOUR, np.full(len(who), p("account.fee_minor")),
         channel="fee", type="MDOP/CHRG", direction="DBIT",
     )  # fmt: skip
-    return part.filter(flows.zone[who] == 1)

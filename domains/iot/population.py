@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,8 @@ ZONES, CREWS, OPERATORS, GATEWAYS, DEVICES, CHANNELS = (
     SCHEMA[t].fan for t in ("zone", "crew", "operator", "gateway", "device", "channel")
 )
 PROFILES = load_profiles()
+MODEMS = LINKS.index("cellular")
+"""The first place of a site's gateways that is one device's own: its modem, which has coverage or not wherever the device is."""
 
 
 def sites(block: Block, tables: Tables) -> Tables:
@@ -96,7 +99,7 @@ def _fleet(block: Block) -> Table:
             "device_id": key,
             "site_id": site,
             "zone_id": site * ZONES + stream.child("zone").integers(ids, ZONES),
-            "gateway_id": site * GATEWAYS + link,
+            "gateway_id": site * GATEWAYS + np.where(link == MODEMS, MODEMS + key % DEVICES, link),
             "profile": profile,
             "firmware": _pick(stream.child("firmware"), ids, priors("device.firmware")),
             "installed_on": pl.Series(installed.astype(np.int32)).cast(pl.Date),
@@ -167,14 +170,18 @@ def gateways(block: Block, tables: Tables) -> Tables:
         rate[gateway] = rate.get(gateway, 0.0) + pace[profile]
     most = block.priors("gateway.messages_per_second")
     uplink = _pick(block.stream.child("gateway", "uplink"), ids, block.priors("gateway.uplink"))
-    # who sends by mobile network needs no other gateway: its modem is one
-    uplink = np.where(key % GATEWAYS == LINKS.index("cellular"), "cellular", uplink)
+    uplink = np.where(is_modem(key), "cellular", uplink)
     return {
         "gateway": pl.DataFrame({"gateway_id": key, "site_id": key // GATEWAYS, "uplink": uplink}).with_columns(
             urn=_urn(pl.lit("gateway"), "gateway_id"),
             backfill_speed=pl.Series([max(1, int(most / rate[k])) for k in key.tolist()]),
         )
     }
+
+
+def is_modem(gateway: int | NDArray[np.int64]) -> Any:
+    """Whether a gateway, or which of several, by their keys, is a device's own."""
+    return gateway % GATEWAYS >= MODEMS
 
 
 def channels(block: Block, tables: Tables) -> Tables:

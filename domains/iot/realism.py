@@ -9,8 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.tables import Table, Tables
-from .population import GATEWAYS
-from .profiles import LINKS
+from .population import is_modem
 
 FEWEST = 20
 DAY_US = 86_400e6
@@ -21,9 +20,15 @@ TROUBLE = ("failed", "waiting", "repair")
 Measured = tuple[float, float] | None
 
 
+def _shared(tables: Tables) -> Table:
+    """The gateways that are no modems."""
+    gateway = tables["gateway"]
+    return gateway.filter(~pl.Series(is_modem(gateway["gateway_id"].to_numpy())))
+
+
 def uplink_share(tables: Tables, kind: str) -> Measured:
-    """Percent of gateways with a kind of uplink, those left out whose devices have none but the cellular network."""
-    free = tables["gateway"].filter(pl.col("gateway_id") % GATEWAYS != LINKS.index("cellular"))
+    """Percent of gateways with a kind of uplink, but for modems."""
+    free = _shared(tables)
     is_so = (free["uplink"].cast(pl.String) == kind).to_numpy()
     if len(is_so) < FEWEST:
         return None
@@ -32,16 +37,18 @@ def uplink_share(tables: Tables, kind: str) -> Measured:
 
 
 def outages_a_day(tables: Tables) -> Measured:
-    """Outages of a gateway's uplink a day, those for want of power among them; Poisson's error."""
-    days = _days(tables) * tables["gateway"].height
-    count = tables["gateway_event"].filter(pl.col("cause").cast(pl.String) != "overflow").height
+    """Outages of a gateway's uplink a day, those for want of power among them, but for modems; Poisson's error."""
+    shared = _shared(tables)
+    days = _days(tables) * shared.height
+    lost = tables["gateway_event"].filter(pl.col("cause").cast(pl.String) != "overflow")
+    count = lost.join(shared, on="gateway_id", how="semi").height
     return (count / days, np.sqrt(max(count, 1)) / days) if days >= 100 else None
 
 
 def cuts_a_year(tables: Tables) -> Measured:
     """Power cuts of a site a year; Poisson's error."""
-    years = _days(tables) * tables["site"].height / 365.2425
-    home = tables["gateway"].select("gateway_id", "site_id")
+    home = _shared(tables).select("gateway_id", "site_id")
+    years = _days(tables) * home["site_id"].n_unique() / 365.2425
     cut = tables["gateway_event"].filter(pl.col("cause").cast(pl.String) == "power").join(home, on="gateway_id")
     count = cut.select("site_id", "started_at").n_unique()
     return (count / years, np.sqrt(max(count, 1)) / years) if years >= 5 else None

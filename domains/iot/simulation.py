@@ -21,8 +21,8 @@ from ...core.tables import ROW, Table, Tables
 from .civil import DAY, HOUR, civil
 from .climate import Climate, climate
 from .lives import Charge, Duty, Part
-from .population import CREWS, DEVICES, GATEWAYS, OPERATORS, fleet
-from .profiles import LINKS, Profile
+from .population import CREWS, DEVICES, OPERATORS, fleet, is_modem
+from .profiles import Profile
 from .rollout import Rollout, rollouts
 
 SECOND = 1_000_000
@@ -90,9 +90,9 @@ def simulate(
     gateways = list(gateways)
     for key in gateways:
         env.process(_uplink(site, cut, key, stream.child("gateway", key)))
-        if key % GATEWAYS == LINKS.index("cellular"):
+        if is_modem(key):
             env.process(_coverage(site, cut, key, stream.child("coverage", key)))
-    env.process(_mains(site, cut, gateways, stream.child("mains")))
+    env.process(_mains(site, cut, [key for key in gateways if not is_modem(key)], stream.child("mains")))
     env.run(until=window.end)
     return [span for log in logs for span in log.close(window.end)], [i._replace(t1=min(i.t1, window.end)) for i in cut]
 
@@ -332,7 +332,7 @@ def _coverage(site: _Site, cut: list[Outage], number: int, stream: Stream) -> Ge
 
 
 def _mains(site: _Site, cut: list[Outage], gateways: list[int], stream: Stream) -> Generator[Any, Any, None]:
-    """The one cause that a site's devices and gateways share. A gateway goes on storing on its battery. Most cuts are the weather's: their
+    """The one cause that a site's devices and gateways share; modems are none of these. A gateway goes on storing on its battery. Most cuts are the weather's: their
     rate goes with the wind's power, the cube of its speed."""
     env, priors, rng = site.env, site.priors, stream.generator()
     hours = site.shared.hours

@@ -174,7 +174,7 @@ def interrupted(target: Path, *, done: int) -> None:
     p, sink = plan("ring"), open_target(str(target), TOY)
     with suppress(KeyboardInterrupt), sink.stage.opened(p.fingerprint, sink.form, resume=False):
         for index in range(done):
-            _make((p, [sink]), make_cast(p), index)
+            _make((p, [sink], {}), make_cast(p), index)
         raise KeyboardInterrupt
 
 

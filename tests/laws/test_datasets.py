@@ -13,7 +13,8 @@ from polars.testing import assert_frame_equal
 from populace.core.checks import check_names
 from populace.core.dataset import Dataset, generate, make_cast
 from populace.core.digest import digest
-from populace.core.domain import Block, Domain, Step
+from populace.core.domain import Block, Domain, Step, taken
+from populace.core.narrow import leading_to, sooner
 from populace.core.plan import Plan, make_plan
 from populace.core.schema import Column
 from populace.core.spec import ScenarioRequest, Spec
@@ -50,6 +51,22 @@ def test_blocks_do_not_matter(domain: Domain):
     for block in (domain.block + 1, 10_000):
         again = plan(replace(domain, block=block, weight=None), *several, size=domain.size * ROOM)
         assert sums(generate(again)) == sums(expected)
+
+
+def test_steps_taken_sooner_find_what_they_would_have_found(domain: Domain):
+    """Casting takes the steps that its roles' tables come from before all others, and building goes on from there."""
+    block = plan(domain).block(0)
+    expected = taken(domain.steps, block, {})
+    casts = {tuple(sorted({role.table for role in s.roles})) for s in domain.scenarios.values()}
+    sooner_ones = 0
+    for tables in casts:
+        first = sooner(domain.steps, leading_to(domain.steps, tables)[0])
+        sooner_ones += len(first)
+        facts = taken([s for s in domain.steps if s not in first], block, taken(first, block, {}))
+        assert facts.keys() == expected.keys()
+        for name, table in expected.items():
+            assert_frame_equal(facts[name], table)
+    assert sooner_ones, "nothing is handed on"
 
 
 def test_rows_stand_in_key_order_and_valid(domain: Domain):

@@ -21,14 +21,14 @@ from ...stream import Stream
 from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
-from .draw import BLOCK, choose_class, distinct, in_parts, product
+from .draw import BLOCK, choose_class, distinct, in_parts, row_product
 from .heads import Heads, check_array, rebuild_heads
 from .learnt import Learnt, rebuild_learnt
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Told = tuple[I64, F32]
-"""Values of a column, and what they tell, shape (parts, H / parts, rows)."""
+"""Values of a column, and what they tell, shape (rows, H)."""
 
 PARTS = 4
 """Parts that attend apart."""
@@ -38,6 +38,8 @@ _CHUNK = 1 << 18
 _FEW = 0.5
 """Rows that have told the same so far are worked out once, while they are at most this share of all."""
 _LEAST_WEIGHT = np.float32(1e-30)
+_HEARD = 1 << 18
+"""What columns have heeded is kept for so many beginnings, times columns: about fifty megabytes."""
 
 
 def trunk_shapes(width: int) -> dict[str, tuple[int, int]]:
@@ -84,95 +86,112 @@ class Transformer:
         known = {n: heads.cells[n].of_values(told[m.name]) for n, m in enumerate(self.marginals) if m.name in told}
         left = [n for n in heads.order if n not in known]
         names = {n: stream.child(self.marginals[n].name) for n in left}
-        u = {n: names[n].uniform(address) for n in left}
-        v = {n: names[n].child("cell").uniform(address) for n in left if n in heads.fine}
         drawn = {n: (np.zeros(count, np.int64), np.zeros(count, np.int64)) for n in left}
-        seen = _Seen(self, count)
+        seen, place = _Seen(self, count, left), np.empty(0, np.int64)
         for n, (state, cell) in known.items():
             seen.add(n, state, cell)
         while count and left and seen.shared and left[0] not in heads.fine:
             n = left.pop(0)
-            drawn[n] = seen.drawn(n, u[n]), drawn[n][1]
+            drawn[n] = seen.drawn(n, names[n].uniform(address)), drawn[n][1]
             seen.add(n, *drawn[n])
+            if len(place) < count and seen.size > BLOCK:
+                # from here on rows with like beginnings lie near one another, and so does what is looked up for them
+                place = np.argsort(seen.which, kind="stable")
+                seen.which, address = seen.which[place], address[place]
+                drawn = {m: (state[place], cell) for m, (state, cell) in drawn.items()}
+        u = {n: names[n].uniform(address) for n in left}
+        v = {n: names[n].child("cell").uniform(address) for n in left if n in heads.fine}
         # rows with like beginnings after one another
         order = np.argsort(seen.which, kind="stable")
-        weights = {n: self._weights(n, (*seen.values, *left[:k])) for k, n in enumerate(left)}
         for start in range(0, count if left else 0, BLOCK):
             some = order[start : start + BLOCK]
-            alike, which = seen.beginnings(some)
+            which = seen.which[some]
+            new = np.diff(which, prepend=-1) > 0
+            alike, which = which[new], _padded(np.cumsum(new) - 1)
             own = {m: self._told(m, value[some]) for m, value in seen.own.items()}
             for n in left:
-                total, found = self._heeded(weights[n], alike)
-                total, found = self._heeded(weights[n], own, total.take(which, axis=1), found.take(which, axis=2))
-                state, cell = heads.drawn(n, self._units(n, total, found), u[n][some], v[n][some] if n in v else None)
+                heeded = (part.take(which, axis=0) for part in seen.heeded(n, alike))
+                units = self._units(n, *self._heeding(n, own, *heeded))
+                state, cell = heads.drawn(n, units, u[n][some], v[n][some] if n in v else None)
                 drawn[n][0][some], drawn[n][1][some] = state, cell
                 if n != left[-1]:
                     own[n] = self._told(n, heads.value(n, state, cell))
+        back = np.empty_like(place)
+        back[place] = np.arange(len(place))
         made = []
         for n, marginal in enumerate(self.marginals):
             if n in known:
                 made.append(told[marginal.name])
-            else:
-                listed = heads.cells[n].listed is not None
-                share = np.empty(0) if listed else names[n].child("within").uniform(address)
-                made.append(heads.cells[n].values(*drawn[n], share))
+                continue
+            listed = heads.cells[n].listed is not None
+            share = np.empty(0) if listed else names[n].child("within").uniform(address)
+            values = heads.cells[n].values(*drawn[n], share)
+            made.append(values.gather(back) if len(place) else values)
         return pl.DataFrame(made)
 
     def _told(self, n: int, value: I64) -> Told:
-        # along rows that stand side by side: nine times as fast as to look rows up and turn them
-        return value, self._values[n][1].take(value, axis=1).reshape(PARTS, -1, len(value))
+        return value, self._values[n][1].take(value, axis=0)
 
-    def _weights(self, n: int, seen: Sequence[int]) -> dict[int, F32]:
-        """How much column `n` heeds each value of those columns, shape (parts, values), and under -1 what is known of every row; in proportion."""
-        fit = {m: self._fit(n, self._values[m][0]) for m in seen} | {-1: self._fit(n, self._always[0][None])}
-        most = max(float(f.max()) for f in fit.values())
-        return {m: np.maximum(np.exp(f - most), _LEAST_WEIGHT).astype(np.float32) for m, f in fit.items()}
+    def _weights(self, n: int) -> dict[int, F32]:
+        """How much column `n` heeds each value of each column, shape (values, parts), and under -1 what is known of every row; in proportion."""
+        if n not in self._heed:
+            answers = [self._always[0][None], *(a for a, _ in self._values)]
+            parts = np.concatenate(answers).reshape(-1, PARTS, len(self.begin) // PARTS)
+            fit = np.einsum("vps,ps->vp", parts, self._asks[n].reshape(PARTS, -1)) * parts.shape[2] ** -0.5
+            weights = np.maximum(np.exp(fit - fit.max()), _LEAST_WEIGHT).astype(np.float32)
+            ends = np.cumsum([len(a) for a in answers])[:-1]
+            self._heed[n] = dict(enumerate(np.split(weights, ends), start=-1))
+        return self._heed[n]
 
-    def _fit(self, n: int, answers: NDArray) -> NDArray:
-        parts = answers.reshape(len(answers), PARTS, -1)
-        return np.einsum("vps,ps->pv", parts, self._asks[n].reshape(PARTS, -1)) * parts.shape[2] ** -0.5
-
-    def _heeded(
-        self, weights: Mapping[int, F32], told: Mapping[int, Told], total: F32 | None = None, found: F32 | None = None
-    ) -> tuple[F32, F32]:
-        """The sums of weights, shape (parts, rows), and of what is told times its weight, shape (parts, H / parts, rows), with these columns or added to what there is."""
-        if total is None or found is None:
-            count = len(next(iter(told.values()))[0]) if told else 1
-            total = np.repeat(weights[-1], count, axis=1)
-            begin = (weights[-1] * self._always[1].reshape(PARTS, -1)).astype(np.float32)
-            found = np.repeat(begin[:, :, None], count, axis=2)
-        part = np.empty_like(found)
-        for n, (value, telling) in told.items():
-            weight, size = weights[n].take(value, axis=1), len(value)
-            total[:, :size] += weight
-            found[:, :, :size] += np.multiply(telling, weight[:, None], out=part[:, :, :size])
+    def _heeding(self, n: int, told: Mapping[int, Told], total: F32, found: F32) -> tuple[F32, F32]:
+        """The sums of column `n`'s weights, shape (rows, parts), and of what is told times its weight, shape (rows, H): these columns' are added to both."""
+        weights = self._weights(n)
+        for m, (value, telling) in told.items():
+            weight = weights[m].take(value, axis=0)
+            size = len(value)
+            total[:size] += weight
+            each = weight @ self._spread
+            each *= telling
+            found[:size] += each
         return total, found
 
+    def _begun(self, n: int) -> tuple[F32, F32]:
+        """The same with what is known of every row alone, one row."""
+        always = self._weights(n)[-1]
+        return always.copy(), ((always @ self._spread) * self._always[1]).astype(np.float32)
+
     def _units(self, n: int, total: F32, found: F32) -> F32:
-        """What column `n` hangs on, before it is rectified, shape (rows, H). `found` is written over."""
-        found /= total[:, None]
-        x = self._dense("tell", found.reshape(-1, found.shape[2]))
-        x += self.following[n][:, None]
+        """What column `n` hangs on, before it is rectified, shape (rows, H), for a whole block. `found` is written over."""
+        found /= total @ self._spread
+        x = self._dense("tell", found)
+        x += self.following[n]
         wide = self._dense("wide", self._normal("found", x))
         x += self._dense("back", np.maximum(wide, 0, out=wide))
-        return x.T
+        return x
 
     def _dense(self, name: str, x: F32) -> F32:
-        weight = self._turned[name]
-        out = product(weight, x, np.empty((len(weight), x.shape[1]), np.float32))
-        out += self.trunk[f"{name}.shift"][:, None]
+        weight = self.trunk[f"{name}.weight"]
+        out = row_product(x, weight, np.empty((len(x), weight.shape[1]), np.float32))
+        out += self.trunk[f"{name}.shift"]
         return out
 
     def _normal(self, name: str, x: F32) -> F32:
-        out = x - x.mean(axis=0)
-        out /= np.sqrt((out * out).mean(axis=0) + np.float32(LEAST))
-        out *= self.trunk[f"{name}.scale"][:, None]
-        out += self.trunk[f"{name}.offset"][:, None]
+        size = np.float32(x.shape[1])
+        out = x - (np.einsum("rh->r", x) / size)[:, None]
+        out /= np.sqrt(np.einsum("rh,rh->r", out, out) / size + np.float32(LEAST))[:, None]
+        out *= self.trunk[f"{name}.scale"]
+        out += self.trunk[f"{name}.offset"]
         return out
 
     @cached_property
-    def _turned(self) -> dict[str, F32]:
-        return {k: np.ascontiguousarray(self.trunk[f"{k}.weight"].T) for k in ("tell", "wide", "back")}
+    def _spread(self) -> F32:
+        """What makes a number for each part one for each of its units, shape (parts, H): a product with it is several times faster than `repeat`."""
+        return np.repeat(np.eye(PARTS, dtype=np.float32), len(self.begin) // PARTS, axis=1)
+
+    @cached_property
+    def _heed(self) -> dict[int, dict[int, F32]]:
+        """What `_weights` found."""
+        return {}
 
     @cached_property
     def _asks(self) -> NDArray[np.float64]:
@@ -180,12 +199,12 @@ class Transformer:
 
     @cached_property
     def _values(self) -> list[tuple[NDArray[np.float64], F32]]:
-        """What each value of each column answers, shape (values, H), and tells, shape (H, values)."""
+        """What each value of each column answers and tells, shape (values, H)."""
         made = []
         for n in range(len(self.heads.cells)):
             meanings = self.heads.meanings(n)
             told = self._exact("told", "value", meanings).astype(np.float32)
-            made.append((self._exact("answer", "value", meanings), np.ascontiguousarray(told.T)))
+            made.append((self._exact("answer", "value", meanings), told))
         return made
 
     @cached_property
@@ -209,54 +228,61 @@ class Transformer:
 
 
 class _Seen:
-    """What is known of rows so far: rows that have told the same are one, until most differ."""
+    """What is known of rows so far: rows that have told the same are one, a beginning, until most differ."""
 
-    def __init__(self, model: Transformer, count: int) -> None:
+    def __init__(self, model: Transformer, count: int, left: Sequence[int]) -> None:
         self.model, self.count = model, count
         self.shared = True
         self.which = np.zeros(count, np.int64)
         """The beginning of each row."""
-        self.alike: dict[int, I64] = {}
-        """For each column that rows share, its value in each beginning."""
-        self.own: dict[int, I64] = {}
-        """And in each row, where they do not."""
         self.size = 1
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        """The columns that are known."""
-        return (*self.alike, *self.own)
-
-    def beginnings(self, some: I64) -> tuple[dict[int, Told], I64]:
-        """What the beginnings of rows tell, rows of like beginnings being after one another, and which of these each row has; for a whole block."""
-        which = self.which[some]
-        new = np.diff(which, prepend=-1) > 0
-        told = {n: self.model._told(n, value[which[new]]) for n, value in self.alike.items()}
-        return told, _padded(np.cumsum(new) - 1)
+        self.heard = {n: model._begun(n) for n in left}
+        """For each column that is to be drawn, what it has heeded in each of some shorter beginnings."""
+        self.root = np.zeros(1, np.int64)
+        """Which of the shorter ones each beginning begins with."""
+        self.since: dict[int, I64] = {}
+        """And for each column that came since, its value in each beginning."""
+        self.own: dict[int, I64] = {}
+        """And for each that rows do not share, its value in each row."""
 
     def add(self, n: int, state: I64, cell: I64) -> None:
         """Column `n` is known."""
         value, size = self.model.heads.value(n, state, cell), len(self.model.heads.meanings(n))
+        self.heard.pop(n, None)
         if self.shared and n not in self.model.heads.fine:
             some, which = distinct(self.which * size + value, self.size * size)
             if len(some) <= _FEW * self.count:
-                self.alike = {m: v[some // size] for m, v in self.alike.items()} | {n: some % size}
                 self.which, self.size = which, len(some)
+                self._longer(n, some // size, some % size)
                 return
         self.shared = False
         self.own[n] = value
 
+    def _longer(self, n: int, before: I64, value: I64) -> None:
+        """Each beginning, of those `before`, goes on with a value of column `n`."""
+        if not self.since and len(value) * len(self.heard) <= _HEARD:
+            told = {n: self.model._told(n, value)}
+            for m, parts in self.heard.items():
+                self.heard[m] = self.model._heeding(m, told, *(p.take(before, axis=0) for p in parts))
+            self.root = np.arange(len(value))
+            return
+        self.root = self.root[before]
+        self.since = {m: v[before] for m, v in self.since.items()} | {n: value}
+
+    def heeded(self, n: int, some: I64) -> tuple[F32, F32]:
+        """What column `n` heeds in some beginnings; see `Transformer._heeding`."""
+        told = {m: self.model._told(m, value[some]) for m, value in self.since.items()}
+        return self.model._heeding(n, told, *(part.take(self.root[some], axis=0) for part in self.heard[n]))
+
     def drawn(self, n: int, u: NDArray) -> I64:
         """A class of column `n` for each row, by uniforms, while rows share beginnings."""
-        scores, weights = [], self.model._weights(n, tuple(self.alike))
+        scores = np.empty((self.model.heads.cells[n].count, self.size), np.float32)
         for start in range(0, self.size, BLOCK):
-            some = slice(start, start + BLOCK)
-            told = {m: self.model._told(m, value[some]) for m, value in self.alike.items()}
-            total, found = self.model._heeded(weights, told)
-            short = _padded(np.arange(min(BLOCK, self.size - start)))
-            units = self.model._units(n, total.take(short, axis=1), found.take(short, axis=2))
-            scores.append(self.model.heads.scores(n, units))
-        return choose_class(np.concatenate(scores, axis=1), u, self.which)
+            count = min(BLOCK, self.size - start)
+            total, found = self.heeded(n, start + np.minimum(np.arange(BLOCK), count - 1))
+            units = self.model._units(n, total, found)
+            scores[:, start : start + count] = self.model.heads.scores(n, units)[:, :count]
+        return choose_class(scores, u, self.which)
 
 
 def _padded(at: I64) -> I64:

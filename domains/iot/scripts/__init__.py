@@ -16,7 +16,7 @@
     lose = { share = 0.5 }                                              # samples that never arrive
     repeat = { share = 0.1, seconds = 30.0 }                            # samples that are delivered twice
     cut = { cause = "uplink", holds = 2.0 }                             # an outage of the gateway; its store holds so many hours, or all
-    down = { kind = "restart", cause = "watchdog", count = 5 }          # see `lifecycle`
+    down = { kind = "restart", cause = "watchdog", count = 5 }          # see `lifecycle`; `supply`: only devices that are powered so
 
 Any entry of `values` may say `signals` (only these), `share` or `samples` (only so many of the span), `raw` (neither rounded to the
 resolution nor held within the range), `null` (what is not a number is no value at all).

@@ -16,7 +16,7 @@ from ....core.places import different, starts
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, Stream
 from ....core.tables import ROW, Table
-from ..population import SCHEMA
+from ..population import SCHEMA, is_modem
 from ..readings import COPY, FAN, I64, Spans, arrived, later, spans
 from ..signals import HOUR, quantise
 from .delivery import CLOCKS, DELIVERIES, SECOND
@@ -236,12 +236,13 @@ def _arrivals(scene: Scene, found: list[Place]) -> Iterable[Part]:
 def _cut(scene: Scene, found: list[Place], role: str) -> tuple[list[Place], list[Edit]]:
     """One more outage of each gateway, and by name the readings that arrive at another time because of it: when, follows later. The
     places are drawn out to where these lie. A store that `holds` so many hours drops what is older at the end: an event says so, and the
-    channels that have lost something."""
+    channels that have lost something. What takes gateways alone that are no `modems` leaves places as they are that have one."""
     entry, (speed, known) = scene.arguments["cut"], _gateways(scene)
     added: dict[tuple[int, int], tuple[int, int]] = {}
     for place in found:
         gateway, _ = speed[place.trace.channel["device_id"]]
-        added.setdefault((gateway, place.instance), (place.t0, place.t1))
+        if entry.get("modems", True) or not is_modem(gateway):
+            added.setdefault((gateway, place.instance), (place.t0, place.t1))
     held = round(float(entry["holds"]) * HOUR) if "holds" in entry else None
     spans_of = [(i, g, t0, t1, entry["cause"]) for (g, i), (t0, t1) in added.items()]
     if held is not None:
@@ -251,7 +252,10 @@ def _cut(scene: Scene, found: list[Place], role: str) -> tuple[list[Place], list
     drawn, marked = [], set[tuple[int, int]]()
     for place in found:
         gateway, rate = speed[place.trace.channel["device_id"]]
-        trace, span = place.trace, added[gateway, place.instance]
+        trace, span = place.trace, added.get((gateway, place.instance))
+        if span is None:
+            drawn.append(place)
+            continue
         late = later(trace.received, known.get(gateway, ()), [span], rate)
         if held is not None:
             a, b = trace.between(span[0], span[1] - held)
@@ -370,4 +374,5 @@ def _rows(parts: Iterable[Part], *columns: str) -> Table:
             pl.col(ROW).cast(pl.UInt64)
         )
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return pl.DataFrame(dict(zip(names, joined, strict=True))).with_columns(pl.col(ROW).cast(pl.UInt64))
+    joined[1] = joined[1].astype(np.uint64)
+    return pl.DataFrame(dict(zip(names, joined, strict=True)))

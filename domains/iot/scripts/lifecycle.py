@@ -32,11 +32,22 @@ class Down(NamedTuple):
 
 
 def downs(
-    scene: Scene, place: Place, kind: str, cause: str, count: float = 1, seconds: float = 90.0, at: str = "spread"
+    scene: Scene,
+    place: Place,
+    kind: str,
+    cause: str,
+    count: float = 1,
+    seconds: float = 90.0,
+    at: str = "spread",
+    supply: str | None = None,
 ) -> Iterable[Down]:
     """The times at which a place's device is down: `count` times, of exponential length with this mean; spread over the span at random,
-    or once at its `end`, or for `all` of it."""
+    or once at its `end`, or for `all` of it. With a `supply`, only a device that is powered so."""
     device = place.trace.channel["device_id"]
+    if supply is not None:
+        profile = scene.tables["device"].filter(device_id=device).item(0, "profile")
+        if scene.block.library[profile].power.supply != supply:
+            return
     rng = scene.stream.child("down", place.instance, device, place.episode).generator()
     if at == "all":
         yield Down(place.instance, device, place.t0, place.t1, kind, cause)

@@ -137,11 +137,6 @@ class Place:
     def rows(self) -> slice:
         return slice(self.a, self.b)
 
-    @property
-    def address(self) -> NDArray[np.uint64]:
-        """Names the place: by instance, channel and episode."""
-        return join_rows(join_rows(np.array([self.instance]), self.trace.channel["channel_id"]), self.episode)
-
     def drawn_out(self, at: I64) -> Place:
         """The place, with as much more time as it takes to hold the samples due at these points of the grid."""
         if not len(at):
@@ -312,13 +307,12 @@ Shown = tuple[Place, I64, int]
 def anomalies(scene: Scene, shown: list[Shown]) -> Table:
     """The spans as rows of `anomaly`."""
     given, found = scene.arguments, [place for place, *_ in shown]
-    channel = [p.trace.channel["channel_id"] for p in found]
     asked = scene.use.parameters
     severity = given.get("severity", asked.get("severity", given.get("hours")))
     rows = pl.DataFrame(
         {
-            "instance": [p.instance for p in found],
-            "channel_id": channel,
+            "instance": pl.Series([p.instance for p in found], dtype=pl.Int64),
+            "channel_id": pl.Series([p.trace.channel["channel_id"] for p in found], dtype=pl.Int64),
             "started_at": [p.t0 for p in found],
             "ended_at": [p.t1 for p in found],
             "fails_at": pl.Series(
@@ -329,7 +323,10 @@ def anomalies(scene: Scene, shown: list[Shown]) -> Table:
             TAKEN: pl.Series([gone for *_, gone in shown], dtype=pl.Int64),
         }
     )
-    address = [scene.stream.child("anomaly").bits(p.address)[0] | np.uint64(1 << 63) for p in found]
+    # a place is named by instance, channel and episode
+    episode = np.array([p.episode for p in found], np.int64)
+    names = join_rows(join_rows(rows["instance"].to_numpy(), rows["channel_id"].to_numpy()), episode)
+    address = scene.stream.child("anomaly").bits(names) | np.uint64(1 << 63)
     return rows.with_columns(
         pl.Series(ROW, address, dtype=pl.UInt64),
         scenario=pl.lit(scene.use.scenario.name),

@@ -387,6 +387,25 @@ def test_what_a_power_cut_takes_of_other_anomalies_is_told(tmp_path: Path, hours
     assert made["truth"] == {"anomaly": {"rows": 8, "unseen": len(swallowed)}}
 
 
+def test_a_power_cut_leaves_batteries_and_modems_alone():
+    """At a street: weather stations on batteries with modems go on and deliver, loop detectors on mains are down; neither's modem is cut off."""
+    settings = {"device.profiles": "weather-station,traffic-counter,parking-bay", "power.days_between_cuts": 1e5}
+    plan = make_plan(
+        Spec("iot", size=20, end="2025-03-05", scenarios=(ScenarioRequest(CUT),), settings=settings, seed=5)
+    )
+    data = generate(plan)
+    device, label = data.frames["device"], data.frames["label"]
+    down = label.filter(table="device_event").select(pl.col("row_key").alias("device_event_id"))
+    down = down.join(data.frames["device_event"], on="device_event_id").filter(state="restart", cause="supply")
+    assert set(device.filter(pl.col("device_id").is_in(down["device_id"].implode()))["profile"]) == {"traffic-counter"}
+    cut = data.frames["gateway_event"].filter(cause="power")
+    assert cut.height == 1
+    site, modems = cut["gateway_id"][0] // 16, device.filter(pl.col("gateway_id") % 16 >= 2)
+    assert {"weather-station", "traffic-counter"} <= set(modems.filter(site_id=site)["profile"])
+    assert not set(cut["gateway_id"]) & set(modems["gateway_id"])
+    assert modems["gateway_id"].is_unique().all()
+
+
 @pytest.mark.parametrize(("name", "most"), [("zero-length-interval", 24), ("nan-values", 48)])
 def test_more_spans_than_a_channel_has_room_for_are_refused(name: str, most: int):
     """A probe that speaks every quarter of an hour has 96 samples a day: room for 48 spans of one sample with as much between them, or for 24
