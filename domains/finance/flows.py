@@ -150,10 +150,10 @@ class Flows:
         self.contacts, self.contact = _List(here, known.rows, known.added), known.other
         # payments go to either in proportion to how many of each a customer knows
         self.inside = here / (here + elsewhere)
-        self.has = {
-            place: np.isin(units.astype(np.int64), tables["account"].filter(type=name)["customer_id"].to_numpy())
-            for place, name in ((SAVINGS, "savings"), (CREDIT, "credit"), (LOAN, "loan"), (WALLET, "wallet"))
-        }
+        held = tables["account"]["account_id"].to_numpy() - block.first * ACCOUNTS
+        there = np.zeros(len(units) * ACCOUNTS, bool)
+        there[held] = True
+        self.has = {place: there[place::ACCOUNTS] for place in (SAVINGS, CREDIT, LOAN, WALLET)}
         mean = np.exp(
             np.array(list(p("purchase.log_mean").values())) + np.array(list(p("purchase.log_sigma").values())) ** 2 / 2
         )

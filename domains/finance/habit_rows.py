@@ -65,7 +65,7 @@ class Book:
         self.made["counterparty"].append(self._named())
         for name, parts in self.made.items():
             frame = self.before[name]
-            out[name] = concat([frame, *(complete(p, dict(frame.schema)) for p in parts if p.height)])
+            out[name] = concat([frame, *(complete(p, frame.schema) for p in parts if p.height)])
         made = [
             make(within)
             for make, parts in ((self._transfers, self.moved), (self._purchases, self.bought))
