@@ -17,11 +17,12 @@ from ...stream import F64, Stream, join_rows
 from ...tables import Table
 from ..statistical.empirical import marginal_state, rebuild_marginals
 from ..statistical.marginal import Marginal
-from .draw import BLOCK, choose_class, in_parts, latent, product
+from .draw import BLOCK, choose_class, in_parts, latent, row_product, turned_product
 from .learnt import Learnt, rebuild_learnt
 from .modes import Layout, rebuild_layout
 
 F32 = NDArray[np.float32]
+Room = tuple[F32, F32, F32]
 
 CANDIDATES = 64
 """Latent vectors drawn for a row of which columns are given; one is kept in proportion to how well it explains them."""
@@ -42,15 +43,15 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A layer that reads rows `begin` to `end` of the stack and answers in `end` to `after`."""
+    """A layer that reads columns `begin` to `end` of the stack, shape (`BLOCK`, units), and answers in `end` to `after`; the last one beside it."""
 
     begin: int
     end: int
     after: int
     weight: F32
-    """Shape (outputs, inputs)."""
+    """Shape (inputs, outputs)."""
     shift: F32
-    """What each cell adds, shape (outputs, cells), or (outputs, 1) without cells."""
+    """What each cell adds, shape (cells, outputs), or (1, outputs) without cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +90,17 @@ class Decoder:
         places = {n: np.zeros(count) for n in free if n in self._scaled}
         u = {n: stream.child(self.marginals[n].name).uniform(address) for n in free}
         step = BLOCK // CANDIDATES if told else BLOCK
-        stack = np.zeros((self._steps[-1].after, BLOCK), np.float32)
+        room = self._room()
         for start in range(0, count, step):
             some = slice(start, min(start + step, count))
-            out = self._fitting({name: v[some] for name, v in told.items()}, address[some], stream, stack)
+            out = self._fitting({name: v[some] for name, v in told.items()}, address[some], stream, room)
             for n in free:
                 if n in places:
                     places[n][some] = np.tanh(out[int(self.layout.offsets[-1]) + self._scaled[n]])
-                scores = out[self.layout.offsets[n] : self.layout.offsets[n + 1]]
-                if not self.marginals[n].missing:
-                    scores[0] = -np.inf
-                states[n][some] = choose_class(scores, u[n][some])
+                # class 0, what is missing, is looked at where it can be
+                first = 0 if self.marginals[n].missing else 1
+                scores = out[self.layout.offsets[n] + first : self.layout.offsets[n + 1]]
+                states[n][some] = choose_class(scores, u[n][some]) + first
         made = []
         for n, marginal in enumerate(self.marginals):
             if marginal.name in told:
@@ -114,9 +115,9 @@ class Decoder:
 
     def freely(self, stream: Stream) -> F32:
         """The network's answer for `FREE` latent vectors, shape (width, `FREE`)."""
-        stack = np.zeros((self._steps[-1].after, BLOCK), np.float32)
+        room = self._room()
         parts = (np.arange(start, start + BLOCK) for start in range(0, FREE, BLOCK))
-        return np.concatenate([self._decoded(each, stream, stack).copy() for each in parts], axis=1)
+        return np.concatenate([self._decoded(each, stream, room).copy() for each in parts], axis=1)
 
     def placed(self, k: int, out: F32, stream: Stream) -> F64:
         """Places of the scaled column `k` as they are drawn, by the network's answers."""
@@ -132,27 +133,28 @@ class Decoder:
 
     @cached_property
     def _steps(self) -> tuple[_Step, ...]:
-        """The layers, for rows that stand side by side: each reads from a stack of vectors and lays its answer under them."""
+        """The layers: each reads from a stack of vectors and lays its answer beside them."""
         parts, begin, end, made = [self.noise], 0, self.noise, []
         for layer in (*self.layers, self.last):
             dense = sum(parts)
             # a layer's weights have the newest part first, the stack has it last
             blocks = np.split(layer.weight[:dense], np.cumsum(parts[::-1])[:-1])
-            weight = np.ascontiguousarray(np.concatenate(blocks[::-1]).T)
+            weight = np.concatenate(blocks[::-1])
             # the cells are the input's last, all 0 but one: a product with them is a look-up
             shift = layer.shift + layer.weight[dense:] if len(layer.weight) > dense else layer.shift[None, :]
-            made.append(_Step(begin, end, end + len(weight), weight, np.ascontiguousarray(shift.T)))
-            begin, parts = (begin, [*parts, len(weight)]) if layer.joined else (end, [len(weight)])
-            end += len(weight)
+            size = weight.shape[1]
+            made.append(_Step(begin, end, end + size, weight, shift))
+            begin, parts = (begin, [*parts, size]) if layer.joined else (end, [size])
+            end += size
         return tuple(made)
 
-    def _fitting(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream, stack: F32) -> F32:
+    def _fitting(self, told: Mapping[str, pl.Series], address: NDArray, stream: Stream, room: Room) -> F32:
         """The network's answer for each row, of a latent vector that explains what is told; shape (width, rows)."""
         if not told:
-            return self._decoded(address, stream, stack)
+            return self._decoded(address, stream, room)
         count = len(address)
         each = join_rows(address[:, None], np.arange(CANDIDATES)[None, :]).ravel()
-        out = self._decoded(each, stream, stack)
+        out = self._decoded(each, stream, room)
         weight = sum(
             (self._explains(n, told[m.name], out) for n, m in enumerate(self.marginals) if m.name in told),
             np.zeros(len(each)),
@@ -162,20 +164,36 @@ class Decoder:
         best = np.argmax((weight + gumbel).reshape(count, CANDIDATES), axis=1) if count else np.empty(0, np.int64)
         return out[:, np.arange(count) * CANDIDATES + best]
 
-    def _decoded(self, each: NDArray, stream: Stream, stack: F32) -> F32:
-        """The network's answer for each address's latent vector, at most `BLOCK` of them; `stack` is written over."""
-        stack[: self.noise, : len(each)] = latent(stream, each, self.noise).T
+    def _decoded(self, each: NDArray, stream: Stream, room: Room) -> F32:
+        """The network's answer for each address's latent vector, at most `BLOCK` of them; `room` is written over, and holds it."""
+        stack, out, told = room
+        stack[: len(each), : self.noise] = latent(stream, each, self.noise)
         cell = np.zeros(BLOCK, np.int64)
         if len(self.asked):
             ends = np.cumsum(self.asked)
             found = np.searchsorted(ends, stream.child("asked").uniform(each) * ends[-1], side="right")
             cell[: len(each)] = np.minimum(found, len(ends) - 1)
-        for s in self._steps:
-            out = product(s.weight, stack[s.begin : s.end], stack[s.end : s.after])
-            out += s.shift.take(cell, axis=1) if s.shift.shape[1] > 1 else s.shift
-            if s is not self._steps[-1]:
-                np.maximum(out, 0, out=out)
-        return stack[self._steps[-1].end : self._steps[-1].after, : len(each)]
+        for s in self._steps[:-1]:
+            made = row_product(stack[:, s.begin : s.end], s.weight, stack[:, s.end : s.after])
+            made += s.shift.take(cell, axis=0) if len(s.shift) > 1 else s.shift
+            np.maximum(made, 0, out=made)
+        # classes are drawn along rows that stand side by side
+        last, (weight, shift) = self._steps[-1], self._last
+        turned_product(weight, stack[:, last.begin : last.end], out)
+        # without a mode, `take` would not write into what there is
+        out += shift.take(cell, axis=1, out=told, mode="clip") if shift.shape[1] > 1 else shift
+        return out[:, : len(each)]
+
+    def _room(self) -> Room:
+        """For a block's vectors, its answers, and what is added to these: memory that is asked for once."""
+        out, told = np.empty((2, self.layout.width, BLOCK), np.float32)
+        return np.zeros((BLOCK, self._steps[-1].end), np.float32), out, told
+
+    @cached_property
+    def _last(self) -> tuple[F32, F32]:
+        """The last layer's weight and shift, turned."""
+        last = self._steps[-1]
+        return np.ascontiguousarray(last.weight.T), np.ascontiguousarray(last.shift.T)
 
     def _log_chances(self, n: int, out: F32) -> F64:
         scores = out[self.layout.offsets[n] : self.layout.offsets[n + 1]].astype(float)

@@ -18,7 +18,8 @@ BLOCK = 2_048
 """Rows of one matrix product. Always as many: a product's last bits must not hang on how many rows are asked for."""
 
 
-_GROUP = 8
+_OWN, _SHARED = 96, 16
+"""Sums of so many classes are compared one by one, where rows have their own and where they share them; of more, by halving."""
 _WINDOW, _EDGE = 256, 8
 _BELOW = np.float32(1.0 - 2.0**-23)
 
@@ -31,47 +32,45 @@ def choose_class(scores: F32, u: F64, which: NDArray[np.int64] | None = None) ->
     """
     scores -= scores.max(axis=0)
     np.exp(scores, out=scores)
+    for k in range(1, len(scores)):
+        # a loop of whole rows is several times faster than `cumsum`
+        scores[k] += scores[k - 1]
     # below 1 in single precision too: a class that cannot come may be the last
     at = np.minimum(u.astype(np.float32), _BELOW)
-    if len(scores) <= 2 * _GROUP:
-        return _place(scores, at, which).astype(np.int64)
-    # first one of some groups of classes, then a class of that
-    whole = len(scores) // _GROUP * _GROUP
-    sums = _grouped(scores[:whole])
-    if whole < len(scores):
-        scores = np.concatenate([scores, np.zeros((whole + _GROUP - len(scores), scores.shape[1]), np.float32)])
-        sums = np.concatenate([sums, _grouped(scores[whole:])])
-    held = sums.copy()
-    group = _place(sums, at, which).astype(np.int64)
-    row = np.arange(len(u)) if which is None else which
-    # what is left of the uniform within the group
-    low = np.where(group > 0, sums[np.maximum(group - 1, 0), row], np.float32(0))
-    size = held[group, row]
-    total = sums[-1] if which is None else sums[-1][which]
-    left = np.divide(at * total - low, size, out=np.full(len(u), 0.5, np.float32), where=size > 0)
-    flat = group * (_GROUP * scores.shape[1]) + row
-    inside = np.stack([scores.ravel().take(flat + k * scores.shape[1]) for k in range(_GROUP)])
-    return group * _GROUP + _place(inside, np.clip(left, 0.0, _BELOW))
+    if which is not None:
+        how = _compared if len(scores) <= _SHARED else _sought
+        size = 8 * BLOCK
+        parts = range(0, len(u), size)
+        return np.concatenate([how(scores, at[s : s + size], which[s : s + size]) for s in parts] or [which])
+    if len(scores) > _OWN:
+        return _sought(scores, at, np.arange(len(u)))
+    at *= scores[-1]
+    # at most 255: bytes are counted several times faster than truths
+    return np.add.reduce((scores[:-1] <= at).view(np.uint8), axis=0, dtype=np.uint8).astype(np.int64)
 
 
-def _grouped(weights: F32) -> F32:
-    """Sums of groups of rows."""
-    sums = weights[::_GROUP].copy()
-    for k in range(1, _GROUP):
-        sums += weights[k::_GROUP]
-    return sums
+def _compared(sums: F32, u: F32, which: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the sums up to each class lie at or below each uniform."""
+    at, place = u * sums[-1].take(which), np.zeros(len(u), np.uint8)
+    for k in range(len(sums) - 1):
+        place += (sums[k].take(which) <= at).view(np.uint8)
+    return place.astype(np.int64)
 
 
-def _place(weights: F32, u: F32, which: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
-    """The place of each uniform among weights, shape (places, rows); these become their sums up to each place."""
-    for k in range(1, len(weights)):
-        # a loop of whole rows is several times faster than `cumsum`
-        weights[k] += weights[k - 1]
-    at = u * (weights[-1] if which is None else weights[-1][which])
-    place = np.zeros(len(u), np.uint8)
-    for k in range(len(weights) - 1):
-        place += (weights[k] if which is None else weights[k][which]) <= at
-    return place
+def _sought(sums: F32, u: F32, which: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same by halving."""
+    flat, width = sums.ravel(), sums.shape[1]
+    last = which + (len(sums) - 1) * width
+    at, low = u * flat.take(last), which.copy()
+    step = 1 << (len(sums) - 1).bit_length()
+    while step := step >> 1:
+        # the last sum, which is above, stands for those beyond it
+        probe = low + (step - 1) * width
+        below = flat.take(np.minimum(probe, last, out=probe)) <= at
+        low += below * (step * width)
+    low -= which
+    low //= width
+    return low
 
 
 def in_parts(
@@ -109,10 +108,10 @@ def _normals() -> F32:
 
 def latent(stream: Stream, address: NDArray, count: int) -> F32:
     """Standard normals, `count` for each address, each one of 65,536 quantiles: four to a hashed word."""
-    words = [stream.child("latent", k).bits(address) for k in range(-(-count // 4))]
-    if not words:
-        return np.zeros((len(address), 0), np.float32)
-    return _normals()[np.stack(words, axis=1).view(np.uint16)[:, :count]]
+    words = np.empty((len(address), -(-count // 4)), np.uint64)
+    for k in range(words.shape[1]):
+        words[:, k] = stream.child("latent", k).bits(address)
+    return _normals().take(words.view(np.uint16)[:, :count])
 
 
 def product(weight: F32, x: F32, out: F32) -> F32:
@@ -125,16 +124,28 @@ def product(weight: F32, x: F32, out: F32) -> F32:
     return out
 
 
-def row_product(x: F32, weight: F32) -> F32:
-    """x · weight, each row of x as if it stood alone; shapes (`BLOCK`, inputs) and (inputs, outputs)."""
+def row_product(x: F32, weight: F32, out: F32) -> F32:
+    """x · weight into `out`, each row of x as if it stood alone; shapes (`BLOCK`, inputs), (inputs, outputs) and (`BLOCK`, outputs)."""
     if _steady(weight.shape[1], weight.shape[0], _in_rows):
-        return x @ weight
-    return (x.astype(np.float64) @ weight.astype(np.float64)).astype(np.float32)
+        return np.matmul(x, weight, out=out)
+    out[:] = x.astype(np.float64) @ weight.astype(np.float64)
+    return out
+
+
+def turned_product(weight: F32, x: F32, out: F32) -> F32:
+    """weight · xᵀ into `out`, each row of x as if it stood alone; shapes (outputs, inputs), (`BLOCK`, inputs) and (outputs, `BLOCK`)."""
+    if _steady(*weight.shape, _turned):
+        return np.matmul(weight, x.T, out=out)
+    return product(weight, np.ascontiguousarray(x.T), out)
 
 
 def _in_rows(weight: F32, x: F32, out: F32) -> F32:
     out[:] = (np.ascontiguousarray(x.T) @ np.ascontiguousarray(weight.T)).T
     return out
+
+
+def _turned(weight: F32, x: F32, out: F32) -> F32:
+    return np.matmul(weight, np.ascontiguousarray(x.T).T, out=out)
 
 
 def _whole(weight: F32, x: F32, out: F32) -> F32:

@@ -170,7 +170,8 @@ class Transformer:
         return x
 
     def _dense(self, name: str, x: F32) -> F32:
-        out = row_product(x, self.trunk[f"{name}.weight"])
+        weight = self.trunk[f"{name}.weight"]
+        out = row_product(x, weight, np.empty((len(x), weight.shape[1]), np.float32))
         out += self.trunk[f"{name}.shift"]
         return out
 

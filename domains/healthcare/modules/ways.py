@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .draws import month_day
 from .library import Lookup
 from .memory import NIL, TEXT, every, some
 from .people import ALIVE
@@ -43,13 +44,12 @@ def _nowhere(run: Run, s: int, p: NDArray) -> None:
 
 
 def _send(run: Run, targets: list[int], chosen: NDArray, p: NDArray) -> None:
-    if len(p) == 1:
-        run.push(targets[int(chosen[0])], p)
+    taken = sorted(set(chosen.tolist()))
+    if len(taken) == 1:
+        run.push(targets[taken[0]], p)
         return
-    for n, target in enumerate(targets):
-        here = p[chosen == n]
-        if len(here):
-            run.push(target, here)
+    for n in taken:
+        run.push(targets[n], p[chosen == n])
 
 
 def _distributed(options: tuple[Option, ...], to: dict[str, int]) -> Way:
@@ -191,14 +191,13 @@ def _plain(cell: str) -> Any:
 
 def completed_years(run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
     """Completed years of age."""
-    guess = np.floor((at - run.birth[p]) / (365.2425 * 86_400e6)).astype(np.int64)
+    birth = run.birth[p]
+    guess = np.floor((at - birth) / (365.2425 * 86_400e6)).astype(np.int64)
     age = guess.copy()
     for off in (-1, 0, 1):
-        for years in np.unique(guess + off):
-            if years > 0:
-                here = guess + off == years
-                reached = run.birthday(int(years), "years")[p[here]] <= at[here]
-                age[here] = np.where(reached, np.maximum(age[here], years), np.minimum(age[here], years - 1))
+        years = guess + off
+        reached = month_day(birth, 12 * years) <= at
+        age = np.where(years > 0, np.where(reached, np.maximum(age, years), np.minimum(age, years - 1)), age)
     return age
 
 

@@ -40,7 +40,7 @@ def test_what_cannot_come_does_not(classes: int, seed: int, u: float):
     assert there[state, np.arange(5)].all()
 
 
-@pytest.mark.parametrize("classes", [1, 5, 16, 17, 40, 128])
+@pytest.mark.parametrize("classes", [1, 5, 16, 17, 40, 97, 128, 300])
 def test_rows_that_share_scores_get_what_their_own_would_give(classes: int):
     draw = np.random.default_rng(classes)
     scores = draw.normal(0, 2, (classes, 7)).astype(np.float32)
@@ -79,6 +79,23 @@ def test_a_product_does_not_hang_on_where_a_column_stands(outputs: int, inputs: 
     )
     assert (made[:, order] == moved).all()
     assert made == pytest.approx(weight.astype(float) @ x, abs=1e-3)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(128, 64), (48, 96), (13, 511), (7, 33)])
+def test_nor_on_where_a_row_stands(outputs: int, inputs: int, monkeypatch: pytest.MonkeyPatch):
+    draw = np.random.default_rng(inputs)
+    weight, x = (draw.normal(size=s).astype(np.float32) for s in ((inputs, outputs), (drawing.BLOCK, inputs)))
+    turned, order = np.ascontiguousarray(weight.T), draw.permutation(drawing.BLOCK)
+
+    def made(each: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        room = np.empty((drawing.BLOCK, outputs), np.float32)
+        return drawing.row_product(each, weight, room), drawing.turned_product(turned, each, room.T.copy()).T
+
+    for _ in ("as this processor does", "where single precision is not steady"):
+        for whole, moved in zip(made(x), made(x[order]), strict=True):
+            assert (whole[order] == moved).all()
+            assert whole == pytest.approx(x @ weight.astype(float), abs=1e-3)
+        monkeypatch.setattr(drawing, "_steady", lambda outputs, inputs, how: False)
 
 
 @pytest.mark.parametrize("columns", [1, 255, 256, 257, drawing.BLOCK])
