@@ -24,7 +24,6 @@ from .flows import (
     Part,
     Some,
     Words,
-    words,
 )  # fmt: skip
 from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, LOAN, WALLET
 from .loans import course
@@ -235,8 +234,8 @@ def wallet(flows: Flows) -> list[Part]:
             counterparty_row=Some(flows.people.rows[party], is_["TRANSFER"]),
             counterparty_account_id=Some(own, is_["DEBIT"]),
             merchant_id=Some(shop, at_shop),
-            mcc=Some(words(merchant["mcc"])[shop], at_shop),
-            country=Some(words(merchant["country"])[shop], at_shop),
+            mcc=Some(flows.mcc[shop], at_shop),
+            country=Some(flows.country[shop], at_shop),
             card_id=Some(card, is_["PAYMENT"]),
             device_row=Some(device, is_["TRANSFER"] | is_["DEBIT"]),
             account_id=own + WALLET,

@@ -61,9 +61,9 @@ class Some:
 
 @dataclass(frozen=True)
 class Words:
-    """A column of codes: which of some words stands in each row."""
+    """A column of codes: which of some words, or of a column's own codes, stands in each row."""
 
-    words: Sequence[str]
+    words: Sequence[str] | pl.Enum
     places: NDArray
 
     def __getitem__(self, at: NDArray) -> Words:
@@ -72,7 +72,8 @@ class Words:
 
 def words(codes: pl.Series) -> Words:
     """A column of codes of a frame."""
-    return Words(codes.dtype.categories, codes.to_physical().to_numpy())  # type: ignore[attr-defined]
+    assert isinstance(codes.dtype, pl.Enum)
+    return Words(codes.dtype, codes.to_physical().to_numpy())
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,14 @@ def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: Sequence[
             there[here] = True
         if isinstance(column, str):
             values[here] = codes[column]
-        elif isinstance(column, Words):
-            np.take(np.array([codes[w] for w in column.words], np.uint16), column.places, out=values[here], mode="clip")
-        else:
+        elif not isinstance(column, Words):
             values[here] = column
+        elif isinstance(column.words, pl.Enum):
+            assert column.words == kind, f"{name}: codes of another column"
+            values[here] = column.places
+        else:
+            word = np.array([codes[w] for w in column.words], np.uint16)
+            np.take(word, column.places, out=values[here], mode="clip")
     made = enum(values, kind.categories) if isinstance(kind, pl.Enum) else pl.Series(values)
     return (made if there is None else keep(made, there)).alias(name)
 
@@ -135,6 +140,8 @@ class Flows:
         customer = tables["customer"]
         self.currency = customer["currency"].to_physical().to_numpy()
         self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
+        merchant = block.reference["merchant"]
+        self.mcc, self.country = words(merchant["mcc"]), words(merchant["country"])
         self.business = customer["segment"].to_physical().to_numpy() > 0
         self.income = customer["income_minor"].to_numpy()
         self.paid_here = self.business | (stream.child("paid").uniform(units) < p("salary.share"))
@@ -150,10 +157,10 @@ class Flows:
         self.contacts, self.contact = _List(here, known.rows, known.added), known.other
         # payments go to either in proportion to how many of each a customer knows
         self.inside = here / (here + elsewhere)
-        self.has = {
-            place: np.isin(units.astype(np.int64), tables["account"].filter(type=name)["customer_id"].to_numpy())
-            for place, name in ((SAVINGS, "savings"), (CREDIT, "credit"), (LOAN, "loan"), (WALLET, "wallet"))
-        }
+        held = tables["account"]["account_id"].to_numpy() - block.first * ACCOUNTS
+        there = np.zeros(len(units) * ACCOUNTS, bool)
+        there[held] = True
+        self.has = {place: there[place::ACCOUNTS] for place in (SAVINGS, CREDIT, LOAN, WALLET)}
         mean = np.exp(
             np.array(list(p("purchase.log_mean").values())) + np.array(list(p("purchase.log_sigma").values())) ** 2 / 2
         )

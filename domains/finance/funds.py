@@ -96,26 +96,48 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
         (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
         (debit & undone, own, back, moments["reversed_at"], BACK),
     )
-    whose = _at_risk(block, start, floor, legs)[own // ACCOUNTS]
-    return _scan(start, floor, payment.height, *moves([(such & whose, *leg) for such, *leg in legs]))
+    since, held_then = _at_risk(block, start, floor, legs)
+    risky = (since < _weeks(block))[own // ACCOUNTS]
+    some: list[Leg] = [(such & risky, who, much, when, why) for such, who, much, when, why in legs]
+    columns = moves(some)
+    from_then_on = np.flatnonzero(_week(block, columns[3]) >= since[columns[0] // ACCOUNTS])
+    return _scan(held_then, floor, payment.height, *(column[from_then_on] for column in columns))
 
 
 WEEK = 7 * DAY
 
 
-def _at_risk(block: Block, start: NDArray, floor: NDArray, legs: Sequence[Leg]) -> NDArray[np.bool_]:
-    """The customers one of whose accounts could pass its limit: it would in some week, if all that is asked for then came before all that comes in.
-    Of the others nothing is declined."""
-    weeks = max(1, -(-(block.window.end - block.window.start) // WEEK))
+def _week(block: Block, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The week of the window; what comes before counts for the first, what comes later for the last."""
+    return np.clip((at - block.window.start) // WEEK, 0, _weeks(block) - 1)
+
+
+def _weeks(block: Block) -> int:
+    return max(1, -(-(block.window.end - block.window.start) // WEEK))
+
+
+def _at_risk(
+    block: Block, start: NDArray, floor: NDArray, legs: Sequence[Leg]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each customer the first week in which an account could pass its limit, as it would if all that is asked for in it came before all that comes in
+    (before it nothing is declined; of most customers nothing ever is: the week after the last); and what each account holds when it begins."""
+    weeks = _weeks(block)
     asked, given = np.zeros((2, len(start) * weeks))
     for such, who, much, when, why in legs:
         at = np.flatnonzero(such)
-        week = np.clip((when[at] - block.window.start) // WEEK, 0, weeks - 1)
-        (asked if why == DEBIT else given)[:] += np.bincount(who[at] * weeks + week, much[at], len(asked))
+        moved = np.bincount(who[at] * weeks + _week(block, when[at]), much[at], len(asked))
+        if why == DEBIT:
+            asked += moved
+        else:
+            given += moved
     asked, given = asked.reshape(-1, weeks), given.reshape(-1, weeks)
-    least = start[:, None] + np.cumsum(asked + given, axis=1) - given
-    passed = ((least < floor[:, None]) & (asked < 0)).any(axis=1)
-    return passed.reshape(-1, ACCOUNTS).any(axis=1)
+    upto = start[:, None] + np.cumsum(asked + given, axis=1)
+    passed = (upto - given < floor[:, None]) & (asked < 0)
+    of_customer = np.any(passed.reshape(-1, ACCOUNTS, weeks), axis=1)
+    since = np.where(np.any(of_customer, axis=1), np.argmax(of_customer, axis=1), weeks)
+    begin = np.repeat(since, ACCOUNTS)
+    held = np.where(begin > 0, upto[np.arange(len(upto)), np.maximum(begin, 1) - 1], start)
+    return since, held.astype(np.int64)
 
 
 def _scan(
@@ -151,7 +173,7 @@ def _scan(
         no = after < limit[here]
         if hanging:
             no |= refused[which]
-        if no.any():
+        if np.count_nonzero(no):  # a tenth of what `any` costs
             refused[which[no]] = True
             who, after = who[~no], after[~no]
         balance[who] = after

@@ -15,12 +15,11 @@ from ...core.tables import ROW, Tables, concat
 from .calendar import DAY, curve, instants
 from .draws import choose, poisson, siblings
 from .flows import Part, Some, Words, joined, words
-from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, MET
-from .identifiers import home_ibans
+from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, FELLOW, MET
 from .life import last_used
-from .parties import CURRENCIES, YEAR, holder_names
+from .parties import CURRENCIES, YEAR
 from .payments import complete, device_used
-from .people import COUNTRIES, origins
+from .people import CIRCLE, COUNTRIES
 
 SECOND = 1_000_000
 ROUND = 500
@@ -65,7 +64,7 @@ class Book:
         self.made["counterparty"].append(self._named())
         for name, parts in self.made.items():
             frame = self.before[name]
-            out[name] = concat([frame, *(complete(p, dict(frame.schema)) for p in parts if p.height)])
+            out[name] = concat([frame, *(complete(p, frame.schema) for p in parts if p.height)])
         made = [
             make(within)
             for make, parts in ((self._transfers, self.moved), (self._purchases, self.bought))
@@ -243,7 +242,7 @@ class Habit:
         }
 
     def acquaintances(self, who: NDArray, entry: U64, other: U64) -> None:
-        """Customers of this bank on other customers' lists, those beyond the size of the dataset left out."""
+        """Members of a club on each other's lists, those beyond the size of the dataset left out."""
         entry, first = np.unique(entry, return_index=True)
         who, other = who[first], other[first]
         here = other < np.uint64(self.block.size)
@@ -254,12 +253,8 @@ class Habit:
                     ROW: entry,
                     "customer_id": self.units.astype(np.int64)[who],
                     "kind": ["person"] * len(who),
-                    "name": holder_names(self.block, other)["name"],
-                    "iban": home_ibans(
-                        self.block.stream, origins(self.block, other)[0], other.astype(np.int64) * ACCOUNTS
-                    ),
                     "added_at": np.maximum(self.block.window.start - DAY, self.book.since[who] + SECOND),
-                    "place": np.full(len(who), -1),
+                    "place": FELLOW - (other % np.uint64(CIRCLE)).astype(np.int64),
                 }
             )
         )

@@ -11,7 +11,7 @@ from ...core.samplers.text import Company, Name
 from ...core.stream import U64, Stream, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR
-from .circles import contacts
+from .circles import contacts, members
 from .currencies import FOREIGN, foreign, per_unit
 from .draws import choose, enum, keep, poisson, siblings
 from .identifiers import abroad, home_ibans, other_ibans, pans
@@ -29,8 +29,9 @@ CARDS = 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
-KNOWN, NEXT, MET = -1, -2, -3
-"""No places among the others: customers of this bank, the next employer, payees whom a habit brings."""
+KNOWN, NEXT, MET, FELLOW = -1, -2, -3, -100
+"""No places among the others: customers of this bank, the next employer, payees whom a habit brings; from FELLOW on downwards the members of a club, by
+their number in the circle."""
 
 
 PASSES = "passes"
@@ -308,8 +309,11 @@ def payees(block: Block, tables: Tables) -> Tables:
     order = np.argsort(known.rows)
     other = units + np.uint64(0)
     other[met] = known.other[order[np.searchsorted(known.rows, rows[met], sorter=order)]]
-    inside = np.flatnonzero((k == 2) | (k == 3) | (k == KNOWN))
-    place = np.where(k[inside] == KNOWN, CURRENT, k[inside] - 1)
+    fellow = np.flatnonzero(k <= FELLOW)
+    other[fellow] = members(units[fellow])[np.arange(len(fellow)), FELLOW - k[fellow]]
+    met = np.append(met, fellow)
+    inside = np.flatnonzero((k == 2) | (k == 3) | (k == KNOWN) | (k <= FELLOW))
+    place = np.where(k[inside] < 0, CURRENT, k[inside] - 1)
     here = home_ibans(block.stream, origins(block, other[inside])[0], other[inside].astype(np.int64) * ACCOUNTS + place)
     # companies that are nobody's employer pay businesses
     business, employment = (customer[c].to_physical().to_numpy() for c in ("segment", "employment"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -50,16 +51,13 @@ def fact_types(schema: Schema) -> dict[str, pl.DataType]:
     return types
 
 
-def complete(frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame:
+def complete(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The frame with every fact, absent ones null, in one order and one set of types."""
     have = frame.schema
-    columns = []
-    for name, kind in types.items():
-        if name not in have:
-            columns.append(pl.repeat(None, frame.height, dtype=kind, eager=True).alias(name))
-        else:
-            columns.append(frame[name] if have[name] == kind else frame[name].cast(kind))
-    return pl.DataFrame(columns)
+    return frame.select(
+        pl.lit(None, kind).alias(name) if name not in have else name if have[name] == kind else pl.col(name).cast(kind)
+        for name, kind in types.items()
+    )
 
 
 def purchases(schema: Schema):

@@ -31,7 +31,6 @@ from .flows import (
     Some,
     Words,
     joined,
-    words,
 )  # fmt: skip
 from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
 from .life import NEVER, job_changed_on
@@ -139,6 +138,8 @@ def _salaries(flows: Flows) -> Part:
 def _bills(flows: Flows, n: int, category: str) -> Part:
     """A direct debit a month to one creditor, the year's cost in equal instalments."""
     block, stream = flows.block, flows.stream.child("bill", category)
+    if not flows.bills[:, n].any():
+        return Part(0, {})
     days = 1 + stream.child("day").integers(flows.units, 28)
     who, rows, at = flows.monthly(BILL + n, days, such=flows.bills[:, n] > 0)
     at = at + HOUR + stream.child("at").integers(rows, 3 * 3_600) * 1_000_000
@@ -152,7 +153,7 @@ def _bills(flows: Flows, n: int, category: str) -> Part:
     )
     return flows.part(
         who, rows, at, at + 4 * HOUR, np.round(flows.bills[who, n]),
-        merchant_id=creditor[who], mcc=words(merchant["mcc"])[creditor[who]], country=words(merchant["country"])[creditor[who]],
+        merchant_id=creditor[who], mcc=flows.mcc[creditor[who]], country=flows.country[creditor[who]],
         channel="direct-debit", type="RDDT/ESDD", direction="DBIT",
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ def transfers(tables: Tables) -> Table:
         tables["transaction"]
         .lazy()
         .filter(
-            pl.col("channel").cast(pl.String).is_in(TRANSFERS)
+            pl.col("channel").is_in(TRANSFERS)
             & pl.col("cleared_at").is_not_null()
             & (pl.col("counterparty_account_id").is_not_null() | pl.col("counterparty_id").is_not_null())
         )

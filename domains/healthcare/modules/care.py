@@ -22,12 +22,12 @@ IMAGING = 30 * MINUTE
 
 
 def procedure(program: Program, s: int, state: State) -> Op:
-    amount, reason = state.get("amount"), reason_of(state, program.files[s], program)
+    takes, reason = length(state.get("amount")), reason_of(state, program.files[s], program)
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
         def begin(q: NDArray) -> NDArray:
             start = run.clock[q]
-            stop = start + length(amount, run, q)
+            stop = start + takes(run, q)
             run.write(
                 "procedure", patient=q, at=start, stop=stop, state=s, encounter=run.here(q), reason=reason(run, q)
             )
@@ -82,7 +82,7 @@ def vaccine(program: Program, s: int, state: State) -> Op:
 
 
 def death(program: Program, s: int, state: State) -> Op:
-    amount = state.get("amount")
+    takes = length(state.get("amount"))
     codes = [program.codes(c.code) for c in state.get("codes", ())]
     attribute, onset = state.get("referenced_by_attribute"), state.get("condition_onset")
     starters = program.starters("condition", program.files[s], onset) if onset else []
@@ -101,7 +101,7 @@ def death(program: Program, s: int, state: State) -> Op:
         return out
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
-        at = run.clock[p] + length(amount, run, p)
+        at = run.clock[p] + takes(run, p)
         sooner = (at < run.death[p]) | ((at == run.death[p]) & (run.root < run.killer[p]))
         if run.people.seen is not None:
             sooner &= at >= run.people.seen[p]

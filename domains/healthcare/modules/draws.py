@@ -48,13 +48,13 @@ def fixed(amount: Amount) -> bool:
     return amount.kind == "EXACT"
 
 
-def month_day(birth: NDArray[np.int64], months: int) -> NDArray[np.int64]:
-    """The moment at which each person completes so many months of age. Who is born on a day that the month does not have
+def month_day(birth: NDArray[np.int64], months: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """The moment at which each person completes so many months of age, all the same or each their own. Who is born on a day that the month does not have
     completes it on the first of the next."""
     day = birth // DAY
     date = day.astype("datetime64[D]")
     month = date.astype("datetime64[M]")
     within = (date - month.astype("datetime64[D]")).astype(np.int64)
-    due = month + np.timedelta64(months, "M")
+    due = month + np.asarray(months).astype("timedelta64[M]")
     start, after = (m.astype("datetime64[D]").astype(np.int64) for m in (due, due + np.timedelta64(1, "M")))
     return np.minimum(start + within, after) * DAY + (birth - day * DAY)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from .program import Op, Program
 
 
-def reason_of(state: State, file: str, program: Program) -> Callable[[Run, NDArray], NDArray]:
-    """The reason that a state gives: an entry's number, or -2 - a code's; `NONE` where there is none. It is what the attribute
-    of that name holds, or else the active entry that a state of that name began."""
+def reason_of(state: State, file: str, program: Program) -> Callable[[Run, NDArray], NDArray | int]:
+    """The reason that a state gives: an entry's number, or -2 - a code's; `NONE` where there is none, one for all where it gives none. It is what
+    the attribute of that name holds, or else the active entry that a state of that name began."""
     name = state.get("reason")
     if not name:
-        return lambda run, p: np.full(len(p), NONE, np.int64)
+        return lambda run, p: NONE
     starters = program.starters("condition", file, name)
 
     def find(run: Run, p: NDArray) -> NDArray:
@@ -189,7 +189,8 @@ def end(program: Program, s: int, state: State) -> Op:
         entry = active[p]
         has = entry >= 0
         if names is not None:
-            has &= np.isin(run.entries["state"][np.maximum(entry, 0)], names)
+            state = run.entries["state"][np.maximum(entry, 0)]
+            has &= state == names[0] if len(names) == 1 else np.isin(state, names)
         if not some(has):
             return
         p, entry = p[has], entry[has]

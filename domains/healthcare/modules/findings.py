@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .machine import Run
     from .program import Op, Program
 
-Value = Callable[["Run", NDArray, NDArray], tuple[Any, NDArray]]
-"""value(run, patients, uniforms): kinds of value, one or one each, and the values."""
+Value = Callable[["Run", NDArray, NDArray], tuple[Any, Any]]
+"""value(run, patients, uniforms): kinds of value and the values, one for all or one each."""
 
 
 def single(program: Program, s: int, state: State) -> Op:
@@ -75,8 +75,8 @@ def _of_body(program: Program, part: State) -> int:
     return program.bodies(name) if name in program.unset and not said else NONE
 
 
-def _nothing(run: Run, p: NDArray, u: NDArray) -> tuple[Any, NDArray]:
-    return NUMBER, np.zeros(len(p))
+def _nothing(run: Run, p: NDArray, u: NDArray) -> tuple[Any, Any]:
+    return NUMBER, 0.0
 
 
 def _value(program: Program, part: State) -> tuple[Value, int]:

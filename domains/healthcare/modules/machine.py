@@ -50,7 +50,7 @@ class Run:
         self.cause = np.full(n, NONE, np.int64)
         self.killer = np.full(n, NONE, np.int64)
         # the top-level module that is running, and where each patient is in it
-        self.root = NONE
+        self.root, self.base = NONE, 0
         self.until = self.stop
         self.step = np.zeros(n, np.int64)
         self.time = np.zeros(n, np.int64)
@@ -89,6 +89,7 @@ class Run:
         self.marks: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self.pending: dict[int, NDArray[np.bool_]] = {}
         self.cells: dict[tuple[str, int], tuple[NDArray, NDArray]] = {}
+        self.rows: dict[int, dict[tuple, int]] = {}
         # what is recorded
         self.entries = Columns(
             form=np.int8, patient=np.int64, code=np.int64, state=np.int32, start=np.int64, stop=np.int64, encounter=np.int64,
@@ -131,7 +132,7 @@ class Run:
         while moved:
             moved = False
             for root in range(len(self.program.roots)):
-                self.root = root
+                self.root, self.base = root, root * self.n
                 self.until = self.stop + (root < self.killer)
                 ready = self._free(everyone)
                 if len(ready):
@@ -179,7 +180,7 @@ class Run:
 
     def slot(self, p: NDArray) -> NDArray[np.int64]:
         """Where the running module of each keeps what it knows."""
-        return p + self.root * self.n
+        return p + self.base
 
     def _wake(self, p: NDArray) -> None:
         slot = self.slot(p)
@@ -233,7 +234,7 @@ class Run:
 
     def sleep(self, s: int, p: NDArray, until: NDArray) -> None:
         """Blocked at a state until a time after this step."""
-        slot = self.slot(p)
+        slot = p + self.base
         step = -((self.birth[p] - until) // WEEK)
         self.due[slot] = np.minimum(np.maximum(step, self.step[p] + 1), NEVER)
         self.cursor[slot] = s
@@ -246,10 +247,11 @@ class Run:
         ok = (when <= self.time[p]) & (when < self.until[p])
         if every(ok):
             q, t = p, when
-        else:
+        elif some(ok):
             q, t = p[ok], when[ok]
-        depth = self.depth[q]
-        if len(q) and (deepest := int(depth.max())):
+        else:
+            return ok
+        if self.program.deep[self.root] and (deepest := int((depth := self.depth[q]).max())):
             level = self.time[q]
             for d in range(deepest):
                 frame, inside = self.frames[d, q], d < depth
@@ -290,11 +292,12 @@ class Run:
 
     def uniform(self, p: NDArray, each: int = 1) -> NDArray[np.float64]:
         """The next uniforms of the running modules: one each, or a row of several."""
-        slot = self.slot(p)
+        slot = p + self.base
         first = self.chance[slot]
-        self.chance[slot] = first + _steps(each)
         if each == 1:
+            self.chance[slot] = first + _STEP
             return self.stream.uniform(first)
+        self.chance[slot] = first + _steps(each)
         return self.stream.uniform(first[:, None] + np.arange(each, dtype=np.uint64) * np.uint64(_GOLDEN))
 
     def skip(self, p: NDArray, each: int) -> None:
@@ -409,12 +412,10 @@ class Run:
 
     def here(self, p: NDArray) -> NDArray[np.int64]:
         """The encounter that each is in with the running module; `NONE` if it is over."""
-        encounter = self.encounter[self.slot(p)]
-        known = encounter >= 0
-        over = (
-            self.encounters["stop"][np.where(known, encounter, 0)] < self.clock[p] if self.encounters.height else ~known
-        )
-        return np.where(known & ~over, encounter, NONE)
+        encounter = self.encounter[p + self.base]
+        # who is in none stays so, whatever stands at that index
+        encounter[self.encounters["stop"][encounter] < self.clock[p]] = NONE
+        return encounter
 
     def write(self, table: str, **columns: Any) -> None:
         """Append a batch to a log."""
@@ -424,3 +425,6 @@ class Run:
 
 def _steps(n: int) -> np.uint64:
     return np.uint64(n * _GOLDEN & 2**64 - 1)
+
+
+_STEP = _steps(1)

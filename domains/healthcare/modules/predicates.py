@@ -108,7 +108,9 @@ def _text(attribute: str, wanted: str, fold: bool = False) -> Holds:
     def test(run: Run, p: NDArray, at: NDArray) -> NDArray:
         held = run.attribute(attribute)
         ids = run.texts_equal(wanted, fold)
-        return (held.kind[p] == TEXT) & np.isin(held.value[p], ids)
+        value = held.value[p]
+        same = value == ids[0] if len(ids) == 1 else np.isin(value, ids)
+        return (held.kind[p] == TEXT) & same
 
     return test
 

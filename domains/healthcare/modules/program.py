@@ -67,7 +67,8 @@ class Program:
         read = {p.get("vital_sign") for s in self.states for p in (s, *s.get("observations", ()))}
         self.unset, self.bodies = frozenset(read - set_by - {None}), Names()
         self.below = {path: _closure(path, calls) for path in modules}
-        self.deepest = max((_depth(r, calls) for r in self.roots), default=0)
+        self.deep = [_depth(r, calls) for r in self.roots]
+        self.deepest = max(self.deep, default=0)
         self.named: dict[tuple[str, str], list[int]] = {}
         self.aimed: dict[str, list[int]] = {}
         """By the name of an encounter, the states that wait for it with their diagnosis."""

@@ -59,7 +59,9 @@ def counter(program: Program, s: int, state: State) -> Op:
     by = amount if state.has["action"] == "increment" else -amount
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
-        run.set(name, p, NUMBER, np.nan_to_num(run.attribute(name).numbers(p)) + by)
+        count = run.attribute(name).numbers(p)
+        count[np.isnan(count)] = 0.0
+        run.set(name, p, NUMBER, count + by)
         return p
 
     return op

@@ -64,8 +64,11 @@ def _close(run: Run, p: NDArray, at: NDArray, disposition: int) -> None:
     """End the encounter that the running module has open; a wellness visit ends by itself."""
     encounter = run.encounter[run.slot(p)]
     mine = encounter >= len(run.people.visits.start)
+    if not some(mine):
+        return
     e = encounter[mine]
-    e, at = e[run.encounters["stop"][e] == ALIVE], at[mine][run.encounters["stop"][e] == ALIVE]
+    open_ = run.encounters["stop"][e] == ALIVE
+    e, at = e[open_], at[mine][open_]
     run.encounters["stop"][e] = at
     run.encounters["disposition"][e] = disposition
 

@@ -38,10 +38,18 @@ def wait(run: Run, s: int, p: NDArray, begin: Callable[[NDArray], NDArray]) -> N
     return p[ok]
 
 
-def length(amount: Amount | None, run: Run, p: NDArray) -> NDArray[np.int64]:
+Length = Callable[["Run", NDArray], NDArray[np.int64] | int]
+"""length(run, patients): microseconds, one for all where it is no matter of chance."""
+
+
+def length(amount: Amount | None) -> Length:
+    """The function that draws how long something takes."""
     if amount is None:
-        return np.zeros(len(p), np.int64)
-    return duration(amount, np.zeros(len(p)) if fixed(amount) else run.uniform(p))
+        return lambda run, p: 0
+    if fixed(amount):
+        always = int(duration(amount, np.zeros(1))[0])
+        return lambda run, p: always
+    return lambda run, p: duration(amount, run.uniform(p))
 
 
 def drawn(amount: Amount, run: Run, p: NDArray) -> NDArray[np.float64]:
@@ -49,8 +57,8 @@ def drawn(amount: Amount, run: Run, p: NDArray) -> NDArray[np.float64]:
 
 
 def delay(program: Program, s: int, state: State) -> Op:
-    amount = state.has["amount"]
-    return lambda run, s, p: wait(run, s, p, lambda q: run.clock[q] + length(amount, run, q))
+    takes = length(state.has["amount"])
+    return lambda run, s, p: wait(run, s, p, lambda q: run.clock[q] + takes(run, q))
 
 
 def guard(program: Program, s: int, state: State) -> Op:
