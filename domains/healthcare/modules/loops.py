@@ -134,23 +134,33 @@ def _spread(kind: str, options: tuple[Option, ...], targets: list[str], file: st
         rest = np.arange(len(p))
         for n, test in enumerate(tests):
             q, t = p[rest], at[rest]
-            true = np.ones(len(q), bool) if test is None or n == last else test(run, q, t)
-            out[rest[true]] = inner[n](run, q[true], t[true])
-            rest = rest[~true]
+            if test is None or n == last:
+                out[rest] = inner[n](run, q, t)
+                return out
+            true = test(run, q, t)
+            if some(true):
+                out[rest[true]] = inner[n](run, q[true], t[true])
+                rest = rest[~true]
         return out
 
     return conditional
 
 
 def _distributed(options: tuple[Option, ...], targets: list[str]) -> Spread:
-    def chances(run: Run, p: NDArray, at: NDArray) -> NDArray:
-        edges = np.minimum(np.cumsum(np.stack([weight(run, o.weight, p) for o in options], axis=1), axis=1), 1.0)
+    place = [targets.index(option.target or "") for option in options]
+
+    def chances(weights: NDArray) -> NDArray:
+        edges = np.minimum(np.cumsum(weights, axis=1), 1.0)
         # the last option takes what is left
         edges[:, -1] = 1.0
         each = np.diff(edges, axis=1, prepend=0.0)
-        out = np.zeros((len(p), len(targets)))
-        for n, option in enumerate(options):
-            out[:, targets.index(option.target or "")] += each[:, n]
+        out = np.zeros((len(weights), len(targets)))
+        for n, at in enumerate(place):
+            out[:, at] += each[:, n]
         return out
 
-    return chances
+    weights = [o.weight or 0.0 for o in options]
+    if any(isinstance(w, Share) for w in weights):
+        return lambda run, p, at: chances(np.stack([weight(run, w, p) for w in weights], axis=1))
+    always = chances(np.array([weights], np.float64))
+    return lambda run, p, at: np.repeat(always, len(p), axis=0)

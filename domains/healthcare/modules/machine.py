@@ -89,6 +89,7 @@ class Run:
         self.marks: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self.pending: dict[int, NDArray[np.bool_]] = {}
         self.cells: dict[tuple[str, int], tuple[NDArray, NDArray]] = {}
+        self.rows: dict[int, dict[tuple, int]] = {}
         # what is recorded
         self.entries = Columns(
             form=np.int8, patient=np.int64, code=np.int64, state=np.int32, start=np.int64, stop=np.int64, encounter=np.int64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,12 @@ def _distributed(options: tuple[Option, ...], to: dict[str, int]) -> Way:
     if not any(isinstance(o.weight, Share) for o in options):
         edges = np.cumsum([float(o.weight or 0.0) for o in options])  # type: ignore[arg-type]
 
+        bounds = edges.tolist()
+
         def fixed(run: Run, s: int, p: NDArray) -> None:
+            if len(p) == 1:  # as most are
+                run.push(targets[min(bisect_right(bounds, run.uniform(p)[0]), last)], p)
+                return
             chosen = np.minimum(np.searchsorted(edges, run.uniform(p), side="right"), last)
             _send(run, targets, chosen, p)
 
@@ -127,12 +133,30 @@ class Table:
                 self.ranges.append((key, np.array(cells, float).reshape(-1, 2)))
             else:
                 self.texts.append((key, [str(c) for c in cells]))
+        # values between two of a key's edges are in the same of its spans; and where a next row may match from
+        edges = [np.concatenate((cells[:, 0], np.nextafter(cells[:, 1], np.inf))) for _, cells in self.ranges]
+        self.spans = [np.unique(e) for e in edges]
+        self.turns = [np.unique(np.concatenate((cells[:, 0], cells[:, 1] + 1))) for _, cells in self.ranges]
 
     def rows(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
-        """The first row that matches each patient; the one after the last holds the defaults."""
+        """The first row that matches each patient; the one after the last holds the defaults. Looked for once for each case of the keys."""
+        values = [completed_years(run, p, at) if key == "age" else at // MILLISECOND for key, _ in self.ranges]
+        case = [np.searchsorted(e, v, side="right").tolist() for e, v in zip(self.spans, values, strict=True)]
+        for key, _ in self.texts:
+            held = run.attribute(key)
+            case += [held.kind[p].tolist(), held.value[p].tolist()]
+        cases = list(zip(*case, strict=True)) if case else [()] * len(p)
+        known = run.rows.setdefault(id(self), {})
+        new = {c: n for n, c in enumerate(cases) if c not in known}
+        if new:
+            at_new = np.fromiter(new.values(), np.int64, len(new))
+            found = self._match(run, p[at_new], [v[at_new] for v in values])
+            known.update(zip(new, found.tolist(), strict=True))
+        return np.array([known[c] for c in cases], np.int64)
+
+    def _match(self, run: Run, p: NDArray, values: list[NDArray]) -> NDArray[np.int64]:
         match = np.ones((len(p), self.height), bool)
-        for key, cells in self.ranges:
-            value = completed_years(run, p, at) if key == "age" else at // MILLISECOND
+        for (_, cells), value in zip(self.ranges, values, strict=True):
             match &= (value[:, None] >= cells[:, 0]) & (value[:, None] <= cells[:, 1])
         for key, cells in self.texts:
             held = run.attribute(key)
@@ -153,16 +177,12 @@ class Table:
     def next_change(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
         """The earliest later moment at which another row may match."""
         out = np.full(len(p), ALIVE)
-        for key, cells in self.ranges:
-            edges = np.unique(np.concatenate((cells[:, 0], cells[:, 1] + 1)))
+        for (key, _), edges in zip(self.ranges, self.turns, strict=True):
             value = completed_years(run, p, at) if key == "age" else at // MILLISECOND
             n = np.searchsorted(edges, value, side="right")
             due = edges[np.minimum(n, len(edges) - 1)].astype(np.int64)
             if key == "age":
-                moment = run.people.birth[p] + due * 0
-                for years in np.unique(due):
-                    here = due == years
-                    moment[here] = run.birthday(int(years), "years")[p[here]]
+                moment = month_day(run.birth[p], 12 * due)
             else:
                 moment = due * MILLISECOND
             out = np.minimum(out, np.where(n < len(edges), moment, ALIVE))
