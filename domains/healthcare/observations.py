@@ -129,8 +129,13 @@ def _due(block: Block, code: str, kinds: Mapping[str, Kinds], bodies: Body) -> N
         said = {kind: panel.get(asked, 0.0) for kind, panel in block.priors(f"panel.{column}").items()}
         np.maximum(share, _by_kind(said, mine), out=share)
     drawn = block.stream.child("observation", asked, "made").uniform(bodies.rows)
-    youngest = block.priors("panel.youngest").get(asked, 0.0)
-    return (drawn < share) & ((bodies.at - bodies.birth) / YEAR >= youngest)
+    age = (bodies.at - bodies.birth) / YEAR
+    youngest, oldest = (block.priors(f"panel.{end}").get(asked, bound) for end, bound in _AGES.items())
+    return (drawn < share) & (age >= youngest) & (age < oldest)
+
+
+_AGES = {"youngest": 0.0, "oldest": np.inf}
+"""At what age something is measured, where nothing is said of it."""
 
 
 def _effect(block: Block, code: str, reasons: Kinds, who: NDArray[np.int64]) -> NDArray[np.float64]:

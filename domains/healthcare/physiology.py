@@ -21,7 +21,7 @@ ADULT = 18
 OBESE = 30.0
 """kg/m2: the definition of obesity in adults (WHO TRS 894)."""
 
-HEIGHT, WEIGHT, BMI = "8302-2", "29463-7", "39156-5"
+HEIGHT, WEIGHT, BMI, HEAD = "8302-2", "29463-7", "39156-5", "9843-4"
 SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 HEART_RATE, RESPIRATORY_RATE, TEMPERATURE, SATURATION = "8867-4", "9279-1", "8310-5", "2708-6"
 GLUCOSE, HBA1C, CREATININE, EGFR = "2339-0", "4548-4", "2160-0", "98979-8"
@@ -86,6 +86,15 @@ def _bmi(b: Body) -> NDArray:
 
 def _weight(b: Body) -> NDArray:
     return _bmi(b) * (_height(b) / 100) ** 2 * np.exp(b.priors("body.spread")["weight_log"][1] * b.noise("weight"))
+
+
+def _head(b: Body) -> NDArray:
+    grow = b.priors("growth.head")
+    on_height = grow["on_height"]
+    z = on_height * b.traits["height"] + np.sqrt(1 - on_height**2) * b.traits["head"]
+    median, power, spread = (by_sex(grow, b.age, b.male, of) for of in ("", "power_", "spread_"))
+    power = np.where(np.abs(power) < 1e-3, 1e-3, power)  # which changes sign in a girl's first year
+    return median * np.maximum(1 + power * spread * z, 0) ** (1 / power)
 
 
 def _blend(age: NDArray, child: NDArray, adult: NDArray) -> NDArray:
@@ -174,6 +183,7 @@ def _coma(b: Body) -> NDArray:
 VALUES = {
     HEIGHT: _height,
     WEIGHT: _weight,
+    HEAD: _head,
     SYSTOLIC: lambda b: _pressure(b, "systolic"),
     DIASTOLIC: lambda b: _pressure(b, "diastolic"),
     HEART_RATE: _vital("heart_rate", "heart"),
@@ -198,7 +208,7 @@ COMPUTED = {
 }
 """What is not measured but follows from what is."""
 
-DECIMALS = {HEIGHT: 1, WEIGHT: 1, BMI: 1, TEMPERATURE: 1, HBA1C: 1, CREATININE: 2, LACTATE: 1}
+DECIMALS = {HEIGHT: 1, WEIGHT: 1, BMI: 1, HEAD: 1, TEMPERATURE: 1, HBA1C: 1, CREATININE: 2, LACTATE: 1}
 DECIMALS |= {blood.ALBUMIN: 1, blood.HEMOGLOBIN: 1, blood.HEMATOCRIT: 1, blood.ERYTHROCYTES: 2, blood.LEUKOCYTES: 1}
 """Decimals that are reported; every other code is a whole number."""
 

@@ -18,7 +18,19 @@ from .curves import DAY, MINUTE, YEAR, age_at_death, at_age, midnight
 from .families import NEIGHBOURHOOD, NOBODY, People, families
 from .reference import OFFICE, nearest
 
-MIXED = ("mass", "glycaemia", "pressure", "renal", "lipids", "triglycerides", "hdl", "height", "heart", "control")
+MIXED = (
+    "mass",
+    "glycaemia",
+    "pressure",
+    "renal",
+    "lipids",
+    "triglycerides",
+    "hdl",
+    "height",
+    "head",
+    "heart",
+    "control",
+)
 TRAITS = (*MIXED, *blood.PANEL)
 
 

@@ -13,6 +13,7 @@ from ....core.tables import Table, Tables
 from ..physiology import (
     BMI,
     DIASTOLIC,
+    HEAD,
     HEART_RATE,
     HEIGHT,
     RESPIRATORY_RATE,
@@ -43,6 +44,7 @@ VITAL_SIGNS = {
     HEIGHT: "us-core-body-height",
     WEIGHT: "us-core-body-weight",
     BMI: "us-core-bmi",
+    HEAD: "us-core-head-circumference",
     HEART_RATE: "us-core-heart-rate",
     RESPIRATORY_RATE: "us-core-respiratory-rate",
     TEMPERATURE: "us-core-body-temperature",

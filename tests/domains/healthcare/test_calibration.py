@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from populace.core.dataset import Dataset
 from populace.core.evaluate.realism import Beside, Published, load_published, set_beside
 from populace.domains.healthcare import DOMAIN
 from populace.domains.healthcare.curves import age_at_death
+from populace.domains.healthcare.physiology import HEAD
 from populace.domains.healthcare.realism import correlation
 
 
@@ -40,3 +45,26 @@ def test_correlations_have_the_right_sign_and_size(population: Dataset, a: str, 
     found = correlation(population.frames, a, b, 45, 65)
     assert found
     assert low < found[0] < high
+
+
+def test_heads_grow_along_the_charts(population: Dataset, real_data: Path):
+    """The last head circumference of each child, as a standard normal by the chart's own months, of which the priors hold a few."""
+    path = real_data / "healthcare" / "reference" / "cdc_growth_charts.json"
+    if not path.is_file():
+        pytest.skip(f"no growth charts at {path}")
+    charts = json.loads(path.read_text())["head"]
+    born = population.frames["patient"].select("patient_id", "sex", "birth_date")
+    rows = population.frames["observation"].filter(pl.col("code").cast(pl.String) == HEAD).sort("at")
+    rows = rows.join(born, on="patient_id").group_by("patient_id").last()
+    months = (rows["at"].dt.date() - rows["birth_date"]).dt.total_days().to_numpy() / 30.4375
+    assert months.max() < 27.5
+    assert len(months) > 100
+    male, value, z = (rows["sex"].cast(pl.String) == "male").to_numpy(), rows["value"].to_numpy(), np.empty(len(months))
+    for boy, sex in ((True, "M"), (False, "F")):
+        chart = charts[sex]
+        power, median, spread = (
+            np.interp(months, [int(m) for m in chart], [float(row[k]) for row in chart.values()]) for k in "lms"
+        )
+        z[male == boy] = (((value / median) ** power - 1) / (power * spread))[male == boy]
+    assert abs(z.mean()) < 4 / np.sqrt(len(z))
+    assert z.std() == pytest.approx(1, abs=4 / np.sqrt(2 * len(z)))
