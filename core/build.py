@@ -12,7 +12,7 @@ from .conform import conform
 from .domain import Block, Window, taken
 from .edits import Log, apply
 from .labels import ground_truth, unmet
-from .narrow import living
+from .narrow import besides, living
 from .plan import Plan
 from .scenario import Scene, Use
 from .schema import LABEL, Schema
@@ -66,7 +66,7 @@ def build(plan: Plan, index: int, cast: Cast, ahead: Ahead | None = None) -> Bui
 
 def _facts(plan: Plan, index: int, ahead: Ahead | None) -> Tables:
     done, facts = (ahead or {}).pop(index, ((), {}))
-    return taken([step for step in plan.domain.steps if all(step is not one for one in done)], plan.block(index), facts)
+    return taken(besides(plan.domain.steps, done), plan.block(index), facts)
 
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:

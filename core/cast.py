@@ -11,7 +11,7 @@ import polars as pl
 
 from .domain import Block, Step, taken
 from .errors import UserError
-from .narrow import leading_to, sooner
+from .narrow import besides, leading_to, sooner
 from .plan import Plan
 from .scenario import Role, Use, with_values
 from .stream import Stream
@@ -61,7 +61,7 @@ def candidates(plan: Plan, index: int, ahead: Ahead | None = None) -> Candidates
     facts = taken(first, block, {})
     if ahead is not None and len(ahead) < _KEPT and _size([facts, *(made for _, made in ahead.values())]) <= _ROOM:
         ahead[index] = first, facts
-    tables = taken([step for step in leading if all(step is not one for one in first)], block, facts)
+    tables = taken(besides(leading, first), block, facts)
     found: Candidates = {}
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)

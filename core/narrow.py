@@ -75,6 +75,11 @@ def sooner(steps: Sequence[Step], leading: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(chosen)
 
 
+def besides(steps: Sequence[Step], done: Sequence[Step]) -> list[Step]:
+    """The steps that are not done, in order."""
+    return [step for step in steps if all(step is not one for one in done)]
+
+
 def living(domain: Domain, facts: Tables) -> Tables:
     """The facts without tables and columns that neither a step to come nor the dataset looks at: what is not carried along need not be put in order."""
     if domain.part_of is None:

@@ -14,7 +14,7 @@ from populace.core.checks import check_names
 from populace.core.dataset import Dataset, generate, make_cast
 from populace.core.digest import digest
 from populace.core.domain import Block, Domain, Step, taken
-from populace.core.narrow import leading_to, sooner
+from populace.core.narrow import besides, leading_to, sooner
 from populace.core.plan import Plan, make_plan
 from populace.core.schema import Column
 from populace.core.spec import ScenarioRequest, Spec
@@ -62,7 +62,7 @@ def test_steps_taken_sooner_find_what_they_would_have_found(domain: Domain):
     for tables in casts:
         first = sooner(domain.steps, leading_to(domain.steps, tables)[0])
         sooner_ones += len(first)
-        facts = taken([s for s in domain.steps if s not in first], block, taken(first, block, {}))
+        facts = taken(besides(domain.steps, first), block, taken(first, block, {}))
         assert facts.keys() == expected.keys()
         for name, table in expected.items():
             assert_frame_equal(facts[name], table)
