@@ -37,7 +37,7 @@ def closing(schema: Schema):
             return {"transaction": tables["transaction"]}
         closed = np.where(left < NEVER, left * DAY, FOREVER)
         payment, concerned = _settled(block, tables["transaction"], closed)
-        made = posted(block, payment, tables["account"], tables[MISSED], closing=True)
+        made = posted(block, payment[concerned], tables["account"], tables[MISSED], closing=True)
         if made is not None:
             concerned = np.append(concerned, payment.height + np.arange(made.height))
             payment = concat([payment, made])

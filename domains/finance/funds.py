@@ -92,6 +92,7 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
 
     own = payment["account_id"].to_numpy() - first
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
+    holder = own // ACCOUNTS
     amount, received = payment["amount_minor"].to_numpy(), received_by_other(block, payment, account)
     debit = payment["direction"].to_physical().to_numpy() == 0
     cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
@@ -100,17 +101,18 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
     legs = (
         (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
         (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),
-        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
+        (debit & cleared & (other // ACCOUNTS == holder), other, received, moments["cleared_at"], CREDIT),
         (debit & undone, own, back, moments["reversed_at"], BACK),
     )
-    bought = np.flatnonzero((own % ACCOUNTS == CREDIT_CARD) & cleared)
+    bought = np.flatnonzero(((own & (ACCOUNTS - 1)) == CREDIT_CARD) & cleared)
     whose, when, change, which = moved(block, payment[bought], CREDIT_CARD)
     which, none = bought[which], np.zeros(cards.on.shape, bool)
     cycle = cards.cycle(*cards.periods.sums(whose, when, change), none)
     hung = _of_cards(block, cards, cycle)
     since, held_then = _at_risk(block, start, floor, (*legs, *hung))
     risky = since < _weeks(block)
-    some: list[Leg] = [(such & risky[own // ACCOUNTS], who, much, when, why) for such, who, much, when, why in legs]
+    concerned = risky[holder]
+    some: list[Leg] = [(such & concerned, who, much, when, why) for such, who, much, when, why in legs]
     columns = moves(some)
     from_then_on = np.flatnonzero(_week(block, columns[3]) >= since[columns[0] // ACCOUNTS])
     columns = [column[from_then_on] for column in columns]

@@ -146,14 +146,17 @@ class Cards:
 
 def moved(block: Block, payment: pl.DataFrame, place: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """What payments move on accounts of one place of the block's customers: whose, when, by how much, and which payment."""
-    own, other = payment["account_id"].to_numpy(), payment["counterparty_account_id"].fill_null(-1).to_numpy()
+    own, there = payment["account_id"].to_numpy(), np.flatnonzero(payment["counterparty_account_id"].is_not_null())
+    other = payment["counterparty_account_id"].gather(there).to_numpy()
     first, last = block.first * ACCOUNTS, block.last * ACCOUNTS
     looked_at = payment.select("direction", "amount_minor", "cleared_at", "reversed_at", "reversed_minor")
     found = []
-    for side, sign in ((own, 1), (other, -1)):
-        at = np.flatnonzero(side % ACCOUNTS == place)
+    for side, sign, rows in ((own, 1, None), (other, -1, there)):
+        # to divide takes ten times as long
+        at = np.flatnonzero((side & (ACCOUNTS - 1)) == place)
         at = at[(side[at] >= first) & (side[at] < last)]
-        some, who = looked_at[at], side[at] // ACCOUNTS - block.first
+        who, at = side[at] // ACCOUNTS - block.first, at if rows is None else rows[at]
+        some = looked_at[at]
         signed = sign * (some["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1)
         booked = some["cleared_at"].is_not_null().to_numpy()
         undone = booked & some["reversed_at"].is_not_null().to_numpy()
