@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -12,7 +14,19 @@ from .scenario import Edit
 from .schema import Schema
 from .tables import ROW, Table, plain, room
 
-Log = list[Table]  # frames of: scenario, instance, role, table, effect, ROW
+
+@dataclass(frozen=True)
+class Logged:
+    """What one edit of a scenario did to a table: `rows` has `instance`, counted from `first` on, `role`, `effect` and `ROW`."""
+
+    scenario: str
+    table: str
+    removed: bool
+    first: int
+    rows: Table
+
+
+Log = list[Logged]
 
 
 def apply(schema: Schema, frame: Table, edit: Edit, block: Block) -> tuple[Table, Table]:

@@ -163,13 +163,23 @@ def _labelled(plan: Plan, uses: Sequence[Use], table: str | None) -> tuple[str, 
     cast, block = make_cast(trial), trial.block(0)
     facts = taken(plan.domain.steps, block, {})
     _, log = play(trial, block, facts, cast)
-    edits = pl.concat(log).filter(~pl.col("removed"))
+    labelled = [edits for edits in log if not edits.removed]
     if table is None:
-        table = str(edits.group_by("table").len().sort("len", "table")["table"][-1])
-    # a row may have several labels, and counts once
-    rows = edits.filter(table=table).unique(["scenario", "instance", ROW])
-    per = rows.group_by("scenario").agg(pl.col("instance").n_unique().alias("n"), pl.len())
-    known = dict(zip(per["scenario"], per["len"] / per["n"], strict=True))
+        of = {name: sum(e.rows.height for e in labelled if e.table == name) for name in {e.table for e in labelled}}
+        table = max(of, key=lambda name: (of[name], name))
+    known = {}
+    for name in {e.scenario for e in labelled}:
+        # a row may have several labels, and counts once
+        rows = [
+            np.stack(
+                [e.rows["instance"].to_numpy().astype(np.int64) + e.first, e.rows[ROW].to_numpy().astype(np.int64)]
+            )
+            for e in labelled
+            if e.scenario == name and e.table == table
+        ]
+        if rows:
+            instance, _ = np.unique(np.concatenate(rows, axis=1), axis=1)
+            known[name] = len(instance) / len(np.unique(instance))
     return table, np.array([max(known.get(use.scenario.name, 1.0), 1.0) for use in uses])
 
 
