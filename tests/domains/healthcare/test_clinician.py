@@ -53,7 +53,7 @@ def test_small_children_are_given_no_capsules_of_amoxicillin_and_no_adult_doses(
 def test_the_index_of_body_mass_is_told_from_two_years_on(made: Dataset):
     rows = aged(made, "observation")
     assert rows.filter((pl.col("code") == "29463-7") & (pl.col("age") < 2)).height > 10
-    assert rows.filter(pl.col("code") == "39156-5")["age"].min() >= 1.99
+    assert rows.filter(pl.col("code") == "39156-5")["age"].min() >= 1.99  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
 
 
 CHECK_UPS = ("162673000", "410620009", "185349003")
@@ -108,7 +108,7 @@ def test_a_check_up_a_year(made: Dataset):
     exams = coded(made, "encounter", "type").filter(pl.col("type") == "162673000").sort("patient_id", "start_at")
     apart = exams.select((pl.col("start_at") - pl.col("start_at").shift()).dt.total_days().over("patient_id"))
     assert apart.to_series().drop_nulls().len() > 500
-    assert apart.to_series().min() > 280
+    assert apart.to_series().min() > 280  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
 
 
 def test_vaccines_are_given_once_there_are_any():
@@ -147,10 +147,10 @@ def test_nobody_is_vaccinated_against_covid_before_it_is_authorized_for_them():
     old, teens, children = (
         shots.filter(pl.col("age").is_between(*band)) for band in ((16, 120), (12, 15.99), (0, 11.99))
     )
-    assert old["at"].dt.date().min() >= dt.date(2021, 1, 1)
-    assert teens["at"].dt.date().min() >= dt.date(2021, 5, 10)
-    assert children["at"].dt.date().min() >= dt.date(2021, 10, 29)
-    assert children["age"].min() >= 4.99
+    assert old["at"].dt.date().min() >= dt.date(2021, 1, 1)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    assert teens["at"].dt.date().min() >= dt.date(2021, 5, 10)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    assert children["at"].dt.date().min() >= dt.date(2021, 10, 29)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    assert children["age"].min() >= 4.99  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
     # ten micrograms below twelve
     assert set(shots.filter(pl.col("age") < 11.99)["code"]) == {"218"}
     assert set(shots.filter(pl.col("age") > 12.01)["code"]) == {"208"}
@@ -175,9 +175,9 @@ def test_what_a_label_warns_of_is_not_ordered(made: Dataset):
     assert held(made, ["310965", "311989"], ["N18.9"]).is_empty()
     assert held(made, ["310965", "314076", "312961", "314231", "259255"], ["72892002"]).is_empty()
     assert held(made, ["310965"], ["88805009"]).is_empty()
-    assert orders.filter(pl.col("code") == "896209")["age"].min() >= 12
-    assert orders.filter(pl.col("code") == "310965")["age"].min() >= 12
-    assert orders.filter(pl.col("code") == "312938")["age"].min() >= 18
+    assert orders.filter(pl.col("code") == "896209")["age"].min() >= 12  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    assert orders.filter(pl.col("code") == "310965")["age"].min() >= 12  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    assert orders.filter(pl.col("code") == "312938")["age"].min() >= 18  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
 
 
 def test_what_a_visit_is_for_is_measured(made: Dataset):
@@ -214,7 +214,7 @@ def test_nobody_is_kept_in_hospital_for_what_is_over(made: Dataset):
     assert rows.height > 30
     assert (rows["abatement_at"] >= rows["end_at"]).all()
     chest = stays.filter(pl.col("reason") == "R07.9")
-    assert (chest["end_at"] - chest["start_at"]).dt.total_hours().median() < 48
+    assert (chest["end_at"] - chest["start_at"]).dt.total_hours().median() < 48  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
 
 
 def test_vital_signs_fail_before_a_death_in_hospital():
