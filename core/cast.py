@@ -15,7 +15,7 @@ from .errors import UserError
 from .narrow import besides, leading_to, sooner
 from .plan import Plan
 from .scenario import Role, Use, with_values
-from .tables import Table, Tables
+from .tables import Table, Tables, only
 
 _DRAW = "_draw"
 _KEPT, _ROOM = 64, 1 << 24
@@ -38,7 +38,7 @@ class Cast:
         units = {role: table["unit"].to_numpy() for role, table in roles.items()}
         here = [instances[role][(unit >= block.first) & (unit < block.last)] for role, unit in units.items()]
         mine = np.unique(np.concatenate(here)) if here else np.empty(0, np.int64)
-        return {role: t[np.flatnonzero(np.isin(instances[role], mine))] for role, t in roles.items()}
+        return {role: only(t, np.isin(instances[role], mine)) if len(mine) else t.clear() for role, t in roles.items()}
 
     def keys(self, plan: Plan) -> dict[str, pl.Series]:
         """The keys of all cast rows by table: rows that other blocks may refer to."""
@@ -102,22 +102,21 @@ def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
     pooled = {place: pl.concat(some).sort(_DRAW) if len(some) > 1 else some[0] for place, some in found.items()}
     members = {}
     for n, use in enumerate(plan.uses):
-        taken = pl.Series([], dtype=pl.Int64)
+        taken = np.empty(0, np.int64)
         for role in use.scenario.roles:
             size = use.size(role)
-            pool = pooled[n, role.name].filter(~pl.col("unit").is_in(taken.implode()))
+            pool = pooled[n, role.name]
+            pool = only(pool, ~np.isin(pool["unit"].to_numpy(), taken))
             wanted = use.count * size
             if pool.height < wanted:
                 raise UserError(
                     f"scenario {use.scenario.name}: {use.count} instance(s) need {wanted} {role.table}(s) as '{role.name}'"
                     f" where {with_values(role.where, use.parameters)}; {pool.height} are eligible. Ask for fewer, or raise --size."
                 )
-            chosen = pool.head(wanted).drop(_DRAW)
-            at = np.arange(wanted)
-            members[n, role.name] = chosen.select(
-                pl.Series("instance", at // size), pl.Series("member", at % size), pl.all()
-            )
-            taken = pl.concat([taken, chosen["unit"]])
+            chosen, at = pool.head(wanted), np.arange(wanted)
+            number = (pl.Series("instance", at // size), pl.Series("member", at % size))
+            members[n, role.name] = pl.DataFrame([*number, *(c for c in chosen.iter_columns() if c.name != _DRAW)])
+            taken = np.append(taken, chosen["unit"].to_numpy())
     return Cast(members)
 
 
@@ -155,4 +154,4 @@ def _eligible(plan: Plan, use: Use, role: Role, table: Table, at: NDArray[np.int
         order = order[np.sort(np.unique(unit[order], return_index=True)[1])]
     order = order[:most]
     chosen = (pl.Series("unit", unit[order]), pl.Series(_DRAW, draws[order]))
-    return pl.DataFrame([*chosen, *table[at[order]].iter_columns()])
+    return pl.DataFrame([*chosen, *only(table, at[order]).iter_columns()])

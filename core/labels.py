@@ -13,7 +13,7 @@ from .places import different, places
 from .plan import Plan
 from .scenario import with_values
 from .schema import LABEL, Schema
-from .tables import ROW, Table, Tables, texts
+from .tables import ROW, Table, Tables, only, texts
 
 GONE = "left no label: there was nothing for them to change, or other scenarios took it. Raise --size, or ask for fewer at once."
 _Columns = dict[str, NDArray]
@@ -175,7 +175,7 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
             for a in range(0, len(at), _PIECE):
-                bad = asked_of[at[a : a + _PIECE]].filter(~rule.fill_null(True))[key]
+                bad = only(asked_of, at[a : a + _PIECE]).filter(~rule.fill_null(True))[key]
                 found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
     return pl.concat(found)
 
@@ -249,10 +249,11 @@ def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **wha
     found = []
     for label in labels:
         if instances:
-            label = label.filter(pl.col("instance").is_between(*instances, closed="left"))
+            instance = label["instance"].to_numpy()
+            label = only(label, (instance >= instances[0]) & (instance < instances[1]))
         for column, word in what.items():
             if word and not (said := label[column] == word).all():
-                label = label.filter(said)
+                label = only(label, said.to_numpy())
         key = label["row_key"]
         found.append((key.drop_nulls() if key.null_count() else key).to_numpy())
     return different(np.concatenate(found))
