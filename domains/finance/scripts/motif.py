@@ -92,21 +92,37 @@ def _played(scene: Scene, each: int) -> list[Edit]:
 def _parties(scene: Scene, each: int) -> pl.DataFrame:
     """Everyone who can pay or be paid: party, instance, number `n`, `who` they are among all of their operator's, and what others see of them; `account_id` is
     null outside."""
-    parts = []
-    for role, members in scene.cast.items():
-        name = holder_names(scene.block, members["unit"].to_numpy().astype(np.uint64))["name"]
+    parts, cast = [], scene.cast
+    ends = np.cumsum([members.height for members in cast.values()])
+    names = holder_names(scene.block, np.concatenate([m["unit"].to_numpy() for m in cast.values()]).astype(np.uint64))
+    for (role, members), end in zip(cast.items(), ends.tolist(), strict=True):
+        kept = (
+            "instance",
+            "member",
+            POOL if POOL in members.columns else "member",
+            "unit",
+            "customer_id",
+            "account_id",
+            "iban",
+        )
+        given = dict(zip(("instance", "n", "who", *kept[3:]), (members[c] for c in kept), strict=True))
+        alike = {"party": role, "kind": "person"}
         parts.append(
-            members.select(
-                pl.lit(role).alias("party"), "instance", n="member", who=POOL if POOL in members.columns else "member", unit="unit", customer_id="customer_id",
-                account_id="account_id", currency=pl.col("currency").cast(pl.String), iban="iban",
-                name=name, kind=pl.lit("person"),
+            pl.DataFrame(
+                {
+                    **given,
+                    "currency": members["currency"].cast(pl.String),
+                    "name": names["name"][end - members.height : end],
+                    **{c: pl.Series([word]).new_from_index(0, members.height) for c, word in alike.items()},
+                }
             )
-        )  # fmt: skip
-    known = parts[0].select("instance", "currency").unique(maintain_order=True).sort("instance")
+        )
+    of, place = np.unique(parts[0]["instance"].to_numpy(), return_index=True)
+    currency = parts[0]["currency"].gather(place)
     for name, spec in outside(scene).items():
         size = int(value_of(scene, spec["size"]))
-        instance, n = np.repeat(known["instance"].to_numpy(), size), np.tile(np.arange(size), known.height)
-        german = np.repeat(known["currency"].to_numpy() == "EUR", size)
+        instance, n = np.repeat(of, size), np.tile(np.arange(size), len(of))
+        german = np.repeat(currency.to_numpy() == "EUR", size)
         rows = scene.address(f"outside {name}", instance, n)
         stream = scene.stream.child("outside", name)
         away = abroad(scene.block, stream.child("country").uniform(rows))
@@ -122,7 +138,7 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
                     "instance": instance,
                     "n": n,
                     "who": instance % each * size + n,
-                    "currency": known["currency"].gather(np.repeat(np.arange(known.height), size)),
+                    "currency": currency.gather(np.repeat(np.arange(len(of)), size)),
                     "iban": other_ibans(stream.child("iban"), country, rows),
                     "name": names,
                     "kind": np.full(len(rows), spec["kind"]),

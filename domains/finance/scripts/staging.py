@@ -12,7 +12,7 @@ from ....core.domain import Block
 from ....core.places import places
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64
-from ....core.tables import ROW
+from ....core.tables import ROW, only
 from ..calendar import DAY, HOUR, curve, instants
 from ..holdings import CARDS, addresses, fingerprint
 from ..identifiers import home_ibans
@@ -56,23 +56,17 @@ def difficulty(scene: Scene, began: F64) -> F64:
 
 def adapted(scene: Scene, role: str, members: pl.DataFrame, began: F64) -> list[Edit]:
     """Labels the accounts of instances that play by the tactics of after the change."""
-    late = members.filter(pl.Series(began >= scene.block.priors("fraud.adapts_after")))
-    rows = late.select(pl.col("account_id").cast(pl.UInt64).alias(ROW), "instance")
-    return [scene.edit("update", "account", rows, role, "adapted")] if rows.height else []
+    late = only(members, began >= scene.block.priors("fraud.adapts_after"))
+    return [scene.edit("update", "account", _accounts(late), role, "adapted")] if late.height else []
 
 
 def parties(scene: Scene) -> list[Edit]:
     """Labels every cast account with its role."""
-    return [
-        scene.edit(
-            "update",
-            "account",
-            members.select(pl.col("account_id").cast(pl.UInt64).alias(ROW), "instance"),
-            role,
-            "party",
-        )
-        for role, members in scene.cast.items()
-    ]
+    return [scene.edit("update", "account", _accounts(members), role, "party") for role, members in scene.cast.items()]
+
+
+def _accounts(members: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([members["account_id"].cast(pl.UInt64).alias(ROW), members["instance"]])
 
 
 def strange_devices(scene: Scene, role: str, used: pl.DataFrame) -> list[Edit]:
@@ -107,14 +101,15 @@ def value_of(scene: Scene, value: Any) -> Any:
 
 def members_here(scene: Scene, role: str) -> pl.DataFrame:
     """The members that live in this block, numbered: rows about one customer concern no other block."""
-    here = pl.col("unit").is_between(scene.block.first, scene.block.last - 1)
-    return scene.cast[role].filter(here).with_row_index("victim")
+    unit = scene.cast[role]["unit"].to_numpy()
+    here = only(scene.cast[role], (unit >= scene.block.first) & (unit < scene.block.last))
+    return here.with_row_index("victim")
 
 
 def repeat(frame: pl.DataFrame, times: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """Every row `times` over, and which time it is."""
     at = np.repeat(np.arange(frame.height), times)
-    return frame[at], np.tile(np.arange(times), frame.height)
+    return only(frame, at), np.tile(np.arange(times), frame.height)
 
 
 def start_of(scene: Scene, instance: pl.Series, margin: int) -> NDArray[np.int64]:

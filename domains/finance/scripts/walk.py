@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ....core.errors import unknown
 from ....core.scenario import Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW
+from ....core.tables import ROW, only
 from ..calendar import HOUR
 from .staging import clock, difficulty, probit, value_of
 
@@ -34,8 +34,8 @@ class Walk:
     def __init__(self, scene: Scene, each: int) -> None:
         self.scene, self.sizes = scene, sizes(scene)
         first = next(iter(scene.cast.values()))
-        self.instance = first["instance"].unique().sort().to_numpy()
-        self.currency = first.unique("instance", maintain_order=True).sort("instance")["currency"]
+        self.instance, place = np.unique(first["instance"].to_numpy(), return_index=True)
+        self.currency = first["currency"].gather(place)
         self.moves: list[pl.DataFrame] = []
         flows, window = scene.use.scenario.arguments["flow"], scene.block.window
         self.span = (window.end - window.start) / HOUR
@@ -145,7 +145,8 @@ class Walk:
                 "cleared": np.ones(rows.size, bool),
             },
             schema_overrides={ROW: pl.UInt64},
-        ).filter(pl.Series(paid.ravel()))
+        )
+        moves = only(moves, paid.ravel())
         self.moves.append(self._through(flow, moves) if "through" in flow else moves)
 
     def _through(self, flow: Mapping[str, Any], moves: pl.DataFrame) -> pl.DataFrame:
