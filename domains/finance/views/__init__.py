@@ -47,7 +47,11 @@ def views(schema: Schema, priors: Priors) -> dict[str, View]:
         "ledger": ("The ledger as one plain CSV journal.", lambda t, _: {"ledger": cards.journal(t)}),
         "graph": (
             "The payment graph as CSV: nodes and edges with features and labels, and the labelled groups; for NetworkX and PyTorch Geometric.",
-            lambda t, first: {"nodes": graph.nodes(t, first, channels), "edges": graph.edges(t), "groups": graph.groups(t)},
+            lambda t, first: {
+                "nodes": graph.nodes(t, first, channels),
+                "edges": graph.edges(t),
+                "groups": graph.groups(t),
+            },
         ),
         "amlworld": (
             "CSV in the shape of AMLworld (IBM): Trans.csv and Patterns.csv.",
