@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from populace.core.heap import keep_freed_memory
+from populace.core.heap import TOLD_JEMALLOC, keep_freed_memory
+
+os.environ.setdefault(*TOLD_JEMALLOC)  # which polars reads when it is loaded
 
 from . import iot, peers, populace_work, walls
 

@@ -152,9 +152,9 @@ def patients_with_modules(folder: Path) -> float:
 
 
 def resources_of_whole_lives(folder: Path) -> Callable[[], float]:
-    """FHIR resources of patients of all ages through the disease modules of a folder, everything since 1915 on record, as NDJSON."""
+    """FHIR resources of a whole block of patients of all ages through the disease modules of a folder, everything since 1915 on record, as NDJSON."""
     given = {"modules": os.environ["POPULACE_MODULES"]}
-    plan = make_plan(Spec("healthcare", size=1_000, start="1915-01-01", end="2025-01-01", inputs=given))
+    plan = make_plan(Spec("healthcare", size=2_000, start="1915-01-01", end="2025-01-01", inputs=given))
     run(plan, [open_target(f"fhir+ndjson:{folder / 'out'}", plan.domain)], quiet=True)
     return lambda: sum(_lines(file) for file in (folder / "out").glob("*.ndjson"))
 

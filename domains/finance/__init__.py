@@ -35,6 +35,7 @@ from .validators import CHECKS
 from .views import views
 
 _SCHEMA = load_schema("finance")
+_PRIORS = load_priors("finance")
 _SCENARIOS = among_those_there(load_scenarios("finance"))
 
 DOMAIN = Domain(
@@ -43,7 +44,7 @@ DOMAIN = Domain(
     root="customer",
     schema=_SCHEMA,
     events=load_events(_SCHEMA),
-    priors=load_priors("finance"),
+    priors=_PRIORS,
     scenarios=_SCENARIOS,
     mixes=load_mixes("finance", _SCENARIOS),
     size=1_000,
@@ -107,7 +108,7 @@ DOMAIN = Domain(
     scripts=SCRIPTS,
     checks=(*CHECKS, *CONSISTENCY, *RELATIONSHIP, *BEARING),
     patterns=patterns,
-    views=views(_SCHEMA),
+    views=views(_SCHEMA, _PRIORS),
     slots={CREDIT_SLOT.name: CREDIT_SLOT},
     block=1_500,
     weight=rows_each,

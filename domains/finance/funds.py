@@ -121,7 +121,9 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
     # what is refused in a month changes what is paid in the next: until nothing does
     while True:
         mine = again[columns[0] // ACCOUNTS] if again is not risky else slice(None)
-        theirs = list(moves([(a & again[who // ACCOUNTS], who, b, c, why) for a, who, b, c, why in hung]))
+        theirs: list[NDArray] = list(
+            moves([(a & again[who // ACCOUNTS], who, b, c, why) for a, who, b, c, why in hung])
+        )
         late = np.flatnonzero(_week(block, theirs[3]) >= since[theirs[0] // ACCOUNTS])
         theirs = [column[late] for column in theirs]
         theirs[1] = np.where(theirs[4] == CHARGE, none.size, theirs[1]) + payment.height
@@ -166,7 +168,7 @@ def _wrong(
     after = held[holder] + total - (total - moved)[first] + np.where(no, change, 0)
     wrong = np.zeros(len(held), bool)
     wrong[holder[asks & ((after >= floor[holder]) == no)]] = True
-    return wrong.reshape(-1, ACCOUNTS).any(axis=1)
+    return np.any(wrong.reshape(-1, ACCOUNTS), axis=1)
 
 
 def _of_cards(block: Block, cards: Cards, cycle: Cycle) -> tuple[Leg, ...]:

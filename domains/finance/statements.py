@@ -216,7 +216,7 @@ def repaid_at(block: Block, who: NDArray, cut: NDArray, on: NDArray) -> NDArray[
 def _paid(cards: Cards, cycle: Cycle, missed: NDArray[np.bool_]) -> Part:
     """Direct debits of all that is owed or the minimum; who pays a part has a standing order."""
     block = cards.block
-    who, cut = np.nonzero(cycle.asked)
+    who, cut = np.where(cycle.asked > 0)
     at, current = repaid_at(block, who, cut, cycle.on[who, cut]), block.units[who].astype(np.int64) * ACCOUNTS
     failed, part = missed[who, cut], cards.kind[who] == 1
     return _part(
@@ -240,7 +240,7 @@ def _charged(cards: Cards, cycle: Cycle) -> list[Part]:
         (CHARGED, cycle.interest, "interest", "INTR"),
         (LATE, cycle.fee, "fee", "CHRG"),
     ):
-        who, cut = np.nonzero(amount)
+        who, cut = np.where(amount > 0)
         at = cards.periods.cut[who, cut] * DAY + HOUR
         card = block.units[who].astype(np.int64) * ACCOUNTS + CREDIT
         parts.append(
@@ -272,7 +272,7 @@ def _borne(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> Part:
         days = np.maximum(balance * (end - before) + weighted[:, k], 0)
         bears[:, k] = np.where(periods.posts[:, k], np.rint(days * rate / YEAR), 0)
         balance, before = balance + total[:, k] + bears[:, k], end
-    who, cut = np.nonzero(bears)
+    who, cut = np.where(bears > 0)
     at = periods.cut[who, cut] * DAY + HOUR
     return _part(
         _rows(block, CREDITED, who, cut), block.units[who].astype(np.int64) * ACCOUNTS + SAVINGS, at, bears[who, cut], money[who],

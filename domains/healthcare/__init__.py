@@ -114,7 +114,12 @@ DOMAIN = Domain(
             observations.observations,
             ("patient", "condition", "encounter", deaths.CAUSES),
         ),
-        Step("medication requests", ("medication_request",), orders.medication_requests, ("patient", "encounter")),
+        Step(
+            "medication requests",
+            ("medication_request",),
+            orders.medication_requests,
+            ("patient", "condition", "encounter"),
+        ),
         Step("coverages", ("coverage",), insurance.coverages, ("patient",)),
         Step("immunizations", ("immunization",), orders.immunizations, ("patient", "encounter")),
         Step("consents", ("consent",), defects.consents),

@@ -23,7 +23,7 @@ SPREAD_OF = {"I10": "systolic", "E11.9": "hba1c", "E78.5": "ldl_log", "N18.9": "
 """The measurement that a diagnosis rests on."""
 SEASON_OF = {"J11.1": "influenza", "J18.9": "influenza", "J06.9": "respiratory", "H66.90": "respiratory"}
 CLASSES = ("AMB", "EMER", "IMP")
-AMBULATORY = 0
+AMBULATORY, INPATIENT = 0, 2
 MOST_EPISODES = 6
 Found = dict[str, Any]
 """The diagnoses of one code: the code, and arrays."""
@@ -232,7 +232,9 @@ def _finish(
 ) -> Found:
     """Keep what the record can know: conditions found in the window, and chronic ones still active when it opens. `care` is a place in `CLASSES`."""
     first, last = patient["first_seen"].to_numpy()[who], patient["last_seen"].to_numpy()[who]
-    end = start + duration(block.priors, care, stream.child("duration"), rows)
+    end = start + duration(block.priors, care, stream.child("duration"), rows, code)
+    # nobody is kept in hospital for what is over
+    abates = np.where(seen & (care == INPATIENT), np.maximum(abates, end), abates)
     kept = np.where(seen, (end <= last) & (onset < last), (onset < first) & (abates > first))
     columns = {
         ROW: rows,
@@ -249,9 +251,13 @@ def _finish(
     return {"code": code, **{name: values[kept] for name, values in columns.items()}}
 
 
-def duration(priors: Priors, care: NDArray[np.int64] | int, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
-    """Microseconds that encounters last, in whole minutes, by their places in `CLASSES`."""
-    median, sigma = np.array([priors("encounter.minutes")[c] for c in CLASSES])[care].T
+def duration(
+    priors: Priors, care: NDArray[np.int64] | int, stream: Stream, rows: NDArray, reason: str | None = None
+) -> NDArray[np.int64]:
+    """Microseconds that encounters last, in whole minutes, by their places in `CLASSES`, and stays by their reason too."""
+    usual = priors("encounter.minutes")
+    usual = {**usual, "IMP": priors("encounter.stay").get(reason, usual["IMP"])}
+    median, sigma = np.array([usual[c] for c in CLASSES])[care].T
     return np.maximum(5, np.round(median * np.exp(sigma * stream.normal(rows)))).astype(np.int64) * MINUTE
 
 

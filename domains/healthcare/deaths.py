@@ -74,11 +74,13 @@ class Causes:
         return nothing.scatter(named["patient"], named["code"].replace(own)) if named.height else nothing
 
     def _shown(self, tables: Tables, patients: int) -> dict[str, Bools]:
-        """Who has each condition of the modules' record, by its code."""
+        """Who dies with each condition of the modules' record, by its code: of what was over before nobody does."""
         if not self.modules:
             return {}
-        made = {}
-        for (code,), rows in tables["module condition"].select("code", "patient").group_by("code"):
+        made, found = {}, tables["module condition"]
+        death = tables["patient"]["death_at"].cast(pl.Int64).fill_null(2**62).to_numpy()[found["patient"].to_numpy()]
+        lasts = found.filter(pl.Series(found["stop"].fill_null(2**62).to_numpy() >= death, dtype=pl.Boolean))
+        for (code,), rows in lasts.select("code", "patient").group_by("code"):
             has = np.zeros(patients, bool)
             has[rows["patient"].to_numpy()] = True
             made[str(code)] = has

@@ -64,7 +64,11 @@ def check_ups(block: Block, patient: Table) -> tuple[NDArray, NDArray, NDArray, 
     share = np.interp(months / 12, priors("wellness.kept")["age"], priors("wellness.kept")["share"])
     kept = stream.child("kept").uniform(rows) < share
     who, months, late, rows = who[kept], months[kept], late[kept], rows[kept]
-    due = patient["birth"].to_numpy()[who] + (months + late * stream.child("slack").uniform(rows)) * MONTH
+    # who comes early in one year comes early in the next: insurers pay for a check-up a year
+    habit = np.where(months < 24, 0.0, 1 - priors("wellness.loose"))
+    own = stream.child("habit").uniform(patient[ROW].to_numpy())[who]
+    slack = habit * own + (1 - habit) * stream.child("slack").uniform(rows)
+    due = patient["birth"].to_numpy()[who] + (months + late * slack) * MONTH
     start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
     end = start + duration(priors, AMBULATORY, stream.child("duration"), rows)
     return who, months, rows, start, end

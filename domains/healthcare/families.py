@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import YEAR
+from ...core.domain import Block
+from ...core.tables import Table
+from .curves import DAY, YEAR
 
 NEIGHBOURHOOD = 40
 """Units among whom relatives are found. It divides the default block, so that families are written together."""
@@ -81,3 +83,13 @@ def families(people: People, mothers: tuple[float, float], apart: float) -> Fami
     # a marriage is on the record of the one who came later: whoever was there before stays as they were
     earlier = np.where(spouse < np.arange(NEIGHBOURHOOD), spouse, NOBODY)
     return Families(ids(mother), ids(earlier), ids(head), ids(root))
+
+
+def pregnancies(block: Block, patient: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Position of the mother, begin (the last period) and birth, in microseconds, of each child whose mother is among the block's patients."""
+    first = int(patient["patient_id"][0])
+    mother = patient["mother_id"].fill_null(-1).to_numpy() - first
+    child = np.flatnonzero((mother >= 0) & (mother < patient.height))
+    born = patient["birth"].to_numpy()[child]
+    weeks = block.priors("family.gestation")
+    return mother[child], born - int(weeks * 7 * DAY), born

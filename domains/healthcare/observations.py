@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -23,21 +23,37 @@ LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES:
 LINKED |= dict.fromkeys((blood.PHOSPHATASE, blood.UREA, blood.CHLORIDE, blood.SODIUM), blood.ALBUMIN)
 LINKED |= dict.fromkeys((blood.HEMATOCRIT, blood.ERYTHROCYTES, blood.LEUKOCYTES), blood.HEMOGLOBIN)
 """Codes that are always measured together with another."""
+EXPIRED = "exp"
 SHOWN = ("I10", "E11.9", "E78.5", "N18.9")
 """Conditions that values show."""
 
 
 def observations(block: Block, tables: Tables) -> Tables:
-    """One row per value measured. Helper column: `encounter_row`."""
+    """One row per value measured, answered or certified. Helper column: `encounter_row`."""
+    return {"observation": recorded([measured(block, tables), answers(block, tables), certificates(block, tables)])}
+
+
+def recorded(parts: Sequence[Table]) -> Table:
+    """The rows of all, with the columns that only scenarios fill."""
+    empty = {c: pl.lit(None, pl.String) for c in ("absent", "status")}
+    return pl.concat(parts, how="diagonal").with_columns(**empty, orphan=pl.lit(None, pl.Boolean))
+
+
+def measured(block: Block, tables: Tables) -> Table:
+    """What is measured at the encounters of `tables`, by their type and reason."""
     rounds = _rounds(block, tables)
     bodies = _bodies(block, tables, rounds)
     kinds = {column: _told_apart(rounds[column]) for column in ("type", "reason")}
+    failing = block.priors("dying")
+    dying = np.clip(1 - rounds["left"].fill_null(np.inf).to_numpy() / (failing["hours"] * 60 * MINUTE), 0, 1)
     parts = []
     for code in body.VALUES:
         due = _due(block, code, kinds, bodies)
         who = np.flatnonzero(due)
-        measured = bodies.take(who)
-        value = body.measure(measured, code) + _effect(block, code, kinds["reason"], who)
+        those = bodies.take(who)
+        value = body.measure(those, code) + _effect(block, code, kinds["reason"], who)
+        if code in failing["add"]:
+            value = value + failing["add"][code] * dying[who]
         parts.append(
             pl.DataFrame(
                 {
@@ -46,19 +62,15 @@ def observations(block: Block, tables: Tables) -> Tables:
                     "encounter_row": rounds["encounter_row"].gather(who),
                     "code": pl.repeat(code, len(who), dtype=pl.String, eager=True),
                     "at": rounds["at"].gather(who),
-                    "value": body.report(measured, code, value),
+                    "value": body.report(those, code, value),
                 }
             )
         )
-    parts += [answers(block, tables), certificates(block, tables)]
-    # what only scenarios fill
-    empty = {c: pl.lit(None, pl.String) for c in ("absent", "status")}
-    made = pl.concat(parts, how="diagonal")
-    return {"observation": made.with_columns(**empty, orphan=pl.lit(None, pl.Boolean))}
+    return pl.concat(parts)
 
 
 def _rounds(block: Block, tables: Tables) -> Table:
-    """Times of measurement: a few minutes into a visit, every few hours in hospital."""
+    """Times of measurement: a few minutes into a visit, every few hours in hospital. `left`: how long before the death that ends a stay."""
     visit = tables["encounter"]
     every = block.priors("panel.every_hours") * 60 * MINUTE
     start, end = visit["start_at"].to_numpy(), visit["end_at"].to_numpy()
@@ -70,8 +82,10 @@ def _rounds(block: Block, tables: Tables) -> Table:
     wait = np.minimum((end - start)[at] // 2, 15 * MINUTE)
     wait = (block.stream.child("observation", "wait").uniform(rows) * wait).astype(np.int64) // MINUTE * MINUTE
     time = np.minimum(start[at] + k * every + wait, end[at])
+    ends = visit["disposition"].cast(pl.String).gather(at) == EXPIRED
+    left = pl.Series("left", (end[at] - time).astype(float)).set(~ends.fill_null(False), None)
     return visit.select("patient_id", "type", "reason", pl.col(ROW).alias("encounter_row")).select(
-        pl.all().gather(at), pl.Series("at", time), pl.Series(ROW, rows)
+        pl.all().gather(at), pl.Series("at", time), pl.Series(ROW, rows), left
     )
 
 

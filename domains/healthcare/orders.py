@@ -14,9 +14,10 @@ from ...core.domain import Block
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
-from .curves import MINUTE, YEAR
+from .curves import DAY, MINUTE, YEAR
 from .encounters import MONTH, SHOT
-from .observations import treated
+from .families import pregnancies
+from .observations import since, treated
 
 INFLUENZA = "150"
 
@@ -36,6 +37,7 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
         parts.append(here.with_columns(days=pl.lit(prior["days"], pl.Int64)))
     born = tables["patient"].select("patient_id", "birth")
     given = pl.concat(parts).join(born, on="patient_id", how="left", maintain_order="left")
+    given = _fit_for(block, given, tables)
     rows = given[ROW].to_numpy()
     return {
         "medication_request": given.select(
@@ -49,6 +51,35 @@ def medication_requests(block: Block, tables: Tables) -> Tables:
             **_usual(block.priors("order.usual")),
         )
     }
+
+
+def _fit_for(block: Block, given: Table, tables: Tables) -> Table:
+    """Orders as they may be written for who gets them: another drug, or none, in the place of one that is not for their age, their diseases or a pregnancy."""
+    at = given["start_at"].to_physical().to_numpy()
+    age = (at - given["birth"].to_physical().to_numpy()) / YEAR
+    who = given["patient_id"].to_numpy() - int(tables["patient"]["patient_id"][0])
+    code = given["code"].to_numpy().astype(object)
+    for drug, rules in block.priors("order.avoided").items():
+        for rule in rules:
+            here = np.flatnonzero(code == drug)
+            unfit = age[here] < rule.get("below", 0)
+            for illness in rule.get("with", ()):
+                unfit |= since(tables["condition"], tables["patient"], illness)[who[here]] <= at[here]
+            if rule.get("pregnant"):
+                unfit |= _pregnant(block, tables["patient"], who[here], at[here])
+            code[here[unfit]] = rule["instead"]
+    return given.with_columns(pl.Series("code", code, dtype=pl.String)).filter(pl.col("code") != "")
+
+
+def _pregnant(block: Block, patient: Table, who: NDArray, at: NDArray) -> NDArray[np.bool_]:
+    """Whether each is with child at a time, which is born a patient of the block."""
+    mother, begin, born = pregnancies(block, patient)
+    expected = pl.DataFrame({"who": mother, "begin": begin, "born": born})
+    asked = pl.DataFrame({"who": who, "at": at}).with_row_index("row")
+    found = asked.join(expected, on="who").filter((pl.col("begin") <= pl.col("at")) & (pl.col("at") < pl.col("born")))
+    with_child = np.zeros(len(who), bool)
+    with_child[found["row"].to_numpy()] = True
+    return with_child
 
 
 def _usual(doses: Mapping[str, Any]) -> dict[str, pl.Expr]:
@@ -82,7 +113,18 @@ def immunizations(block: Block, tables: Tables) -> Tables:
     each = np.repeat(np.arange(len(codes) + 1), [*map(len, taken[1:]), shots.height])
     code = pl.Series("code", [*codes, INFLUENZA])[each]
     address = join_rows(doses["encounter_row"].to_numpy(), code.cast(pl.UInt64).to_numpy())
-    return {"immunization": doses.with_columns(code, pl.Series(ROW, address))}
+    given = doses.with_columns(_products(block, code, doses["at"]), pl.Series(ROW, address))
+    return {"immunization": given.drop_nulls("code")}
+
+
+def _products(block: Block, series: pl.Series, at: pl.Series) -> pl.Series:
+    """What was given for each series at that time; nothing where there was no such vaccine yet."""
+    day, given = at.to_physical().to_numpy() // DAY, series.to_numpy().astype(object)
+    for code, products in block.priors("vaccine.product").items():
+        here = np.flatnonzero((series == code).to_numpy())
+        first = np.array(list(products), "datetime64[D]").astype(np.int64)
+        given[here] = np.array([None, *products.values()], object)[np.searchsorted(first, day[here], side="right")]
+    return pl.Series("code", given, dtype=pl.String)
 
 
 class _Offered:

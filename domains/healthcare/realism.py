@@ -70,8 +70,8 @@ def correlation(tables: Tables, a: str, b: str, low: int, high: int) -> Measured
     return r, (1 - r * r) / math.sqrt(both.height)
 
 
-def season_shots(tables: Tables, code: str, age: int) -> Measured:
-    """Percent of people who were `age` and over throughout the record that had a vaccine in a year."""
+def season_shots(tables: Tables, codes: list[str], age: int) -> Measured:
+    """Percent of people who were `age` and over throughout the record that had one of some vaccines in a year."""
     start, end = _span(tables)
     years = (end - start) / YEAR_US
     birth = _instants(tables["patient"], "birth_date")
@@ -80,7 +80,7 @@ def season_shots(tables: Tables, code: str, age: int) -> Measured:
     ]
     if len(old) < FEWEST or years < 1:
         return None
-    mine = (pl.col("code").cast(pl.String) == code) & pl.col("patient_id").is_in(old.implode())
+    mine = pl.col("code").cast(pl.String).is_in(codes) & pl.col("patient_id").is_in(old.implode())
     each = tables["immunization"].filter(mine).group_by("patient_id").len()["len"].to_numpy() / round(years)
     each = np.concatenate([each, np.zeros(len(old) - len(each))])
     return float(100 * each.mean()), float(100 * each.std() / math.sqrt(len(each)))

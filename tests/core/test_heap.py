@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next array, where the C library can be told so."""
+"""Freed memory is kept for the next array, where the allocators can be told so."""
 
 import platform
 import subprocess
@@ -21,9 +21,27 @@ work()
 print(told, faults() - before)
 """
 
+OF_POLARS = """
+import resource, sys, time
+from populace.core.heap import keep_freed_memory
+told = keep_freed_memory() if sys.argv[1] == "keep" else None
+import polars as pl
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    for _ in range(3):
+        column = pl.repeat(1, 4_000_000, dtype=pl.Int64, eager=True)
+        del column
+        time.sleep(1)
+        pl.repeat(1, 10, dtype=pl.Int64, eager=True)
+work()
+before = faults()
+work()
+print(told, faults() - before)
+"""
 
-def faults(how):
-    ran = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+
+def faults(how, program=FAULTS):
+    ran = subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=True)
     return ran.stdout.split()
 
 
@@ -34,6 +52,14 @@ def test_freed_memory_is_kept(tmp_path, monkeypatch):
     told, kept = faults("keep")
     _, without = faults("leave")
     assert told == "True"
+    assert int(kept) * 4 < int(without)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="polars brings jemalloc on Linux alone")
+def test_what_polars_frees_is_kept(monkeypatch):
+    monkeypatch.delenv("_RJEM_MALLOC_CONF", raising=False)
+    _, kept = faults("keep", OF_POLARS)
+    _, without = faults("leave", OF_POLARS)
     assert int(kept) * 4 < int(without)
 
 

@@ -15,6 +15,7 @@ from ....core.tables import Tables
 from .. import conditions, deaths, derived
 from ..bind import bind
 from ..own import OWN
+from .bedside import Bedside
 from .join import Join
 from .library import Library, read_library
 from .live import FACTS, VITALS, Lives
@@ -73,11 +74,14 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     join = Step(
         "module record", made, Join(schema), ("patient", *record, *(t for t in made if t in domain.schema.tables))
     )
+    bedside = (
+        [Step("bedside", ("observation",), Bedside(schema), ("patient", "condition", "encounter"))] if ours else []
+    )
     timed = tuple(derived.numbering(schema))
     keys = Step("keys", timed, derived.keys(schema), timed)
     return replace(
         bind(domain, schema, domain.priors),
-        steps=(people, lives, *courses, join),
+        steps=(people, lives, *courses, join, *bedside),
         derive=tuple(keys if s.name == "keys" else s for s in domain.derive),
         extend=None,
         remembers={**domain.remembers, **asdict(wider)},

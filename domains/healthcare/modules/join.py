@@ -232,7 +232,9 @@ class _Joining:
             raw, found = raw.filter(kept), found.filter(kept)
         for column in extra:
             if column == "stop":
-                found = found.with_columns(end_at=pl.Series(_minutes(raw["stop"])))
+                # what was put off takes as long as it would have
+                lasts = pl.Series(_minutes(raw["stop"]) - _minutes(raw["at"]))
+                found = found.with_columns(end_at=pl.col("at") + lasts)
                 found = found.with_columns(end_at=pl.max_horizontal(pl.min_horizontal("end_at", "last"), "at"))
             else:
                 found = found.with_columns(raw[column])

@@ -22,9 +22,11 @@ from ..circumstances import income_rank
 from ..conditions import courses, spells
 from ..curves import DAY, MINUTE, YEAR
 from ..encounters import check_ups
+from ..families import pregnancies
 from ..observations import treated
 from ..population import TRAITS
 from ..surveys import drinking, smoking
+from .hours import at_hours, with_reasons
 from .library import Library
 from .machine import Run
 from .people import ALIVE, Known, People, Visits
@@ -110,6 +112,9 @@ class Lives:
         made["module goal"] = _goals(run, made["module careplan"])
         death = np.where(run.death < block.window.end, run.death // MINUTE * MINUTE, ALIVE)
         death = np.maximum(np.where(death < natural, death, natural), seen)
+        if self.told:
+            made["module encounter"] = with_reasons(made)
+        made = at_hours(block, patient, death, made)
         return {"patient": _dead(block, patient, death, np.minimum(last, death)), **made}
 
 
@@ -144,16 +149,6 @@ def _diagnoses(block: Block, patient: Table, codes: tuple[str, ...]) -> Known:
 
 def _fact(n: int, begins: bool, many: int) -> tuple[NDArray, NDArray]:
     return np.full(many, n), np.full(many, begins)
-
-
-def pregnancies(block: Block, patient: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Position of the mother, begin (the last period) and birth, in microseconds, of each child whose mother is among the block's patients."""
-    first = int(patient["patient_id"][0])
-    mother = patient["mother_id"].fill_null(-1).to_numpy() - first
-    child = np.flatnonzero((mother >= 0) & (mother < patient.height))
-    born = patient["birth"].to_numpy()[child]
-    weeks = block.priors("family.gestation")
-    return mother[child], born - int(weeks * 7 * DAY), born
 
 
 def _activities(run: Run, plans: Table) -> Table:

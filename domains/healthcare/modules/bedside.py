@@ -1,0 +1,37 @@
+"""What is measured at the encounters that our own modules make: as the population measures at its own, by the type of encounter and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ....core.domain import Block
+from ....core.schema import Schema
+from ....core.tables import Tables
+from ..encounters import SHOT
+from ..observations import measured, recorded
+
+
+@dataclass(frozen=True)
+class Bedside:
+    """The step, as a value. It follows the one that joins the records."""
+
+    schema: Schema
+
+    def __call__(self, block: Block, tables: Tables) -> Tables:
+        visits, there = tables["encounter"], tables["observation"]
+        # visits of the population are check-ups, for a condition of its own, or for a shot
+        theirs = pl.col("months").is_null() & pl.col("condition_row").is_null() & (pl.col("type") != SHOT)
+        own = {snomed: code for code, snomed in self.schema.code_lists["condition_snomed"].codes.items()}
+        visits = visits.filter(theirs).with_columns(pl.col("reason").cast(pl.String).replace(own))
+        made = measured(block, {**tables, "encounter": visits})
+        made = made.join(
+            there.select("encounter_row", "code").unique(),
+            on=["encounter_row", "code"],
+            how="anti",
+            maintain_order="left",
+        )
+        made = recorded([made]).select(c for c in (*made.columns, "absent", "status", "orphan") if c in there.columns)
+        made = made.with_columns(pl.col(c).cast(t) for c, t in there.schema.items() if c in made.columns)
+        return {"observation": pl.concat([there, made], how="diagonal")}
