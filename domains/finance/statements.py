@@ -267,7 +267,7 @@ def _borne(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> Part:
     total, weighted = periods.sums(*_of(there, *moved(block, payment, SAVINGS)))
     bears = np.zeros(periods.cut.shape, np.int64)
     before = periods.cut[:, 0]
-    for k in range(bears.shape[1]):
+    for k in range(len(periods.first)):
         end = periods.cut[:, k]
         days = np.maximum(balance * (end - before) + weighted[:, k], 0)
         bears[:, k] = np.where(periods.posts[:, k], np.rint(days * rate / YEAR), 0)
