@@ -55,6 +55,20 @@ def only(table: Table, which: NDArray) -> Table:
     return pl.DataFrame([column[at] for column in table.iter_columns()])
 
 
+def filled(column: pl.Series, value: int) -> NDArray:
+    """A column of whole numbers, with a value for each gap."""
+    if not column.null_count():
+        return column.to_numpy()
+    if len(column) > _FEW:
+        return column.fill_null(value).to_numpy()
+    return np.array([value if given is None else given for given in column.to_list()], column.clear().to_numpy().dtype)
+
+
+def alike(word: str, times: int) -> pl.Series:
+    """A text, so many times."""
+    return pl.Series([word], dtype=pl.String).new_from_index(0, times)
+
+
 def plain(column: pl.Series) -> NDArray:
     """A column without gaps as numbers: instants by their microseconds, dates by their days, codes by their places. Its own memory, where that
     holds them."""
