@@ -20,6 +20,9 @@ ROW = "_row"
 `conform`. A frame without it is addressed by position."""
 
 
+_FEW = 1 << 12
+
+
 def rows(given: Table) -> NDArray[np.uint64]:
     """The row addresses of a frame: its `ROW` column, or 0, 1, 2, … where it has none."""
     if ROW in given.columns:
@@ -35,6 +38,21 @@ def merge(a: Tables, b: Tables) -> dict[str, Table]:
 def concat(parts: list[Table]) -> Table:
     """The rows of several frames of one shape, in order."""
     return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical", rechunk=False)
+
+
+def only(table: Table, which: NDArray) -> Table:
+    """The rows at these places, or those where a mask is true. Column by column: of few rows a query costs several times what there is to do."""
+    if which.dtype == bool:
+        if which.all():
+            return table
+        if len(which) > _FEW:
+            return table.filter(pl.Series(which))
+        mask = pl.Series(which)
+        return pl.DataFrame([column.filter(mask) for column in table.iter_columns()])
+    if len(which) > _FEW:
+        return table[which]
+    at = pl.Series(which.astype(np.uint32))
+    return pl.DataFrame([column[at] for column in table.iter_columns()])
 
 
 def plain(column: pl.Series) -> NDArray:

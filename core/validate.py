@@ -88,10 +88,15 @@ def _played(domain: Domain, source: Source) -> list[Use]:
 
 
 def _labels(domain: Domain, source: Source) -> Table:
-    """Labels must name scenarios, tables and rows that exist."""
+    """Labels must name scenarios, roles, tables and rows that exist."""
     label, found = source.label, [violations()]
     stray = label.filter(~pl.col("scenario").is_in(list(domain.scenarios)))
     found.append(violations("label.scenario", "label", stray["row_key"].fill_null(-1), "no such scenario"))
+    roles = [(s.name, r.name) for s in domain.scenarios.values() for r in s.roles]
+    known = pl.DataFrame(roles, schema={"scenario": pl.String, "role": pl.String}, orient="row")
+    named = label.filter(pl.col("scenario").is_in(list(domain.scenarios)), pl.col("role").is_not_null())
+    extra = named.with_columns(pl.col("scenario", "role").cast(pl.String)).join(known, ["scenario", "role"], "anti")
+    found.append(violations("label.role", "label", extra["row_key"].fill_null(-1), "no such role in its scenario"))
     for name in label["table"].unique().drop_nulls():
         keys = label.filter(table=name)["row_key"].drop_nulls()
         known = source.tables[name][domain.schema[name].key] if name in source.tables else keys.clear()

@@ -1,4 +1,8 @@
-"""Where the real public tables are: the folder that POPULACE_DATA names, or else shared/data beside the checkout. And the database servers."""
+"""Where the real public tables are: the folder that POPULACE_DATA names, or else shared/data beside the checkout. And the database servers.
+
+Libraries keep to one thread: tables of tests are small, workers of pytest-xdist have the cores, and threads that wait for one another take thirty times as
+long as one alone. Set before any of them is imported, and handed on to workers and commands.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
+
+for _threads in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 settings.register_profile("populace", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("populace")

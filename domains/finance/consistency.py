@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from ...core.domain import Check
@@ -43,7 +45,8 @@ def _none() -> pl.DataFrame:
 
 
 def within_limit(tables: Lazy) -> pl.DataFrame:
-    """No booked debit takes an account below its arranged limit, up to the moment at which a scenario's first payment touches it or its instance begins."""
+    """No booked debit but the bank's own interest and fees takes an account below its arranged limit, up to the moment at which a scenario's first payment
+    touches it or its instance begins."""
     entry = tables["ledger_entry"].filter(
         pl.col("internal_account_id").is_null()
         & (pl.col("kind") == "booking")
@@ -52,6 +55,8 @@ def within_limit(tables: Lazy) -> pl.DataFrame:
     )
     limit = tables["account"].select("account_id", "overdraft_limit_minor")
     off = entry.join(limit, on="account_id").filter(pl.col("balance_minor") < -pl.col("overdraft_limit_minor"))
+    charges = tables["transaction"].filter(pl.col("channel").cast(pl.String).is_in(["interest", "fee"]))
+    off = off.join(charges.select("transaction_ref"), on="transaction_ref", how="anti")
     off = off.join(_touched(tables).lazy(), on="account_id", how="left").filter(
         pl.col("since").is_null() | (pl.col("booked_at") < pl.col("since"))
     )
@@ -86,6 +91,10 @@ def _touched(tables: Lazy) -> pl.DataFrame:
     sides.append(cast.join(begun, on=group, how="left").select(sides[0].columns))
     # who plays a part in an instance without a payment here has one elsewhere, at a time that is not known
     known = pl.concat(sides).drop_nulls("account_id")
+    # what was spent with a credit card is paid from its holder's other accounts
+    holder = tables["account"].select("account_id", "customer_id", kind=pl.col("type").cast(pl.String)).collect()
+    cards = known.join(holder.filter(kind="credit"), on="account_id").drop("account_id")
+    known = pl.concat([known, cards.join(holder.drop("kind"), on="customer_id").select(known.columns)])
     long_ago = pl.lit(0).cast(known.schema["authorised_at"])
     return known.group_by("account_id").agg(since=pl.col("authorised_at").fill_null(long_ago).min())
 
@@ -160,9 +169,33 @@ def charged_back(tables: Lazy) -> pl.DataFrame:
     return violations("fraud_report", "fraud_report_id", off, "the payment was not charged back then")
 
 
+def after_payment(table: str, at: str) -> Callable[[Lazy], pl.DataFrame]:
+    """Nobody reports a payment, and no rule speaks of it, before it is made; both name its account."""
+
+    def judge(tables: Lazy) -> pl.DataFrame:
+        paid = tables["transaction"].select("transaction_id", "authorised_at", payer="account_id")
+        rows = tables[table].join(paid, on="transaction_id")
+        early = rows.filter((pl.col(at) < pl.col("authorised_at")) | (pl.col("account_id") != pl.col("payer")))
+        detail = pl.format(
+            "of {} on account {}, payment of {} on account {}", at, "account_id", "authorised_at", "payer"
+        )
+        return violations(table, f"{table}_id", early, detail)
+
+    return judge
+
+
+def first_holders(tables: Lazy) -> pl.DataFrame:
+    """Each account has one first holder, the customer that it is listed with; nobody holds it twice."""
+    account = tables["account"].select("account_id", own="customer_id")
+    rows = tables["account_holder"].join(account, on="account_id")
+    first = pl.col("role").cast(pl.String) == "first"
+    off = rows.filter((first != (pl.col("customer_id") == pl.col("own"))) | (first.sum().over("account_id") != 1))
+    return violations("account_holder", "account_holder_id", off, pl.format("customer {}, account of {}", "customer_id", "own"))  # fmt: skip
+
+
 def schedule(tables: Lazy) -> pl.DataFrame:
-    """Each instalment pays the interest of the month and some of what is owed; the last one all of it."""
-    loan = tables["loan"].select("loan_id", "annual_rate", "months", "principal_minor")
+    """Each instalment is what the loan says, of which it pays the interest of the month and some of what is owed; the last one pays all of it."""
+    loan = tables["loan"].select("loan_id", "annual_rate", "months", "principal_minor", "instalment_minor")
     rows = (
         tables["instalment"].sort("loan_id", "number").join(loan, on="loan_id", maintain_order="left", suffix="_lent")
     )
@@ -172,6 +205,7 @@ def schedule(tables: Lazy) -> pl.DataFrame:
     off = rows.filter(
         (owed.is_not_null() & (owed != before)) | ((pl.col("interest_minor") - due).abs() > 1) | (before > pl.col("principal_minor_lent"))
         | ((pl.col("number") == pl.col("months")) & (pl.col("outstanding_minor") != 0)) | (pl.col("number") > pl.col("months"))
+        | ((pl.col("number") < pl.col("months")) & (pl.col("interest_minor") + pl.col("principal_minor") != pl.col("instalment_minor")))
     )  # fmt: skip
     return violations("instalment", "instalment_id", off, "does not follow from the one before at the loan's rate")
 
@@ -240,12 +274,15 @@ def employer_iban(tables: Lazy) -> pl.DataFrame:
 
 CHECKS = (
     Check("ledger.currency", ("transaction", "ledger_entry", "account"), "Payments and postings are in their account's currency.", currency),
-    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit takes an account below its limit before a scenario has a hand in it.", within_limit),
+    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit but interest and fees takes an account below its limit before a scenario has a hand in it.", within_limit),
     Check("exchange.amount", ("exchange", "transaction"), "Amounts in other currencies follow from rate, fee and minor units.", exchanged),
     Check("value_date.backdated", ("value_date", "transaction"), "Value dates lie from the day of the payment to the day before its booking.", backdated),
     Check("adjustment.cleared", ("adjustment", "transaction"), "What a partial reversal leaves is what was cleared.", released),
     Check("dispute.booked", ("dispute", "transaction"), "Disputes fit their payments, chargebacks their disputes.", disputed),
     Check("fraud_report.charged-back", ("fraud_report", "transaction"), "Reports and payments agree on chargebacks.", charged_back),
+    Check("fraud_report.after-payment", ("fraud_report", "transaction"), "Payments are reported after they are made.", after_payment("fraud_report", "reported_at")),
+    Check("alert.after-payment", ("alert", "transaction"), "Alerts follow their payments.", after_payment("alert", "raised_at")),
+    Check("account_holder.first", ("account_holder", "account"), "An account's first holder is its customer.", first_holders),
     Check("instalment.schedule", ("instalment", "loan"), "Instalments follow from rate and sum.", schedule),
     Check("credit_transfer.order", ("credit_transfer", "transaction"), "Schemes settle their currency, on a day on which they can; references pass ISO 7064 mod 97.", ordered),
     Check(

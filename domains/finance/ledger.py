@@ -71,13 +71,15 @@ def identities(schema: Schema) -> tuple[Step, ...]:
             .then(pl.lit("reversed", status))
             .when(cleared.is_not_null())
             .then(pl.lit("booked", status))
+            .when(pl.col("response_code") == "00")
+            .then(pl.lit("approved", status))
             .otherwise(pl.lit("declined", status))
             .alias("status"),
             (cleared // DAY).cast(pl.Int32).cast(pl.Date).alias("booked_on"),
         )
         return {"transaction": payment}
 
-    moments = ("transaction.cleared_at", "transaction.reversed_at")
+    outcome = ("transaction.cleared_at", "transaction.reversed_at", "transaction.response_code")
     return (
         numbered("device", "first_seen_at"),
         numbered("counterparty", "added_at"),
@@ -85,7 +87,7 @@ def identities(schema: Schema) -> tuple[Step, ...]:
         referring("device"),
         referring("counterparty"),
         Step("reference", ("transaction.transaction_ref",), referred, ("transaction.transaction_id",)),
-        Step("status", ("transaction.status", "transaction.booked_on"), standing, moments),
+        Step("status", ("transaction.status", "transaction.booked_on"), standing, outcome),
     )
 
 

@@ -101,6 +101,7 @@ PLANTED: dict[str, Callable[[Path], None]] = {
     "shopper.name.pattern": alter("shopper", name=pl.lit("ann")),
     "shopper.born_on.min": alter("shopper", born_on=pl.lit("1899-12-31").str.to_date()),
     "label.scenario": alter("label", scenario=pl.lit("no-such")),
+    "label.role": alter("label", role=pl.lit("no-such")),
     "label.row_key": alter("label", row_key=pl.lit(10**12)),
     "manifest.digest": alter("shopper", loyal=~pl.col("loyal")),
 }

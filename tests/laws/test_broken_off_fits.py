@@ -24,7 +24,7 @@ from populace.core.samplers.deep import learn_doppelganger, learn_timegan, priva
 from populace.core.samplers.statistical import learn_events, private_graph, private_records
 from populace.core.samplers.statistical.learn_events import Roles
 
-N = 240
+N = 160
 RNG = np.random.default_rng(3)
 SCORE = np.round(RNG.normal(50, 10, N), 1)
 ROWS = pl.DataFrame(
@@ -37,8 +37,8 @@ ROWS = pl.DataFrame(
 )
 STEPS = pl.DataFrame(
     {
-        "unit": np.repeat(np.arange(8), 30),
-        "hour": np.tile(np.arange(30), 8),
+        "unit": np.repeat(np.arange(8), 20),
+        "hour": np.tile(np.arange(20), 8),
         "load": np.round(np.cumsum(RNG.normal(0, 1, N)), 2),
     }
 )
@@ -106,15 +106,15 @@ def test_broken_off_and_gone_on_with_it_is_the_same_model(name: str, tmp_path: P
     ticks = itertools.count(1)
     monkeypatch.setattr(training, "time", SimpleNamespace(process_time=lambda: 1e-9 * next(ticks)))
     for module, what in ((private_fit, "STEPS"), (private_graph, "LAST_STEPS"), (private_records, "UPDATES"), (learn_events, "ROUNDS")):  # fmt: skip
-        monkeypatch.setattr(module, what, 12)
+        monkeypatch.setattr(module, what, 7)
     for module, what, value in (
         (private_graph, "ROUNDS", 3),
-        (learn_timegan, "STEPS", 4),
-        (learn_doppelganger, "STEPS", 4),
-        (series, "_CALIBRATED", 128),
+        (learn_timegan, "STEPS", 2),
+        (learn_doppelganger, "STEPS", 2),
+        (series, "_CALIBRATED", 32),
     ):
         monkeypatch.setattr(module, what, value)
-    monkeypatch.setattr(private_fit.buy, "__defaults__", (12,))
+    monkeypatch.setattr(private_fit.buy, "__defaults__", (7,))
     place = tmp_path / "m.part"
     whole = learnt(name, place, 0)
     assert not place.exists()
@@ -151,7 +151,7 @@ def test_parts_of_another_fit_or_table_are_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="from another fit"):
         fit(ROWS, "forest", 6, parts=place)
     with pytest.raises(UserError, match="of another table"):
-        fit(ROWS.head(100), "forest", 5, parts=place)
+        fit(ROWS.head(80), "forest", 5, parts=place)
     place.write_bytes(b"nonsense")
     with pytest.raises(UserError, match="holds no finished parts"):
         fit(ROWS, "forest", 5, parts=place)

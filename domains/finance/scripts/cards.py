@@ -51,6 +51,7 @@ from .staging import (
     clock,
     difficulty,
     members_here,
+    paid_on,
     parties,
     probit,
     repeat,
@@ -210,8 +211,8 @@ def _set_off(
     each = who.select("account_id", at=pl.Series(at), n=pl.int_range(pl.len()))
     before = each.select("account_id", "at")
     if own:
-        paid = scene.tables["transaction"].filter(pl.col("card_id").is_not_null())
-        paid = paid.filter(pl.col("account_id").is_in(who["account_id"].unique().implode()))
+        paid = scene.tables["transaction"][paid_on(scene, who["account_id"].to_numpy())]
+        paid = paid.filter(pl.col("card_id").is_not_null())
         before = pl.concat([before, paid.select("account_id", at="authorised_at")])
     before = before.unique().sort("at").with_columns(earlier="at")
     found = each.sort("at").join_asof(
@@ -238,39 +239,35 @@ def _shops(
 ) -> NDArray[np.int64]:
     """The merchant of each payment: as popular as for anyone, in the customer's country unless it says abroad; what hides is not of the typology's
     category, and of what holders do themselves it is where they have been before."""
-    p, channel = scene.block.priors, phase["channel"]
-    merchant = scene.block.reference["merchant"].select(
-        "merchant_id", "popularity", "online", pl.col("country", "category").cast(pl.String)
-    )
+    p, channel, merchant = scene.block.priors, phase["channel"], scene.block.reference["merchant"]
+    countries, categories = (list(merchant[c].dtype.categories) for c in ("country", "category"))  # type: ignore[attr-defined]
+    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
     share = p("purchase.share")
-    bought = pl.col("category").replace_strict(share, default=0.0, return_dtype=pl.Float64)
-    merchant = merchant.with_columns(weight=pl.col("popularity") * bought)
-    fits = (pl.col("category") == "cash") == (channel == "atm")
+    weight = merchant["popularity"].to_numpy() * np.array([share.get(c, 0.0) for c in categories])[category]
+    fits = (category == categories.index("cash")) == (channel == "atm")
     if channel != "atm":
-        fits &= pl.col("online") == (channel == "card-not-present")
+        fits &= merchant["online"].to_numpy() == (channel == "card-not-present")
     one = phase["merchant"] == "one"
     stream = scene.stream.child("shop" if one else phase["effect"], "merchant")
     draw = who["instance"].to_numpy().astype(np.uint64) if one else rows
     u = stream.uniform(draw)
     euro = who["currency"].cast(pl.String).to_numpy() == "EUR"
-    home, away = pl.col("country").is_in(["GB", "DE"]), ~pl.col("country").is_in(["GB", "DE"])
+    british, german = (country == countries.index(c) for c in ("GB", "DE"))
     # one merchant for cards of both countries is one that anyone could go to
-    places = (
-        [away] if phase.get("abroad") else [home] if one else [pl.col("country") == "GB", pl.col("country") == "DE"]
-    )
+    places = [~(british | german)] if phase.get("abroad") else [british | german] if one else [british, german]
 
-    def picked(such: pl.Expr) -> NDArray[np.int64]:
+    def picked(such: NDArray[np.bool_]) -> NDArray[np.int64]:
         found = []
         for place in places:
-            pool = merchant.filter(fits & place & such)
-            upto = np.cumsum(pool["weight"].to_numpy())
-            at = np.minimum(np.searchsorted(upto / upto[-1], u), pool.height - 1)
-            found.append(pool["merchant_id"].to_numpy()[at])
+            pool = np.flatnonzero(fits & place & such)
+            upto = np.cumsum(weight[pool])
+            at = np.minimum(np.searchsorted(upto / upto[-1], u), len(pool) - 1)
+            found.append(merchant["merchant_id"].to_numpy()[pool[at]])
         return np.where(euro, found[-1], found[0])
 
-    shop = picked(pl.lit(True))
+    shop = picked(np.ones(len(fits), bool))
     if "category" in phase:
-        shop = np.where(hide & ~np.bool_(one), shop, picked(pl.col("category") == phase["category"]))
+        shop = np.where(hide & ~np.bool_(one), shop, picked(category == categories.index(phase["category"])))
     if phase.get("own") and not one:
         been, known = _habits(scene, channel, who, stream.child("habit").uniform(rows))
         shop = np.where(hide & known, been, shop)
@@ -279,14 +276,14 @@ def _shops(
 
 def _habits(scene: Scene, channel: str, who: pl.DataFrame, u: F64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """A merchant that the holder has paid, picked among the holder's payments of the channel, and whether there is any."""
-    paid = scene.tables["transaction"].filter(pl.col("channel").cast(pl.String) == channel)
-    each = (
-        paid.filter(pl.col("account_id").is_in(who["account_id"].unique().implode()))
-        .sort("account_id", ROW)
-        .group_by("account_id", maintain_order=True)
-        .agg("merchant_id")
-    )
-    mine = who.select("account_id").join(each, on="account_id", how="left", maintain_order="left")["merchant_id"]
-    count = mine.list.len().fill_null(0).to_numpy()
-    at = pl.Series(np.floor(u * np.maximum(count, 1)).astype(np.int64))
-    return mine.list.get(at, null_on_oob=True).fill_null(0).to_numpy(), count > 0
+    paid, account = scene.tables["transaction"], who["account_id"].to_numpy()
+    code = paid["channel"].dtype.categories.to_list().index(channel)  # type: ignore[attr-defined]
+    theirs = paid_on(scene, account)
+    theirs = theirs[paid["channel"].to_physical().to_numpy()[theirs] == code]
+    of, row = paid["account_id"].to_numpy()[theirs], paid[ROW].to_numpy()[theirs]
+    order = np.lexsort((row, of))
+    of, shop = of[order], paid["merchant_id"].gather(theirs[order]).fill_null(0).to_numpy()
+    first = np.searchsorted(of, account)
+    count = np.searchsorted(of, account, side="right") - first
+    at = first + np.floor(u * np.maximum(count, 1)).astype(np.int64)
+    return np.append(shop, 0)[np.minimum(at, len(shop))], count > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ....core.domain import View
+from ....core.priors import Priors
 from ....core.schema import Schema
 from ....core.tables import Table, Tables
 from . import cards, features, graph, iso20022, mt103, mt940, shapes
@@ -31,8 +32,13 @@ TAKES: dict[str, dict[str, tuple[str, ...]]] = {
 """What a view is rendered from: a run for it alone makes no more. Keys of the parties are there for their labels."""
 
 
-def views(schema: Schema) -> dict[str, View]:
+def views(schema: Schema, priors: Priors) -> dict[str, View]:
     """The views by name."""
+    inhabitants = {
+        city: round(1_000_000 * entry[2]) for c in schema["customer"].columns["country"].codes
+        for city, entry in priors(f"place.{c}").items()
+    }  # fmt: skip
+    channels = schema["transaction"].columns["channel"].codes
     tables: dict[str, tuple[str, Callable[[Tables, bool], Mapping[str, Table]]]] = {
         "iso8583": (
             "Card messages in ISO 8583 fields: authorisations, clearings, reversals, chargebacks, as CSV.",
@@ -41,7 +47,11 @@ def views(schema: Schema) -> dict[str, View]:
         "ledger": ("The ledger as one plain CSV journal.", lambda t, _: {"ledger": cards.journal(t)}),
         "graph": (
             "The payment graph as CSV: nodes and edges with features and labels, and the labelled groups; for NetworkX and PyTorch Geometric.",
-            lambda t, first: {"nodes": graph.nodes(t, first), "edges": graph.edges(t), "groups": graph.groups(t)},
+            lambda t, first: {
+                "nodes": graph.nodes(t, first, channels),
+                "edges": graph.edges(t),
+                "groups": graph.groups(t),
+            },
         ),
         "amlworld": (
             "CSV in the shape of AMLworld (IBM): Trans.csv and Patterns.csv.",
@@ -54,7 +64,7 @@ def views(schema: Schema) -> dict[str, View]:
         "paysim": ("One CSV file in PaySim's columns.", lambda t, _: {"paysim": shapes.paysim(t)}),
         "sparkov": (
             "One CSV file in Sparkov's columns (Kaggle's fraudTrain.csv).",
-            lambda t, _: {"sparkov": shapes.sparkov(t)},
+            lambda t, _: {"sparkov": shapes.sparkov(t, inhabitants)},
         ),
         "features": (
             "One row for each payment asked for, with aggregates of what was known before it, as CSV: for detectors.",

@@ -1,10 +1,13 @@
 """The payment graph: accounts, merchants and parties elsewhere as nodes, booked payments as edges, laundering groups as labels.
 
 `nodes.csv`, `edges.csv` and `groups.csv` load with pandas into NetworkX (`from_pandas_edgelist`) and PyTorch Geometric (`edge_index` from `source` and
-`target`, after numbering `node`). A node is named by what it is and its key; parties elsewhere by their IBAN, so that two customers who pay one party pay one node.
+`target`, after numbering `node`). A node is named by what it is and its key; parties elsewhere by their IBAN, so that two customers who pay one party pay one node. What has no other
+party (cash, cheques, fees, interest) is paid to or by the bank, which is one node for each channel.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -12,8 +15,8 @@ from ....core.tables import Table, Tables
 from .truth import labelled, mules
 
 
-def nodes(tables: Tables, first: bool) -> Table:
-    """Accounts of the block and parties of its lists; merchants and employers once, with the first block. Columns: node, kind, segment (of accounts), country,
+def nodes(tables: Tables, first: bool, channels: Sequence[str]) -> Table:
+    """Accounts of the block and parties of its lists; merchants, employers and the bank's own sides once, with the first block. Columns: node, kind, segment (of accounts), country,
     currency, opened_on, income_minor, balance_minor (at the start), online (of merchants), and the labels illicit (takes part in a
     labelled group) and mule (is paid and pays on for others in one)."""
     customer = tables["customer"].select("customer_id", "segment", "country", "income_minor")
@@ -66,6 +69,7 @@ def nodes(tables: Tables, first: bool) -> Table:
                 country=pl.col("country").cast(pl.String),
             )
         )
+        parts.append(pl.DataFrame({"node": [f"bank:{c}" for c in channels]}).with_columns(kind=pl.lit("bank")))
     columns = [
         "node",
         "kind",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from ....core.tables import Table, Tables
@@ -188,8 +190,9 @@ def _named(letter: str, column: str) -> pl.Expr:
     return pl.lit(letter) + (pl.col(column) + 1_000_000_000).cast(pl.String)
 
 
-def sparkov(tables: Tables) -> Table:
-    """Sparkov's columns (Harris 2020; Kaggle `fraudTrain.csv`): card payments with their holder and merchant. The first column has no name, as there."""
+def sparkov(tables: Tables, inhabitants: Mapping[str, int]) -> Table:
+    """Sparkov's columns (Harris 2020; Kaggle `fraudTrain.csv`): card payments with their holder and merchant. The first column has no name, as there.
+    `city_pop` is of `inhabitants`, by city."""
     customer = tables["customer"].select(
         "customer_id", "household_id", "given_name", "family_name", "sex", "street", "city", "country", "postcode", "birth_date", "employment",
     )  # fmt: skip
@@ -211,9 +214,8 @@ def sparkov(tables: Tables) -> Table:
         merch_lat="latitude",
         merch_long="longitude",
     )
-    people = tables["customer"].group_by("city").len()
     paid = _booked(tables).filter(pl.col("channel").cast(pl.String).is_in(["card-present", "card-not-present"]))
-    for table, on in ((owner, "account_id"), (card, "card_id"), (shop, "merchant_id"), (people, "city")):
+    for table, on in ((owner, "account_id"), (card, "card_id"), (shop, "merchant_id")):
         paid = paid.join(table, on=on, how="left", maintain_order="left")
     at = pl.col("authorised_at")
     return paid.select(
@@ -232,7 +234,7 @@ def sparkov(tables: Tables) -> Table:
         zip="postcode",
         lat="lat",
         long="long",
-        city_pop="len",
+        city_pop=pl.col("city").replace_strict(inhabitants, default=None, return_dtype=pl.Int64),
         job=pl.col("employment").cast(pl.String),
         dob=pl.col("birth_date").cast(pl.String),
         trans_num=pl.col("transaction_ref").cast(pl.String).str.zfill(32),

@@ -73,7 +73,7 @@ def test_each_internal_account_mirrors_the_customers(bank: Dataset):
     )
     assert customers == -internal != 0
     clearing = bank.frames["internal_account"].filter(
-        pl.col("purpose").is_in(["transfer-clearing", "wallet-settlement"])
+        pl.col("purpose").is_in(["transfer-clearing", "wallet-settlement", "direct-debit-clearing"])
     )["internal_account_id"]
     both = bank.frames["transaction"].filter(
         pl.col("counterparty_account_id").is_not_null(),
@@ -148,10 +148,17 @@ PLANTED = {
     "credit_transfer.creditor_bic.pattern": cents("credit_transfer", "creditor_bic", pl.lit("DEUTDEFFXXX"), FIRST),
     "employer.iban.pattern": cents("employer", "iban", pl.lit("DE89370400440532013000"), FIRST),
     "counterparty.iban.pattern": cents("counterparty", "iban", pl.lit("NL91ABNA0417164300"), FIRST),
-    "customer.adult": cents("customer", "birth_date", pl.col("opened_on").dt.offset_by("1d"), FIRST),
+    "customer.opened-after-birth": cents("customer", "birth_date", pl.col("opened_on").dt.offset_by("1d"), FIRST),
     "card.expires-after-issue": cents("card", "expires_on", pl.col("issued_on"), FIRST),
     "transaction.declined-is-final": cents("transaction", "status", pl.lit("declined"), pl.col("status") == "booked"),
     "transaction.booked-has-cleared": cents("transaction", "status", pl.lit("booked"), pl.col("status") == "declined"),
+    "transaction.declined-has-reason": cents("transaction", "response_code", pl.lit("00"), pl.col("status") == "declined"),
+    "transaction.approved-is-by-card": cents("transaction", "status", pl.lit("approved"), pl.col("status") == "booked"),
+    "transaction.secured-online": cents("transaction", "three_ds", pl.lit("frictionless"), pl.col("terminal_id").is_not_null()),
+    "customer.dies-after-birth": cents("customer", "deceased_on", pl.date(1900, 1, 1), FIRST),
+    "alert.after-payment": cents("alert", "raised_at", pl.col("raised_at").dt.offset_by("-1y"), pl.int_range(pl.len()) == 0),
+    "fraud_report.after-payment": cents("fraud_report", "reported_at", pl.col("reported_at").dt.offset_by("-1y"), pl.int_range(pl.len()) == 0),
+    "account_holder.first": cents("account_holder", "customer_id", pl.col("customer_id") + 1, FIRST),
     "transaction.reversed-has-time": cents("transaction", "status", pl.lit("reversed"), pl.col("status") == "booked"),
     "transaction.card-channel-has-card": cents("transaction", "card_id", pl.lit(None, pl.Int64), CARD),
     "dispute.in-order": cents("dispute", "charged_back_at", pl.col("opened_at").dt.offset_by("-1s"), pl.int_range(pl.len()) == 0),
