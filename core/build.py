@@ -10,7 +10,7 @@ from .cast import Ahead, Cast, met
 from .checks import check_tables, declared_and_not
 from .conform import conform
 from .domain import Block, Window, taken
-from .edits import Log, apply
+from .edits import Log, Logged, apply
 from .labels import ground_truth, unmet
 from .narrow import besides, living
 from .plan import Plan
@@ -71,7 +71,7 @@ def _facts(plan: Plan, index: int, ahead: Ahead | None) -> Tables:
 
 def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:
     """Let every cast scenario edit the facts, in the order asked for, and log each edited row."""
-    log, tables = list[Table](), dict(tables)
+    log, tables = Log(), dict(tables)
     for n, use in enumerate(plan.uses):
         members = cast.concerning(n, block)
         if all(m.is_empty() for m in members.values()):
@@ -82,17 +82,8 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
         del scene  # and with it the tables as they were
         for edit in edits:
             tables[edit.table], edited = apply(plan.whole.schema, _given(tables, edit.table), edit, block)
-            log.append(
-                edited.select(
-                    pl.lit(use.scenario.name).alias("scenario"),
-                    pl.col("instance").cast(pl.Int64) + first,
-                    pl.col("role").cast(pl.String),
-                    pl.lit(edit.table).alias("table"),
-                    pl.col("effect").cast(pl.String),
-                    pl.col(ROW).cast(pl.UInt64),
-                    pl.lit(edit.action == "remove").alias("removed"),
-                )
-            )
+            marks = edited[["instance", "role", "effect", ROW]]
+            log.append(Logged(use.scenario.name, edit.table, edit.action == "remove", first, marks))
     return tables, log
 
 

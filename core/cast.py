@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .domain import Block, Step, taken
 from .errors import UserError
 from .narrow import besides, leading_to, sooner
 from .plan import Plan
 from .scenario import Role, Use, with_values
-from .stream import Stream
-from .tables import Table, Tables
+from .tables import Table, Tables, only
 
 _DRAW = "_draw"
 _KEPT, _ROOM = 64, 1 << 24
@@ -34,14 +34,11 @@ class Cast:
     def concerning(self, use: int, block: Block) -> dict[str, Table]:
         """The members of those instances that have a member in the block."""
         roles = {role: table for (n, role), table in self.members.items() if n == use}
-        here: set[int] = set()
-        for table in roles.values():
-            unit = table["unit"].to_numpy()
-            here |= set(table["instance"].to_numpy()[(unit >= block.first) & (unit < block.last)].tolist())
-        if not here:
-            return {role: table.clear() for role, table in roles.items()}
-        mine = np.array(sorted(here))
-        return {role: t.filter(np.isin(t["instance"].to_numpy(), mine)) for role, t in roles.items()}
+        instances = {role: table["instance"].to_numpy() for role, table in roles.items()}
+        units = {role: table["unit"].to_numpy() for role, table in roles.items()}
+        here = [instances[role][(unit >= block.first) & (unit < block.last)] for role, unit in units.items()]
+        mine = np.unique(np.concatenate(here)) if here else np.empty(0, np.int64)
+        return {role: only(t, np.isin(instances[role], mine)) if len(mine) else t.clear() for role, t in roles.items()}
 
     def keys(self, plan: Plan) -> dict[str, pl.Series]:
         """The keys of all cast rows by table: rows that other blocks may refer to."""
@@ -62,7 +59,7 @@ def candidates(plan: Plan, index: int, ahead: Ahead | None = None) -> Candidates
     if ahead is not None and len(ahead) < _KEPT and _size([facts, *(made for _, made in ahead.values())]) <= _ROOM:
         ahead[index] = first, facts
     tables = taken(besides(leading, first), block, facts)
-    found: Candidates = {}
+    fits, found = _fits(plan, tables), Candidates()
     for n, use in enumerate(plan.uses):
         most = use.count * sum(use.size(r) for r in use.scenario.roles)
         for role in use.scenario.roles:
@@ -72,7 +69,23 @@ def candidates(plan: Plan, index: int, ahead: Ahead | None = None) -> Candidates
                     f"scenario {use.scenario.name}: role '{role.name}' casts rows of {role.table}, whose key {key} is derived after "
                     f"all scenarios have played. Cast a {plan.domain.root}, and let the script choose among its rows."
                 )
-            found[n, role.name] = _eligible(plan, use, role, table).head(most)
+            at = fits[role.table][with_values(role.where, use.parameters)]
+            found[n, role.name] = _eligible(plan, use, role, table, at, most)
+    return found
+
+
+def _fits(plan: Plan, tables: Tables) -> dict[str, dict[str, NDArray[np.int64]]]:
+    """By table and condition which rows meet it: many roles ask for the same."""
+    asked: dict[str, dict[str, pl.Expr]] = {}
+    for use in plan.uses:
+        for role in use.scenario.roles:
+            text = with_values(role.where, use.parameters)
+            if role.table in tables and text not in asked.setdefault(role.table, {}):
+                asked[role.table][text] = pl.sql_expr(text)
+    found: dict[str, dict[str, NDArray[np.int64]]] = {}
+    for name, conditions in asked.items():
+        told = tables[name].with_columns(r.fill_null(False).alias(f"_{n}") for n, r in enumerate(conditions.values()))
+        found[name] = {text: np.flatnonzero(told[f"_{n}"].to_numpy()) for n, text in enumerate(conditions)}
     return found
 
 
@@ -82,29 +95,28 @@ def _size(facts: Iterable[Tables]) -> float:
 
 def settle(plan: Plan, parts: Iterable[Candidates]) -> Cast:
     """Choose among all blocks' candidates. Raises UserError when a scenario asks for more than there are."""
-    pooled: dict[tuple[int, str], Table] = {}
+    found: dict[tuple[int, str], list[Table]] = {}
     for part in parts:
         for place, table in part.items():
-            known = pooled.get(place)
-            pooled[place] = table if known is None else pl.concat([known, table]).sort(_DRAW)
+            found.setdefault(place, []).append(table)
+    pooled = {place: pl.concat(some).sort(_DRAW) if len(some) > 1 else some[0] for place, some in found.items()}
     members = {}
     for n, use in enumerate(plan.uses):
-        taken = pl.Series([], dtype=pl.Int64)
+        taken = np.empty(0, np.int64)
         for role in use.scenario.roles:
             size = use.size(role)
-            pool = pooled[n, role.name].filter(~pl.col("unit").is_in(taken.implode()))
+            pool = pooled[n, role.name]
+            pool = only(pool, ~np.isin(pool["unit"].to_numpy(), taken))
             wanted = use.count * size
             if pool.height < wanted:
                 raise UserError(
                     f"scenario {use.scenario.name}: {use.count} instance(s) need {wanted} {role.table}(s) as '{role.name}'"
                     f" where {with_values(role.where, use.parameters)}; {pool.height} are eligible. Ask for fewer, or raise --size."
                 )
-            chosen = pool.head(wanted).drop(_DRAW)
-            at = np.arange(wanted)
-            members[n, role.name] = chosen.select(
-                pl.Series("instance", at // size), pl.Series("member", at % size), pl.all()
-            )
-            taken = pl.concat([taken, chosen["unit"]])
+            chosen, at = pool.head(wanted), np.arange(wanted)
+            number = (pl.Series("instance", at // size), pl.Series("member", at % size))
+            members[n, role.name] = pl.DataFrame([*number, *(c for c in chosen.iter_columns() if c.name != _DRAW)])
+            taken = np.append(taken, chosen["unit"].to_numpy())
     return Cast(members)
 
 
@@ -132,11 +144,14 @@ def met(plan: Plan, cast: Cast, violations: Table) -> Table:
     return pl.concat(told)
 
 
-def _eligible(plan: Plan, use: Use, role: Role, table: Table) -> Table:
-    spec = plan.whole.schema[role.table]
-    stream: Stream = plan.stream.child(*use.path, "cast", role.name)
-    table = table.filter(pl.sql_expr(with_values(role.where, use.parameters))) if role.where != "true" else table
-    draws = stream.uniform(table[spec.key].to_numpy())
-    unit = plan.whole.schema.unit_of(role.table, table[spec.key].to_numpy())
-    table = table.select(pl.Series("unit", unit), pl.Series(_DRAW, draws), pl.all()).sort(_DRAW)
-    return table.unique("unit", keep="first", maintain_order=True) if role.apart else table
+def _eligible(plan: Plan, use: Use, role: Role, table: Table, at: NDArray[np.int64], most: int) -> Table:
+    """Of the rows at these places those with the lowest draws, in their order."""
+    schema, stream = plan.whole.schema, plan.stream.child(*use.path, "cast", role.name)
+    keys = table[schema[role.table].key].to_numpy()[at]
+    draws, unit = stream.uniform(keys), schema.unit_of(role.table, keys)
+    order = np.argsort(draws, kind="stable")
+    if role.apart:
+        order = order[np.sort(np.unique(unit[order], return_index=True)[1])]
+    order = order[:most]
+    chosen = (pl.Series("unit", unit[order]), pl.Series(_DRAW, draws[order]))
+    return pl.DataFrame([*chosen, *only(table, at[order]).iter_columns()])

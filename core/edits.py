@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -10,9 +12,21 @@ from .domain import Block
 from .places import different, places
 from .scenario import Edit
 from .schema import Schema
-from .tables import ROW, Table, plain, room
+from .tables import ROW, Table, only, plain, room
 
-Log = list[Table]  # frames of: scenario, instance, role, table, effect, ROW
+
+@dataclass(frozen=True)
+class Logged:
+    """What one edit of a scenario did to a table: `rows` has `instance`, counted from `first` on, `role`, `effect` and `ROW`."""
+
+    scenario: str
+    table: str
+    removed: bool
+    first: int
+    rows: Table
+
+
+Log = list[Logged]
 
 
 def apply(schema: Schema, frame: Table, edit: Edit, block: Block) -> tuple[Table, Table]:
@@ -26,15 +40,19 @@ def apply(schema: Schema, frame: Table, edit: Edit, block: Block) -> tuple[Table
             if column in edit.rows.columns:
                 unit = schema.unit_of_rows(edit.table, edit.rows, column)
                 mine |= (unit >= block.first) & (unit < block.last)
-        added = edit.rows if mine.all() else edit.rows.filter(mine)
+        added = only(edit.rows, mine)
         if added.is_empty():
             return frame, added
         if ROW not in frame.columns:
             frame = frame.with_columns(pl.col(spec.key).cast(pl.UInt64).alias(ROW))
-        new = frame.clear().select(
+        given = added.schema
+        new = pl.DataFrame(
             [
-                added[c].cast(d, strict=True) if c in added.columns else pl.lit(None, d).alias(c)
-                for c, d in frame.schema.items()
+                (added[c] if given[c] == kind else added[c].cast(kind, strict=True))
+                if c in given
+                # one gap, as often as there are rows
+                else pl.Series(c, [None], kind).new_from_index(0, added.height)
+                for c, kind in frame.schema.items()
             ]
         )
         return pl.concat([frame, new]), added
@@ -43,7 +61,7 @@ def apply(schema: Schema, frame: Table, edit: Edit, block: Block) -> tuple[Table
         known = known.with_columns(pl.col(ROW).cast(pl.UInt64))
     at = places(frame[ROW if ROW in frame.columns else spec.key], known[ROW].to_numpy())
     if (at < 0).any():
-        known, at = known.filter(at >= 0), at[at >= 0]
+        known, at = only(known, at >= 0), at[at >= 0]
     if edit.action == "remove":
         if not len(at):
             return frame, known

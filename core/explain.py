@@ -214,7 +214,7 @@ _Snapshot = tuple[str, str, Tables, tuple[Prior, ...]]
 
 def _snapshots(plan: Plan, index: int, cast: Cast) -> tuple[list[_Snapshot], Log]:
     """The tables after each step, after the scenarios, and after each derived step; and what the scenarios did."""
-    block, tables, found, log = plan.block(index), dict[str, Table](), list[_Snapshot](), list[Table]()
+    block, tables, found, log = plan.block(index), dict[str, Table](), list[_Snapshot](), Log()
 
     def run(kind: str, steps: tuple[Step, ...]) -> None:
         nonlocal tables

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from .checks import violations
 from .derive import runs
-from .edits import Log
+from .edits import Log, Logged
 from .places import different, places
 from .plan import Plan
 from .scenario import with_values
 from .schema import LABEL, Schema
-from .tables import ROW, Table, Tables, texts
+from .tables import ROW, Table, Tables, only, texts
 
 GONE = "left no label: there was nothing for them to change, or other scenarios took it. Raise --size, or ask for fewer at once."
 _Columns = dict[str, NDArray]
@@ -22,26 +22,33 @@ _NONE = np.iinfo(np.int64).max
 """Stands for no key: behind all keys that there are."""
 _PIECE = 1 << 16
 """Rows looked at at a time."""
+_FEW = 1 << 10
 
 
 def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     """The log with final keys. A row inserted or changed and then removed again is labelled with no key."""
-    logged = [edits for edits in log if not edits.is_empty() and edits.item(0, "table") in tables]
+    logged = [edits for edits in log if edits.rows.height and edits.table in tables]
     if not logged:
         return pl.DataFrame(schema=LABEL.polars)
-    # an edit is of one scenario and one table
     mine = [
-        {c: edits.head(1)[c] if c in ("scenario", "table") else _words(edits, c) for c in _TEXTS} for edits in logged
+        {
+            "scenario": [e.scenario],
+            "table": [e.table],
+            "role": _words(e.rows, "role"),
+            "effect": _words(e.rows, "effect"),
+        }
+        for e in logged
     ]
-    words = {c: pl.concat([own[c] for own in mine]).unique().sort() for c in _TEXTS}
+    words = {c: pl.Series(sorted({word for own in mine for word in own[c]}), dtype=pl.String) for c in _TEXTS}
     place = {c: {word: n for n, word in enumerate(words[c])} for c in _TEXTS}
+    kinds = {c: pl.Enum(words[c]) for c in _TEXTS}
     parts: list[_Columns] = []
     for edits, own in zip(logged, mine, strict=True):
         final, kept = _final(schema, tables, edits)
-        columns = {"instance": edits["instance"].to_numpy(), "row_key": final}
+        columns = {"instance": edits.rows["instance"].to_numpy().astype(np.int64) + edits.first, "row_key": final}
         for c in _TEXTS:
             if len(own[c]) > 1:
-                columns[c] = edits[c].cast(pl.Enum(words[c])).to_physical().to_numpy().astype(np.int64)
+                columns[c] = edits.rows[c].cast(kinds[c]).to_physical().to_numpy().astype(np.int64)
         if kept is not None:
             columns = {c: values[kept] for c, values in columns.items()}
         # what is the same for all of an edit stands once
@@ -51,18 +58,17 @@ def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:
     return pl.DataFrame({c: _told(c, whole[c], words.get(c)) for c in LABEL.columns})
 
 
-def _final(schema: Schema, tables: Tables, edits: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+def _final(schema: Schema, tables: Tables, edits: Logged) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """The final key of each edited row, none where it is gone; and which of the edits are told, all where nothing is said."""
-    name = edits.item(0, "table")
-    frame, key = tables[name], schema[name].key
+    frame, key = tables[edits.table], schema[edits.table].key
     address = frame[ROW] if ROW in frame.columns else frame[key]
-    at = places(address, edits[ROW].to_numpy())
+    at = places(address, edits.rows[ROW].to_numpy())
     gone = at < 0
     if not gone.any():
         return frame[key].to_numpy()[at].astype(np.int64, copy=False), None
     final = frame[key].to_numpy()[at].astype(np.int64) if frame.height else np.full(len(at), _NONE)
     final[gone] = _NONE
-    kept = ~gone | edits["removed"].to_numpy()
+    kept = ~gone | edits.removed
     return final, None if kept.all() else kept
 
 
@@ -99,9 +105,11 @@ def _row_by_row(parts: list[_Columns]) -> _Columns:
     return {c: values[order] for c, values in whole.items()}
 
 
-def _words(rows: Table, column: str) -> pl.Series:
-    """The different texts of a column. Asked of the frame: a column of one text for all rows stands there once, and would be written out."""
-    return rows.select(pl.col(column).unique()).to_series()
+def _words(rows: Table, column: str) -> list[str]:
+    """The different texts of a column. Of many rows they are asked of the frame: a column of one text for all stands there once, and would be written out."""
+    if rows.height <= _FEW:
+        return [*{*rows[column].to_list()}]
+    return rows.select(pl.col(column).unique()).to_series().to_list()
 
 
 def _order(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -167,7 +175,7 @@ def unmet(plan: Plan, tables: Tables, label: Table) -> Table:
             at = np.sort(at[at >= 0])
             # piece by piece: what is looked at is a copy
             for a in range(0, len(at), _PIECE):
-                bad = asked_of[at[a : a + _PIECE]].filter(~rule.fill_null(True))[key]
+                bad = only(asked_of, at[a : a + _PIECE]).filter(~rule.fill_null(True))[key]
                 found.append(violations(f"{name}.expect[{n}]", expect.table, bad, expect.doc))
     return pl.concat(found)
 
@@ -249,10 +257,11 @@ def _saying(labels: list[Table], instances: tuple[int, int] | None = None, **wha
     found = []
     for label in labels:
         if instances:
-            label = label.filter(pl.col("instance").is_between(*instances, closed="left"))
+            instance = label["instance"].to_numpy()
+            label = only(label, (instance >= instances[0]) & (instance < instances[1]))
         for column, word in what.items():
             if word and not (said := label[column] == word).all():
-                label = label.filter(said)
+                label = only(label, said.to_numpy())
         key = label["row_key"]
         found.append((key.drop_nulls() if key.null_count() else key).to_numpy())
     return different(np.concatenate(found))

@@ -20,7 +20,7 @@ so that their sum is right and rare scenarios are not lost on the whole.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from .errors import UserError, unknown
 from .scenario import Scenario, ScenarioRequest, Use, resolve
-from .tables import ROW, Tables
+from .tables import ROW, Table
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -108,14 +108,15 @@ def sized(
     mixed = expand(plan, mixes)
     uses = (*plan.uses, *(use for use, _, _ in mixed))
     held = np.array([*own, *(False for _ in mixed)])
-    base, scale = _base(plan), plan.units / plan.block(0).units.size
     table, each = _labelled(plan, uses, mixes[0].table if mixes else None)
+    conditions = {id(part): pl.sql_expr(part.where) for _, part, _ in mixed}
+    base, scale = _base(plan, table, conditions.values()), plan.units / plan.block(0).units.size
     count = np.array([float(use.count) for use in uses])
     whole = {id(part): sum(part.scenarios.values()) for _, part, _ in mixed}
-    here = {id(part): base[table].filter(pl.sql_expr(part.where)).height for _, part, _ in mixed}
+    here = {part: base.select(condition.sum()).item() for part, condition in conditions.items()}
     for n, (_, part, weight) in enumerate(mixed, len(plan.uses)):
         count[n] = scale * here[id(part)] * plan.priors(part.share) * weight / whole[id(part)] / each[n]
-    rows, labels = scale * base[table].height, count * each
+    rows, labels = scale * base.height, count * each
     natural = labels.sum() / (rows + labels.sum())
     if share is not None:
         free, want = labels[~held].sum(), share / (1 - share) * rows - labels[held].sum()
@@ -156,11 +157,14 @@ def _nearest(
     return count
 
 
-def _base(plan: Plan) -> Tables:
-    """The first block without scenarios."""
+def _base(plan: Plan, table: str, conditions: Iterable[pl.Expr]) -> Table:
+    """A table of the first block without scenarios, with what the conditions look at."""
     from .domain import taken
+    from .narrow import leading_to
 
-    return taken((*plan.domain.steps, *plan.domain.derive), plan.block(0), {})
+    columns = {plan.whole.schema[table].key, *(name for rule in conditions for name in rule.meta.root_names())}
+    steps, _ = leading_to((*plan.whole.steps, *plan.whole.derive), [f"{table}.{name}" for name in columns])
+    return taken(steps, plan.block(0), {})[table]
 
 
 def _labelled(plan: Plan, uses: Sequence[Use], table: str | None) -> tuple[str, NDArray[np.float64]]:
@@ -174,13 +178,23 @@ def _labelled(plan: Plan, uses: Sequence[Use], table: str | None) -> tuple[str, 
     cast, block = make_cast(trial), trial.block(0)
     facts = taken(plan.domain.steps, block, {})
     _, log = play(trial, block, facts, cast)
-    edits = pl.concat(log).filter(~pl.col("removed"))
+    labelled = [edits for edits in log if not edits.removed]
     if table is None:
-        table = str(edits.group_by("table").len().sort("len", "table")["table"][-1])
-    # a row may have several labels, and counts once
-    rows = edits.filter(table=table).unique(["scenario", "instance", ROW])
-    per = rows.group_by("scenario").agg(pl.col("instance").n_unique().alias("n"), pl.len())
-    known = dict(zip(per["scenario"], per["len"] / per["n"], strict=True))
+        of = {name: sum(e.rows.height for e in labelled if e.table == name) for name in {e.table for e in labelled}}
+        table = max(of, key=lambda name: (of[name], name))
+    known = {}
+    for name in {e.scenario for e in labelled}:
+        # a row may have several labels, and counts once
+        rows = [
+            np.stack(
+                [e.rows["instance"].to_numpy().astype(np.int64) + e.first, e.rows[ROW].to_numpy().astype(np.int64)]
+            )
+            for e in labelled
+            if e.scenario == name and e.table == table
+        ]
+        if rows:
+            instance, _ = np.unique(np.concatenate(rows, axis=1), axis=1)
+            known[name] = len(instance) / len(np.unique(instance))
     return table, np.array([max(known.get(use.scenario.name, 1.0), 1.0) for use in uses])
 
 

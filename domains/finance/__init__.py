@@ -8,6 +8,7 @@ from ...core.priors import load_priors
 from ...core.scenario import load_scenarios
 from ...core.schema import load_schema
 from ...core.streams.events import load_events
+from .bearing import CHECKS as BEARING
 from .circles import CIRCLE
 from .closing import closing
 from .consistency import CHECKS as CONSISTENCY
@@ -27,6 +28,8 @@ from .relationship import CHECKS as RELATIONSHIP
 from .reports import known, mistaken
 from .scripts import SCRIPTS
 from .scripts.casting import among_those_there, in_home_money
+from .statements import MISSED, STATEMENTS
+from .terms import terms
 from .transfers import transfers
 from .validators import CHECKS
 from .views import views
@@ -57,6 +60,7 @@ DOMAIN = Domain(
         Step("customer", ("customer",), customers),
         Step("household", ("household",), households, ("customer",)),
         Step("account", ("account",), accounts, ("customer",)),
+        Step("terms", ("account",), terms, ("customer", "account")),
         Step("loan", ("loan", "instalment"), loans, ("customer", "account")),
         Step("card", ("card",), cards, ("account",)),
         Step("device", ("device",), devices, ("customer",)),
@@ -74,8 +78,8 @@ DOMAIN = Domain(
             habits(_SCHEMA),
             ("device", "counterparty", "transaction", "customer", "card"),
         ),
-        Step("funds", ("transaction",), funds(_SCHEMA), ("transaction", "account")),
-        Step("closing", ("transaction",), closing(_SCHEMA), ("transaction", "account")),
+        Step("funds", ("transaction", MISSED), funds(_SCHEMA), ("transaction", "account")),
+        Step("closing", ("transaction",), closing(_SCHEMA), ("transaction", "account", MISSED)),
         Step("report", ("fraud_report",), mistaken(_SCHEMA), ("transaction",)),
     ),
     derive=(
@@ -85,6 +89,7 @@ DOMAIN = Domain(
             lifecycle(_SCHEMA),
             ("transaction", "fraud_report"),
         ),
+        STATEMENTS,
         *identities(_SCHEMA),
         Step("fingerprint", ("device.fingerprint",), fingerprints, ("device",)),
         Step("holder", ("account_holder",), account_holders, ("account",)),
@@ -101,7 +106,7 @@ DOMAIN = Domain(
         Step("ledger", ("ledger_entry",), postings(_SCHEMA), (JOURNAL, "transaction", "account")),
     ),
     scripts=SCRIPTS,
-    checks=(*CHECKS, *CONSISTENCY, *RELATIONSHIP),
+    checks=(*CHECKS, *CONSISTENCY, *RELATIONSHIP, *BEARING),
     patterns=patterns,
     views=views(_SCHEMA, _PRIORS),
     slots={CREDIT_SLOT.name: CREDIT_SLOT},

@@ -18,6 +18,7 @@ from .holdings import ACCOUNTS, COUNTERPARTY, CURRENT
 from .life import FOREVER, NEVER, left_on
 from .payments import complete, fact_types
 from .people import CIRCLE
+from .statements import MISSED, posted
 
 CLOSING = 76
 """The kind of flow of pay-outs: see `flows`."""
@@ -36,6 +37,10 @@ def closing(schema: Schema):
             return {"transaction": tables["transaction"]}
         closed = np.where(left < NEVER, left * DAY, FOREVER)
         payment, concerned = _settled(block, tables["transaction"], closed)
+        made = posted(block, payment[concerned], tables["account"], tables[MISSED], closing=True)
+        if made is not None:
+            concerned = np.append(concerned, payment.height + np.arange(made.height))
+            payment = concat([payment, made])
         account = tables["account"].filter(pl.col("closed_on").is_not_null())
         # few accounts are closed: what concerns them is looked at apart, and the many rows beside it are put together once
         such, out = payment[concerned], []
@@ -76,9 +81,9 @@ def _held(block: Block, payment: pl.DataFrame, mine: pl.DataFrame, account: pl.D
     booked, undone = (such[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
     at = such["authorised_at"].to_numpy()
     legs = []
-    for posted, change, factor in ((own, amount, 1), (other, -sign * received_by_other(block, such, account), -1)):
-        here = booked & np.isin(posted, ids)
-        legs += [(here, posted, change, at, 0), (here & undone, posted, back * -factor, at, 1)]
+    for side, change, factor in ((own, amount, 1), (other, -sign * received_by_other(block, such, account), -1)):
+        here = booked & np.isin(side, ids)
+        legs += [(here, side, change, at, 0), (here & undone, side, back * -factor, at, 1)]
     holder, _, change, _, _ = moves(legs)
     held = mine["opening_balance_minor"].to_numpy().copy()
     np.add.at(held, np.searchsorted(ids, holder), change)

@@ -45,7 +45,8 @@ def _none() -> pl.DataFrame:
 
 
 def within_limit(tables: Lazy) -> pl.DataFrame:
-    """No booked debit takes an account below its arranged limit, up to the moment at which a scenario's first payment touches it or its instance begins."""
+    """No booked debit but the bank's own interest and fees takes an account below its arranged limit, up to the moment at which a scenario's first payment
+    touches it or its instance begins."""
     entry = tables["ledger_entry"].filter(
         pl.col("internal_account_id").is_null()
         & (pl.col("kind") == "booking")
@@ -54,6 +55,8 @@ def within_limit(tables: Lazy) -> pl.DataFrame:
     )
     limit = tables["account"].select("account_id", "overdraft_limit_minor")
     off = entry.join(limit, on="account_id").filter(pl.col("balance_minor") < -pl.col("overdraft_limit_minor"))
+    charges = tables["transaction"].filter(pl.col("channel").cast(pl.String).is_in(["interest", "fee"]))
+    off = off.join(charges.select("transaction_ref"), on="transaction_ref", how="anti")
     off = off.join(_touched(tables).lazy(), on="account_id", how="left").filter(
         pl.col("since").is_null() | (pl.col("booked_at") < pl.col("since"))
     )
@@ -88,6 +91,10 @@ def _touched(tables: Lazy) -> pl.DataFrame:
     sides.append(cast.join(begun, on=group, how="left").select(sides[0].columns))
     # who plays a part in an instance without a payment here has one elsewhere, at a time that is not known
     known = pl.concat(sides).drop_nulls("account_id")
+    # what was spent with a credit card is paid from its holder's other accounts
+    holder = tables["account"].select("account_id", "customer_id", kind=pl.col("type").cast(pl.String)).collect()
+    cards = known.join(holder.filter(kind="credit"), on="account_id").drop("account_id")
+    known = pl.concat([known, cards.join(holder.drop("kind"), on="customer_id").select(known.columns)])
     long_ago = pl.lit(0).cast(known.schema["authorised_at"])
     return known.group_by("account_id").agg(since=pl.col("authorised_at").fill_null(long_ago).min())
 
@@ -267,7 +274,7 @@ def employer_iban(tables: Lazy) -> pl.DataFrame:
 
 CHECKS = (
     Check("ledger.currency", ("transaction", "ledger_entry", "account"), "Payments and postings are in their account's currency.", currency),
-    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit takes an account below its limit before a scenario has a hand in it.", within_limit),
+    Check("account.within-limit", ("ledger_entry", "account", "transaction", LABEL.name), "No debit but interest and fees takes an account below its limit before a scenario has a hand in it.", within_limit),
     Check("exchange.amount", ("exchange", "transaction"), "Amounts in other currencies follow from rate, fee and minor units.", exchanged),
     Check("value_date.backdated", ("value_date", "transaction"), "Value dates lie from the day of the payment to the day before its booking.", backdated),
     Check("adjustment.cleared", ("adjustment", "transaction"), "What a partial reversal leaves is what was cleared.", released),

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block, Step
 from ...core.schema import Schema
-from ...core.stream import U64
+from ...core.stream import U64, join_rows
 from ...core.tables import ROW, Tables
 from .calendar import DAY, HOUR, working_day
 from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
-from .holdings import ACCOUNTS, addresses
+from .holdings import ACCOUNTS, CREDIT, LANDLORD, addresses
 from .life import NEVER, left_on
 from .payments import part_refunded
 from .reference import TERMINALS
@@ -310,6 +310,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
         "amount_minor",
         "counterparty_id",
         "counterparty_account_id",
+        "counterparty_row",
     )
     paid = payment.filter(pl.col("channel").is_in(["transfer", "salary"])).select(columns)
     party = tables["counterparty"].select(
@@ -337,7 +338,14 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
     settled = np.where(instant, booked, working_day(booked, home, later=True))
     purposes = list(schema.code_lists["payment_purpose"].codes)
     purpose = np.select(
-        [batch, kind == "ICDT/STDO"], [purposes.index("SALA"), purposes.index("SAVG")], purposes.index("OTHR")
+        [
+            batch,
+            paid["counterparty_account_id"].fill_null(0).to_numpy() % ACCOUNTS == CREDIT,
+            _rent(paid),
+            kind == "ICDT/STDO",
+        ],
+        [purposes.index(c) for c in ("SALA", "CCRD", "RENT", "SAVG")],
+        purposes.index("OTHR"),
     )
     debit = (paid["direction"] == "DBIT").to_numpy()
     ours = len(COUNTRIES) + home
@@ -361,6 +369,12 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
             ),
         }
     )
+
+
+def _rent(paid: pl.DataFrame) -> NDArray[np.bool_]:
+    unit = (paid["account_id"].to_numpy() // ACCOUNTS).astype(np.uint64)
+    landlord = join_rows(unit, np.full(len(unit), LANDLORD))
+    return (paid["counterparty_row"].fill_null(0).to_numpy() == landlord) & (paid["type"] == "ICDT/STDO").to_numpy()
 
 
 def creditor_reference(value: NDArray[np.uint64]) -> pl.Series:

@@ -19,15 +19,16 @@ from .circles import contacts
 from .draws import enum, keep, poisson
 from .holdings import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
 from .loans import loan_terms
-from .parties import CURRENCIES
-from .payments import purchase_rate
+from .parties import CURRENCIES, rents
+from .payments import purchase_rate, tickets
 from .reference import bill_categories
+from .terms import bought_on_credit, usual_repayment
 
 SENT, RECEIVED, SALARY, SAVED, REPAID, TOPPED_UP, FEE, BILL = range(2, 10)
 INSIDE, CHEQUE, CASHED, PAID_IN, DRAWN, WALLET_USE, LOAN_PAYMENT, LOAN_INTEREST, PAYROLL, LOAN_PAYOUT, CHANGE = range(
     64, 75
 )
-TAKINGS = 77
+TAKINGS, CHARGED, LATE, CREDITED, RENT = range(77, 82)
 """The kinds of flow; one for each category of bill from BILL on."""
 OWN_ELSEWHERE, OWN_SAVINGS, OWN_CREDIT, PEOPLE = range(1, 5)
 """A customer's counterparties by place: 0 pays them, then come their own accounts, from PEOPLE on people."""
@@ -161,13 +162,9 @@ class Flows:
         there = np.zeros(len(units) * ACCOUNTS, bool)
         there[held] = True
         self.has = {place: there[place::ACCOUNTS] for place in (SAVINGS, CREDIT, LOAN, WALLET)}
-        mean = np.exp(
-            np.array(list(p("purchase.log_mean").values())) + np.array(list(p("purchase.log_sigma").values())) ** 2 / 2
-        )
-        share = np.array(list(p("purchase.share").values()))
-        self.ticket = float(mean @ share / share.sum()) * 100
+        self.ticket = sum(tickets(block).values())
         spent = purchase_rate(block) * self.ticket
-        self.on_credit = np.where(self.has[CREDIT], spent * p("purchase.credit_share"), 0.0)
+        repaid = usual_repayment(block, tables["account"]) - np.where(self.has[CREDIT], bought_on_credit(block), 0.0)
         self.bills = np.stack([self.bill(n, name) for n, name in enumerate(bill_categories(block))], axis=1)
         self.terms = loan_terms(block, units, self.income)
         owes = np.where(self.has[LOAN] & (self.terms.owed > 0), self.terms.instalment, 0)
@@ -188,7 +185,9 @@ class Flows:
             np.exp(p("purchase.log_mean")["cash"] + p("purchase.log_sigma")["cash"] ** 2 / 2) * 100
         )
         fee = np.where(self.zone == 1, p("account.fee_minor"), 0)
-        out = spent + self.bills.sum(axis=1) + owes + wages + drawn + fee
+        # who has another bank for pay pays the rent from there
+        self.rent = np.where(self.paid_here, rents(block, units), 0)
+        out = spent + repaid + self.rent + self.bills.sum(axis=1) + owes + wages + drawn + fee
         self.left = np.where(self.paid_here, self.income, 0) - out
 
     def wage(self) -> float:

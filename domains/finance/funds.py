@@ -12,15 +12,17 @@ from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.tables import Tables
-from .calendar import DAY
+from .calendar import DAY, HOUR
 from .currencies import received_by_other
 from .draws import Leg, moves
 from .holdings import ACCOUNTS
+from .holdings import CREDIT as CREDIT_CARD
 from .life import NEVER, joined_on, last_used
 from .people import CIRCLE
+from .statements import MISSED, SETTLES, Cards, Cycle, moved, repaid_at
 
-CREDIT, BACK, DEBIT = range(3)
-"""Why an account moves, in the order of one moment: money comes in, is released or refunded, is asked for."""
+CREDIT, BACK, DEBIT, CHARGE = range(4)
+"""Why an account moves, in the order of one moment: money comes in, is released or refunded, is asked for; is taken by the bank without asking."""
 INSUFFICIENT = "51"
 
 
@@ -30,20 +32,22 @@ def funds(schema: Schema):
     Judged is the available balance: what was booked in by then, less all that was authorised by then. The booked balance is never
     less, for a debit clears after it was authorised; so no booking takes an account below its limit. What other customers send is not
     counted on, so that what one can bear depends on nobody else; nor is what disputes bring back. Payments to customers beyond the size of the dataset count, and go then.
+    What credit cards are paid and cost hangs on what was not refused before: it is judged with them, but made later (`statements`).
     """
     codes = schema["transaction"].columns["response_code"].dtype
 
     def run(block: Block, tables: Tables) -> Tables:
         payment = _while_they_are_there(block, tables["transaction"])
-        refused = _refused(block, payment, tables["account"])
+        refused, missed = _refused(block, payment, tables["account"])
         if -(-block.last // CIRCLE) * CIRCLE > block.size:
             there = (payment["counterparty_account_id"].fill_null(0) < block.size * ACCOUNTS).to_numpy()
             payment, refused = payment.filter(pl.Series(there)), refused[there]
         if not refused.any():
-            return {"transaction": payment}
+            return {"transaction": payment, MISSED: missed}
         off = pl.Series(refused)
         card = off & payment["response_code"].is_not_null()
         return {
+            MISSED: missed,
             "transaction": payment.with_columns(
                 pl.when(~off).then(pl.col("cleared_at")).alias("cleared_at"),
                 *(pl.when(~off).then(pl.col(c)).alias(c) for c in ("reversed_at", "reversal", "reversed_minor")),
@@ -51,7 +55,7 @@ def funds(schema: Schema):
                 .then(pl.lit(INSUFFICIENT, codes))
                 .otherwise(pl.col("response_code"))
                 .alias("response_code"),
-            )
+            ),
         }
 
     return run
@@ -76,15 +80,19 @@ def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     return payment.filter(pl.Series(there))
 
 
-def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDArray[np.bool_]:
+def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tuple[NDArray[np.bool_], pl.DataFrame]:
+    """Which payments are refused, and which payments of cards."""
     first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
     start, floor = np.zeros(span, np.int64), np.zeros(span, np.int64)
     held = account["account_id"].to_numpy() - first
     start[held] = account["opening_balance_minor"].to_numpy()
     floor[held] = -account["overdraft_limit_minor"].to_numpy()
+    cards = Cards(block, account)
+    floor[CREDIT_CARD::ACCOUNTS] += cards.reserve
 
     own = payment["account_id"].to_numpy() - first
     other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
+    holder = own // ACCOUNTS
     amount, received = payment["amount_minor"].to_numpy(), received_by_other(block, payment, account)
     debit = payment["direction"].to_physical().to_numpy() == 0
     cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
@@ -93,15 +101,89 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> NDAr
     legs = (
         (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
         (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),
-        (debit & cleared & (other // ACCOUNTS == own // ACCOUNTS), other, received, moments["cleared_at"], CREDIT),
+        (debit & cleared & (other // ACCOUNTS == holder), other, received, moments["cleared_at"], CREDIT),
         (debit & undone, own, back, moments["reversed_at"], BACK),
     )
-    since, held_then = _at_risk(block, start, floor, legs)
-    risky = (since < _weeks(block))[own // ACCOUNTS]
-    some: list[Leg] = [(such & risky, who, much, when, why) for such, who, much, when, why in legs]
+    bought = np.flatnonzero(((own & (ACCOUNTS - 1)) == CREDIT_CARD) & cleared)
+    whose, when, change, which = moved(block, payment[bought], CREDIT_CARD)
+    which, none = bought[which], np.zeros(cards.on.shape, bool)
+    cycle = cards.cycle(*cards.periods.sums(whose, when, change), none)
+    hung = _of_cards(block, cards, cycle)
+    since, held_then = _at_risk(block, start, floor, (*legs, *hung))
+    risky = since < _weeks(block)
+    concerned = risky[holder]
+    some: list[Leg] = [(such & concerned, who, much, when, why) for such, who, much, when, why in legs]
     columns = moves(some)
     from_then_on = np.flatnonzero(_week(block, columns[3]) >= since[columns[0] // ACCOUNTS])
-    return _scan(held_then, floor, payment.height, *(column[from_then_on] for column in columns))
+    columns = [column[from_then_on] for column in columns]
+    refused, again = np.zeros(payment.height + none.size + 1, bool), risky
+    missed = refused[payment.height : -1].reshape(none.shape)
+    # what is refused in a month changes what is paid in the next: until nothing does
+    while True:
+        mine = again[columns[0] // ACCOUNTS] if again is not risky else slice(None)
+        theirs: list[NDArray] = list(
+            moves([(a & again[who // ACCOUNTS], who, b, c, why) for a, who, b, c, why in hung])
+        )
+        late = np.flatnonzero(_week(block, theirs[3]) >= since[theirs[0] // ACCOUNTS])
+        theirs = [column[late] for column in theirs]
+        theirs[1] = np.where(theirs[4] == CHARGE, none.size, theirs[1]) + payment.height
+        both = [np.concatenate([a[mine], b]) for a, b in zip(columns, theirs, strict=True)]
+        if again is not risky:
+            again = _wrong(held_then, floor, refused, *both)
+            both = [column[again[both[0] // ACCOUNTS]] for column in both]
+        if not again.any():
+            break
+        refused[both[1]] = False
+        missed[again] = False
+        refused |= _scan(held_then, floor, len(refused), *both)
+        kept = ~refused[which]
+        new = cards.cycle(*cards.periods.sums(whose[kept], when[kept], change[kept]), missed)
+        again = again & np.any(
+            [(a != b).any(axis=1) for a, b in zip((new.asked, new.interest, new.fee), (cycle.asked, cycle.interest, cycle.fee), strict=True)],
+            axis=0,
+        )  # fmt: skip
+        cycle, hung = new, _of_cards(block, cards, new)
+    at = np.nonzero(missed)
+    gone = pl.DataFrame({"account_id": (at[0] + block.first) * ACCOUNTS + CREDIT_CARD, "cut": at[1]})
+    return refused[: payment.height], gone
+
+
+def _wrong(
+    held: NDArray,
+    floor: NDArray,
+    refused: NDArray[np.bool_],
+    holder: NDArray,
+    source: NDArray,
+    change: NDArray,
+    at: NDArray,
+    kind: NDArray,
+) -> NDArray[np.bool_]:
+    """Of which customers some of what was refused could be borne, or some of what was not could not: all of their moves are added up at once, which costs a
+    fraction of a scan."""
+    order = arrange(holder, at, kind, source)
+    holder, no, change, asks = holder[order], refused[source[order]], change[order], kind[order] == DEBIT
+    moved = np.where(no, 0, change)
+    total = np.cumsum(moved)
+    first = np.arange(len(holder)) - rank(holder)
+    after = held[holder] + total - (total - moved)[first] + np.where(no, change, 0)
+    wrong = np.zeros(len(held), bool)
+    wrong[holder[asks & ((after >= floor[holder]) == no)]] = True
+    return np.any(wrong.reshape(-1, ACCOUNTS), axis=1)
+
+
+def _of_cards(block: Block, cards: Cards, cycle: Cycle) -> tuple[Leg, ...]:
+    """What payments of cards and their charges move; a leg's places are those of the cycle."""
+    who = np.repeat(np.arange(len(cycle.on)), cycle.on.shape[1])
+    cut = np.tile(np.arange(cycle.on.shape[1]), len(cycle.on))
+    asked, charge = cycle.asked.ravel(), (cycle.interest + cycle.fee).ravel()
+    at = repaid_at(block, who, cut, np.where(asked > 0, cycle.on.ravel(), 0))
+    end = cards.periods.cut.ravel() * DAY + HOUR
+    current = who * ACCOUNTS
+    return (
+        (asked > 0, current, -asked, at, DEBIT),
+        (asked > 0, current + CREDIT_CARD, asked, at + SETTLES, CREDIT),
+        (charge > 0, current + CREDIT_CARD, -charge, end, CHARGE),
+    )
 
 
 WEEK = 7 * DAY
@@ -126,7 +208,7 @@ def _at_risk(
     for such, who, much, when, why in legs:
         at = np.flatnonzero(such)
         moved = np.bincount(who[at] * weeks + _week(block, when[at]), much[at], len(asked))
-        if why == DEBIT:
+        if why in (DEBIT, CHARGE):
             asked += moved
         else:
             given += moved

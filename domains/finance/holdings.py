@@ -17,7 +17,7 @@ from .draws import choose, enum, keep, poisson, siblings
 from .identifiers import abroad, home_ibans, other_ibans, pans
 from .life import NEVER, joined_on, last_used, left_on
 from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
-from .parties import CURRENCIES, YEAR, employers_of, holder_names
+from .parties import CURRENCIES, YEAR, employers_of, holder_names, rents
 from .people import heads, origins, sample
 
 CURRENT, SAVINGS, CREDIT, WALLET = 0, 1, 2, 4
@@ -29,8 +29,9 @@ CARDS = 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
+LANDLORD = COUNTERPARTY + (1 << 18)
 KNOWN, NEXT, MET, FELLOW = -1, -2, -3, -100
-"""No places among the others: customers of this bank, the next employer, payees whom a habit brings; from FELLOW on downwards the members of a club, by
+"""No places among the others: customers of this bank, the next employer, landlords and payees whom a habit brings; from FELLOW on downwards the members of a club, by
 their number in the circle."""
 
 
@@ -261,9 +262,13 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     moved = np.flatnonzero(customer["job_changed_on"].is_not_null().to_numpy())
     day = customer["job_changed_on"].gather(moved).to_physical().to_numpy().astype(np.int64) * DAY
     here = np.flatnonzero(known.other < np.uint64(block.size))
+    tenant = np.flatnonzero(rents(block, units) > 0)
+    landlord = join_rows(units[tenant], LANDLORD)
+    since = block.window.start - np.floor(stream.child("added").uniform(landlord) * span).astype(np.int64) * 1_000_000
     listed = (
         (rows[base], parent[base], added[base], k[base]),
         (join_rows(units[moved], NEXT_EMPLOYER), moved, day, np.full(len(moved), NEXT)),
+        (landlord, tenant, since, np.full(len(tenant), MET)),
         (known.rows[here], known.who[here], known.added[here], np.full(len(here), KNOWN)),
     )
     row, who, since, place = (np.concatenate(x) for x in zip(*listed, strict=True))

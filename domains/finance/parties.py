@@ -120,6 +120,18 @@ def contact(block: Block, tables: Tables) -> Tables:
     }
 
 
+def rents(block: Block, units: U64) -> NDArray[np.int64]:
+    """What each household's first customer pays a landlord a month, in whole major units; 0 of owners, of others and of companies."""
+    p, stream = block.priors, block.stream.child("household", "rent")
+    tenant = np.array([p("rent.tenants")[c] for c in COUNTRIES])[origins(block, units)[0].astype(np.int64)]
+    rents = (stream.child("tenant").uniform(units) < tenant) & (heads(block, units) == units)
+    rents &= ~businesses(block, units)[1]
+    income = np.exp(p("customer.income_log_mean") + p("customer.income_log_sigma") * prosperity(block, units))
+    sigma = p("rent.share_log_sigma")
+    share = p("rent.share") * np.exp(sigma * stream.child("share").normal(units) - sigma**2 / 2)
+    return np.where(rents, np.maximum(np.round(income * share), 1) * 100, 0).astype(np.int64)
+
+
 EMPLOYMENT = ("employed", "self-employed", "unemployed", "student", "inactive", "retired")
 PROFILES = ("student", "working", "affluent", "retired", "sole-trader", "company")
 

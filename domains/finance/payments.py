@@ -188,6 +188,19 @@ def purchase_rate(block: Block) -> F64:
     return p("purchase.per_month") * np.exp(sigma * z - sigma**2 / 2)
 
 
+def tickets(block: Block) -> dict[str, float]:
+    """What each category adds to the mean amount of a card transaction, in minor units."""
+    p = block.priors
+    shares = p("purchase.share")
+    return {
+        c: float(np.exp(p("purchase.log_mean")[c] + p("purchase.log_sigma")[c] ** 2 / 2))
+        * 100
+        * x
+        / sum(shares.values())
+        for c, x in shares.items()
+    }
+
+
 def _times(
     block: Block,
     stream: Stream,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...core.scenario import Use, load_scenarios
 from ...core.stream import Stream
 from ...core.tables import Table, Tables
+from .bearing import statements
 from .motifs import recovered, seen
 
 FEWEST = 200
@@ -186,6 +187,43 @@ def standing_payees(tables: Tables) -> Measured:
     return None if len(each) < FEWEST else (float(each.mean()), float(each.std() / np.sqrt(len(each))))
 
 
+def carried_over(tables: Tables) -> Measured:
+    """Percent of credit card accounts, of those that owe something, that carry some of a statement over: the mean over accounts of the share of their months."""
+    made = _statements(tables)
+    if made is None:
+        return None
+    each = made.filter(pl.col("falls") & (pl.col("owed") > 0)).group_by("account_id").agg(pl.col("carried").mean())
+    return _mean(100 * each["carried"].to_numpy())
+
+
+def card_rate(tables: Tables, currency: str) -> Measured:
+    """Interest charged in a year over what is carried over, in percent, of credit cards in a currency."""
+    made = _statements(tables)
+    if made is None:
+        return None
+    made = made.filter(
+        pl.col("carried") & pl.col("posts") & (pl.col("days") < 0) & (pl.col("currency").cast(pl.String) == currency)
+    )
+    charged = made.group_by("account_id", maintain_order=True).agg(pl.col("interest").sum(), owed=-pl.col("days").sum())
+    interest, owed = charged["interest"].to_numpy() * 36_500.0, charged["owed"].to_numpy().astype(float)
+    if len(owed) < FEWEST // 4:
+        return None
+    rate = interest.sum() / owed.sum()
+    return float(rate), float(np.sqrt(((interest - rate * owed) ** 2).sum()) / owed.sum())
+
+
+def _statements(tables: Tables) -> pl.DataFrame | None:
+    if "repays" not in tables["account"].columns:
+        return None
+    none = pl.DataFrame(schema={"table": pl.String, "row_key": pl.Int64})
+    made = statements({n: t.lazy() for n, t in {"label": none, **tables}.items()})
+    return None if made.height < FEWEST else made
+
+
+def _mean(each: NDArray) -> Measured:
+    return None if len(each) < FEWEST else (float(each.mean()), float(each.std() / np.sqrt(len(each))))
+
+
 def motifs_recovered(tables: Tables) -> Measured:
     """Percent of labelled instances of laundering typologies whose pattern a matcher finds that sees no label, with the typologies' default settings; None
     where none was cast."""
@@ -251,6 +289,8 @@ MEASURES: dict[str, Callable[..., Measured]] = {
         active,
         round_transfers,
         standing_payees,
+        carried_over,
+        card_rate,
         motifs_recovered,
         defaulted,
         fraud_value,

@@ -10,7 +10,7 @@ from ...core.derive import number, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, only
 from .calendar import DAY
 from .draws import enum, keep
 from .ledger import key_of
@@ -174,4 +174,4 @@ def claims(
             "outcome": np.where(good, "confirmed", "refused"),
         }
     )
-    return frame.filter(pl.Series(u["share"] < share) & made["cleared_at"].is_not_null())
+    return only(frame, (u["share"] < share) & made["cleared_at"].is_not_null().to_numpy())

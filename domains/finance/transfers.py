@@ -17,11 +17,10 @@ from .flows import (
     CHANGE,
     FEE,
     INSIDE,
-    OWN_CREDIT,
     OWN_ELSEWHERE,
     OWN_SAVINGS,
     RECEIVED,
-    REPAID,
+    RENT,
     SALARY,
     SAVED,
     SENT,
@@ -32,7 +31,7 @@ from .flows import (
     Words,
     joined,
 )  # fmt: skip
-from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, NEXT_EMPLOYER, SAVINGS
+from .holdings import ACCOUNTS, COUNTERPARTY, LANDLORD, NEXT_EMPLOYER, SAVINGS
 from .life import NEVER, job_changed_on
 from .parties import CURRENCIES
 from .payments import MONTH, device_used, fact_types
@@ -53,6 +52,7 @@ def transfers(schema: Schema):
             takings(flows),
             *(_bills(flows, n, name) for n, name in enumerate(bill_categories(block))),
             *_standing_orders(flows),
+            _rent(flows),
             _fees(flows),
             *loan_payments(flows),
             *wallet(flows),
@@ -159,20 +159,18 @@ def _bills(flows: Flows, n: int, category: str) -> Part:
 
 
 def _standing_orders(flows: Flows) -> list[Part]:
-    """What is left goes to savings, here or elsewhere; what is missing comes from the account elsewhere; the credit card is paid."""
+    """What is left goes to savings, here or elsewhere; what is missing comes from the account elsewhere."""
     units = flows.units.astype(np.int64)
-    places = {SAVED: 27, REPAID: 20, TOPPED_UP: 3}
+    places = {SAVED: 27, TOPPED_UP: 3}
     parts = []
     for kind, day in places.items():
-        amount = {SAVED: flows.left, REPAID: flows.on_credit, TOPPED_UP: -flows.left}[kind]
+        amount = {SAVED: flows.left, TOPPED_UP: -flows.left}[kind]
         amount = np.floor(amount / 500) * 500
         who, rows, at = flows.monthly(kind, np.full(len(units), day), such=amount > 0)
         at = at + 5 * HOUR + flows.stream.child("standing", kind).integers(rows, 3_600) * 1_000_000
-        here = flows.has[SAVINGS] if kind == SAVED else np.full(len(units), kind == REPAID)
-        target = units * ACCOUNTS + (SAVINGS if kind == SAVED else CREDIT)
-        party = join_rows(
-            flows.units, COUNTERPARTY + np.where(here, OWN_SAVINGS if kind == SAVED else OWN_CREDIT, OWN_ELSEWHERE)
-        )
+        here = flows.has[SAVINGS] if kind == SAVED else np.zeros(len(units), bool)
+        target = units * ACCOUNTS + SAVINGS
+        party = join_rows(flows.units, COUNTERPARTY + np.where(here, OWN_SAVINGS, OWN_ELSEWHERE))
         # an order names the device on which it was set up, the customer's first
         ordered = device_used(flows.block, flows.tables, who, at, np.zeros(len(who), np.uint16))
         part = flows.part(
@@ -185,6 +183,18 @@ def _standing_orders(flows: Flows) -> list[Part]:
         )  # fmt: skip
         parts.append(part)
     return parts
+
+
+def _rent(flows: Flows) -> Part:
+    """Tenants pay their landlord by standing order on the first working day of the month: by the third it is due (German Civil Code, section 556b)."""
+    who, rows, at = flows.monthly(RENT, such=flows.rent > 0)
+    at = at + 5 * HOUR + flows.stream.child("rent").integers(rows, 3_600) * 1_000_000
+    return flows.part(
+        who, rows, at, at + 30_000_000, flows.rent[who],
+        device_row=device_used(flows.block, flows.tables, who, at, np.zeros(len(who), np.uint16)),
+        counterparty_row=join_rows(flows.units, np.full(len(flows.units), LANDLORD))[who],
+        channel="transfer", type="ICDT/STDO", direction="DBIT",
+    )  # fmt: skip
 
 
 def _changes(flows: Flows) -> Part:

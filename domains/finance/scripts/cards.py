@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Phone
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW
+from ....core.tables import ROW, alike, only
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
 from ..payments import machine_limit
@@ -51,6 +51,7 @@ from .staging import (
     clock,
     difficulty,
     members_here,
+    paid_on,
     parties,
     probit,
     repeat,
@@ -170,9 +171,9 @@ def _phase(
             "card_id": card_on(block, scene, who, at),
             "device_row": keep(device, seen),
             "merchant_id": shop,
-            "channel": [channel] * who.height,
-            "type": [TYPES[channel]] * who.height,
-            "direction": ["DBIT"] * who.height,
+            "channel": alike(channel, who.height),
+            "type": alike(TYPES[channel], who.height),
+            "direction": alike("DBIT", who.height),
             "mcc": merchant["mcc"].gather(shop),
             "amount_minor": amount.astype(np.int64),
             "currency": who["currency"],
@@ -193,7 +194,7 @@ def _phase(
         made = made.with_columns(pl.when(~pl.col(ROW).is_in(denied.implode())).then("reversed_at").alias("reversed_at"))
     else:
         reported = claims(block, made, np.full(who.height, share), cards=phase.get("borne") != "bank")
-    used = who.with_columns(pl.Series(ROW, theirs), pl.Series("at", at)).filter(pl.Series(seen & ~own))
+    used = only(who.hstack([pl.Series(ROW, theirs), pl.Series("at", at)]), seen & ~own)
     return [
         *strange_devices(scene, role, used),
         scene.edit("insert", "transaction", made, role, effect),
@@ -207,17 +208,22 @@ def _set_off(
     """The moments, of which those `again` are brought forward to some minutes after the payment before on the account: one purchase leads to another for
     whoever makes them. What holders do themselves follows their other payments too."""
     minutes = scene.block.priors("purchase.burst_minutes")
-    each = who.select("account_id", at=pl.Series(at), n=pl.int_range(pl.len()))
-    before = each.select("account_id", "at")
+    account, when = who["account_id"].to_numpy(), at
     if own:
-        paid = scene.tables["transaction"].filter(pl.col("card_id").is_not_null())
-        paid = paid.filter(pl.col("account_id").is_in(who["account_id"].unique().implode()))
-        before = pl.concat([before, paid.select("account_id", at="authorised_at")])
-    before = before.unique().sort("at").with_columns(earlier="at")
-    found = each.sort("at").join_asof(
-        before, on="at", by="account_id", strategy="backward", allow_exact_matches=False, check_sortedness=False
-    )
-    earlier = found.sort("n")["earlier"].fill_null(-1).to_numpy()
+        paid = scene.tables["transaction"]
+        theirs = paid_on(scene, account)
+        theirs = theirs[paid["card_id"].is_not_null().to_numpy()[theirs]]
+        account = np.append(account, paid["account_id"].to_numpy()[theirs])
+        when = np.append(when, paid["authorised_at"].to_numpy()[theirs])
+    # each moment asks for the last of all before it: at one moment, what asks stands first
+    account, when = np.append(who["account_id"].to_numpy(), account), np.append(at, when)
+    asks = np.arange(len(when)) < len(at)
+    order = np.lexsort((~asks, when, account))
+    last = np.maximum.accumulate(np.where(asks[order], -1, np.arange(len(order))))
+    found = (last >= 0) & (account[order][last] == account[order])
+    earlier = np.full(len(at), -1)
+    mine = asks[order]
+    earlier[order[mine]] = np.where(found, when[order][last], -1)[mine]
     soon = earlier + 1_000_000 + whole_seconds(-np.log(u) * minutes * 60)
     return np.where(again & (earlier >= begun), np.minimum(soon, at), at)
 
@@ -238,39 +244,35 @@ def _shops(
 ) -> NDArray[np.int64]:
     """The merchant of each payment: as popular as for anyone, in the customer's country unless it says abroad; what hides is not of the typology's
     category, and of what holders do themselves it is where they have been before."""
-    p, channel = scene.block.priors, phase["channel"]
-    merchant = scene.block.reference["merchant"].select(
-        "merchant_id", "popularity", "online", pl.col("country", "category").cast(pl.String)
-    )
+    p, channel, merchant = scene.block.priors, phase["channel"], scene.block.reference["merchant"]
+    countries, categories = (list(merchant[c].dtype.categories) for c in ("country", "category"))  # type: ignore[attr-defined]
+    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
     share = p("purchase.share")
-    bought = pl.col("category").replace_strict(share, default=0.0, return_dtype=pl.Float64)
-    merchant = merchant.with_columns(weight=pl.col("popularity") * bought)
-    fits = (pl.col("category") == "cash") == (channel == "atm")
+    weight = merchant["popularity"].to_numpy() * np.array([share.get(c, 0.0) for c in categories])[category]
+    fits = (category == categories.index("cash")) == (channel == "atm")
     if channel != "atm":
-        fits &= pl.col("online") == (channel == "card-not-present")
+        fits &= merchant["online"].to_numpy() == (channel == "card-not-present")
     one = phase["merchant"] == "one"
     stream = scene.stream.child("shop" if one else phase["effect"], "merchant")
     draw = who["instance"].to_numpy().astype(np.uint64) if one else rows
     u = stream.uniform(draw)
     euro = who["currency"].cast(pl.String).to_numpy() == "EUR"
-    home, away = pl.col("country").is_in(["GB", "DE"]), ~pl.col("country").is_in(["GB", "DE"])
+    british, german = (country == countries.index(c) for c in ("GB", "DE"))
     # one merchant for cards of both countries is one that anyone could go to
-    places = (
-        [away] if phase.get("abroad") else [home] if one else [pl.col("country") == "GB", pl.col("country") == "DE"]
-    )
+    places = [~(british | german)] if phase.get("abroad") else [british | german] if one else [british, german]
 
-    def picked(such: pl.Expr) -> NDArray[np.int64]:
+    def picked(such: NDArray[np.bool_]) -> NDArray[np.int64]:
         found = []
         for place in places:
-            pool = merchant.filter(fits & place & such)
-            upto = np.cumsum(pool["weight"].to_numpy())
-            at = np.minimum(np.searchsorted(upto / upto[-1], u), pool.height - 1)
-            found.append(pool["merchant_id"].to_numpy()[at])
+            pool = np.flatnonzero(fits & place & such)
+            upto = np.cumsum(weight[pool])
+            at = np.minimum(np.searchsorted(upto / upto[-1], u), len(pool) - 1)
+            found.append(merchant["merchant_id"].to_numpy()[pool[at]])
         return np.where(euro, found[-1], found[0])
 
-    shop = picked(pl.lit(True))
+    shop = picked(np.ones(len(fits), bool))
     if "category" in phase:
-        shop = np.where(hide & ~np.bool_(one), shop, picked(pl.col("category") == phase["category"]))
+        shop = np.where(hide & ~np.bool_(one), shop, picked(category == categories.index(phase["category"])))
     if phase.get("own") and not one:
         been, known = _habits(scene, channel, who, stream.child("habit").uniform(rows))
         shop = np.where(hide & known, been, shop)
@@ -279,14 +281,14 @@ def _shops(
 
 def _habits(scene: Scene, channel: str, who: pl.DataFrame, u: F64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """A merchant that the holder has paid, picked among the holder's payments of the channel, and whether there is any."""
-    paid = scene.tables["transaction"].filter(pl.col("channel").cast(pl.String) == channel)
-    each = (
-        paid.filter(pl.col("account_id").is_in(who["account_id"].unique().implode()))
-        .sort("account_id", ROW)
-        .group_by("account_id", maintain_order=True)
-        .agg("merchant_id")
-    )
-    mine = who.select("account_id").join(each, on="account_id", how="left", maintain_order="left")["merchant_id"]
-    count = mine.list.len().fill_null(0).to_numpy()
-    at = pl.Series(np.floor(u * np.maximum(count, 1)).astype(np.int64))
-    return mine.list.get(at, null_on_oob=True).fill_null(0).to_numpy(), count > 0
+    paid, account = scene.tables["transaction"], who["account_id"].to_numpy()
+    code = paid["channel"].dtype.categories.to_list().index(channel)  # type: ignore[attr-defined]
+    theirs = paid_on(scene, account)
+    theirs = theirs[paid["channel"].to_physical().to_numpy()[theirs] == code]
+    of, row = paid["account_id"].to_numpy()[theirs], paid[ROW].to_numpy()[theirs]
+    order = np.lexsort((row, of))
+    of, shop = of[order], paid["merchant_id"].gather(theirs[order]).fill_null(0).to_numpy()
+    first = np.searchsorted(of, account)
+    count = np.searchsorted(of, account, side="right") - first
+    at = first + np.floor(u * np.maximum(count, 1)).astype(np.int64)
+    return np.append(shop, 0)[np.minimum(at, len(shop))], count > 0

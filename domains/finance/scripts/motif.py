@@ -45,19 +45,14 @@ the priors; effects `stopped`, `recalled`, `partly-recovered`). How the groups o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ....core.errors import unknown
 from ....core.samplers.text import Company, Name
 from ....core.scenario import Edit, Scene
-from ....core.stream import F64, join_rows
-from ....core.tables import ROW
-from ..calendar import HOUR
+from ....core.stream import join_rows
+from ....core.tables import ROW, alike, filled
 from ..draws import keep
 from ..identifiers import abroad, other_ibans
 from ..parties import holder_names
@@ -66,13 +61,9 @@ from .groups import POOL, groups_each, in_groups, lent, machines, of_operators
 from .onboarding import onboarded, openings
 from .setbacks import reported, setbacks
 from .silence import silence, withheld
-from .staging import adapted, clock, difficulty, probit, strange_devices, value_of, whole_seconds
+from .staging import adapted, strange_devices, value_of, whole_seconds
 from .staging import parties as cast_accounts
-
-SEQUENCES = ("next", "ring", "walk")
-LINKS = ("all", "match", "enter", "leave", *SEQUENCES)
-ROUND, LEAST = 500, 1_000
-"""Minor units that amounts are rounded to when people choose them; and the least that is worth the trouble."""
+from .walk import Walk, outside
 
 
 def motif(scene: Scene) -> list[Edit]:
@@ -83,241 +74,55 @@ def motif(scene: Scene) -> list[Edit]:
 
 def _played(scene: Scene, each: int) -> list[Edit]:
     """The edits of instances, `each` of one operator."""
-    walk = _Walk(scene, each)
+    walk = Walk(scene, each)
     for flow in scene.use.scenario.arguments["flow"]:
         walk.pay(flow)
     moves = walk.told()
     parties = _parties(scene, each)
     moves = pl.concat([moves, *setbacks(scene, moves)])
-    began = pl.DataFrame({"instance": walk.instance, "began": walk.start / walk.span, "hidden": walk.hidden})
     return [
         *openings(scene, moves),
         *silence(scene, parties, moves),
         *withheld(scene, parties, moves),
-        *_edits(scene, parties, moves, began, each),
-        *_adapted(scene, began),
+        *_edits(walk, parties, moves, each),
+        *_adapted(walk),
     ]
-
-
-def sizes(scene: Scene) -> dict[str, int]:
-    """How many there are of each role and of each kind of party outside."""
-    roles = {r.name: scene.use.size(r) for r in scene.use.scenario.roles}
-    return roles | {name: int(value_of(scene, o["size"])) for name, o in _outside(scene).items()}
-
-
-class _Walk:
-    """The state of every instance while its flows are played: what each party holds, and since when. All arrays are instances × parties."""
-
-    def __init__(self, scene: Scene, each: int) -> None:
-        self.scene, self.sizes = scene, sizes(scene)
-        first = next(iter(scene.cast.values()))
-        self.instance = first["instance"].unique().sort().to_numpy()
-        self.currency = first.unique("instance", maintain_order=True).sort("instance")["currency"]
-        self.moves: list[pl.DataFrame] = []
-        flows, window = scene.use.scenario.arguments["flow"], scene.block.window
-        self.span = (window.end - window.start) / HOUR
-        lead = float(value_of(scene, scene.use.scenario.arguments.get("lead", 0.0))) * self.span
-        room = max(self.span - lead - min(sum(map(self._length, flows)), self.span / 2), 1.0)
-        u = scene.stream.child("start").uniform(self.instance.astype(np.uint64))
-        start = self.start = lead + room * (self.instance % each + u) / each
-        self.hidden = difficulty(scene, start / self.span)
-        self.ready = {p: np.repeat(start[:, None], n, axis=1) for p, n in self.sizes.items()}
-        self.held, self.received = (
-            {p: np.zeros((len(self.instance), n)) for p, n in self.sizes.items()} for _ in range(2)
-        )
-
-    def _number(self, flow: Mapping[str, Any], name: str, default: float = 0.0) -> float:
-        return float(value_of(self.scene, flow.get(name, default)))
-
-    def _length(self, flow: Mapping[str, Any]) -> float:
-        links = self._links(flow)[0].shape[1] if flow["links"] in SEQUENCES else 1
-        repeats = 1 if flow["links"] == "walk" else self._number(flow, "times", 1)
-        return (
-            links * 2 * self._number(flow, "delay")
-            + self._number(flow, "hours")
-            + (repeats - 1) * self._number(flow, "every")
-        )
-
-    def _links(self, flow: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Who pays whom, by number, in each instance."""
-        payers, payees = self.sizes[flow["from"]], self.sizes[flow["to"]]
-        kind = flow["links"]
-        if kind == "walk":
-            steps = int(self._number(flow, "times"))
-            rows = join_rows(self.instance[:, None], np.arange(steps))
-            # each step goes to any member but the one that stands here
-            jump = 1 + self.scene.stream.child(flow["effect"], "walk").integers(rows, payees - 1)
-            at = np.concatenate((np.zeros((len(self.instance), 1), np.int64), np.cumsum(jump, axis=1)), axis=1) % payees
-            return at[:, :-1], at[:, 1:]
-        if kind == "all":
-            one, other = np.divmod(np.arange(payers * payees), payees)
-        elif kind == "match":
-            n = np.arange(max(payers, payees))
-            one, other = n % payers, n % payees
-        elif kind == "enter":
-            one, other = np.arange(payers), np.zeros(payers, np.int64)
-        elif kind == "leave":
-            one, other = np.full(payees, payers - 1), np.arange(payees)
-        elif kind in ("next", "ring"):
-            one = np.arange(payers - (kind == "next"))
-            other = (one + 1) % payees
-        else:
-            raise unknown("links", kind, LINKS, self.scene.use.scenario.name)
-        return tuple(np.broadcast_to(x, (len(self.instance), len(x))) for x in (one, other))  # type: ignore[return-value]
-
-    def pay(self, flow: Mapping[str, Any]) -> None:
-        """Play one flow: log its payments, move what is held, and note when."""
-        scene, effect = self.scene, flow["effect"]
-        payer, payee = self._links(flow)
-        times = 1 if flow["links"] == "walk" else int(self._number(flow, "times", 1))
-        links = payer.shape[1]
-        n = np.repeat(np.arange(times), links)
-        payer, payee = (np.tile(x, times) for x in (payer, payee))
-        rows = join_rows(self.instance[:, None], np.arange(links * times))
-        u = {
-            k: scene.stream.child(effect, k).uniform(rows) for k in ("at", "wait", "every", "amount", "round", "share")
-        }
-        row = np.arange(len(self.instance))[:, None]
-        here, there = flow["from"], flow["to"]
-
-        # an hour at least passes in most chains; nobody waits more than five times the mean
-        delay = self._number(flow, "delay") * np.clip(-np.log(u["wait"]), 0.05, 5.0)
-        apart = self._number(flow, "every") * (n + 0.4 * (u["every"] - 0.5) * (n > 0))
-        if flow["links"] in SEQUENCES:
-            at = self.ready[here][row, payer[:, :1]] + np.cumsum(delay, axis=1) + apart
-        else:
-            at = self.ready[here][row, payer] + u["at"] * self._number(flow, "hours") + delay + apart
-        amount = (
-            self._amounts(flow, payer, u) * self._number(flow, "factor", 1.0) * self._number(flow, "growth", 1.0) ** n
-        )
-        if "above" in flow:
-            amount = np.maximum(amount, self._number(flow, "above") * self.received[there][row, payee])
-        fee = self._number(flow, "fee")
-        even = (u["round"] < scene.block.priors("laundering.round_share")) & (
-            ("fee" not in flow) | (amount * fee > 400)
-        )
-        # what is passed on is rounded where that takes less than the fee does, so that less comes out of every hand than went in
-        unit = np.where((amount * fee > 4 * ROUND) | ("fee" not in flow), ROUND, 100)
-        amount = np.where(even & (amount > 4 * ROUND), np.floor(amount / unit) * unit, np.floor(amount))
-        amount = np.maximum(amount, 1)
-        paid = self._paid(flow, payer)
-        amount, until = np.where(paid, amount, 0), np.where(paid, at, 0.0)
-
-        for party, at_party, sign in ((here, payer, -1), (there, payee, 1)):
-            np.add.at(self.held[party], (row, at_party), sign * amount)
-            np.maximum.at(self.ready[party], (row, at_party), until)
-        np.add.at(self.received[there], (row, payee), amount)
-        np.maximum(self.held[here], 0.0, out=self.held[here])
-        moves = pl.DataFrame(
-            {
-                "instance": np.repeat(self.instance, links * times),
-                "payer": np.full(rows.size, here),
-                "payee": np.full(rows.size, there),
-                "i": payer.ravel(),
-                "j": payee.ravel(),
-                ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
-                "hours": at.ravel(),
-                "amount_minor": amount.ravel().astype(np.int64),
-                "effect": np.full(rows.size, effect),
-                "cleared": np.ones(rows.size, bool),
-            },
-            schema_overrides={ROW: pl.UInt64},
-        ).filter(pl.Series(paid.ravel()))
-        self.moves.append(self._through(flow, moves) if "through" in flow else moves)
-
-    def _through(self, flow: Mapping[str, Any], moves: pl.DataFrame) -> pl.DataFrame:
-        """The payments with a share of them made in two: to an account at another bank, and from there, before anyone pays on."""
-        rows, effect, relay = moves[ROW].to_numpy(), flow["effect"], flow["through"]
-        stream = self.scene.stream.child(effect, "through")
-        aside = pl.Series(stream.uniform(rows) < self._number(flow, "share"))
-        # nobody waits less than a twentieth of the mean
-        wait = 0.04 * max(self._number(flow, "delay"), 0.1)
-        by = pl.Series(stream.child("relay").integers(rows, self.sizes[relay]))
-        second = pl.Series(ROW, join_rows(rows, 3) | np.uint64(1 << 63))
-        there = moves.with_columns(payee=pl.lit(relay), j=by, effect=pl.lit(f"{effect}-out"))
-        back = moves.with_columns(
-            second, pl.col("hours") + wait, payer=pl.lit(relay), i=by, effect=pl.lit(f"{effect}-in")
-        )
-        return pl.concat([moves.filter(~aside), there.filter(aside), back.filter(aside)])
-
-    def _paid(self, flow: Mapping[str, Any], payer: NDArray) -> NDArray[np.bool_]:
-        """Which payments are made at all: not those of a flow that an instance leaves out, nor of who has nothing to pass on."""
-        played = self._plays(flow)
-        for other in self.scene.use.scenario.arguments["flow"]:
-            if other["effect"] == flow.get("unless"):
-                played &= ~self._plays(other)
-        paid = np.repeat(played[:, None], payer.shape[1], axis=1)
-        if "amount" in flow or "below" in flow or flow["links"] in SEQUENCES:
-            return paid
-        return paid & (self.held[flow["from"]][np.arange(len(self.instance))[:, None], payer] > 0)
-
-    def _plays(self, flow: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Which instances play a flow."""
-        u = self.scene.stream.child(flow["effect"], "some").uniform(self.instance.astype(np.uint64))
-        return u < self._number(flow, "some", 1.0)
-
-    def told(self) -> pl.DataFrame:
-        """Every payment with its moment `at`. What would take longer than the window has left happens faster, in the same order."""
-        moves = pl.concat(self.moves)
-        at = moves.select(pl.col("instance").rank("dense") - 1).to_series().to_numpy()
-        end = moves.group_by("instance").agg(pl.col("hours").max()).sort("instance")["hours"].to_numpy()
-        pace = np.minimum(1.0, (0.99 * self.span - self.start) / np.maximum(end - self.start, 1e-9))
-        hours = self.start[at] + (moves["hours"].to_numpy() - self.start[at]) * pace[at]
-        return moves.drop("hours").with_columns(at=pl.Series(clock(self.scene, hours, self.currency.gather(at))))
-
-    def _amounts(self, flow: Mapping[str, Any], payer: NDArray, u: Mapping[str, F64]) -> F64:
-        """Amounts in minor units, before rounding."""
-        row = np.arange(len(self.instance))[:, None]
-        fee = self._number(flow, "fee")
-        if "below" in flow:
-            return self._number(flow, "below") * 100 * (1 - self._number(flow, "margin", 0.2) * u["amount"]) - 1
-        drawn = None
-        if "amount" in flow:
-            # a payment varies by half of the typology's own variance, an instance by the rest: between what the typology asks for and what
-            # anyone pays, nearer to the latter the better it hides
-            hidden, p, own = self.hidden[:, None], self.scene.block.priors, self._number(flow, "spread")
-            group = self.scene.stream.child("size").uniform(self.instance.astype(np.uint64))[:, None]
-            median = (1 - hidden) * np.log(self._number(flow, "amount")) + hidden * p("transfer.log_mean")
-            whole = (1 - hidden) * own + hidden * p("transfer.log_sigma")
-            shared = np.sqrt(np.maximum(whole**2 - own**2 / 2, own**2 / 2))
-            drawn = 100 * np.exp(median + shared * probit(group) + np.sqrt(0.5) * own * probit(u["amount"]))
-            drawn = np.maximum(drawn, LEAST)
-            if flow["links"] not in SEQUENCES:
-                return drawn
-        kept = 1 - fee * (0.25 + 0.75 * u["share"])
-        held = self.held[flow["from"]]
-        if flow["links"] in SEQUENCES:
-            first = held[row, payer[:, :1]] * kept[:, :1] if drawn is None else drawn[:, :1]
-            return first * np.cumprod(np.concatenate((np.ones_like(first), kept[:, 1:]), axis=1), axis=1)
-        weight = 0.6 + 0.8 * u["amount"]
-        whole = np.zeros_like(held)
-        np.add.at(whole, (row, payer), weight)
-        # the payer's own fee is that of its first payment
-        return held[row, payer] * (1 - fee * (0.25 + 0.75 * u["share"][:, :1])) * weight / whole[row, payer]
-
-
-def _outside(scene: Scene) -> Mapping[str, Any]:
-    return scene.use.scenario.arguments.get("outside", {})
 
 
 def _parties(scene: Scene, each: int) -> pl.DataFrame:
     """Everyone who can pay or be paid: party, instance, number `n`, `who` they are among all of their operator's, and what others see of them; `account_id` is
     null outside."""
-    parts = []
-    for role, members in scene.cast.items():
-        name = holder_names(scene.block, members["unit"].to_numpy().astype(np.uint64))["name"]
+    parts, cast = [], scene.cast
+    ends = np.cumsum([members.height for members in cast.values()])
+    names = holder_names(scene.block, np.concatenate([m["unit"].to_numpy() for m in cast.values()]).astype(np.uint64))
+    for (role, members), end in zip(cast.items(), ends.tolist(), strict=True):
+        kept = (
+            "instance",
+            "member",
+            POOL if POOL in members.columns else "member",
+            "unit",
+            "customer_id",
+            "account_id",
+            "iban",
+        )
+        given = dict(zip(("instance", "n", "who", *kept[3:]), (members[c] for c in kept), strict=True))
         parts.append(
-            members.select(
-                pl.lit(role).alias("party"), "instance", n="member", who=POOL if POOL in members.columns else "member", unit="unit", customer_id="customer_id",
-                account_id="account_id", currency=pl.col("currency").cast(pl.String), iban="iban",
-                name=name, kind=pl.lit("person"),
+            pl.DataFrame(
+                {
+                    **given,
+                    "currency": members["currency"].cast(pl.String),
+                    "name": names["name"][end - members.height : end],
+                    "party": alike(role, members.height),
+                    "kind": alike("person", members.height),
+                }
             )
-        )  # fmt: skip
-    known = parts[0].select("instance", "currency").unique(maintain_order=True).sort("instance")
-    for name, spec in _outside(scene).items():
+        )
+    of, place = np.unique(parts[0]["instance"].to_numpy(), return_index=True)
+    currency = parts[0]["currency"].gather(place)
+    for name, spec in outside(scene).items():
         size = int(value_of(scene, spec["size"]))
-        instance, n = np.repeat(known["instance"].to_numpy(), size), np.tile(np.arange(size), known.height)
-        german = np.repeat(known["currency"].to_numpy() == "EUR", size)
+        instance, n = np.repeat(of, size), np.tile(np.arange(size), len(of))
+        german = np.repeat(currency.to_numpy() == "EUR", size)
         rows = scene.address(f"outside {name}", instance, n)
         stream = scene.stream.child("outside", name)
         away = abroad(scene.block, stream.child("country").uniform(rows))
@@ -329,112 +134,121 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
         parts.append(
             pl.DataFrame(
                 {
-                    "party": np.full(len(rows), name),
+                    "party": alike(name, len(rows)),
                     "instance": instance,
                     "n": n,
                     "who": instance % each * size + n,
-                    "currency": known["currency"].gather(np.repeat(np.arange(known.height), size)),
+                    "currency": currency.gather(np.repeat(np.arange(len(of)), size)),
                     "iban": other_ibans(stream.child("iban"), country, rows),
                     "name": names,
-                    "kind": np.full(len(rows), spec["kind"]),
+                    "kind": alike(spec["kind"], len(rows)),
                 }
             )
         )
     return pl.concat(parts, how="diagonal_relaxed")
 
 
-def _adapted(scene: Scene, began: pl.DataFrame) -> list[Edit]:
+def _adapted(walk: Walk) -> list[Edit]:
     found = []
-    for role, members in scene.cast.items():
-        each = members.join(began, on="instance", how="left", maintain_order="left")
-        found += adapted(scene, role, each, each["began"].to_numpy())
+    for role, members in walk.scene.cast.items():
+        began = walk.start[np.searchsorted(walk.instance, members["instance"].to_numpy())] / walk.span
+        found += adapted(walk.scene, role, members, began)
     return found
 
 
-def _edits(scene: Scene, parties: pl.DataFrame, moves: pl.DataFrame, began: pl.DataFrame, each: int) -> list[Edit]:
+def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) -> list[Edit]:
     """Rows for the ledger of whoever banks here: the payer's if both do."""
-    sides = {}
-    for side, number in (("payer", "i"), ("payee", "j")):
-        keyed = parties.rename({c: f"{side}_{c}" for c in parties.columns if c not in ("party", "instance", "n")})
-        sides[side] = keyed.rename({"party": side, "n": number})
-    rows = moves.join(sides["payer"], on=["payer", "instance", "i"], how="left", maintain_order="left")
-    rows = rows.join(sides["payee"], on=["payee", "instance", "j"], how="left", maintain_order="left")
-    inward = rows["payer_account_id"].is_null()
-    own, other = (
-        rows.select(
-            pl.when(pl.Series(inward if side == "own" else ~inward)).then(pl.col(f"payee_{c}")).otherwise(pl.col(f"payer_{c}")).alias(c)
-            for c in ("unit", "customer_id", "account_id", "currency", "iban", "name", "kind")
-        )
-        for side in ("own", "other")
-    )  # fmt: skip
-    role = rows.select(pl.when(pl.Series(inward)).then(pl.col("payee")).otherwise(pl.col("payer"))).to_series()
+    scene, instance = walk.scene, moves["instance"].to_numpy()
+    payer, payee = _standing(walk, parties, moves)
+    here = parties["account_id"].is_not_null().to_numpy()
+    inward = ~here[payer]
+    own, other = np.where(inward, payee, payer), np.where(inward, payer, payee)
+    role = parties["party"][own]
     # one entry on a customer's list for each party, whichever way the money goes
-    label, theirs = (
-        rows.select(pl.when(pl.Series(inward if s == "own" else ~inward)).then(pl.format("{} {}", "payee", "payee_who")).otherwise(pl.format("{} {}", "payer", "payer_who"))).to_series()
-        for s in ("own", "other")
-    )  # fmt: skip
-    pair = pl.DataFrame({"instance": rows["instance"], "own": label, "other": theirs})
-    names = {
-        pair: scene.stream.child("party", *pair).bits(np.zeros(1, np.uint64))[0]
-        for pair in zip(label, theirs, strict=True)
-    }
-    key = np.array([names[p] for p in zip(label, theirs, strict=True)], np.uint64)
-    party = join_rows(key, pair["instance"].to_numpy() // each) | np.uint64(1 << 63)
-    at = rows["at"].to_numpy()
-    first = pl.DataFrame({ROW: party, "at": at}).group_by(ROW).agg(pl.col("at").min())
+    address = join_rows(_pairs(scene, parties, own, other), instance // each) | np.uint64(1 << 63)
+    at = moves["at"].to_numpy()
+    party, nth, whose = np.unique(address, return_index=True, return_inverse=True)
+    first = np.full(len(party), np.iinfo(np.int64).max)
+    np.minimum.at(first, whose, at)
+    order = np.argsort(nth)
+    party, first, nth = party[order], first[order], nth[order]
+    # most payees are new, some have been on the list for long: more of them where it hides well
+    hidden = walk.hidden[np.searchsorted(walk.instance, instance[nth])]
+    age = scene.stream.child("known").uniform(party) ** (4 - 3 * hidden) * 90 * 86_400
     known = pl.DataFrame(
         {
-            ROW: party, "instance": rows["instance"], "role": role, "customer_id": own["customer_id"], "kind": other["kind"],
-            "name": other["name"], "iban": other["iban"],
+            ROW: party,
+            "instance": instance[nth],
+            "role": role[nth],
+            "customer_id": parties["customer_id"][own[nth]],
+            **{c: parties[c][other[nth]] for c in ("kind", "name", "iban")},
+            "added_at": first - whole_seconds(300 + age),
+            "effect": alike("new-payee", len(nth)),
         }
-    ).unique(ROW, keep="first", maintain_order=True).join(first, on=ROW, how="left", maintain_order="left")  # fmt: skip
-    # most payees are new, some have been on the list for long: more of them where it hides well
-    hidden = known.select("instance").join(began, on="instance", how="left", maintain_order="left")["hidden"]
-    age = scene.stream.child("known").uniform(known[ROW].to_numpy()) ** (4 - 3 * hidden.to_numpy()) * 90 * 86_400
-    known = known.with_columns(
-        pl.Series("added_at", known["at"].to_numpy() - whole_seconds(300 + age)), effect=pl.lit("new-payee")
-    ).drop("at")
-    clear = scene.stream.child("clear").uniform(rows[ROW].to_numpy())
+    )
+    clear = scene.stream.child("clear").uniform(moves[ROW].to_numpy())
     hours = scene.block.priors("transfer.clearing_hours")
-    issued = np.where(other["account_id"].is_null().to_numpy(), "ICDT/ESCT", "ICDT/BOOK")
     # every customer's first device was seen before the window
-    device = join_rows(own["unit"].to_numpy(), 0)
-    away = lent(scene, role, rows["i"].to_numpy()) & ~inward.to_numpy()
-    machine = machines(scene, rows["instance"].to_numpy(), each)
-    device = np.where(away, join_rows(machine, own["customer_id"].to_numpy()), device)
-    used = own.select(
-        "customer_id", instance=rows["instance"], at=at, machine=machine, role=role, **{ROW: device}
-    ).filter(away)
+    unit, customer = (filled(parties[c], 0)[own] for c in ("unit", "customer_id"))
+    away = lent(scene, role, moves["i"].to_numpy()) & ~inward
+    machine = machines(scene, instance, each)
+    device = np.where(away, join_rows(machine, customer), join_rows(unit, 0))
+    used = pl.DataFrame(
+        {"customer_id": customer, "instance": instance, "at": at, "machine": machine, "role": role, ROW: device}
+    )[np.flatnonzero(away)]
     payments = pl.DataFrame(
         {
-            ROW: rows[ROW],
-            "instance": rows["instance"],
+            ROW: moves[ROW],
+            "instance": instance,
             "role": role,
-            "effect": rows["effect"],
-            "account_id": own["account_id"],
+            "effect": moves["effect"],
+            "account_id": parties["account_id"][own],
             # nobody's own device brings money in
-            "device_row": keep(device, ~inward.to_numpy()),
-            "counterparty_row": party,
-            "counterparty_account_id": other["account_id"],
-            "channel": ["transfer"] * rows.height,
-            "type": np.where(inward.to_numpy(), "RCDT/ESCT", issued),
-            "direction": np.where(inward.to_numpy(), "CRDT", "DBIT"),
-            "amount_minor": rows["amount_minor"],
-            "currency": own["currency"],
+            "device_row": keep(device, ~inward),
+            "counterparty_row": address,
+            "counterparty_account_id": parties["account_id"][other],
+            "channel": alike("transfer", moves.height),
+            "type": np.where(inward, "RCDT/ESCT", np.where(here[other], "ICDT/BOOK", "ICDT/ESCT")),
+            "direction": np.where(inward, "CRDT", "DBIT"),
+            "amount_minor": moves["amount_minor"],
+            "currency": parties["currency"][own],
             "authorised_at": at,
-            "cleared_at": pl.select(
-                pl.when(rows["cleared"]).then(pl.Series(at + whole_seconds(1 + clear**4 * hours * 3_600)))
-            ).to_series(),
+            "cleared_at": keep(at + whole_seconds(1 + clear**4 * hours * 3_600), moves["cleared"].to_numpy()),
         }
     )
     return [
         *cast_accounts(scene),
         *(
             e
-            for (whose,), part in used.group_by("role", maintain_order=True)
+            for (whose,), part in (used.group_by("role", maintain_order=True) if used.height else ())
             for e in strange_devices(scene, str(whose), part)
         ),
         Edit("insert", "counterparty", known),
         Edit("insert", "transaction", payments),
         *reported(scene, payments),
     ]
+
+
+def _standing(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame) -> list[NDArray[np.int64]]:
+    """Where among the parties the payer and the payee of each payment stand."""
+    widest, names = max(walk.sizes.values()), {name: n for n, name in enumerate(walk.sizes)}
+    instance = np.searchsorted(walk.instance, moves["instance"].to_numpy())
+
+    def number(party: pl.Series, among: NDArray, nth: pl.Series) -> NDArray[np.int64]:
+        return (np.array([names[p] for p in party]) * len(walk.instance) + among) * widest + nth.to_numpy()
+
+    of = np.full(len(names) * len(walk.instance) * widest, -1)
+    among = np.searchsorted(walk.instance, parties["instance"].to_numpy())
+    of[number(parties["party"], among, parties["n"])] = np.arange(parties.height)
+    return [of[number(moves[side], instance, moves[n])] for side, n in (("payer", "i"), ("payee", "j"))]
+
+
+def _pairs(scene: Scene, parties: pl.DataFrame, own: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for who banks here and who is at the other end, the same for the same two of every group of an operator."""
+    names = [f"{party} {who}" for party, who in zip(parties["party"], parties["who"], strict=True)]
+    bits: dict[tuple[str, str], np.uint64] = {}
+    for a, b in zip(own.tolist(), other.tolist(), strict=True):
+        pair = names[a], names[b]
+        if pair not in bits:
+            bits[pair] = scene.stream.child("party", *pair).bits(np.zeros(1, np.uint64))[0]
+    return np.array([bits[names[a], names[b]] for a, b in zip(own.tolist(), other.tolist(), strict=True)], np.uint64)

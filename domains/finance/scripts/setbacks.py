@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from ....core.places import places
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
-from ....core.tables import ROW
+from ....core.tables import ROW, only
 from ..calendar import DAY
 from ..reports import claims
 from .staging import whole_seconds
@@ -41,20 +42,19 @@ def setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
         j="i",
         effect=pl.when(pl.Series(part == sent)).then(pl.lit("recalled")).otherwise(pl.lit("partly-recovered")),
     )
-    ours = moves["payer"].is_in(list(scene.cast)).to_numpy()
-    return [attempt.filter(ours & stopped), back.filter(returned & (late < scene.block.window.end))]
+    ours = np.array([payer in scene.cast for payer in moves["payer"]], bool)
+    return [only(attempt, ours & stopped), only(back, returned & (late < scene.block.window.end))]
 
 
 def reported(scene: Scene, payments: pl.DataFrame) -> list[Edit]:
     """Victims report some of what they were talked into; of laundering the bank finds few groups, and then all their payments."""
     share, instance = scene.block.priors("report.share"), payments["instance"].to_numpy().astype(np.uint64)
     if "victim" in scene.cast:
-        mine = payments.filter((pl.col("role") == "victim") & (pl.col("effect") != "stopped"))
+        mine = only(payments, ((payments["role"] == "victim") & (payments["effect"] != "stopped")).to_numpy())
         found = claims(scene.block, mine, share["scam"], cards=False)
     else:
         caught = scene.stream.child("caught").uniform(instance) < share["laundering"]
         found = claims(scene.block, payments, np.where(caught, 1.0, 0.0), cards=False)
         found = found.with_columns(reported_by=pl.lit("bank"))
-    role = payments.select(transaction_row=ROW, role="role")
-    found = found.join(role, on="transaction_row", how="left", maintain_order="left")
-    return [Edit("insert", "fraud_report", found.with_columns(effect=pl.lit("report")))]
+    role = payments["role"].gather(places(payments[ROW], found["transaction_row"].to_numpy()))
+    return [Edit("insert", "fraud_report", found.with_columns(role, effect=pl.lit("report")))]

@@ -9,9 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ....core.domain import Block
+from ....core.places import places
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64
-from ....core.tables import ROW
+from ....core.tables import ROW, only
 from ..calendar import DAY, HOUR, curve, instants
 from ..holdings import CARDS, addresses, fingerprint
 from ..identifiers import home_ibans
@@ -55,23 +56,17 @@ def difficulty(scene: Scene, began: F64) -> F64:
 
 def adapted(scene: Scene, role: str, members: pl.DataFrame, began: F64) -> list[Edit]:
     """Labels the accounts of instances that play by the tactics of after the change."""
-    late = members.filter(pl.Series(began >= scene.block.priors("fraud.adapts_after")))
-    rows = late.select(pl.col("account_id").cast(pl.UInt64).alias(ROW), "instance")
-    return [scene.edit("update", "account", rows, role, "adapted")] if rows.height else []
+    late = only(members, began >= scene.block.priors("fraud.adapts_after"))
+    return [scene.edit("update", "account", _accounts(late), role, "adapted")] if late.height else []
 
 
 def parties(scene: Scene) -> list[Edit]:
     """Labels every cast account with its role."""
-    return [
-        scene.edit(
-            "update",
-            "account",
-            members.select(pl.col("account_id").cast(pl.UInt64).alias(ROW), "instance"),
-            role,
-            "party",
-        )
-        for role, members in scene.cast.items()
-    ]
+    return [scene.edit("update", "account", _accounts(members), role, "party") for role, members in scene.cast.items()]
+
+
+def _accounts(members: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([members["account_id"].cast(pl.UInt64).alias(ROW), members["instance"]])
 
 
 def strange_devices(scene: Scene, role: str, used: pl.DataFrame) -> list[Edit]:
@@ -106,14 +101,15 @@ def value_of(scene: Scene, value: Any) -> Any:
 
 def members_here(scene: Scene, role: str) -> pl.DataFrame:
     """The members that live in this block, numbered: rows about one customer concern no other block."""
-    here = pl.col("unit").is_between(scene.block.first, scene.block.last - 1)
-    return scene.cast[role].filter(here).with_row_index("victim")
+    unit = scene.cast[role]["unit"].to_numpy()
+    here = only(scene.cast[role], (unit >= scene.block.first) & (unit < scene.block.last))
+    return here.with_row_index("victim")
 
 
 def repeat(frame: pl.DataFrame, times: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """Every row `times` over, and which time it is."""
     at = np.repeat(np.arange(frame.height), times)
-    return frame[at], np.tile(np.arange(times), frame.height)
+    return only(frame, at), np.tile(np.arange(times), frame.height)
 
 
 def start_of(scene: Scene, instance: pl.Series, margin: int) -> NDArray[np.int64]:
@@ -126,11 +122,21 @@ def start_of(scene: Scene, instance: pl.Series, margin: int) -> NDArray[np.int64
 
 def card_on(block: Block, scene: Scene, who: pl.DataFrame, at: NDArray[np.int64]) -> NDArray[np.int64]:
     """The card in use on the day."""
-    card = scene.tables["card"]
-    oldest = card.filter(pl.col("card_id") % CARDS == 0).select("account_id", "issued_on")
-    issued = who.join(oldest, on="account_id", how="left", maintain_order="left")["issued_on"].to_physical().to_numpy()
+    card, account = scene.tables["card"], who["account_id"].to_numpy()
+    oldest = np.flatnonzero(card["card_id"].to_numpy() % CARDS == 0)
+    at_card = oldest[places(card["account_id"].gather(oldest), account)]
+    issued = card["issued_on"].to_physical().to_numpy()[at_card]
     valid = int(block.priors("card.validity_years") * 365.25)
-    return who["account_id"].to_numpy() * CARDS + (at // DAY - issued) // valid
+    return account * CARDS + (at // DAY - issued) // valid
+
+
+def paid_on(scene: Scene, account: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the payments stand that some accounts made or received as their own."""
+    own, first = scene.tables["transaction"]["account_id"].to_numpy(), int(account.min())
+    # a mark for each number that an account may have: looking it up takes a tenth of searching
+    mark = np.zeros(int(account.max()) - first + 3, bool)
+    mark[account - first + 1] = True
+    return np.flatnonzero(mark[np.clip(own - first + 1, 0, len(mark) - 1)])
 
 
 def whole_seconds(values: NDArray) -> NDArray[np.int64]:

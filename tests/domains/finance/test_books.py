@@ -73,7 +73,7 @@ def test_each_internal_account_mirrors_the_customers(bank: Dataset):
     )
     assert customers == -internal != 0
     clearing = bank.frames["internal_account"].filter(
-        pl.col("purpose").is_in(["transfer-clearing", "wallet-settlement"])
+        pl.col("purpose").is_in(["transfer-clearing", "wallet-settlement", "direct-debit-clearing"])
     )["internal_account_id"]
     both = bank.frames["transaction"].filter(
         pl.col("counterparty_account_id").is_not_null(),

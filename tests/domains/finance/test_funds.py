@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import polars as pl
 
 from populace.core.dataset import Dataset
+from populace.domains.finance import DOMAIN
 
-MONEY_IN, RELEASED, ASKED = range(3)
+MONEY_IN, RELEASED, ASKED, CHARGED = range(4)
 
 
 def test_no_booked_debit_takes_an_account_below_its_limit(base: Dataset):
     entry = base.frames["ledger_entry"].filter(pl.col("balance_minor").is_not_null(), kind="booking")
     debit = entry.filter(pl.col("amount_minor") < 0).join(base.frames["account"], on="account_id")
+    charges = base.frames["transaction"].filter(pl.col("channel").is_in(["interest", "fee"]))["transaction_ref"]
+    debit = debit.filter(~pl.col("transaction_ref").is_in(charges.implode()))
     below = pl.col("balance_minor") < -pl.col("overdraft_limit_minor")
     assert debit.height > 100_000
     assert debit.filter(below).is_empty()
@@ -22,12 +26,23 @@ def test_no_booked_debit_takes_an_account_below_its_limit(base: Dataset):
 def test_what_is_refused_for_lack_of_funds_and_nothing_else_could_not_be_paid(base: Dataset):
     account = base.frames["account"]
     limit = dict(account.select("account_id", "overdraft_limit_minor").iter_rows())
+    # of a card's limit a month's interest and a late fee are kept free
+    late = DOMAIN.priors("card.late_fee_minor")
+    for key, most, rate, money in (
+        account.filter(type="credit")
+        .select("account_id", "overdraft_limit_minor", "annual_rate", "currency")
+        .iter_rows()
+    ):
+        limit[key] = most - math.ceil(most * rate * 31 / 365) - late["GB" if money == "GBP" else "DE"]
     balance = dict(account.select("account_id", "opening_balance_minor").iter_rows())
     moves, got = defaultdict(list), dict(base.frames["exchange"].select("transaction_id", "amount_minor").iter_rows())
     for n, row in enumerate(base.frames["transaction"].iter_rows(named=True)):
         own, other, amount = row["account_id"], row["counterparty_account_id"], row["amount_minor"]
         if row["direction"] == "CRDT":
             moves[row["cleared_at"]].append((MONEY_IN, n, own, amount, None))
+            continue
+        if row["channel"] in ("interest", "fee") and own % 8 == 2:
+            moves[row["cleared_at"]].append((CHARGED, n, own, -amount, None))
             continue
         if row["response_code"] in (None, "00", "51"):
             moves[row["authorised_at"]].append((ASKED, n, own, -amount, row["status"] == "declined"))

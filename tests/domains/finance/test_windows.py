@@ -124,7 +124,7 @@ def test_customers_leave_within_the_window_and_nothing_of_theirs_is_left_or_late
         assert (paid["cleared_at"].dt.date().fill_null(dt.date(1970, 1, 1)) <= paid["left"]).all()
         assert (paid["reversed_at"].dt.date().fill_null(dt.date(1970, 1, 1)) <= paid["left"]).all()
     out = payment.join(days, on="account_id").filter(pl.col("authorised_at").dt.date() == pl.col("left"))
-    assert set(out["channel"].cast(pl.String)) == {"transfer", "exchange"}
+    assert set(out["channel"].cast(pl.String)) == {"transfer", "exchange", "interest"}
     # the balance of each, added up from the payments alone, is nothing
     sign = pl.when(pl.col("direction") == "CRDT").then(1).otherwise(-1)
     booked = payment.filter(pl.col("cleared_at").is_not_null())
