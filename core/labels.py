@@ -200,6 +200,14 @@ def labelled_rows(of: Grouped) -> dict[str, int]:
     return rows
 
 
+def marked_rows(label: Table, of: Grouped) -> dict[str, int]:
+    """How many rows of each table have a label, however many they have."""
+    parts: dict[str, list[Table]] = {}
+    for (_, _, table), a, b in of:
+        parts.setdefault(table, []).append(label[["row_key"]][a:b])
+    return {table: len(_saying(some)) for table, some in parts.items()}
+
+
 def labelled_instances(schema: Schema, of: Grouped) -> dict[str, set[int]]:
     """The instances that have a label, by scenario: on rows that they changed, not on what is said of these in a table of ground truth."""
     said = {name for name, table in schema.tables.items() if table.truth}

@@ -16,7 +16,7 @@ import polars as pl
 from .checks import check_names
 from .digest import Digest, digest
 from .errors import InvalidData
-from .labels import GONE, grouped, labelled_instances, labelled_rows, shared_rows, unseen
+from .labels import GONE, grouped, labelled_instances, labelled_rows, marked_rows, shared_rows, unseen
 from .plan import Plan
 from .schema import LABEL, Column, Schema, TableSchema
 from .tables import Table, Tables
@@ -77,6 +77,7 @@ def receipt(schema: Schema, tables: Tables, declared: Table) -> dict[str, Any]:
     return {
         "tables": {name: (d.rows, d.a, d.b) for name, d in sums.items()},
         "labelled": labelled_rows(of),
+        "marked": marked_rows(tables[LABEL.name], of),
         "instances": {s: sorted(some) for s, some in labelled_instances(schema, of).items()},
         "unseen": unseen(schema, tables),
         "shared": shared_rows(tables[LABEL.name], of),
@@ -90,9 +91,10 @@ def _counts(rows: Table, *columns: str) -> Iterable[tuple[Any, ...]]:
 
 def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Add up the receipts of all blocks: rows and digests per table, labelled rows, instances that have one, rows that several label, rows of
-    ground truth and declared breaks per scenario."""
+    ground truth and declared breaks per scenario, and labelled rows per table."""
     tables: dict[str, Digest] = {}
     labelled: dict[str, int] = {}
+    marked: dict[str, int] = {}
     instances: dict[str, set[int]] = {}
     shared: dict[str, int] = {}
     declared: dict[str, dict[str, int]] = {}
@@ -102,6 +104,8 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             tables[name] = tables.get(name, Digest()) + Digest(rows, a, b)
         for scenario, rows in receipt["labelled"].items():
             labelled[scenario] = labelled.get(scenario, 0) + rows
+        for name, rows in receipt["marked"].items():
+            marked[name] = marked.get(name, 0) + rows
         for scenario, of in receipt["instances"].items():
             instances.setdefault(scenario, set()).update(of)
         for scenario, rows in receipt["shared"].items():
@@ -114,8 +118,16 @@ def total(receipts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             for check, rows in checks.items():
                 known = declared.setdefault(scenario, {})
                 known[check] = known.get(check, 0) + rows
-    sums: dict[str, Any] = {"tables": tables, "labelled": labelled, "instances": instances}
+    sums: dict[str, Any] = {"tables": tables, "labelled": labelled, "marked": marked, "instances": instances}
     return {**sums, "shared": shared, "unseen": said, "declared": declared}
+
+
+def _balance(plan: Plan, summed: Mapping[str, Any]) -> dict[str, Any]:
+    """What a wish for a share of labelled rows came to, counted, where all of that table is there."""
+    wish = plan.balance
+    if not wish or not (rows := summed["tables"].get(wish.table, Digest()).rows):
+        return {}
+    return {"balance": wish.reached(summed["marked"].get(wish.table, 0), rows).describe()}
 
 
 def make_manifest(
@@ -153,6 +165,7 @@ def make_manifest(
             for name, count in plan.instances.items()
         ],
         "checks": {"made": sorted(made), "undeclared_violations": violations},
+        **_balance(plan, summed),
         **({"schema": dict(plan.domain.remembers)} if plan.domain.remembers else {}),
     }
     return _croissant(f"populace-{plan.domain.name}", doc, specs, form, record)

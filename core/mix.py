@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -59,12 +59,24 @@ class Mix:
 
 @dataclass(frozen=True)
 class Balance:
-    """What a wish for a share of labelled rows did: `natural` is the share without it, and a `weight` on each labelled row brings that back."""
+    """What a wish for a share of labelled rows did: `natural` is the share that is to be expected without it, `share` the one with it, and a
+    `weight` on each labelled row brings the former back. A plan expects, by trials; what was made is counted."""
 
     table: str
     asked: float
     natural: float
-    weight: float
+    share: float
+
+    @property
+    def weight(self) -> float:
+        return self.natural / (1 - self.natural) * (1 - self.share) / self.share if self.share else 1.0
+
+    def describe(self) -> dict[str, object]:
+        return {**asdict(self), "weight": self.weight}
+
+    def reached(self, labelled: int, rows: int) -> Balance:
+        """The same with the share of these rows of the table that are labelled."""
+        return replace(self, share=labelled / rows)
 
 
 def wished(mixes: Mapping[str, Mix], settings: Mapping[str, object]) -> Mix | None:
@@ -119,8 +131,7 @@ def sized(
     count = _nearest(count, each, held, wanted)
     kept = tuple(replace(use, count=int(n)) for use, n in zip(uses, count, strict=True) if n)
     labels = count @ each
-    odds = labels / rows if labels else 1.0
-    return kept, Balance(table, share or natural, natural, natural / (1 - natural) / odds)
+    return kept, Balance(table, float(share or natural), float(natural), float(labels / (rows + labels)))
 
 
 def _uniform(plan: Plan) -> float:

@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -141,7 +141,7 @@ class Plan:
             **({"inputs": dict(self.inputs)} if self.inputs else {}),
             "steps": [s.name for s in (*self.domain.reference, *self.domain.steps, *self.domain.derive)],
             "blocks": self.blocks,
-            **({"balance": asdict(self.balance)} if self.balance else {}),
+            **({"balance": self.balance.describe()} if self.balance else {}),
             **({"only": in_order(self.whole, self.spec.only)} if self.domain.part_of else {}),
         }
 

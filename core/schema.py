@@ -37,6 +37,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError, unknown
+from .tables import filled
 
 TYPES: dict[str, Any] = {
     "id": pl.Int64,
@@ -164,8 +165,8 @@ class Schema:
         keys = frame[column]
         if not keys.null_count():
             return self.unit_of(target or table, keys.to_numpy())
-        units = self.unit_of(target or table, keys.fill_null(-1).to_numpy())
-        return np.where(keys.is_null().to_numpy(), -1, units)
+        known = filled(keys, -1)
+        return np.where(known < 0, -1, self.unit_of(target or table, known))
 
 
 LABEL = TableSchema(

@@ -55,6 +55,58 @@ def only(table: Table, which: NDArray) -> Table:
     return pl.DataFrame([column[at] for column in table.iter_columns()])
 
 
+def in_order(table: Table, order: NDArray[np.int64]) -> Table:
+    """All rows in another order."""
+    return pl.DataFrame([_in_order(column, order) for column in table.iter_columns()])
+
+
+def _in_order(column: pl.Series, order: NDArray[np.int64]) -> pl.Series:
+    """A column of numbers by its bytes, and its gaps by their bits: a query takes three times as long where there are gaps."""
+    kind = column.dtype
+    if not (kind.is_integer() or kind.is_float() or kind.is_temporal() or isinstance(kind, pl.Enum)):
+        return column[pl.Series(order.astype(np.uint32))]
+    bare = column.rechunk()
+    if isinstance(kind, pl.Enum):
+        bare = bare.to_physical()
+    elif kind.is_temporal():
+        bare = bare.cast(pl.Int32 if kind == pl.Date else pl.Int64)
+    held = bare.to_arrow()
+    gaps, data = held.buffers()
+    values = np.frombuffer(data, bare.clear().to_numpy().dtype, len(bare), held.offset * held.type.bit_width // 8)
+    made = values.take(order, mode="clip")
+    there = None
+    if bare.null_count():
+        bits = np.unpackbits(np.frombuffer(gaps, np.uint8), count=held.offset + len(bare), bitorder="little")
+        there = bits[held.offset :].take(order, mode="clip")
+    series = gapped(made, there).alias(column.name)
+    return series.cat.to(kind) if isinstance(kind, pl.Enum) else series.cast(kind)
+
+
+def gapped(values: NDArray, there: NDArray | None) -> pl.Series:
+    """Numbers with a gap where nothing is there. Their memory becomes the column's."""
+    if there is None or there.all():
+        return pl.Series(values)
+    import pyarrow
+
+    bits = pyarrow.py_buffer(np.packbits(there, bitorder="little"))
+    data = pyarrow.py_buffer(np.ascontiguousarray(values))
+    return pl.Series(pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(values.dtype), len(values), [bits, data]))
+
+
+def filled(column: pl.Series, value: int) -> NDArray:
+    """A column of whole numbers, with a value for each gap."""
+    if not column.null_count():
+        return column.to_numpy()
+    if len(column) > _FEW:
+        return column.fill_null(value).to_numpy()
+    return np.array([value if given is None else given for given in column.to_list()], column.clear().to_numpy().dtype)
+
+
+def alike(word: str, times: int) -> pl.Series:
+    """A text, so many times."""
+    return pl.Series([word], dtype=pl.String).new_from_index(0, times)
+
+
 def plain(column: pl.Series) -> NDArray:
     """A column without gaps as numbers: instants by their microseconds, dates by their days, codes by their places. Its own memory, where that
     holds them."""

@@ -218,6 +218,30 @@ MODULES["odd_series"]={"gmf_version": 2, "states": {
  "Copied": simple(conditional_transition=[{"condition": attribute("odd_copy_of_series", "is not nil"), "transition": "End"}, {"transition": "Bad"}]),
  "Number": {"type": "Terminal"}, "Nothing": {"type": "Terminal"}, "End": {"type": "Terminal"}, "Bad": {"type": "Terminal"}}}
 
+VISIT = {"type": "Encounter", "encounter_class": "ambulatory", "codes": snomed("185345009")}
+LEAVES = {"type": "EncounterEnd"}
+# a panel of two values, and conditions that read its parts
+MODULES["odd_multi"]={"gmf_version":2,"states":{"Initial":{"type":"Initial",**go("W")},"W":{"type":"Delay","unit":"years",**drawn("GAUSSIAN",mean=30,standardDeviation=10,min=1,max=70),**go("E")},
+ "E":{**VISIT,**go("BP")},"BP":{"type":"MultiObservation","category":"vital-signs","codes":coded("LOINC","85354-9"),"number_of_observations":2,"observations":[{"category":"vital-signs","codes":coded("LOINC","8-1"),"unit":"mm[Hg]",**between(90,180,"x")},{"category":"vital-signs","codes":coded("LOINC","8-2"),"unit":"mm[Hg]","exact":{"quantity":77}}],**go("J")},
+ "J":simple(conditional_transition=[{"condition":{"condition_type":"At Most","maximum":1,"conditions":[{"condition_type":"Observation","codes":coded("LOINC","8-1"),"operator":">","value":140},{"condition_type":"Observation","codes":coded("LOINC","8-2"),"operator":"==","value":77}]},"transition":"Low"},{"condition":{"condition_type":"Observation","codes":coded("LOINC","8-1"),"operator":">","value":170},"transition":"Very"},{"transition":"High"}]),
+ "Low":{**LEAVES,**go("Z")},"High":{**LEAVES,**go("W")},"Very":{**LEAVES,**go("Z")},"Z":{"type":"Terminal"}}}
+# what ends by its code, begun again and again
+MODULES["odd_ends"]={"gmf_version":2,"states":{"Initial":{"type":"Initial",**go("W")},"W":{"type":"Delay",**between(3,300,"months"),**go("E")},"E":{**VISIT,**go("C")},
+ "C":{"type":"ConditionOnset","codes":snomed("222"),"assign_to_attribute":"odd_c",**go("M")},"M":{"type":"MedicationOrder","codes":coded("RxNorm","314076"),"reason":"odd_c","administration":True,"prescription":{"as_needed":True},**go("P")},
+ "P":{"type":"CarePlanStart","codes":snomed("333"),"reason":"C","activities":snomed("334"),**go("X")},"X":{**LEAVES,**go("D")},"D":{"type":"Delay","unit":"days",**drawn("UNIFORM",low=1,high=900),**go("E2")},
+ "E2":{**VISIT,**go("ME")},"ME":{"type":"MedicationEnd","codes":coded("RxNorm","314076"),**go("PE")},"PE":{"type":"CarePlanEnd","codes":snomed("333"),**go("CE")},"CE":{"type":"ConditionEnd","codes":snomed("222"),**go("X2")},
+ "X2":{**LEAVES,"conditional_transition":[{"condition":{"condition_type":"Or","conditions":[{"condition_type":"Active Condition","codes":snomed("222")},{"condition_type":"Active Medication","codes":coded("RxNorm","314076")},{"condition_type":"Active CarePlan","codes":snomed("333")}]},"transition":"Bad"},{"condition":{"condition_type":"Active Condition","referenced_by_attribute":"odd_c"},"transition":"Bad"},{"transition":"W"}]},"Bad":{"type":"Terminal"}}}
+# a diagnosis that waits for its encounter, a procedure of drawn length
+MODULES["odd_target"]={"gmf_version":2,"states":{"Initial":{"type":"Initial",**go("W")},"W":{"type":"Delay",**between(8,40,"years"),**go("C")},"C":{"type":"ConditionOnset","codes":snomed("1212"),"target_encounter":"E",**go("P")},
+ "P":{"type":"Delay",**between(10,500,"days"),**go("J")},"J":simple(conditional_transition=[{"condition":{"condition_type":"Active Condition","codes":snomed("1212")},"transition":"Bad"},{"transition":"E"}]),
+ "E":{**VISIT,"reason":"C",**go("J2")},"J2":simple(conditional_transition=[{"condition":{"condition_type":"Active Condition","codes":snomed("1212")},"transition":"Pr"},{"transition":"Bad"}]),
+ "Pr":{"type":"Procedure","codes":snomed("1313"),"reason":"C","distribution":{"kind":"GAUSSIAN","parameters":{"mean":60,"standardDeviation":20,"min":5}},"unit":"minutes",**go("X")},"X":{**LEAVES,**go("Z")},"Z":{"type":"Terminal"},"Bad":{"type":"Terminal"}}}
+# a vital sign once set, a transition beside distributions
+MODULES["odd_who"]={"gmf_version":2,"states":{"Initial":{"type":"Initial",**go("V")},"V":{"type":"VitalSign","vital_sign":"Potassium","unit":"mmol/L",**between(3,6,"x"),**go("D")},"D":{"type":"Delay",**between(1,50,"years"),**go("J")},
+ "J":simple(complex_transition=[{"condition":{"condition_type":"At Least","minimum":3,"conditions":[{"condition_type":"Socioeconomic Status","category":"High"},{"condition_type":"Race","race":"White"},{"condition_type":"Vital Sign","vital_sign":"Potassium","operator":">","value":4.2},{"condition_type":"Gender","gender":"M"}]},"transition":"A"},
+  {"condition":{"condition_type":"Vital Sign","vital_sign":"Potassium","operator":"<=","value":3.5},"distributions":[{"distribution":.7,"transition":"B"},{"distribution":.3,"transition":"D"}]},{"distributions":[{"distribution":.5,"transition":"C"},{"distribution":.5,"transition":"D"}]}]),
+ "A":{"type":"Terminal"},"B":{"type":"Terminal"},"C":{"type":"Terminal"}}}
+
 TABLES = {
     "odd.csv": "\ufeffAge,GENDER,odd_grade,Y,X,Z\n0-17,M,b,0.7,0.1,0.2\n0-17,F,b,0.1,0.8,0.1\n18-44,M,c,0.25,0.25,0.5\n18-130,F,c,0,1,0\n30-60,M,b,0.5,0.5,0\n",
     "oddtime.csv": "time,T2,T1\n0-631152000000,1,0\n631152000001-1262304000000,0.5,0.5\n",

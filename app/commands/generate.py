@@ -179,10 +179,10 @@ def _summarise(outcome: Any) -> None:
         for table, count in entry.get("truth", {}).items():
             if count["unseen"]:
                 click.echo(f"{scenario} {count['unseen']} of {count['rows']} {table} row(s) {UNSEEN}", err=True)
-    if told := body["spec"].get("balance"):
+    if told := body.get("balance"):
         click.echo(
-            f"balance: {told['asked']:g} of {told['table']} rows labelled, {told['natural']:.6f} without --balance;"
-            f" a weight of {told['weight']:.6f} on each labelled row undoes it"
+            f"balance: {told['share']:.4g} of {told['table']} rows labelled ({told['asked']:g} asked for), {told['natural']:.6f}"
+            f" without --balance; a weight of {told['weight']:.6f} on each labelled row undoes it"
         )
     for place in outcome.written:
         click.echo(f"written: {place}")

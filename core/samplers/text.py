@@ -31,6 +31,7 @@ MAIL_DOMAINS = (
 )  # fmt: skip
 """Names that can never be registered (RFC 2606 and RFC 6761)."""
 
+_SHORT = 1 << 10
 _FEMALE = {"f", "female", "w", "woman"}
 _MALE = {"m", "male", "man"}
 
@@ -247,9 +248,12 @@ def _sexes(given: Table, column: str | None) -> NDArray[np.int64] | None:
     if column not in given.columns:
         raise unknown("column", column, given.columns, "Name")
     values = given[column].cast(pl.String)
-    kinds = {v: 0 if v.lower() in _FEMALE else 1 if v.lower() in _MALE else 2 for v in values.unique().drop_nulls()}
+    told = {*values.to_list()} if len(values) <= _SHORT else values.unique()
+    kinds = {v: 0 if v.lower() in _FEMALE else 1 if v.lower() in _MALE else 2 for v in told if v is not None}
     if not kinds:
         return None
+    if len(values) <= _SHORT:
+        return np.array([kinds.get(v, 2) for v in values.to_list()], np.int64)
     return values.replace_strict(list(kinds), list(kinds.values()), default=2, return_dtype=pl.Int64).to_numpy()
 
 

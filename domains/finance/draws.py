@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...core.stream import F64, U64
+from ...core.tables import gapped
 
 LANES = 1 << 16
 FEW = 16
@@ -73,31 +73,23 @@ def poisson(u: F64, mean: F64) -> NDArray[np.int64]:
     return counts
 
 
-SHORT = 1 << 15
-"""Rows of a column below which a call costs more than what it does."""
-
-
 def enum(codes: NDArray, categories: Iterable[str], where: NDArray[np.bool_] | None = None) -> pl.Series:
     """An Enum column from category numbers; null where `where` is false."""
-    every, narrow = _every(tuple(categories))
-    if len(codes) < SHORT:
-        series = every[codes.astype(np.uint32, copy=False)]
-    else:
-        series = pl.Series(codes.astype(narrow, copy=False)).cat.to(every.dtype)
-    return series if where is None else keep(series, where)
+    kind, narrow = _kind(tuple(categories))
+    return gapped(codes.astype(narrow, copy=False), where).cat.to(kind)
 
 
 @lru_cache(256)
-def _every(categories: tuple[str, ...]) -> tuple[pl.Series, type[np.unsignedinteger]]:
-    """One of each category, in order, and the numbers that a column of them is kept as."""
-    every = pl.Series(categories, dtype=pl.Enum(categories))
-    return every, every.to_physical().to_numpy().dtype.type
+def _kind(categories: tuple[str, ...]) -> tuple[pl.Enum, type[np.unsignedinteger]]:
+    """The type, and the numbers that a column of it is kept as."""
+    kind = pl.Enum(categories)
+    return kind, pl.Series(categories[:1], dtype=kind).to_physical().to_numpy().dtype.type
 
 
 def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:
     """The values where `where` is true, else null."""
-    if isinstance(values, np.ndarray) and len(values) < SHORT and values.dtype.kind in "iuf":
-        return pl.Series("", pa.array(values, mask=~where))
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        return gapped(values, where)
     return pl.select(pl.when(pl.Series(where)).then(pl.Series(values))).to_series()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers import Sampler
 from ...core.stream import U64, Stream
-from ...core.tables import ROW
+from ...core.tables import ROW, only
 
 COUNTRIES = ("GB", "DE")
 CIRCLE = 20
@@ -104,7 +104,7 @@ def per_country(german: NDArray[np.bool_], make: Callable[[str, NDArray[np.int64
         return make(alone, places[alone])
     back = np.empty(len(german), np.uint32)
     back[np.concatenate(list(places.values()))] = np.arange(len(german))
-    return pl.concat([make(country, at) for country, at in places.items()]).gather(pl.Series(back))
+    return pl.concat([make(country, at) for country, at in places.items()])[pl.Series(back)]
 
 
 def sample(
@@ -114,6 +114,6 @@ def sample(
     frame = pl.DataFrame({ROW: rows, **given})
 
     def made(country: str, at: NDArray[np.int64]) -> pl.Series:
-        return make(LOCALES[country]).sample(frame[at], stream).to_struct()
+        return make(LOCALES[country]).sample(only(frame, at), stream).to_struct()
 
     return per_country(german, made).struct.unnest()

@@ -23,6 +23,8 @@ LINKED = {body.DIASTOLIC: body.SYSTOLIC, body.HDL: body.LDL, body.TRIGLYCERIDES:
 LINKED |= dict.fromkeys((blood.PHOSPHATASE, blood.UREA, blood.CHLORIDE, blood.SODIUM), blood.ALBUMIN)
 LINKED |= dict.fromkeys((blood.HEMATOCRIT, blood.ERYTHROCYTES, blood.LEUKOCYTES), blood.HEMOGLOBIN)
 """Codes that are always measured together with another."""
+TYPE_1 = ("E10.9", "46635009")
+"""Type 1 diabetes: ICD-10-CM, and the code of our module (SNOMED CT)."""
 EXPIRED = "exp"
 SHOWN = ("I10", "E11.9", "E78.5", "N18.9")
 """Conditions that values show."""
@@ -94,6 +96,7 @@ def _bodies(block: Block, tables: Tables, rounds: Table) -> Body:
     who = rounds["patient_id"].to_numpy() - int(patient["patient_id"][0])
     at = rounds["at"].to_numpy()
     has = {code: since(tables["condition"], patient, code)[who] <= at for code in SHOWN}
+    has["E11.9"] = has["E11.9"] | (_type_1(tables, patient)[who] <= at)
     has["E78.5 treated"] = treated(block, patient[ROW].to_numpy(), "E78.5")[who]
     return Body(
         rounds[ROW].to_numpy(),
@@ -105,6 +108,16 @@ def _bodies(block: Block, tables: Tables, rounds: Table) -> Body:
         block.priors,
         block.stream.child("observation"),
     )
+
+
+def _type_1(tables: Tables, patient: Table) -> NDArray[np.int64]:
+    """When each patient's type 1 diabetes began, which shows as type 2 does: of the population, or of the modules' record."""
+    onset = np.minimum(*(since(tables["condition"], patient, code) for code in TYPE_1))
+    theirs = tables.get("module condition")
+    if theirs is not None:
+        found = theirs.filter(pl.col("code") == TYPE_1[1])
+        np.minimum.at(onset, found["patient"].to_numpy(), found["start"].to_numpy())
+    return onset
 
 
 def since(condition: Table, patient: Table, code: str) -> NDArray[np.int64]:

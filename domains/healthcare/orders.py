@@ -58,7 +58,7 @@ def _fit_for(block: Block, given: Table, tables: Tables) -> Table:
     at = given["start_at"].to_physical().to_numpy()
     age = (at - given["birth"].to_physical().to_numpy()) / YEAR
     who = given["patient_id"].to_numpy() - int(tables["patient"]["patient_id"][0])
-    code = given["code"].to_numpy().astype(object)
+    code = np.array(given["code"].to_list(), object)
     for drug, rules in block.priors("order.avoided").items():
         for rule in rules:
             here = np.flatnonzero(code == drug)
@@ -68,7 +68,7 @@ def _fit_for(block: Block, given: Table, tables: Tables) -> Table:
             if rule.get("pregnant"):
                 unfit |= _pregnant(block, tables["patient"], who[here], at[here])
             code[here[unfit]] = rule["instead"]
-    return given.with_columns(pl.Series("code", code, dtype=pl.String)).filter(pl.col("code") != "")
+    return given.with_columns(pl.Series("code", code.tolist(), dtype=pl.String)).filter(pl.col("code") != "")
 
 
 def _pregnant(block: Block, patient: Table, who: NDArray, at: NDArray) -> NDArray[np.bool_]:
@@ -119,12 +119,12 @@ def immunizations(block: Block, tables: Tables) -> Tables:
 
 def _products(block: Block, series: pl.Series, at: pl.Series) -> pl.Series:
     """What was given for each series at that time; nothing where there was no such vaccine yet."""
-    day, given = at.to_physical().to_numpy() // DAY, series.to_numpy().astype(object)
+    day, given = at.to_physical().to_numpy() // DAY, np.array(series.to_list(), object)
     for code, products in block.priors("vaccine.product").items():
         here = np.flatnonzero((series == code).to_numpy())
         first = np.array(list(products), "datetime64[D]").astype(np.int64)
         given[here] = np.array([None, *products.values()], object)[np.searchsorted(first, day[here], side="right")]
-    return pl.Series("code", given, dtype=pl.String)
+    return pl.Series("code", given.tolist(), dtype=pl.String)
 
 
 class _Offered:

@@ -105,9 +105,10 @@ def _blend(age: NDArray, child: NDArray, adult: NDArray) -> NDArray:
 def _pressure(b: Body, name: str) -> NDArray:
     between, within = b.priors("body.spread")[name]
     on_height = b.priors("body.loading").get(f"{name}_on_height", 0.0)
-    own = between * (b.traits["pressure"] + on_height * b.traits["height"])
+    narrow = at_age(b.priors("body.pressure_child"), "factor", b.age)
+    own = narrow * between * (b.traits["pressure"] + on_height * b.traits["height"])
     disease = b.priors("disease.pressure")[name] * b.has["I10"]
-    return at_age(b.priors("body.normal"), name, b.age) + own + disease + within * b.noise("pressure")
+    return at_age(b.priors("body.normal"), name, b.age) + own + disease + narrow * within * b.noise("pressure")
 
 
 def _vital(name: str, trait: str) -> Any:

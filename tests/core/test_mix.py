@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -38,12 +41,15 @@ def test_a_balance_is_reached_by_adding_cases_to_the_same_base(share: float):
     assert set(plain.frames["transaction"]["transaction_ref"]) == set(kept["transaction_ref"])
 
 
-def test_the_weight_on_labelled_rows_undoes_the_balance():
+def test_the_weight_on_labelled_rows_undoes_the_balance(tmp_path: Path):
     dense = made("card-testing", balance=0.1)
-    told = dense.plan.describe()["balance"]
+    dense.write(str(tmp_path / "out"))
+    told = json.loads((tmp_path / "out" / "manifest.json").read_text())["populace"]["balance"]
     mine = labelled(dense)
+    assert told["share"] == pytest.approx(mine), "counted, not expected"
     natural = told["weight"] * mine / (told["weight"] * mine + 1 - mine)
-    assert natural == pytest.approx(told["natural"], rel=0.02)
+    assert natural == pytest.approx(told["natural"])
+    assert dense.plan.balance.weight == pytest.approx(told["weight"], rel=0.02), "as planned"
     assert natural == pytest.approx(labelled(made("card-testing")), rel=0.15)
 
 

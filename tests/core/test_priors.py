@@ -31,7 +31,10 @@ def test_an_entry_of_a_table_is_set_alone(tmp_path: Path):
 
 
 def test_the_command_of_a_spec_sets_what_the_spec_does():
-    spec = Spec("finance", settings={"bill.count": BILLS, "purchase.weekday": [1.0] * 7, "fraud.rate": "0.002"})
+    brief = {"size": 40, "end": "2025-01-15"}
+    spec = Spec(
+        "finance", **brief, settings={"bill.count": BILLS, "purchase.weekday": [1.0] * 7, "fraud.rate": "0.002"}
+    )
     words = shlex.split(as_command(spec, "out"))
     told = parse_settings([words[n + 1] for n, word in enumerate(words) if word == "--set"])
-    assert make_plan(Spec("finance", settings=told)).describe()["set"] == make_plan(spec).describe()["set"]
+    assert make_plan(Spec("finance", **brief, settings=told)).describe()["set"] == make_plan(spec).describe()["set"]

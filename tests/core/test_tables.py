@@ -1,4 +1,4 @@
-"""Columns in memory that is used again are nobody else's."""
+"""Columns in memory that is used again are nobody else's, and rows are taken as a query would take them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
 from populace.core.checks import ends_of_runs
-from populace.core.tables import give_back, room, texts
+from populace.core.tables import filled, gapped, give_back, in_order, only, room, texts
 
 
 def test_memory_is_given_again_only_when_nobody_looks_at_it():
@@ -67,3 +67,34 @@ def test_texts_outlive_what_they_were_made_of():
         texts(pl.Series(["another of more than twelve", "d"]), np.zeros(long, np.int64))
     assert first.value_counts(sort=True)["count"].to_list() == [long // 2] * 2
     assert set(first.unique()) == {"one of more than twelve bytes", "b"}
+
+
+KINDS = [pl.Int64, pl.UInt64, pl.UInt8, pl.Float64, pl.Boolean, pl.String, pl.Date, pl.Datetime("us", "UTC"), pl.Duration("us"), pl.Enum(["a", "b", "c"])]  # fmt: skip
+
+
+@given(st.data(), st.sampled_from([0, 1, 7, 5_000]))
+def test_rows_are_taken_as_a_query_takes_them(data, size):
+    """Whatever the types, with gaps or without, of few rows and of many, whole or in pieces."""
+    seed = data.draw(st.integers(0, 1 << 16))
+    dice = np.random.default_rng(seed)
+    columns = []
+    for n, kind in enumerate(KINDS):
+        drawn = pl.Series(dice.integers(0, 3, size))
+        column = drawn.replace_strict([0, 1, 2], ["a", "b", "c"], return_dtype=kind) if kind in (pl.String, KINDS[-1]) else drawn.cast(kind)  # fmt: skip
+        gaps = dice.random(size) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+        columns.append(
+            column.to_frame("x").select(pl.when(pl.Series(~gaps)).then(pl.col("x")).alias(str(n))).to_series()
+        )
+    table = pl.DataFrame(columns)
+    if data.draw(st.booleans()):
+        table = pl.concat([table.head(size // 3), table.slice(size // 3)], rechunk=False)
+    mask, order = dice.random(size) < 0.4, dice.permutation(size)
+    assert only(table, mask).equals(table.filter(pl.Series(mask)))
+    assert only(table, order[:3]).equals(table[order[:3]])
+    put = in_order(table, order)
+    assert put.equals(table[order])
+    assert put.schema == table.schema
+    for name in ("0", "1", "2"):
+        assert filled(table[name], 9).tolist() == table[name].fill_null(9).to_list()
+    values, there = np.arange(size), dice.random(size) < 0.5
+    assert gapped(values, there).to_list() == [v if t else None for v, t in zip(values.tolist(), there, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from populace.core.dataset import Dataset, generate
 from populace.core.domain import Domain, domain_names, find_domain
@@ -39,6 +39,13 @@ def companies(domain: Domain) -> list[tuple[str, ...]]:
     names = sorted(domain.scenarios)
     number = -(-len(names) // (COMPANY if len(names) <= MANY else 2 * COMPANY))
     return [tuple(names[n::number]) for n in range(number)]
+
+
+@cache
+def plain(name: str, *scenarios: str) -> Dataset:
+    """The small domain as it comes."""
+    asked = tuple(ScenarioRequest(s) for s in scenarios)
+    return generate(make_plan(Spec(name, scenarios=asked), small(DOMAINS[name])))
 
 
 @lru_cache(maxsize=8)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from laws.over import companies, roomy, small
+from laws.over import companies, plain, roomy
 
-from populace.core.dataset import generate, make_cast
+from populace.core.dataset import make_cast
 from populace.core.domain import Domain
 from populace.core.errors import UserError
 from populace.core.explain import explain, explain_stored
-from populace.core.plan import make_plan
 from populace.core.priors import Prior
-from populace.core.spec import Spec
 
 
 def test_a_row_is_made_again_with_everything_that_made_it(domain: Domain):
@@ -43,12 +41,11 @@ def test_a_row_is_made_again_with_everything_that_made_it(domain: Domain):
 
 
 def test_a_stored_row_that_was_altered_is_told_from_the_plan(domain: Domain, tmp_path):
-    plan = make_plan(Spec(domain.name), small(domain))
-    data = generate(plan)
+    data = plain(domain.name)
     data.write(str(tmp_path / "out"))
     name, spec = next((n, s) for n, s in domain.schema.tables.items() if not s.reference)
     key = int(data.frames[name][spec.key][0])
-    small_domain = plan.domain
+    small_domain = data.plan.domain
     assert explain_stored(small_domain, str(tmp_path / "out"), name, key).stored == {}
     part = next((tmp_path / "out" / name).glob("*.parquet"))
     column = next(c.name for c in spec.columns.values() if c.type in ("text", "date", "float"))
@@ -58,11 +55,11 @@ def test_a_stored_row_that_was_altered_is_told_from_the_plan(domain: Domain, tmp
 
 
 def test_what_cannot_be_explained_is_refused(domain: Domain, tmp_path):
-    plan = make_plan(Spec(domain.name), small(domain))
-    root = domain.schema[domain.root]
+    data = plain(domain.name)
+    plan, root = data.plan, domain.schema[domain.root]
     with pytest.raises(UserError, match="and there are"):
         explain(plan, domain.root, 10**9)
-    generate(plan).write(str(tmp_path / "out"))
+    data.write(str(tmp_path / "out"))
     with pytest.raises(UserError, match="unknown table"):
         explain_stored(plan.domain, str(tmp_path / "out"), "tabel", 0)
     (tmp_path / "out" / "manifest.json").unlink()

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from laws.over import DOMAINS, small
+from laws.over import DOMAINS, plain, small
 from polars.testing import assert_frame_equal
 
-from populace.core.dataset import generate
 from populace.core.domain import Domain
 from populace.core.plan import Plan, make_plan
 from populace.core.run import run
@@ -41,8 +40,7 @@ def test_a_stream_is_the_same_whatever_workers_and_slices(domain: Domain, tmp_pa
 
 
 def test_each_row_with_an_instant_is_an_event_that_hides_what_comes_later(domain: Domain):
-    plan = make_plan(Spec(domain.name), small(domain))
-    tables = generate(plan).frames
+    tables = plain(domain.name).frames
     for event in domain.events.values():
         made = messages(domain, tables, [event], Shape("{event}", "row"), "x")
         assert made.height == tables[event.table][event.at].drop_nulls().len()
@@ -56,8 +54,7 @@ def test_each_row_with_an_instant_is_an_event_that_hides_what_comes_later(domain
 @pytest.mark.parametrize("name", sorted(DOMAINS))
 def test_no_event_tells_of_a_later_instant(name: str):
     """Whatever instant a body bears is not after its own."""
-    domain = small(DOMAINS[name])
-    tables = generate(make_plan(Spec(name), domain)).frames
+    domain, tables = DOMAINS[name], plain(name).frames
     for event in domain.events.values():
         frame = tables[event.table].filter(pl.col(event.at).is_not_null())
         columns = domain.schema[event.table].columns.values()

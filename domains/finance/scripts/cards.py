@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Phone
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW
+from ....core.tables import ROW, alike, only
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
 from ..payments import machine_limit
@@ -172,9 +172,9 @@ def _phase(
             "card_id": card_on(block, scene, who, at),
             "device_row": keep(device, seen),
             "merchant_id": shop,
-            "channel": [channel] * who.height,
-            "type": [TYPES[channel]] * who.height,
-            "direction": ["DBIT"] * who.height,
+            "channel": alike(channel, who.height),
+            "type": alike(TYPES[channel], who.height),
+            "direction": alike("DBIT", who.height),
             "mcc": merchant["mcc"].gather(shop),
             "amount_minor": amount.astype(np.int64),
             "currency": who["currency"],
@@ -195,7 +195,7 @@ def _phase(
         made = made.with_columns(pl.when(~pl.col(ROW).is_in(denied.implode())).then("reversed_at").alias("reversed_at"))
     else:
         reported = claims(block, made, np.full(who.height, share), cards=phase.get("borne") != "bank")
-    used = who.with_columns(pl.Series(ROW, theirs), pl.Series("at", at)).filter(pl.Series(seen & ~own))
+    used = only(who.hstack([pl.Series(ROW, theirs), pl.Series("at", at)]), seen & ~own)
     return [
         *strange_devices(scene, role, used),
         scene.edit("insert", "transaction", made, role, effect),
@@ -209,17 +209,22 @@ def _set_off(
     """The moments, of which those `again` are brought forward to some minutes after the payment before on the account: one purchase leads to another for
     whoever makes them. What holders do themselves follows their other payments too."""
     minutes = scene.block.priors("purchase.burst_minutes")
-    each = who.select("account_id", at=pl.Series(at), n=pl.int_range(pl.len()))
-    before = each.select("account_id", "at")
+    account, when = who["account_id"].to_numpy(), at
     if own:
-        paid = scene.tables["transaction"][paid_on(scene, who["account_id"].to_numpy())]
-        paid = paid.filter(pl.col("card_id").is_not_null())
-        before = pl.concat([before, paid.select("account_id", at="authorised_at")])
-    before = before.unique().sort("at").with_columns(earlier="at")
-    found = each.sort("at").join_asof(
-        before, on="at", by="account_id", strategy="backward", allow_exact_matches=False, check_sortedness=False
-    )
-    earlier = found.sort("n")["earlier"].fill_null(-1).to_numpy()
+        paid = scene.tables["transaction"]
+        theirs = paid_on(scene, account)
+        theirs = theirs[paid["card_id"].is_not_null().to_numpy()[theirs]]
+        account = np.append(account, paid["account_id"].to_numpy()[theirs])
+        when = np.append(when, paid["authorised_at"].to_numpy()[theirs])
+    # each moment asks for the last of all before it: at one moment, what asks stands first
+    account, when = np.append(who["account_id"].to_numpy(), account), np.append(at, when)
+    asks = np.arange(len(when)) < len(at)
+    order = np.lexsort((~asks, when, account))
+    last = np.maximum.accumulate(np.where(asks[order], -1, np.arange(len(order))))
+    found = (last >= 0) & (account[order][last] == account[order])
+    earlier = np.full(len(at), -1)
+    mine = asks[order]
+    earlier[order[mine]] = np.where(found, when[order][last], -1)[mine]
     soon = earlier + 1_000_000 + whole_seconds(-np.log(u) * minutes * 60)
     return np.where(again & (earlier >= begun), np.minimum(soon, at), at)
 

@@ -52,7 +52,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Company, Name
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
-from ....core.tables import ROW
+from ....core.tables import ROW, alike, filled
 from ..draws import keep
 from ..identifiers import abroad, other_ibans
 from ..parties import holder_names
@@ -106,14 +106,14 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
             "iban",
         )
         given = dict(zip(("instance", "n", "who", *kept[3:]), (members[c] for c in kept), strict=True))
-        alike = {"party": role, "kind": "person"}
         parts.append(
             pl.DataFrame(
                 {
                     **given,
                     "currency": members["currency"].cast(pl.String),
                     "name": names["name"][end - members.height : end],
-                    **{c: pl.Series([word]).new_from_index(0, members.height) for c, word in alike.items()},
+                    "party": alike(role, members.height),
+                    "kind": alike("person", members.height),
                 }
             )
         )
@@ -134,14 +134,14 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
         parts.append(
             pl.DataFrame(
                 {
-                    "party": np.full(len(rows), name),
+                    "party": alike(name, len(rows)),
                     "instance": instance,
                     "n": n,
                     "who": instance % each * size + n,
                     "currency": currency.gather(np.repeat(np.arange(len(of)), size)),
                     "iban": other_ibans(stream.child("iban"), country, rows),
                     "name": names,
-                    "kind": np.full(len(rows), spec["kind"]),
+                    "kind": alike(spec["kind"], len(rows)),
                 }
             )
         )
@@ -163,7 +163,7 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
     here = parties["account_id"].is_not_null().to_numpy()
     inward = ~here[payer]
     own, other = np.where(inward, payee, payer), np.where(inward, payer, payee)
-    role = parties["party"].gather(own)
+    role = parties["party"][own]
     # one entry on a customer's list for each party, whichever way the money goes
     address = join_rows(_pairs(scene, parties, own, other), instance // each) | np.uint64(1 << 63)
     at = moves["at"].to_numpy()
@@ -179,17 +179,17 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
         {
             ROW: party,
             "instance": instance[nth],
-            "role": role.gather(nth),
-            "customer_id": parties["customer_id"].gather(own[nth]),
-            **{c: parties[c].gather(other[nth]) for c in ("kind", "name", "iban")},
+            "role": role[nth],
+            "customer_id": parties["customer_id"][own[nth]],
+            **{c: parties[c][other[nth]] for c in ("kind", "name", "iban")},
             "added_at": first - whole_seconds(300 + age),
-            "effect": ["new-payee"] * len(nth),
+            "effect": alike("new-payee", len(nth)),
         }
     )
     clear = scene.stream.child("clear").uniform(moves[ROW].to_numpy())
     hours = scene.block.priors("transfer.clearing_hours")
     # every customer's first device was seen before the window
-    unit, customer = (parties[c].fill_null(0).to_numpy()[own] for c in ("unit", "customer_id"))
+    unit, customer = (filled(parties[c], 0)[own] for c in ("unit", "customer_id"))
     away = lent(scene, role, moves["i"].to_numpy()) & ~inward
     machine = machines(scene, instance, each)
     device = np.where(away, join_rows(machine, customer), join_rows(unit, 0))
@@ -202,16 +202,16 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
             "instance": instance,
             "role": role,
             "effect": moves["effect"],
-            "account_id": parties["account_id"].gather(own),
+            "account_id": parties["account_id"][own],
             # nobody's own device brings money in
             "device_row": keep(device, ~inward),
             "counterparty_row": address,
-            "counterparty_account_id": parties["account_id"].gather(other),
-            "channel": ["transfer"] * moves.height,
+            "counterparty_account_id": parties["account_id"][other],
+            "channel": alike("transfer", moves.height),
             "type": np.where(inward, "RCDT/ESCT", np.where(here[other], "ICDT/BOOK", "ICDT/ESCT")),
             "direction": np.where(inward, "CRDT", "DBIT"),
             "amount_minor": moves["amount_minor"],
-            "currency": parties["currency"].gather(own),
+            "currency": parties["currency"][own],
             "authorised_at": at,
             "cleared_at": keep(at + whole_seconds(1 + clear**4 * hours * 3_600), moves["cleared"].to_numpy()),
         }

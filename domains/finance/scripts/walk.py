@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ....core.errors import unknown
 from ....core.scenario import Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW, only
+from ....core.tables import ROW, alike, only
 from ..calendar import HOUR
 from .staging import clock, difficulty, probit, value_of
 
@@ -134,14 +134,14 @@ class Walk:
         moves = pl.DataFrame(
             {
                 "instance": np.repeat(self.instance, links * times),
-                "payer": np.full(rows.size, here),
-                "payee": np.full(rows.size, there),
+                "payer": alike(here, rows.size),
+                "payee": alike(there, rows.size),
                 "i": payer.ravel(),
                 "j": payee.ravel(),
                 ROW: scene.address(effect, self.instance[:, None], np.arange(links * times)).ravel(),
                 "hours": at.ravel(),
                 "amount_minor": amount.ravel().astype(np.int64),
-                "effect": np.full(rows.size, effect),
+                "effect": alike(effect, rows.size),
                 "cleared": np.ones(rows.size, bool),
             },
             schema_overrides={ROW: pl.UInt64},

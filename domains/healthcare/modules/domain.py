@@ -65,6 +65,9 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
         run=deaths.Causes(schema, True, theirs),
         needs=("patient", "module condition", "module death"),
     )
+    if ours:
+        seen = steps["observations"]
+        steps["observations"] = replace(seen, needs=(*seen.needs, "module condition"))
     people, *courses = steps.values()
     told: tuple[str, ...] = ()
     if ours:

@@ -244,3 +244,11 @@ def test_few_of_the_well_off_have_medicaid(made: Dataset):
     have = now.join(lives, on="patient_id")["income"].drop_nulls()
     assert have.len() > 50
     assert (have > 120_000).to_numpy().mean() < 0.05
+
+
+def test_well_children_are_not_in_shock(made: Dataset):
+    """Below 70 mm[Hg] and two for each year of age a child of 1 to 10 is hypotensive (PALS)."""
+    rows = aged(made, "observation").filter((pl.col("code") == "8480-6") & pl.col("age").is_between(3, 10))
+    assert rows.height > 200
+    assert rows.select((pl.col("value") < 70 + 2 * pl.col("age")).mean()).item() < 0.03
+    assert rows.select((pl.col("value") < 65).mean()).item() < 0.003

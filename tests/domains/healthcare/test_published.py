@@ -9,10 +9,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from published import LAB, NOT_MADE, SEX, at_exams, causes_off, correlation_errors, measure, published
+from published import (
+    LAB,
+    NOT_MADE,
+    SEX,
+    at_exams,
+    causes_off,
+    correlation_errors,
+    living,
+    measure,
+    per_person,
+    published,
+    visits,
+    with_age,
+)
 
 import populace
 from populace.core.dataset import Dataset
+from populace.domains.healthcare import DOMAIN
+from populace.domains.healthcare.curves import age_at_death
 
 pytestmark = pytest.mark.slow
 
@@ -86,3 +101,97 @@ def test_chronic_diseases_begin_at_the_ages_that_are_known():
     assert (ages["J44.9"] < 40).mean() < 0.10
     assert ages["N18.9"].min() > 19.9
     assert 55 < np.median(ages["N18.9"]) < 75
+
+
+PULSE, HDL, TOTAL, HEIGHT = "8867-4", "2085-9", "2093-3", "8302-2"
+NHSR_41 = "NHSR 41, resting pulse rate, NHANES 1999-2008"
+BRIEF_363 = "NCHS Data Brief 363, NHANES 2015-2018"
+BRIEF_497 = "NCHS Data Brief 497, NHIS 2022"
+NHIS_2021 = "NCHS, Health Insurance Coverage: Early Release of Estimates, NHIS 2021"
+NAP = "Dietary Reference Intakes, table 1-1: reference heights from NHANES III, 1988-1994"
+TABLE = "NCHS, Mortality in the United States 2015, as told by medicareissimple.blogspot.com"
+FURTHER = [
+    # of which neither the priors nor the reference folder know: what is measured, sex, least age, age that is too old, value, source
+    ("mean", PULSE, None, 0, 1, 129, NHSR_41),
+    ("mean", PULSE, None, 5, 6, 96, NHSR_41),
+    ("mean", PULSE, None, 12, 16, 78, NHSR_41),
+    ("mean", PULSE, None, 20, 120, 72, NHSR_41),
+    ("mean", PULSE, "male", 20, 120, 71, NHSR_41),
+    ("mean", PULSE, "female", 20, 120, 74, NHSR_41),
+    ("at least 240", TOTAL, None, 20, 40, 7.5, BRIEF_363),
+    ("at least 240", TOTAL, None, 40, 60, 15.7, BRIEF_363),
+    ("at least 240", TOTAL, None, 60, 120, 11.4, BRIEF_363),
+    ("at least 240", TOTAL, "male", 20, 120, 10.5, BRIEF_363),
+    ("at least 240", TOTAL, "female", 20, 120, 12.1, BRIEF_363),
+    ("below 40", HDL, "male", 20, 120, 26.6, BRIEF_363),
+    ("below 40", HDL, "female", 20, 120, 8.5, BRIEF_363),
+    ("has", "M19.90", None, 18, 35, 3.6, BRIEF_497),
+    ("has", "M19.90", None, 75, 120, 53.9, BRIEF_497),
+    ("has", "M19.90", None, 18, 120, 21.2, "Fallon 2023, MMWR 72:1101, NHIS 2019-2021, not standardized by age"),
+    ("insured", None, None, 0, 18, 4.1, NHIS_2021),
+    ("insured", None, None, 18, 65, 13.5, NHIS_2021),
+    ("insured", "private", None, 0, 18, 53.8, NHIS_2021),
+    ("insured", "private", None, 18, 65, 66.6, NHIS_2021),
+    ("insured", "medicaid", None, 0, 18, 44.3, NHIS_2021),
+    ("insured", "medicaid", None, 18, 65, 21.7, NHIS_2021),
+    ("visits", "EMER", None, 75, 125, 0.66, "NCHS Data Brief 478, NHAMCS 2021"),
+    ("mean", HEIGHT, None, 4, 9, 118, NAP),
+    ("mean", HEIGHT, "male", 9, 14, 147, NAP),
+    ("mean", HEIGHT, "female", 9, 14, 148, NAP),
+    ("mean", HEIGHT, "male", 14, 19, 174, NAP),
+    ("mean", HEIGHT, "female", 14, 19, 163, NAP),
+    ("mean", HEIGHT, "male", 19, 31, 176, NAP),
+    ("mean", HEIGHT, "female", 19, 31, 163, NAP),
+    ("years left", None, "male", 65, 125, 18.0, TABLE),
+    ("years left", None, "female", 65, 125, 20.6, TABLE),
+]  # fmt: skip
+
+
+def further(data: Dataset, what: str, code: str | None, sex: str | None, low: float, high: float) -> float:
+    if what == "has":
+        assert code
+        ill = data.frames["condition"].filter(
+            (pl.col("code").cast(pl.String) == code) & pl.col("abatement_at").is_null()
+        )
+        return 100 * living(data, low, high, sex)["patient_id"].is_in(ill["patient_id"].implode()).to_numpy().mean()
+    if what == "insured":
+        now = data.frames["coverage"].filter(pl.col("end_at").is_null())
+        have = now if code is None else now.filter(pl.col("kind").cast(pl.String) == code)
+        share = 100 * living(data, low, high, sex)["patient_id"].is_in(have["patient_id"].implode()).to_numpy().mean()
+        return 100 - share if code is None else share
+    if what == "visits":
+        return visits(data, code or "", low, high)
+    if what == "years left":
+        u = (np.arange(20_000) + 0.5) / 20_000
+        ages = np.full(len(u), float(low))
+        return float(
+            (age_at_death(DOMAIN.priors("population.death"), ages, np.full(len(u), sex == "male"), u) - low).mean()
+        )
+    assert code
+    if high <= 20:  # children are measured at their own check-ups, one as often as another
+        rows = with_age(data, "observation", "at").filter(
+            (pl.col("code").cast(pl.String) == code) & (pl.col("age") >= low) & (pl.col("age") < high)
+        )
+        well = data.frames["encounter"].filter(pl.col("type").cast(pl.String) == "410620009").select("encounter_id")
+        rows = rows.join(well, on="encounter_id")
+        values = (rows.filter(pl.col("sex").cast(pl.String) == sex) if sex else rows)["value"].drop_nulls().to_numpy()
+    else:
+        values = per_person(data, code, low, high, sex).to_numpy()
+    assert len(values) > 100
+    if what == "mean":
+        return float(values.mean())
+    return float(100 * (values >= 240 if what == "at least 240" else values < 40).mean())
+
+
+def test_figures_of_which_the_priors_know_nothing_are_met(many: Dataset):
+    """Shares within 20 % or one point, visits within 20 %, means within 5 %, what is left of life within 15 %."""
+    missed = []
+    for what, code, sex, low, high, value, source in FURTHER:
+        found = further(many, what, code, sex, low, high)
+        within = {"mean": 0.05 * value, "visits": 0.2 * value, "years left": 0.15 * value}.get(
+            what, max(0.2 * value, 1.0)
+        )
+        if not abs(found - value) <= within:
+            missed.append(f"{what} {code} {sex} {low}-{high}: {found:.3g}, published {value:g} ({source})")
+    assert not missed, "\n".join(missed)
+    assert len(FURTHER) >= 30
