@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block, Window
 from ...core.stream import F64, U64, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, gapped
 from .calendar import DAY, micros, month_after, months, working_day
 from .circles import contacts
-from .draws import enum, keep, poisson
+from .draws import enum, poisson
 from .holdings import ACCOUNTS, CREDIT, LOAN, SAVINGS, WALLET
 from .loans import loan_terms
 from .parties import CURRENCIES, rents
@@ -102,7 +102,7 @@ def joined(parts: Sequence[Part], types: Mapping[str, pl.DataType]) -> pl.DataFr
 def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: Sequence[int]) -> pl.Series:
     given = [(part.columns[name], slice(end - part.height, end)) for part, end in zip(parts, ends, strict=True) if name in part.columns]  # fmt: skip
     if not given:
-        return pl.repeat(None, ends[-1], dtype=kind, eager=True).alias(name)
+        return pl.Series(name, [None], dtype=kind).new_from_index(0, ends[-1])
     codes = _places(kind) if isinstance(kind, pl.Enum) else {}
     values = np.zeros(ends[-1], np.uint16 if codes else np.uint64 if kind == pl.UInt64 else np.int64)
     there = None if len(given) == len(parts) else np.zeros(len(values), bool)
@@ -123,8 +123,8 @@ def _column(name: str, kind: pl.DataType, parts: Sequence[Part], ends: Sequence[
         else:
             word = np.array([codes[w] for w in column.words], np.uint16)
             np.take(word, column.places, out=values[here], mode="clip")
-    made = enum(values, kind.categories) if isinstance(kind, pl.Enum) else pl.Series(values)
-    return (made if there is None else keep(made, there)).alias(name)
+    made = enum(values, kind.categories, there) if isinstance(kind, pl.Enum) else gapped(values, there)
+    return made.alias(name)
 
 
 @lru_cache(32)

@@ -241,6 +241,8 @@ def _scan(
     many = np.bincount(turn)
     order = order[np.argsort(turn.astype(np.uint16) if len(many) <= 1 << 16 else turn, kind="stable")]
     holder, source, change, asks = holder[order], source[order], change[order], kind[order] == DEBIT
+    if len(holder) < SPARED * len(many):
+        return _one_by_one(refused, balance, floor, holder, source, change, asks)
     # what is not asked for passes no limit
     limit = np.where(asks, floor[holder], np.iinfo(np.int64).min)
     ends = np.cumsum(many)
@@ -259,4 +261,28 @@ def _scan(
             refused[which[no]] = True
             who, after = who[~no], after[~no]
         balance[who] = after
+    return refused
+
+
+SPARED = 12
+"""Moves that are decided one by one in the time that an array operation takes for all of a turn."""
+
+
+def _one_by_one(
+    refused: NDArray[np.bool_],
+    balance: NDArray[np.int64],
+    floor: NDArray[np.int64],
+    holder: NDArray,
+    source: NDArray,
+    change: NDArray,
+    asks: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    held, least, no = balance.tolist(), floor.tolist(), set[int]()
+    for who, which, much, asked in zip(holder.tolist(), source.tolist(), change.tolist(), asks.tolist(), strict=True):
+        after = held[who] + much
+        if which in no or (asked and after < least[who]):
+            no.add(which)
+        else:
+            held[who] = after
+    refused[list(no)] = True
     return refused
