@@ -19,7 +19,7 @@ from .inputs import extend
 from .mix import Balance, Mix, sized, wished
 from .narrow import in_order, narrow
 from .priors import Priors
-from .scenario import Use, check_codes, resolve
+from .scenario import Use, check_codes, resolve, said_of
 from .spec import Spec
 from .stream import Stream
 from .tables import Tables, merge
@@ -180,7 +180,7 @@ def make_plan(spec: Spec, domain: Domain | None = None) -> Plan:
             mixes.append(domain.mixes[request.name])
             continue
         if request.name not in domain.scenarios:
-            raise unknown("scenario", request.name, [*domain.scenarios, *domain.mixes])
+            raise unknown("scenario", request.name, [*domain.scenarios, *domain.mixes], about=said_of(domain.scenarios))
         use = resolve(request, domain.scenarios, size, seen.get(request.name, 0))
         if use.since is not None and not _micros(start) <= use.since < _micros(end):
             raise UserError(

@@ -229,11 +229,16 @@ def parse_request(text: str) -> ScenarioRequest:
     return ScenarioRequest(name.strip(), parameters)
 
 
+def said_of(known: Mapping[str, Scenario]) -> dict[str, str]:
+    """What the files of scenarios say of them in words."""
+    return {name: f"{s.title} {s.doc} {s.source}" for name, s in known.items()}
+
+
 def resolve(request: ScenarioRequest, known: Mapping[str, Scenario], size: int, occurrence: int) -> Use:
     """Look the scenario up and read its parameters. `count`, `rate` (instances per root entity) and `from` (an instant, or the day that begins with it)
     exist for all."""
     if request.name not in known:
-        raise unknown("scenario", request.name, known)
+        raise unknown("scenario", request.name, known, about=said_of(known))
     scenario = known[request.name]
     place = f"scenario {scenario.name}"
     values = {p.name: p.default for p in scenario.parameters.values()}

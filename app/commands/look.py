@@ -17,6 +17,7 @@ def scenarios(domain: str | None, name: str | None) -> None:
     """List the scenarios: what each does, its parameters, its source."""
     from ...core.domain import domain_names, find_domain
     from ...core.errors import unknown
+    from ...core.scenario import said_of
 
     if name is None:
         for each in [domain] if domain else domain_names():
@@ -42,7 +43,7 @@ def scenarios(domain: str | None, name: str | None) -> None:
             )
         return
     if name not in known:
-        raise unknown("scenario", name, [*known, *chosen.mixes])
+        raise unknown("scenario", name, [*known, *chosen.mixes], about=said_of(known))
     scenario = known[name]
     click.echo(f"{scenario.name}: {scenario.title}\n\n{scenario.doc}\n\nsource: {scenario.source}\nroles:")
     for role in scenario.roles:

@@ -19,7 +19,7 @@ from .holdings import ACCOUNTS
 from .holdings import CREDIT as CREDIT_CARD
 from .life import NEVER, joined_on, last_used
 from .people import CIRCLE
-from .statements import MISSED, SETTLES, Cards, Cycle, moved, repaid_at
+from .statements import LOOKED_AT, MISSED, SETTLES, Cards, Cycle, moved, repaid_at
 
 CREDIT, BACK, DEBIT, CHARGE = range(4)
 """Why an account moves, in the order of one moment: money comes in, is released or refunded, is asked for; is taken by the bank without asking."""
@@ -105,7 +105,7 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
         (debit & undone, own, back, moments["reversed_at"], BACK),
     )
     bought = np.flatnonzero(((own & (ACCOUNTS - 1)) == CREDIT_CARD) & cleared)
-    whose, when, change, which = moved(block, payment[bought], CREDIT_CARD)
+    ((whose, when, change, which),) = moved(block, payment.select(LOOKED_AT)[bought], CREDIT_CARD)
     which, none = bought[which], np.zeros(cards.on.shape, bool)
     cycle = cards.cycle(*cards.periods.sums(whose, when, change), none)
     hung = _of_cards(block, cards, cycle)

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...core.errors import UserError, unknown
+from ...core.errors import UserError, nearest, unknown
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
@@ -71,10 +71,9 @@ class Entries:
     def get(self, key: str, kind: type) -> Any:
         self._known.add(key)
         if key not in self.raw:
-            near = [k for k in self.raw if k not in self._known]
-            meant = unknown("entry", key, near).args[0].partition("Did you mean ")[2]
+            meant = nearest(key, sorted(k for k in self.raw if k not in self._known))
             raise UserError(
-                f"{self.where(key)}: '{key}' is missing" + (f"; is {meant.rstrip('?')} meant for it?" if meant else "")
+                f"{self.where(key)}: '{key}' is missing" + (f"; is '{meant}' meant for it?" if meant else "")
             )
         value = self.raw[key]
         if not isinstance(value, kind) or (kind is str and not value.strip()):

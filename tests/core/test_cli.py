@@ -34,6 +34,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no domain": (["generate"], "which domain?"),
     "unknown domain": (["generate", "finanse"], "unknown domain 'finanse'. Did you mean 'finance'?"),
     "unknown scenario": (["generate", "finance", "--scenario", "mulering"], "Did you mean 'mule-ring'?"),
+    "scenario by another name": (["scenarios", "finance", "cycle"], "unknown scenario 'cycle'. It is spoken of in: chargeback-cycle, mule-ring."),
+    "unknown parameter, of few": (["generate", "finance", "--scenario", "structuring:amount=5"], "Did you mean 'count'? Known: count, every, from, margin, rate, threshold, times."),
     "unknown parameter": (["generate", "finance", "--scenario", "mule-ring:hop=5"], "unknown parameter 'hop'. Did you mean 'hops'?"),
     "parameter out of range": (["generate", "finance", "--scenario", "mule-ring:hops=2"], "hops is 2, outside its range 4 to 12"),
     "parameter of another type": (["generate", "finance", "--scenario", "mule-ring:hops=few"], "hops is 'few', expected int"),

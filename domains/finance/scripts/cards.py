@@ -16,6 +16,7 @@ hours unless they say otherwise.
     own = true                      # the holder does it: from an own device, and where the holder buys (optional)
     amount = "amount"               # median of a log-normal draw, with `spread`; or
     most = "test"                   # anything up to this much
+    dearer = true                   # what hides is dearer than what anyone pays, by the prior `fraud.dearer` (optional)
     round = 50                      # multiples of this (optional)
     declined = 0.75                 # share that is declined; the issuer's usual share where it is not given
     code = "82"                     # answer for `code_share` of the declines that do not hide; the others are refused as anyone's are
@@ -234,7 +235,8 @@ def _amounts(scene: Scene, phase: Mapping[str, Any], shop: NDArray[np.int64], hi
     category = scene.block.reference["merchant"]["category"].cast(pl.String).gather(shop).to_numpy()
     mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in category]) for x in ("mean", "sigma"))
     asked = np.log(_number(scene, phase, "amount"))
-    median = (1 - hidden) * asked + hidden * mean
+    dearer = np.log(p("fraud.dearer")) if phase.get("dearer") else 0.0
+    median = (1 - hidden) * asked + hidden * (mean + dearer)
     spread = (1 - hidden) * _number(scene, phase, "spread") + hidden * sigma
     return 100 * np.exp(median + spread * z)
 

@@ -59,7 +59,7 @@ def test_the_value_taken_by_fraud_is_counted_where_scenarios_were_cast(bank: Dat
     found = {b.published.name: b for b in set_beside(DOMAIN, bank.frames)[0]}
     label = bank.frames["label"].filter(pl.col("table") == "transaction", pl.col("scenario") == "card-testing")
     paid = bank.frames["transaction"].filter(
-        pl.col("channel").cast(pl.String).is_in(["card-present", "card-not-present", "atm"])
+        pl.col("channel").cast(pl.String).is_in(["card-present", "card-not-present"])
         & pl.col("cleared_at").is_not_null()
         & (pl.col("direction") == "DBIT")
     )
