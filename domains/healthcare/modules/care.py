@@ -39,7 +39,7 @@ def procedure(program: Program, s: int, state: State) -> Op:
 
 
 def imaging(program: Program, s: int, state: State) -> Op:
-    series = state.has["series"]
+    series, reason = state.has["series"], reason_of(state, program.files[s], program)
     least, most = state.get("min_number_series", len(series)), state.get("max_number_series", len(series))
 
     def op(run: Run, s: int, p: NDArray) -> NDArray:
@@ -50,7 +50,7 @@ def imaging(program: Program, s: int, state: State) -> Op:
             x["count"][0] + np.floor(u[:, n + 1] * (x["count"][1] - x["count"][0] + 1)).astype(np.int64)
             for n, x in enumerate(series)
         ]
-        run.write("procedure", patient=p, at=at, stop=at + IMAGING, state=s, encounter=encounter, reason=NONE)
+        run.write("procedure", patient=p, at=at, stop=at + IMAGING, state=s, encounter=encounter, reason=reason(run, p))
         run.write(
             "imaging",
             patient=p,

@@ -47,7 +47,7 @@ FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     "Observation": ({"codes"}, FINDING),
     "MultiObservation": ({"codes", "observations"}, {"category", "number_of_observations"}),
     "DiagnosticReport": ({"codes", "observations"}, {"number_of_observations"}),
-    "ImagingStudy": ({"procedure_code", "series"}, {"min_number_series", "max_number_series"}),
+    "ImagingStudy": ({"procedure_code", "series"}, {"reason", "min_number_series", "max_number_series"}),
     "Symptom": ({"symptom"}, {"cause", "probability", *AMOUNT}),
     "Device": ({"code"}, {"manufacturer", "model", "assign_to_attribute"}),
     "DeviceEnd": (set(), {"device", "referenced_by_attribute", "codes"}),

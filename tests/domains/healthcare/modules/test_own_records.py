@@ -46,6 +46,46 @@ def test_a_dataset_with_them_is_valid_and_says_so_itself(ours: Dataset, tmp_path
     assert validate(DOMAIN, str(tmp_path / "fhir")).valid
 
 
+RESOURCES = [
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "Organization",
+    "Location",
+    "Encounter",
+    "Condition",
+    "Observation",
+    "AllergyIntolerance",
+    "MedicationRequest",
+    "Medication",
+    "MedicationAdministration",
+    "Procedure",
+    "Immunization",
+    "CarePlan",
+    "CareTeam",
+    "Goal",
+    "DiagnosticReport",
+    "DocumentReference",
+    "ImagingStudy",
+    "Device",
+    "Coverage",
+    "Claim",
+    "ExplanationOfBenefit",
+    "RelatedPerson",
+    "Provenance",
+]
+
+
+def test_they_leave_resources_of_every_type(tmp_path: Path):
+    data = populace.generate("healthcare", size=400, seed=5, modules="own")
+    data.write(f"fhir+ndjson:{tmp_path / 'fhir'}")
+    held = {file.stem: file.read_text("utf-8").splitlines() for file in (tmp_path / "fhir").glob("*.ndjson")}
+    assert {name for name in RESOURCES if held.get(name)} == {*RESOURCES}
+    studies = [json.loads(line) for line in held["ImagingStudy"]]
+    done = {json.loads(line)["encounter"]["reference"] for line in held["Procedure"]}
+    assert {study["encounter"]["reference"] for study in studies} <= done
+
+
 def births(data: Dataset) -> pl.DataFrame:
     """Each child born in the window to a mother among the patients who lived to its birth, with the delivery in her record on that day."""
     start = data.plan.window.start / 86_400e6
