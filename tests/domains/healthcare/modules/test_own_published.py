@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from published import CONDITION, SEX, causes_off, correlation_errors, living, measure, published
+from published import CONDITION, SEX, causes_off, correlation_errors, living, measure, published, visits
 
 import populace
 from populace.core.dataset import Dataset
@@ -75,6 +75,13 @@ def test_what_the_population_has_is_as_common_as_without_modules(many: Dataset, 
 @pytest.mark.slow
 def test_what_modules_begin_is_as_common_as_their_sources_say(many: Dataset):
     assert not off(many, 0.2, 1.0)
+
+
+@pytest.mark.slow
+def test_emergency_departments_are_visited_as_often_as_published(many: Dataset):
+    """NCHS Data Brief 478 (NHAMCS 2021): 43 visits for 100 people a year, 66 from 75 on; within 20 %."""
+    for low, high, value in ((0, 125, 0.43), (75, 125, 0.66)):
+        assert abs(visits(many, "EMER", low, high) - value) <= 0.2 * value
 
 
 @pytest.mark.slow
