@@ -11,8 +11,8 @@ KEPT = 1 << 28
 """Bytes of freed memory that a process keeps for its next array, at most."""
 ARRAY = 1 << 25
 """Bytes of an array that still comes from what is kept: glibc's own limit."""
-TOLD_JEMALLOC = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:-1")
-"""What polars' allocator reads when polars is loaded: pages that are free go back after ten seconds, some blocks later, and not after half a second.
+TOLD_JEMALLOC = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:0")
+"""What polars' allocator reads when polars is loaded: pages that are free go back after ten seconds, some blocks later, and not after one; and then at once, for what is given back lazily still counts.
 From jemalloc's manual (opt.dirty_decay_ms)."""
 
 

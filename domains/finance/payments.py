@@ -24,9 +24,9 @@ from .reference import cells, popularity, purchase_categories
 
 MONTH = 30.4375
 QUANTILES = 4096
-PACE = 4.5
+PACE = 5.4
 """What a row of a payment takes beside one of a sensor: several times the memory, for its columns and what hangs on it."""
-BESIDES = 10.0
+BESIDES = 11.0
 """About how many payments a customer makes a month besides purchases and transfers to people: pay, bills, orders, cash, wallets, habits, a business's takings."""
 PURCHASE = 1
 """Kinds of transaction: each addresses its rows below the customer's in a range of its own."""
