@@ -12,8 +12,8 @@ KEPT = 1 << 28
 ARRAY = 1 << 25
 """Bytes of an array that still comes from what is kept: glibc's own limit."""
 TOLD_JEMALLOC = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:0")
-"""What polars' allocator reads when polars is loaded: pages that are free go back after ten seconds, some blocks later, and not after one; and then at once, for what is given back lazily still counts.
-From jemalloc's manual (opt.dirty_decay_ms)."""
+"""What polars' allocator reads when polars is loaded. Free pages go back after ten seconds: blocks follow each other faster, and need them again. They go back at
+once then: pages that the kernel may take when it likes count as the process's until it does. From jemalloc's manual (opt.dirty_decay_ms, opt.muzzy_decay_ms)."""
 
 
 def keep_freed_memory() -> bool:

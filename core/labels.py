@@ -23,6 +23,7 @@ _NONE = np.iinfo(np.int64).max
 _PIECE = 1 << 16
 """Rows looked at at a time."""
 _FEW = 1 << 10
+"""Rows whose texts are looked at one by one."""
 
 
 def ground_truth(schema: Schema, tables: Tables, log: Log) -> Table:

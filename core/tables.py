@@ -21,6 +21,7 @@ ROW = "_row"
 
 
 _FEW = 1 << 12
+"""Rows up to which a query costs more than what it does."""
 
 
 def rows(given: Table) -> NDArray[np.uint64]:

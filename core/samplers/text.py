@@ -32,6 +32,7 @@ MAIL_DOMAINS = (
 """Names that can never be registered (RFC 2606 and RFC 6761)."""
 
 _SHORT = 1 << 10
+"""Values that are looked at one by one: a query costs more."""
 _FEMALE = {"f", "female", "w", "woman"}
 _MALE = {"m", "male", "man"}
 

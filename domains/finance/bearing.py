@@ -9,10 +9,9 @@ import polars as pl
 
 from ...core.domain import Check
 from ...core.schema import LABEL
-from .calendar import micros, month_after, working_day
+from .calendar import DAY, micros, month_after, working_day
 from .validators import CUSTOMER_SIDE, Lazy, violations
 
-DAY = 24 * 3_600_000_000
 YEAR = 365
 FOUND = {"table": pl.String, "row_key": pl.Int64, "detail": pl.String}
 

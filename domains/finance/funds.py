@@ -129,13 +129,13 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
         theirs[1] = np.where(theirs[4] == CHARGE, none.size, theirs[1]) + payment.height
         both = [np.concatenate([a[mine], b]) for a, b in zip(columns, theirs, strict=True)]
         if again is not risky:
-            again = _wrong(held_then, floor, refused, *both)
+            again = _wrong(held_then, floor, refused, both)
             both = [column[again[both[0] // ACCOUNTS]] for column in both]
         if not again.any():
             break
         refused[both[1]] = False
         missed[again] = False
-        refused |= _scan(held_then, floor, len(refused), *both)
+        refused |= _scan(held_then, floor, len(refused), both)
         kept = ~refused[which]
         new = cards.cycle(*cards.periods.sums(whose[kept], when[kept], change[kept]), missed)
         again = again & np.any(
@@ -148,18 +148,10 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
     return refused[: payment.height], gone
 
 
-def _wrong(
-    held: NDArray,
-    floor: NDArray,
-    refused: NDArray[np.bool_],
-    holder: NDArray,
-    source: NDArray,
-    change: NDArray,
-    at: NDArray,
-    kind: NDArray,
-) -> NDArray[np.bool_]:
+def _wrong(held: NDArray, floor: NDArray, refused: NDArray[np.bool_], columns: Sequence[NDArray]) -> NDArray[np.bool_]:
     """Of which customers some of what was refused could be borne, or some of what was not could not: all of their moves are added up at once, which costs a
     fraction of a scan."""
+    holder, source, change, at, kind = columns
     order = arrange(holder, at, kind, source)
     holder, no, change, asks = holder[order], refused[source[order]], change[order], kind[order] == DEBIT
     moved = np.where(no, 0, change)
@@ -222,17 +214,9 @@ def _at_risk(
     return since, held.astype(np.int64)
 
 
-def _scan(
-    start: NDArray,
-    floor: NDArray,
-    payments: int,
-    holder: NDArray,
-    source: NDArray,
-    change: NDArray,
-    at: NDArray,
-    kind: NDArray,
-) -> NDArray[np.bool_]:
-    """Which payments are refused: the n-th moves of all customers are decided in one array operation, n by n."""
+def _scan(start: NDArray, floor: NDArray, payments: int, columns: Sequence[NDArray]) -> NDArray[np.bool_]:
+    """Which payments are refused: the n-th moves of all customers are decided in one array operation, n by n. The columns are those of `draws.moves`."""
+    holder, source, change, at, kind = columns
     refused, balance = np.zeros(payments, bool), start.copy()
     if not len(holder):
         return refused
@@ -277,6 +261,7 @@ def _one_by_one(
     change: NDArray,
     asks: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
+    """The same for few moves, in an order in which each customer's stand in turn."""
     held, least, no = balance.tolist(), floor.tolist(), set[int]()
     for who, which, much, asked in zip(holder.tolist(), source.tolist(), change.tolist(), asks.tolist(), strict=True):
         after = held[who] + much

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from importlib import import_module
 
+import numpy as np
 import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from populace.core.dataset import Dataset
 from populace.domains.finance import DOMAIN
+from populace.domains.finance.holdings import ACCOUNTS
+
+FUNDS = import_module("populace.domains.finance.funds")
 
 MONEY_IN, RELEASED, ASKED, CHARGED = range(4)
 
@@ -74,3 +82,22 @@ def test_cards_say_why_and_nothing_refused_is_posted(base: Dataset):
     assert set(other["channel"]) <= {"transfer", "direct-debit", "fee", "loan", "wallet", "cash", "cheque", "exchange"}
     refused = pl.concat([short, other])["transaction_ref"]
     assert base.frames["ledger_entry"].filter(pl.col("transaction_ref").is_in(refused.implode())).is_empty()
+
+
+@given(st.integers(0, 1 << 20))
+def test_few_moves_and_many_are_decided_alike(seed: int):
+    """One after the other, and all customers' n-th ones at once: credits, debits, and moves that hang on another of their payment."""
+    dice, n = np.random.default_rng(seed), 300
+    # a payment is asked for once; those from 200 on never are, and what moves for them hangs on nothing
+    source, at = np.append(np.arange(200), dice.integers(0, 250, n - 200)), dice.integers(0, 200, n)
+    kind = np.append(np.full(200, FUNDS.DEBIT), dice.choice([FUNDS.CREDIT, FUNDS.BACK, FUNDS.CHARGE], n - 200))
+    holder = source % 5 * ACCOUNTS + dice.integers(0, ACCOUNTS, n)  # all moves of a payment are one customer's
+    columns = (holder, source, dice.integers(-60, 60, n), at, kind.astype(np.int8))
+    start, floor = dice.integers(0, 100, 5 * ACCOUNTS), -dice.integers(0, 50, 5 * ACCOUNTS)
+    found = []
+    for spared in (0, n):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FUNDS, "SPARED", spared)
+            found.append(FUNDS._scan(start, floor, 250, columns))
+    assert found[0].any()
+    assert (found[0] == found[1]).all()
