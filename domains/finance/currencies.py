@@ -13,6 +13,7 @@ from ...core.currency import USUAL, exponents
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import U64
+from ...core.tables import is_there, picked
 from .calendar import DAY
 from .draws import choose, enum
 from .parties import CURRENCIES
@@ -65,12 +66,12 @@ def changed(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> Chang
     key, money = account["account_id"].to_numpy(), account["currency"].to_physical().to_numpy().astype(np.int64)
     order = np.argsort(key)
     own, there = (
-        money[order[np.searchsorted(key, payment[c].gather(at).to_numpy(), sorter=order)]]
+        money[order[np.searchsorted(key, picked(payment[c], at).to_numpy(), sorter=order)]]
         for c in ("account_id", "counterparty_account_id")
     )
-    amount = payment["amount_minor"].gather(at).to_numpy()
+    amount = picked(payment["amount_minor"], at).to_numpy()
     fee = np.floor(amount * block.priors("exchange.transfer_fee")["share"]).astype(np.int64)
-    rate, received = quoted(block, payment["authorised_at"].gather(at).to_numpy(), amount - fee, own, there)
+    rate, received = quoted(block, picked(payment["authorised_at"], at).to_numpy(), amount - fee, own, there)
     return Changed(at, there, rate, fee, received)
 
 
@@ -104,17 +105,17 @@ def exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.Dat
     country = payment["country"].to_physical().fill_null(0).to_numpy()
     own = payment["currency"].to_physical().to_numpy().astype(np.int64)
     there = of_country[country]
-    card = payment["card_id"].is_not_null().to_numpy() & payment["country"].is_not_null().to_numpy()
+    card = is_there(payment["card_id"]) & is_there(payment["country"])
     theirs = _sent_in(payment, party, {c: CURRENCIES.index(spoken[c]) for c in spoken})
     sent = (theirs >= 0) & (theirs != own)
     there = np.where(sent, theirs, there)
     at = np.flatnonzero((card & (there != own)) | sent)
-    amount = payment["amount_minor"].gather(at).to_numpy()
+    amount = picked(payment["amount_minor"], at).to_numpy()
     fee = np.floor(amount * p("exchange.fee") / (1 + p("exchange.fee"))).astype(np.int64)
     share, least, most = p("exchange.transfer_fee").values()
     flat = np.minimum(np.maximum(np.floor(amount * share), least), np.floor(amount * most)).astype(np.int64)
     fee = np.where(sent[at], flat, fee)
-    rate, got = quoted(block, payment["authorised_at"].gather(at).to_numpy(), amount - fee, own[at], there[at])
+    rate, got = quoted(block, picked(payment["authorised_at"], at).to_numpy(), amount - fee, own[at], there[at])
     inside = changed(block, payment, account)
     key = payment["transaction_id"].gather(np.append(at, inside.at))
     return pl.DataFrame(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers.text import Company, Name
 from ...core.stream import U64, Stream, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, is_there, picked
 from .calendar import DAY, HOUR
 from .circles import contacts, members
 from .currencies import FOREIGN, foreign, per_unit
@@ -237,7 +237,7 @@ def addresses(stream: Stream, rows: U64) -> pl.Series:
     which = np.where(at < 768, at // 256, 3 + (at - 768) // 65_536)
     third = pl.Series(((at - 768) // 256 % 256).astype(np.int64)).cast(pl.String) + "."
     third = pl.select(pl.when(pl.Series(at >= 768)).then(third).otherwise(pl.lit(""))).to_series()
-    return net.gather(which) + third + pl.Series(at % 256).cast(pl.String)
+    return picked(net, which) + third + pl.Series(at % 256).cast(pl.String)
 
 
 def counterparties(block: Block, tables: Tables) -> Tables:
@@ -259,8 +259,8 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     )
     base, customer, known = np.flatnonzero(there), tables["customer"], contacts(block)
     # who pays those that change job is known from that day on
-    moved = np.flatnonzero(customer["job_changed_on"].is_not_null().to_numpy())
-    day = customer["job_changed_on"].gather(moved).to_physical().to_numpy().astype(np.int64) * DAY
+    moved = np.flatnonzero(is_there(customer["job_changed_on"]))
+    day = picked(customer["job_changed_on"], moved).to_physical().to_numpy().astype(np.int64) * DAY
     here = np.flatnonzero(known.other < np.uint64(block.size))
     tenant = np.flatnonzero(rents(block, units) > 0)
     landlord = join_rows(units[tenant], LANDLORD)

@@ -14,7 +14,7 @@ from ...core.derive import arrange, number, rank
 from ...core.domain import Block, Step
 from ...core.places import places
 from ...core.schema import Schema
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, filled, is_there
 from .calendar import DAY
 from .currencies import received_by_other
 from .draws import enum, keep, moves
@@ -94,7 +94,7 @@ def identities(schema: Schema) -> tuple[Step, ...]:
 def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     """The keys of the rows that addresses name; null where there is none, or where another block has it."""
     place = np.full(len(rows), -1)
-    place[rows.is_not_null().to_numpy()] = places(parent[ROW], rows.drop_nulls().to_numpy())
+    place[is_there(rows)] = places(parent[ROW], rows.drop_nulls().to_numpy())
     keys = np.append(parent[key].to_numpy(), 0)  # none is found at the end
     return keep(keys[place], place >= 0)
 
@@ -109,13 +109,13 @@ def balances(block: Block, tables: Tables) -> Tables:
     payment, account = tables["transaction"], tables["account"]
     first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
     own = payment["account_id"].to_numpy() - first
-    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
+    other = filled(payment["counterparty_account_id"], -1) - first
     sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
     signed = payment["amount_minor"].to_numpy() * sign
     received = received_by_other(block, payment, account) * -sign
-    back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
-    cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
-    booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
+    back = filled(payment["reversed_minor"], 0) * sign
+    cleared, undone = (filled(payment[c], 0) for c in ("cleared_at", "reversed_at"))
+    booked, reversed_ = (is_there(payment[c]) for c in ("cleared_at", "reversed_at"))
     legs = []
     for posted, change, factor in ((own, signed, 1), (other, received, -1)):
         here = booked & (posted >= 0) & (posted < span)

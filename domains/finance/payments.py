@@ -13,7 +13,7 @@ from ...core.domain import Block, Window
 from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.stream import F64, U64, Stream, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, picked
 from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
 from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
@@ -139,9 +139,9 @@ def purchases(schema: Schema):
                     np.where(cash, *(lists["type"].index(t) for t in ("CCRD/CWDL", "CCRD/POSD"))), lists["type"]
                 ),
                 "direction": pl.repeat("DBIT", len(rows), dtype=types["direction"], eager=True),
-                "mcc": merchant["mcc"].gather(shop),
+                "mcc": picked(merchant["mcc"], shop),
                 "amount_minor": amount,
-                "currency": customer["currency"].gather(who),
+                "currency": picked(customer["currency"], who),
                 "authorised_at": at,
                 "cleared_at": keep(cleared, booked),
                 "reversed_at": keep(reversed_at, void | refund),
@@ -149,7 +149,7 @@ def purchases(schema: Schema):
                 "reversed_minor": keep(undone, void | refund),
                 "response_code": enum(answer, lists["response_code"]),
                 "entry_mode": enum(entry, lists["entry_mode"]),
-                "country": merchant["country"].gather(shop),
+                "country": picked(merchant["country"], shop),
             }
         )
         return {"transaction": complete(frame, types)}

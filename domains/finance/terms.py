@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.tables import Tables
+from ...core.tables import Tables, filled
 from .draws import enum, keep
 from .holdings import ACCOUNTS, CREDIT, SAVINGS
 from .payments import purchase_rate, tickets
@@ -70,7 +70,7 @@ def usual_repayment(block: Block, account: pl.DataFrame) -> NDArray[np.float64]:
     p, found = block.priors, np.zeros(block.last - block.first)
     card = account.filter(pl.col("repays").is_not_null())
     who = card["customer_id"].to_numpy() - block.first
-    kind, part = card["repays"].to_physical().to_numpy(), card["repayment_minor"].fill_null(0).to_numpy()
+    kind, part = card["repays"].to_physical().to_numpy(), filled(card["repayment_minor"], 0)
     bought = bought_on_credit(block)[who]
     least = -card["opening_balance_minor"].to_numpy() * (
         card["annual_rate"].to_numpy() / 12 + p("card.minimum")["share"]
