@@ -54,7 +54,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Company, Name
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
-from ....core.tables import ROW, alike, filled, is_there
+from ....core.tables import ROW, alike, filled, is_there, picked
 from ..draws import keep
 from ..identifiers import abroad, other_ibans
 from ..parties import holder_names
@@ -156,7 +156,7 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
     here = is_there(parties["account_id"])
     inward = ~here[payer]
     own, other = np.where(inward, payee, payer), np.where(inward, payer, payee)
-    role = parties["party"][own]
+    role = picked(parties["party"], own)
     # one entry on a customer's list for each party, whichever way the money goes
     address = join_rows(_pairs(scene, parties, own, other), instance // each) | np.uint64(1 << 63)
     at = moves["at"].to_numpy()
@@ -172,9 +172,9 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
         {
             ROW: party,
             "instance": instance[nth],
-            "role": role[nth],
-            "customer_id": parties["customer_id"][own[nth]],
-            **{c: parties[c][other[nth]] for c in ("kind", "name", "iban")},
+            "role": picked(role, nth),
+            "customer_id": picked(parties["customer_id"], own[nth]),
+            **{c: picked(parties[c], other[nth]) for c in ("kind", "name", "iban")},
             "added_at": first - whole_seconds(300 + age),
             "effect": alike("new-payee", len(nth)),
         }
@@ -195,16 +195,16 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
             "instance": instance,
             "role": role,
             "effect": moves["effect"],
-            "account_id": parties["account_id"][own],
+            "account_id": picked(parties["account_id"], own),
             # nobody's own device brings money in
             "device_row": keep(device, ~inward),
             "counterparty_row": address,
-            "counterparty_account_id": parties["account_id"][other],
+            "counterparty_account_id": picked(parties["account_id"], other),
             "channel": alike("transfer", moves.height),
             "type": np.where(inward, "RCDT/ESCT", np.where(here[other], "ICDT/BOOK", "ICDT/ESCT")),
             "direction": np.where(inward, "CRDT", "DBIT"),
             "amount_minor": moves["amount_minor"],
-            "currency": parties["currency"][own],
+            "currency": picked(parties["currency"], own),
             "authorised_at": at,
             "cleared_at": keep(at + whole_seconds(1 + clear**4 * hours * 3_600), moves["cleared"].to_numpy()),
         }
