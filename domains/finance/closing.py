@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables, concat, filled, is_there, picked
+from ...core.tables import ROW, Tables, concat, filled, is_there, picked, plain
 from .calendar import DAY, HOUR
 from .currencies import FOREIGN, received_by_other
 from .draws import keep, moves
@@ -75,7 +75,7 @@ def _held(block: Block, payment: pl.DataFrame, mine: pl.DataFrame, account: pl.D
     ids = mine["account_id"].to_numpy()
     such = payment.filter(pl.any_horizontal(pl.col(c).is_in(ids) for c in ("account_id", "counterparty_account_id")))
     own, other = (filled(such[c], -1) for c in ("account_id", "counterparty_account_id"))
-    sign = such["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
+    sign = plain(such["direction"]).astype(np.int64) * 2 - 1
     amount = such["amount_minor"].to_numpy() * sign
     back = filled(such["reversed_minor"], 0) * sign
     booked, undone = (is_there(such[c]) for c in ("cleared_at", "reversed_at"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block, Step
 from ...core.schema import Schema
 from ...core.stream import U64, join_rows
-from ...core.tables import ROW, Tables, filled, is_there, picked
+from ...core.tables import ROW, Tables, filled, is_there, picked, plain
 from .calendar import DAY, HOUR, working_day
 from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
@@ -48,7 +48,7 @@ def lifecycle(schema: Schema):
         payment, p = tables["transaction"], block.priors
         rows = payment[ROW].to_numpy()
         bits = _bits(block, rows)
-        channel = payment["channel"].to_physical().to_numpy()
+        channel = plain(payment["channel"])
         merchant = block.reference["merchant"]
         # a payment without merchant is at none of its terminals
         shop = payment["merchant_id"].fill_null(len(merchant)).to_numpy()
@@ -59,7 +59,7 @@ def lifecycle(schema: Schema):
 
         online = np.flatnonzero(channel == remote)
         seen = is_there(picked(payment["device_row"], online))
-        answer = picked(payment["response_code"], online).to_physical().fill_null(0).to_numpy()
+        answer = filled(picked(payment["response_code"], online), 0)
         smooth = lane(bits[online], 1) < below(p("three_ds.frictionless"))
         failed = (answer != codes.index("00")) & (lane(bits[online], 3) < below(p("three_ds.failed")))
         asked = np.where(failed, outcomes.index("failed"), np.where(smooth, 0, 1))

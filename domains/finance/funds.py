@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
-from ...core.tables import Tables, filled, is_there
+from ...core.tables import Tables, filled, is_there, plain
 from .calendar import DAY, HOUR
 from .currencies import received_by_other
 from .draws import Leg, moves
@@ -94,7 +94,7 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
     other = filled(payment["counterparty_account_id"], -1) - first
     holder = own // ACCOUNTS
     amount, received = payment["amount_minor"].to_numpy(), received_by_other(block, payment, account)
-    debit = payment["direction"].to_physical().to_numpy() == 0
+    debit = plain(payment["direction"]) == 0
     cleared, undone = (is_there(payment[c]) for c in ("cleared_at", "reversed_at"))
     moments = {c: filled(payment[c], 0) for c in ("authorised_at", "cleared_at", "reversed_at")}
     back = filled(payment["reversed_minor"], 0)

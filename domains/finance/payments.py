@@ -13,7 +13,7 @@ from ...core.domain import Block, Window
 from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.stream import F64, U64, Stream, join_rows
-from ...core.tables import ROW, Tables, picked
+from ...core.tables import ROW, Tables, picked, plain
 from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
 from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
@@ -70,7 +70,7 @@ def purchases(schema: Schema):
         p, units, stream = block.priors, block.units, block.stream.child("purchase")
         customer = tables["customer"]
         merchant = block.reference["merchant"]
-        zone = customer["country"].to_physical().to_numpy().astype(np.int64)
+        zone = plain(customer["country"]).astype(np.int64)
         n = poisson(stream.child("count").uniform(units), purchase_rate(block) * block.window.days / MONTH)
         who, k = siblings(n)
         rows = join_rows(join_rows(units, PURCHASE)[who], k)
@@ -169,7 +169,7 @@ def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
     oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("kind") != "prepaid"))
     customer, place = np.divmod(oldest["account_id"].to_numpy(), ACCOUNTS)
     days = np.zeros((block.last - block.first, 2), np.int64)
-    days[customer - block.first, (place == CREDIT).astype(np.int8)] = oldest["issued_on"].to_physical().to_numpy()
+    days[customer - block.first, (place == CREDIT).astype(np.int8)] = plain(oldest["issued_on"])
     return days
 
 

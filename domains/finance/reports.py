@@ -10,7 +10,7 @@ from ...core.derive import number, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables, is_there, only, picked
+from ...core.tables import ROW, Tables, is_there, only, picked, plain
 from .calendar import DAY
 from .draws import enum, keep
 from .ledger import key_of
@@ -103,7 +103,7 @@ def _scores(block: Block, tables: Tables) -> tuple[NDArray[np.float64], NDArray[
     payment, weight = tables["transaction"], block.priors("alert.weight")
     channel = payment["channel"]
     asked = _among(channel, ASKED)
-    asked &= payment["direction"].to_physical().to_numpy() == 0
+    asked &= plain(payment["direction"]) == 0
     at = payment["authorised_at"].to_numpy()
     abroad = _among(channel, ("card-present",))
     abroad &= is_there(payment["country"]) & ~_among(payment["country"], HOME)

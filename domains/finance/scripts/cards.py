@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Phone
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW, alike, is_there, only, picked
+from ....core.tables import ROW, alike, is_there, only, picked, plain
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
 from ..payments import machine_limit
@@ -233,7 +233,7 @@ def _amounts(scene: Scene, phase: Mapping[str, Any], shop: NDArray[np.int64], hi
     """Minor units: between what the typology asks for and what anyone pays at such a shop, nearer to the latter the better it hides."""
     p = scene.block.priors
     category = scene.block.reference["merchant"]["category"]
-    kinds, which = category.dtype.categories, category.to_physical().to_numpy()[shop]  # type: ignore[attr-defined]
+    kinds, which = category.dtype.categories, plain(category)[shop]  # type: ignore[attr-defined]
     mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in kinds])[which] for x in ("mean", "sigma"))
     asked = np.log(_number(scene, phase, "amount"))
     dearer = np.log(p("fraud.dearer")) if phase.get("dearer") else 0.0
@@ -249,7 +249,7 @@ def _shops(
     category, and of what holders do themselves it is where they have been before."""
     p, channel, merchant = scene.block.priors, phase["channel"], scene.block.reference["merchant"]
     countries, categories = (list(merchant[c].dtype.categories) for c in ("country", "category"))  # type: ignore[attr-defined]
-    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
+    country, category = (plain(merchant[c]) for c in ("country", "category"))
     share = p("purchase.share")
     weight = merchant["popularity"].to_numpy() * np.array([share.get(c, 0.0) for c in categories])[category]
     fits = (category == categories.index("cash")) == (channel == "atm")
@@ -287,7 +287,7 @@ def _habits(scene: Scene, channel: str, who: pl.DataFrame, u: F64) -> tuple[NDAr
     paid, account = scene.tables["transaction"], who["account_id"].to_numpy()
     code = paid["channel"].dtype.categories.to_list().index(channel)  # type: ignore[attr-defined]
     theirs = paid_on(scene, account)
-    theirs = theirs[paid["channel"].to_physical().to_numpy()[theirs] == code]
+    theirs = theirs[plain(paid["channel"])[theirs] == code]
     of, row = paid["account_id"].to_numpy()[theirs], paid[ROW].to_numpy()[theirs]
     order = np.lexsort((row, of))
     of, shop = of[order], paid["merchant_id"].gather(theirs[order]).fill_null(0).to_numpy()
