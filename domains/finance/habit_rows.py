@@ -28,6 +28,8 @@ HABITS = (
     "sale_day", "ticket_rush", "group_holiday", "savings_club",
 )  # fmt: skip
 """What customers do that looks like something else: the n-th has the addresses from FIRST + n on."""
+FINAL = ("41", "43", "54")
+"""Answers that no second try changes."""
 FIRST = 1 << 24
 _TRANSFERS, _DIRECTIONS = ("RCDT/ESCT", "ICDT/ESCT", "ICDT/BOOK"), ("DBIT", "CRDT")
 
@@ -107,7 +109,7 @@ class Book:
 
     def _purchases(self, made: Mapping[str, NDArray]) -> Part:
         who, at, shop, no, back = made["who"], made["at"], made["shop"], made["no"], made["back"]
-        merchant, answers = self.block.reference["merchant"], [*self.block.priors("purchase.declined"), "00"]
+        merchant, answers = self.block.reference["merchant"], [*self.block.priors("purchase.declined_online"), "00"]
         account = self.block.units.astype(np.int64)[who] * ACCOUNTS
         valid = int(self.block.priors("card.validity_years") * YEAR)
         return Part(
@@ -283,7 +285,10 @@ class Habit:
                 "returned": cleared + DAY + wait.astype(np.int64) * SECOND,
                 "no": no,
                 "back": np.zeros(len(who), bool) if back is None else back & ~no,
-                "why": choose(stream.child("why").uniform(rows), p("purchase.declined").values()),
+                "why": choose(
+                    stream.child("why").uniform(rows),
+                    [x * (c not in FINAL) for c, x in p("purchase.declined_online").items()],
+                ),
                 "seen": stream.child("seen").uniform(rows) >= p("purchase.unseen_device"),
                 **self._device(rows, device),
             }
