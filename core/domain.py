@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .errors import unknown
 from .inputs import Input
@@ -180,6 +181,9 @@ class Domain:
     weight: Callable[[Priors, Window, Any], float] | None = None
     """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
     make some `ROWS`."""
+    pace: Callable[[Block], NDArray[np.float64]] | None = None
+    """Numbers of each unit of a block, (units, numbers), known at little cost, that the rows it makes go with: by them and by some units' rows one reckons how
+    many all make."""
     circle: int = 1
     """Consecutive units that may concern one another without a scenario. A block holds whole circles; only the last circle of a dataset can be
     incomplete, and gains rows when the size grows."""

@@ -13,14 +13,14 @@ A mix is a named set of scenarios with the rates at which they occur. Read from 
     share = "laundering.rate"           # prior: this share is labelled
     scenarios = { fan-in = 2.0 }        # by these: labelled rows in proportion to these weights
 
-Counts follow from two trials: the rows of the first block without scenarios, and the rows that an instance of each scenario labels. They are rounded
-so that their sum is right and rare scenarios are not lost on the whole.
+Counts follow from two trials: the rows without scenarios, of the first units and by them of all, and the rows that an instance of each scenario labels, adds and
+takes away. They are rounded so that their sum is right and rare scenarios are not lost on the whole.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -30,14 +30,37 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError, unknown
+from .places import places
 from .scenario import Scenario, ScenarioRequest, Use, resolve
-from .tables import ROW, Table
+from .tables import ROW, Tables
 
 if TYPE_CHECKING:
+    from .domain import Block
+    from .edits import Log
     from .plan import Plan
 
 TRIAL, TIMES = 600, 2
 """Root entities of the trial in which each scenario plays, and how often it does."""
+BLOCKS, BESIDES = 8, 2
+"""Blocks that the trial may fill, and so many more in which rows are counted."""
+REACH = 200_000
+"""Units whose rows are reckoned by `Domain.pace`; those of any others are taken to be as many."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """How many rows a table has without scenarios, and how many of these meet each condition."""
+
+    rows: float
+    where: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Each:
+    """What an instance of each use does to a table: how many of its rows it labels, at least one, and how many more there are with it."""
+
+    labels: NDArray[np.float64]
+    more: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -105,33 +128,41 @@ def sized(
 
     With `share`, the other counts grow or shrink alike until this share of the rows is labelled. Raises UserError if that cannot be.
     """
+    from .domain import taken
+
     mixed = expand(plan, mixes)
     uses = (*plan.uses, *(use for use, _, _ in mixed))
     held = np.array([*own, *(False for _ in mixed)])
-    table, each = _labelled(plan, uses, mixes[0].table if mixes else None)
-    conditions = {id(part): pl.sql_expr(part.where) for _, part, _ in mixed}
-    base, scale = _base(plan, table, conditions.values()), plan.units / plan.block(0).units.size
+    trial, block = _trial(plan, uses)
+    facts = taken(plan.domain.steps, block, {})
+    table, each = _played(trial, block, facts, mixes[0].table if mixes else None)
+    base = _base(plan, table, [part.where for _, part, _ in mixed], block, facts)
     count = np.array([float(use.count) for use in uses])
     whole = {id(part): sum(part.scenarios.values()) for _, part, _ in mixed}
-    here = {part: base.select(condition.sum()).item() for part, condition in conditions.items()}
     for n, (_, part, weight) in enumerate(mixed, len(plan.uses)):
-        count[n] = scale * here[id(part)] * plan.priors(part.share) * weight / whole[id(part)] / each[n]
-    rows, labels = scale * base.height, count * each
-    natural = labels.sum() / (rows + labels.sum())
+        count[n] = base.where[part.where] * plan.priors(part.share) * weight / whole[id(part)] / each.labels[n]
+    natural = _share(base, each, count)
+    # rows that are labelled above what is wanted of those that are there: none in sum
+    above = each.labels - (share or natural) * each.more
+    wanted = (share or natural) * base.rows
     if share is not None:
-        free, want = labels[~held].sum(), share / (1 - share) * rows - labels[held].sum()
-        if want < 0 or (want > 0 and free == 0):
+        free, want = count[~held] @ above[~held], wanted - count[held] @ above[held]
+        if want < 0 or (want > 0 and free <= 0):
+            given = float(count[held] @ each.labels[held])
             raise UserError(
-                f"{share:g} of the rows of {table} cannot be labelled: scenarios whose count is given label {labels[held].sum():,.0f} of"
-                f" {rows:,.0f}. Give no count, or ask for another share."
+                f"{share:g} of the rows of {table} cannot be labelled: scenarios whose count is given label {given:,.0f} of"
+                f" {base.rows:,.0f}. Give no count, or ask for another share."
             )
         count[~held] *= want / max(free, 1e-9)
-    wanted = float(count @ each)
     count = np.where(held, count, _rounded(np.where(held, 0.0, count), _uniform(plan)))
-    count = _nearest(count, each, held, wanted)
+    count = _nearest(count, above, held, wanted)
     kept = tuple(replace(use, count=int(n)) for use, n in zip(uses, count, strict=True) if n)
-    labels = count @ each
-    return kept, Balance(table, float(share or natural), float(natural), float(labels / (rows + labels)))
+    return kept, Balance(table, share or natural, natural, _share(base, each, count))
+
+
+def _share(base: Base, each: Each, count: NDArray[np.float64]) -> float:
+    labels = float(count @ each.labels)
+    return labels / (base.rows + float(count @ each.more))
 
 
 def _uniform(plan: Plan) -> float:
@@ -157,45 +188,92 @@ def _nearest(
     return count
 
 
-def _base(plan: Plan, table: str, conditions: Iterable[pl.Expr]) -> Table:
-    """A table of the first block without scenarios, with what the conditions look at."""
+def _trial(plan: Plan, uses: Sequence[Use]) -> tuple[Plan, Block]:
+    """A plan in which each use plays a few times, and all of its units as one block, whatever the blocks that they are cast from."""
+    tried = tuple(replace(u, count=TIMES) for u in uses)
+    units = min(-(-TRIAL // plan.domain.per_unit), BLOCKS * plan.span)
+    trial = replace(plan, size=units * plan.domain.per_unit, uses=tried)
+    return trial, replace(trial.block(0), last=trial.units)
+
+
+def _base(plan: Plan, table: str, conditions: Sequence[str], first: Block, facts: Tables) -> Base:
+    """Counted in the units of the trial and a few blocks more, for which `facts` are there as far as they are the trial's; reckoned for all others."""
     from .domain import taken
-    from .narrow import leading_to
+    from .narrow import besides, leading_to
 
-    columns = {plan.whole.schema[table].key, *(name for rule in conditions for name in rule.meta.root_names())}
+    rules = {text: pl.sql_expr(text) for text in conditions}
+    key = plan.whole.schema[table].key
+    columns = {key, *(name for rule in rules.values() for name in rule.meta.root_names())}
     steps, _ = leading_to((*plan.whole.steps, *plan.whole.derive), [f"{table}.{name}" for name in columns])
-    return taken(steps, plan.block(0), {})[table]
+    upto, ends = 0, list[int]()
+    if first.last <= plan.units:
+        ends.append(first.last)
+    while (upto := ends[-1] if ends else 0) < plan.units and len(ends) <= BESIDES:
+        ends.append(min(upto + plan.span, plan.units))
+    found = list[NDArray[np.int64]]()
+    for begin, end in zip([0, *ends], ends, strict=False):
+        block = replace(plan.block(0), first=begin, last=end)
+        done = plan.domain.steps if end == first.last else ()
+        made = taken(besides(steps, done), block, facts if done else {})[table]
+        unit = plan.whole.schema.unit_of(table, made[key].to_numpy()).astype(np.int64) - begin
+        told = made.select(r.fill_null(False).alias(text) for text, r in rules.items())
+        met = [np.ones(len(unit), bool), *(told[text].to_numpy() for text in rules)]
+        found.append(np.stack([np.bincount(unit[such], minlength=end - begin) for such in met], axis=1))
+    counted = np.concatenate(found)
+    rows = counted.sum(axis=0) + _others(plan, counted)
+    return Base(float(rows[0]), dict(zip(rules, rows[1:].tolist(), strict=True)))
 
 
-def _labelled(plan: Plan, uses: Sequence[Use], table: str | None) -> tuple[str, NDArray[np.float64]]:
-    """The table that is labelled most, unless it is given, and how many of its rows one instance of each use labels, at least one."""
+def _others(plan: Plan, counted: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many rows the units make that come after those `counted`: by what goes with it, as far as the domain knows."""
+    n, rest = len(counted), plan.units - len(counted)
+    if not rest:
+        return np.zeros(counted.shape[1])
+    block = replace(plan.block(0), last=n + min(rest, REACH))
+    pace = plan.domain.pace(block) if plan.domain.pace else np.ones((block.last, 1))
+    line = np.linalg.lstsq(pace[:n], counted.astype(float), rcond=None)[0]
+    return np.maximum(pace[n:].mean(axis=0) @ line, 0.0) * rest
+
+
+def _played(trial: Plan, block: Block, facts: Tables, table: str | None) -> tuple[str, Each]:
+    """The table that is labelled most, unless it is given, and what an instance of each use does to it."""
     from .build import play
     from .dataset import make_cast
-    from .domain import taken
 
-    tried = tuple(replace(u, count=TIMES) for u in uses)
-    trial = replace(plan, size=max(plan.domain.per_unit, TRIAL), uses=tried)
-    cast, block = make_cast(trial), trial.block(0)
-    facts = taken(plan.domain.steps, block, {})
-    _, log = play(trial, block, facts, cast)
-    labelled = [edits for edits in log if not edits.removed]
+    _, log = play(trial, block, facts, make_cast(trial))
     if table is None:
-        of = {name: sum(e.rows.height for e in labelled if e.table == name) for name in {e.table for e in labelled}}
+        of = {
+            name: sum(e.rows.height for e in log if e.table == name and not e.removed)
+            for name in {e.table for e in log}
+        }
         table = max(of, key=lambda name: (of[name], name))
-    known = {}
-    for name in {e.scenario for e in labelled}:
+    before = facts[table][ROW if ROW in facts[table].columns else trial.whole.schema[table].key].sort()
+    labels, more = np.ones((2, len(trial.uses)))
+    for n, use in enumerate(trial.uses):
+        mine = [e for e in log if e.table == table and e.scenario == use.scenario.name]
         # a row may have several labels, and counts once
-        rows = [
-            np.stack(
-                [e.rows["instance"].to_numpy().astype(np.int64) + e.first, e.rows[ROW].to_numpy().astype(np.int64)]
-            )
-            for e in labelled
-            if e.scenario == name and e.table == table
-        ]
-        if rows:
-            instance, _ = np.unique(np.concatenate(rows, axis=1), axis=1)
-            known[name] = len(instance) / len(np.unique(instance))
-    return table, np.array([max(known.get(use.scenario.name, 1.0), 1.0) for use in uses])
+        marked, gone = _different([e for e in mine if not e.removed]), _different([e for e in mine if e.removed])
+        if len(marked):
+            number = len(np.unique(marked[:, 0]))
+            labels[n] = len(marked) / number
+            added = places(before, marked[:, 1]) < 0
+            more[n] = (np.count_nonzero(added) - len(gone)) / number
+    return table, Each(labels, more)
+
+
+def _different(log: Log) -> NDArray[np.int64]:
+    """Instance and row of everything logged, each pair once."""
+    rows = [
+        np.stack(
+            [
+                e.rows["instance"].to_numpy().astype(np.int64) + e.first,
+                e.rows[ROW].to_numpy().astype(np.uint64).view(np.int64),
+            ],
+            axis=1,
+        )
+        for e in log
+    ]
+    return np.unique(np.concatenate(rows), axis=0) if rows else np.zeros((0, 2), np.int64)
 
 
 def load_mixes(domain: str, scenarios: Mapping[str, Scenario], package: str = "populace") -> dict[str, Mix]:

@@ -18,6 +18,7 @@ from .habits import habits
 from .holdings import account_holders, accounts, cards, counterparties, devices, fingerprints, payees
 from .ledger import JOURNAL, balances, identities, postings
 from .loans import loans
+from .pace import pace
 from .parties import CREDIT_SLOT, contact, customers, households
 from .patterns import patterns
 from .payments import purchases, rows_each
@@ -113,6 +114,7 @@ DOMAIN = Domain(
     block=1_500,
     weight=rows_each,
     settled=in_home_money,
+    pace=pace,
     circle=CIRCLE,
     showcase=("account-takeover", "card-testing", "mule-ring", "structuring", "romance-scam"),
     pictures=pictures,

@@ -13,7 +13,7 @@ from ...core.domain import Block, Window
 from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.stream import F64, U64, Stream, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, picked, plain
 from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
 from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
@@ -70,7 +70,7 @@ def purchases(schema: Schema):
         p, units, stream = block.priors, block.units, block.stream.child("purchase")
         customer = tables["customer"]
         merchant = block.reference["merchant"]
-        zone = customer["country"].to_physical().to_numpy().astype(np.int64)
+        zone = plain(customer["country"]).astype(np.int64)
         n = poisson(stream.child("count").uniform(units), purchase_rate(block) * block.window.days / MONTH)
         who, k = siblings(n)
         rows = join_rows(join_rows(units, PURCHASE)[who], k)
@@ -88,6 +88,12 @@ def purchases(schema: Schema):
         shop = _merchant(block, stream, units, zone, who, category, place, where)[same]
         online = merchant["online"].to_numpy()[shop]
         cash = category == categories.index("cash") if "cash" in categories else np.zeros(len(rows), bool)
+        # what follows a wrong PIN is the same payment again
+        second = again & (source == np.arange(len(rows)) - 1) & (same == source) & ~online
+        second = np.flatnonzero(second & (lane(how, 0) < below(p("purchase.wrong_pin"))))
+        first = second - 1
+        wait = 10 + lane(where, 0)[second].astype(np.int64) % 30
+        at[second] = np.minimum(at[first] + wait * 1_000_000, block.window.end - 1_000_000)
 
         mu, sigma = (np.array(list(p(f"purchase.log_{x}").values())) for x in ("mean", "sigma"))
         dearer = np.log1p(p("purchase.inflation")) / YEAR * np.arange(day.max(initial=0) + 1)
@@ -97,11 +103,13 @@ def purchases(schema: Schema):
         drawn = np.clip(np.round(amount[notes], -3), 1000, machine_limit(block)[zone[who[notes]]])
         amount = np.maximum(np.floor(amount), 1).astype(np.int64)
         amount[notes] = drawn
+        amount[second] = amount[first]
 
         holds = np.zeros(len(units), bool)
         credit = tables["account"].filter(pl.col("type") == "credit")["customer_id"].to_numpy()
         holds[credit - block.first] = True
         on_credit = holds[who] & (lane(what, 2) < below(p("purchase.credit_share"))) & ~cash
+        on_credit[second] = on_credit[first]
         current_id = units.astype(np.int64) * ACCOUNTS
         account = current_id[who] + on_credit * CREDIT
         issued = _issued(block, tables)
@@ -111,6 +119,8 @@ def purchases(schema: Schema):
         card[virtual] += VIRTUAL
 
         answer = _answers(block, lane(how, 0), online, lists["response_code"])
+        wrong = lists["response_code"].index("55")
+        answer[first] = wrong
         approved = answer == 0
         void = approved & online & (lane(how, 1) < below(p("purchase.void")))
         booked = approved & ~void
@@ -126,6 +136,7 @@ def purchases(schema: Schema):
         entry = table_of(p("purchase.entry_mode").values())[lane(where, 2)]
         entry = np.array([lists["entry_mode"].index(m) for m in p("purchase.entry_mode")], np.uint8)[entry]
         entry[online] = lists["entry_mode"].index("81")
+        entry[answer == wrong] = entry[second] = lists["entry_mode"].index("05")
         channel = np.where(cash, 2, online.view(np.int8))
         frame = pl.DataFrame(
             {
@@ -139,9 +150,9 @@ def purchases(schema: Schema):
                     np.where(cash, *(lists["type"].index(t) for t in ("CCRD/CWDL", "CCRD/POSD"))), lists["type"]
                 ),
                 "direction": pl.repeat("DBIT", len(rows), dtype=types["direction"], eager=True),
-                "mcc": merchant["mcc"].gather(shop),
+                "mcc": picked(merchant["mcc"], shop),
                 "amount_minor": amount,
-                "currency": customer["currency"].gather(who),
+                "currency": picked(customer["currency"], who),
                 "authorised_at": at,
                 "cleared_at": keep(cleared, booked),
                 "reversed_at": keep(reversed_at, void | refund),
@@ -149,7 +160,7 @@ def purchases(schema: Schema):
                 "reversed_minor": keep(undone, void | refund),
                 "response_code": enum(answer, lists["response_code"]),
                 "entry_mode": enum(entry, lists["entry_mode"]),
-                "country": merchant["country"].gather(shop),
+                "country": picked(merchant["country"], shop),
             }
         )
         return {"transaction": complete(frame, types)}
@@ -169,7 +180,7 @@ def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
     oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("kind") != "prepaid"))
     customer, place = np.divmod(oldest["account_id"].to_numpy(), ACCOUNTS)
     days = np.zeros((block.last - block.first, 2), np.int64)
-    days[customer - block.first, (place == CREDIT).astype(np.int8)] = oldest["issued_on"].to_physical().to_numpy()
+    days[customer - block.first, (place == CREDIT).astype(np.int8)] = plain(oldest["issued_on"])
     return days
 
 
@@ -326,14 +337,11 @@ def _plane(longitude: NDArray, latitude: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _answers(block: Block, draw: NDArray[np.uint16], online: NDArray[np.bool_], codes: list[str]) -> NDArray[np.uint8]:
-    declined = block.priors("purchase.declined")
-    order = np.array([codes.index("00"), *(codes.index(c) for c in declined)], np.uint8)
+    def answers(declined: Mapping[str, float]) -> NDArray[np.uint8]:
+        order = np.array([codes.index("00"), *(codes.index(c) for c in declined)], np.uint8)
+        return order[table_of([1 - sum(declined.values()), *declined.values()])]
 
-    def answers(factor: float) -> NDArray[np.uint8]:
-        shares = np.array(list(declined.values())) * factor
-        return order[table_of([1 - shares.sum(), *shares])]
-
-    at_terminal, remote = answers(1.0), answers(block.priors("purchase.declined_online_factor"))
+    at_terminal, remote = answers(block.priors("purchase.declined")), answers(block.priors("purchase.declined_online"))
     return np.where(online, remote[draw], at_terminal[draw])
 
 

@@ -25,12 +25,13 @@ hours unless they say otherwise.
     disputed = true                 # what its holder made and is undone is claimed back as fraud, not sent back (optional)
     borne = "bank"                  # nothing is charged back: no merchant is liable for who holds the card (optional)
 
-Beside the phases: `shared_phone = true` gives all holders of an instance one telephone number, `new_contact = true` changes a holder's when the instance begins.
+Beside the phases: `blocked = ["41", "43"]` says how the issuer answers from the first report of a card on, `shared_phone = true` gives all holders of an instance one telephone number, `new_contact = true` changes a holder's when the instance begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Phone
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW, alike, only
+from ....core.tables import ROW, alike, is_there, only, picked, plain
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
 from ..payments import machine_limit
@@ -80,8 +81,38 @@ def cards(scene: Scene) -> list[Edit]:
     start = max(room, 1.0) * scene.stream.child("start").uniform(holders["instance"].to_numpy().astype(np.uint64))
     hidden = difficulty(scene, start / window)
     made = [_phase(scene, role, holders, start, pace, hidden, f) for f in phases if _number(scene, f, "times")]
-    told = [edit for edits in made for edit in edits] + adapted(scene, role, holders, start / window)
+    told = _blocked(scene, [edit for edits in made for edit in edits]) + adapted(scene, role, holders, start / window)
     return [*parties(scene), *_contacts(scene, role, holders, start), *told]
+
+
+def _blocked(scene: Scene, edits: list[Edit]) -> list[Edit]:
+    """What is tried on a card after the first report of it is refused for that, and not reported in its turn."""
+    codes = scene.use.scenario.arguments.get("blocked")
+    if not codes:
+        return edits
+    told = pl.concat(
+        [e.rows.select("account_id", "instance", "reported_at") for e in edits if e.table == "fraud_report"]
+    )
+    first = (
+        told.group_by("account_id", "instance").agg(since=pl.col("reported_at").min()).sort("instance", "account_id")
+    )
+    drawn = scene.stream.child("blocked").integers(first["account_id"].to_numpy(), len(codes))
+    first = first.with_columns(code=pl.Series([codes[n] for n in drawn.tolist()], dtype=pl.String))
+    late, found = set[int](), list[Edit]()
+    for edit in (e for e in edits if e.table == "transaction"):
+        rows = edit.rows.join(first, on=["account_id", "instance"], how="left", maintain_order="left")
+        after = (rows["authorised_at"] > rows["since"]).fill_null(False)
+        late.update(rows.filter(after)[ROW].to_list())
+        rows = rows.with_columns(
+            *(pl.when(~after).then(c).alias(c) for c in ("cleared_at", "reversed_at")),
+            pl.when(after).then("code").otherwise("response_code").alias("response_code"),
+        )
+        found.append(replace(edit, rows=rows.drop("since", "code")))
+    kept = (
+        e if e.table != "fraud_report" else replace(e, rows=e.rows.filter(~pl.col("transaction_row").is_in(list(late))))
+        for e in edits
+    )
+    return [*(e for e in kept if e.table != "transaction"), *found]
 
 
 def _contacts(scene: Scene, role: str, holders: pl.DataFrame, start: F64) -> list[Edit]:
@@ -144,9 +175,8 @@ def _phase(
         # whoever asks for more than the limit says that it was lifted
         amount = np.minimum(amount, np.maximum(machine_limit(block)[euro], 100 * _number(scene, phase, "amount")))
 
-    usual = p("purchase.declined")
-    share = sum(usual.values()) * (p("purchase.declined_online_factor") if channel == "card-not-present" else 1)
-    refused = u["answer"] < _number(scene, phase, "declined", share)
+    usual = p("purchase.declined_online" if channel == "card-not-present" else "purchase.declined")
+    refused = u["answer"] < _number(scene, phase, "declined", sum(usual.values()))
     why = np.array(list(usual))[choose(stream.child("why").uniform(rows), usual.values())]
     why = np.where((u["code"] < _number(scene, phase, "code_share")) & ~hide, phase.get("code", "05"), why)
     delay = -np.log2(u["clear"]) * p("purchase.clearing_hours")[DELAYS[channel]]
@@ -157,6 +187,7 @@ def _phase(
     usual_entry = np.array(list(modes))[choose(u["entry"], modes.values())]
     told = "81" if channel == "card-not-present" else phase.get("entry")
     entry = np.full(who.height, told) if told else usual_entry
+    entry = np.where(refused & (why == "55"), "05", entry)
     # a bank recognises as many devices as it does for anyone; a thief's is new unless the holder was made to lend theirs
     seen = (channel == "card-not-present") & (u["device"] >= p("purchase.unseen_device"))
     own = hide | bool(phase.get("own", False))
@@ -175,7 +206,7 @@ def _phase(
             "channel": alike(channel, who.height),
             "type": alike(TYPES[channel], who.height),
             "direction": alike("DBIT", who.height),
-            "mcc": merchant["mcc"].gather(shop),
+            "mcc": picked(merchant["mcc"], shop),
             "amount_minor": amount.astype(np.int64),
             "currency": who["currency"],
             "authorised_at": at,
@@ -183,7 +214,7 @@ def _phase(
             "reversed_at": keep(back, undone),
             "response_code": np.where(refused, why, "00"),
             "entry_mode": entry,
-            "country": merchant["country"].gather(shop),
+            "country": picked(merchant["country"], shop),
         }
     )
     share = p("report.share")["card"]
@@ -213,7 +244,7 @@ def _set_off(
     if own:
         paid = scene.tables["transaction"]
         theirs = paid_on(scene, account)
-        theirs = theirs[paid["card_id"].is_not_null().to_numpy()[theirs]]
+        theirs = theirs[is_there(paid["card_id"])[theirs]]
         account = np.append(account, paid["account_id"].to_numpy()[theirs])
         when = np.append(when, paid["authorised_at"].to_numpy()[theirs])
     # each moment asks for the last of all before it: at one moment, what asks stands first
@@ -232,8 +263,9 @@ def _set_off(
 def _amounts(scene: Scene, phase: Mapping[str, Any], shop: NDArray[np.int64], hidden: F64, z: F64) -> F64:
     """Minor units: between what the typology asks for and what anyone pays at such a shop, nearer to the latter the better it hides."""
     p = scene.block.priors
-    category = scene.block.reference["merchant"]["category"].cast(pl.String).gather(shop).to_numpy()
-    mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in category]) for x in ("mean", "sigma"))
+    category = scene.block.reference["merchant"]["category"]
+    kinds, which = category.dtype.categories, plain(category)[shop]  # type: ignore[attr-defined]
+    mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in kinds])[which] for x in ("mean", "sigma"))
     asked = np.log(_number(scene, phase, "amount"))
     dearer = np.log(p("fraud.dearer")) if phase.get("dearer") else 0.0
     median = (1 - hidden) * asked + hidden * (mean + dearer)
@@ -248,7 +280,7 @@ def _shops(
     category, and of what holders do themselves it is where they have been before."""
     p, channel, merchant = scene.block.priors, phase["channel"], scene.block.reference["merchant"]
     countries, categories = (list(merchant[c].dtype.categories) for c in ("country", "category"))  # type: ignore[attr-defined]
-    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
+    country, category = (plain(merchant[c]) for c in ("country", "category"))
     share = p("purchase.share")
     weight = merchant["popularity"].to_numpy() * np.array([share.get(c, 0.0) for c in categories])[category]
     fits = (category == categories.index("cash")) == (channel == "atm")
@@ -258,7 +290,7 @@ def _shops(
     stream = scene.stream.child("shop" if one else phase["effect"], "merchant")
     draw = who["instance"].to_numpy().astype(np.uint64) if one else rows
     u = stream.uniform(draw)
-    euro = who["currency"].cast(pl.String).to_numpy() == "EUR"
+    euro = (who["currency"].cast(pl.String) == "EUR").to_numpy()
     british, german = (country == countries.index(c) for c in ("GB", "DE"))
     # one merchant for cards of both countries is one that anyone could go to
     places = [~(british | german)] if phase.get("abroad") else [british | german] if one else [british, german]
@@ -286,7 +318,7 @@ def _habits(scene: Scene, channel: str, who: pl.DataFrame, u: F64) -> tuple[NDAr
     paid, account = scene.tables["transaction"], who["account_id"].to_numpy()
     code = paid["channel"].dtype.categories.to_list().index(channel)  # type: ignore[attr-defined]
     theirs = paid_on(scene, account)
-    theirs = theirs[paid["channel"].to_physical().to_numpy()[theirs] == code]
+    theirs = theirs[plain(paid["channel"])[theirs] == code]
     of, row = paid["account_id"].to_numpy()[theirs], paid[ROW].to_numpy()[theirs]
     order = np.lexsort((row, of))
     of, shop = of[order], paid["merchant_id"].gather(theirs[order]).fill_null(0).to_numpy()

@@ -154,6 +154,7 @@ PLANTED = {
     "transaction.booked-has-cleared": cents("transaction", "status", pl.lit("booked"), pl.col("status") == "declined"),
     "transaction.declined-has-reason": cents("transaction", "response_code", pl.lit("00"), pl.col("status") == "declined"),
     "transaction.approved-is-by-card": cents("transaction", "status", pl.lit("approved"), pl.col("status") == "booked"),
+    "transaction.pin-where-entered": cents("transaction", "response_code", pl.lit("55"), (pl.col("status") == "declined") & (pl.col("channel") == "card-not-present")),
     "transaction.secured-online": cents("transaction", "three_ds", pl.lit("frictionless"), pl.col("terminal_id").is_not_null()),
     "customer.dies-after-birth": cents("customer", "deceased_on", pl.date(1900, 1, 1), FIRST),
     "alert.after-payment": cents("alert", "raised_at", pl.col("raised_at").dt.offset_by("-1y"), pl.int_range(pl.len()) == 0),

@@ -136,3 +136,61 @@ def test_what_is_usually_drawn_at_a_branch_is_not_saved_too():
         kept.append(saved - brought)
     each = math.exp(P("purchase.log_mean")["cash"] + P("purchase.log_sigma")["cash"] ** 2 / 2) * 100
     assert kept[0] - kept[1] == pytest.approx(60 * 2 * 2 * each, rel=0.05)
+
+
+def by_card(data: Dataset) -> pl.DataFrame:
+    """Card payments with the next one on the card."""
+    paid = data.frames["transaction"].filter(pl.col("card_id").is_not_null()).sort("card_id", "authorised_at")
+    following = [
+        pl.col(c).shift(-1).over("card_id").alias(f"next_{c}")
+        for c in ("amount_minor", "merchant_id", "response_code", "authorised_at")
+    ]
+    return paid.with_columns(following)
+
+
+def test_after_a_wrong_pin_comes_the_same_payment_and_mostly_passes(base: Dataset):
+    wrong = by_card(base).filter(response_code="55")
+    assert wrong.height > 100
+    assert set(wrong["entry_mode"].cast(pl.String)) == {"05"}
+    assert wrong["cleared_at"].is_null().all()
+    assert (wrong["channel"] != "card-not-present").all()
+    again = wrong.filter(
+        pl.col("next_amount_minor") == pl.col("amount_minor"), pl.col("next_merchant_id") == pl.col("merchant_id")
+    )
+    assert again.height > 0.6 * wrong.height
+    assert (again["next_authorised_at"] - again["authorised_at"]).max() < dt.timedelta(minutes=1)
+    assert again["next_response_code"].is_in(["00", "51"]).all()
+    assert (again["next_response_code"] == "00").mean() > 0.9
+
+
+def test_refusals_have_the_shares_of_their_place(base: Dataset):
+    """Which answers there are where; those that retries come with are left out."""
+    card = base.frames["transaction"].filter(pl.col("response_code").is_not_null())
+    online = pl.col("channel") == "card-not-present"
+    for place, prior, codes in (
+        (online, "purchase.declined_online", ("41", "43", "54")),
+        (~online, "purchase.declined", ("05", "61", "65", "91")),
+    ):
+        answers = card.filter(place)["response_code"].cast(pl.String)
+        assert set(answers) - {"00", "51", "55"} == P(prior).keys() - {"55"}
+        share, n = sum(P(prior)[c] for c in codes), len(answers)
+        assert answers.is_in(codes).mean() == pytest.approx(share, abs=4 * math.sqrt(share / n))
+
+
+def test_what_is_tried_on_a_card_after_its_report_is_refused_as_lost_or_stolen():
+    asked = (parse_request("lost-or-stolen-card:count=40"),)
+    data = generate(make_plan(Spec("finance", size=200, seed=6, end="2025-04-01", scenarios=asked), DOMAIN))
+    spree = charged(data, "lost-or-stolen-card")
+    own = data.frames["fraud_report"].join(spree.select("transaction_id"), on="transaction_id", how="semi")
+    first = own.group_by("account_id").agg(since=pl.col("reported_at").min())
+    told = spree.join(first, on="account_id", how="left").with_columns(
+        after=(pl.col("authorised_at") > pl.col("since")).fill_null(False),
+        gone=pl.col("response_code").cast(pl.String).is_in(["41", "43"]),
+    )
+    after = told.filter("after")
+    assert after.height > 20
+    assert after["gone"].all()
+    assert after["cleared_at"].is_null().all()
+    assert after.group_by("card_id").agg(pl.col("response_code").n_unique())["response_code"].max() == 1
+    assert told.filter(~pl.col("after"))["gone"].mean() < 0.02
+    assert not own["transaction_id"].is_in(after["transaction_id"].implode()).any()
