@@ -182,7 +182,7 @@ def _chronic(block: Block, patient: Table, code: str) -> Found:
     own = patient[ROW].to_numpy()[who]
     rows = stream.child("row").bits(np.where(which == 0, own, join_rows(own, which)))
     inside = onset >= patient["first_seen"].to_numpy()[who]
-    start = office_time(onset, block.priors("encounter.hours")["office"], stream.child("care time"), rows)
+    start = office_time(onset, block.priors, stream.child("care time"), rows)
     care = np.full(len(who), AMBULATORY)
     return _finish(block, patient, code, stream, rows, who, onset, abates, inside, start, care)
 
@@ -213,7 +213,7 @@ def _acute(block: Block, patient: Table, code: str) -> Found:
     hours = priors("encounter.hours")
     start = np.where(
         kind == 0,
-        office_time(onset + delay, hours["office"], stream.child("care time"), rows),
+        office_time(onset + delay, priors, stream.child("care time"), rows),
         any_time(onset, hours["emergency"], stream.child("arrival"), rows),
     )
     abates = midnight(onset + DAY + length * DAY)

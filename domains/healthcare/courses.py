@@ -151,7 +151,7 @@ def visit_of(scene: Scene, patient: Table, code: str, adult: int = 18) -> tuple[
     first = np.maximum(patient["first_seen"].to_numpy(), patient["birth"].to_numpy() + adult * YEAR)
     space = patient["last_seen"].to_numpy() - first - 50 * DAY
     day = first + 10 * DAY + scene.stream.child("when").uniform(instance) * np.maximum(space, DAY)
-    start = office_time(day, scene.block.priors("encounter.hours")["office"], scene.stream.child("hour"), instance)
+    start = office_time(day, scene.block.priors, scene.stream.child("hour"), instance)
     visit, illness = (scene.address(name, instance, 0) for name in ("visit", "illness"))
     found = patient.select("instance", "patient_id").with_columns(
         pl.Series(ROW, illness),

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.priors import Priors
 from ...core.samplers.rules import choose
 from ...core.stream import Stream
+from .calendar import closed_days
 
 MINUTE = 60_000_000
 DAY = 86_400_000_000
 YEAR = 365.2425 * DAY
 OLDEST = 120
+ERA = 300 * 366
+"""Days from 1970 within which there are calendars."""
 
 
 def at_age(prior: Mapping[str, Any], column: str, age: NDArray) -> NDArray[np.float64]:
@@ -48,17 +52,29 @@ def midnight(time: NDArray) -> NDArray[np.int64]:
     return np.floor_divide(time, DAY).astype(np.int64) * DAY
 
 
-def office_time(time: NDArray, hours: list[float], stream: Stream, rows: NDArray) -> NDArray[np.int64]:
-    """A moment in office hours of the same day, or of Monday when that day is on a weekend. `hours`: first and last of each session."""
-    day = np.floor_divide(time, DAY).astype(np.int64)
-    weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
-    day = day + np.where(weekday == 5, 2, np.where(weekday == 6, 1, 0))
+def office_time(time: NDArray, priors: Priors, stream: Stream, rows: NDArray) -> NDArray[np.int64]:
+    """A moment in office hours of the same day, or of the next working day when that one is none."""
+    day, hours = working_day(time, priors), priors("encounter.hours")["office"]
     first, last = np.array(hours[0::2]), np.array(hours[1::2])
     worked = np.concatenate(([0.0], np.cumsum(last - first)))
     u = stream.uniform(rows) * worked[-1]
     session = np.searchsorted(worked[1:-1], u, side="right")
     minute = np.floor((first[session] + u - worked[session]) * 60).astype(np.int64)
     return day * DAY + minute * MINUTE
+
+
+def working_day(time: NDArray, priors: Priors) -> NDArray[np.int64]:
+    """The day of each time, or the next that is neither on a weekend nor a holiday; days since 1970."""
+    day = np.floor_divide(time, DAY).astype(np.int64)
+    known = day[np.abs(day) < ERA]  # what never comes is as far as can be
+    if not len(known):
+        return day
+    holidays = closed_days(priors("encounter.holidays"), int(known.min()), int(known.max()))
+    while True:
+        closed = ((day + 3) % 7 >= 5) | np.isin(day, holidays)  # 1970-01-01 was a Thursday
+        if not closed.any():
+            return day
+        day = day + closed
 
 
 def any_time(time: NDArray, weights: list[float], stream: Stream, rows: NDArray) -> NDArray[np.int64]:

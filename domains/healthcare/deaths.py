@@ -240,7 +240,7 @@ def _onsets(people: People, code: str, who: NDArray[np.int64]) -> dict[str, NDAr
         care = np.where(end - start < SHORT, CLASSES.index("EMER"), CLASSES.index("IMP"))
         kept = at == last
     else:
-        start = office_time(onset, priors("encounter.hours")["office"], stream.child("care time"), rows)
+        start = office_time(onset, priors, stream.child("care time"), rows)
         end = start + duration(priors, AMBULATORY, stream.child("duration"), rows)
         seen, care = (onset >= first) & (end <= last), np.full(len(who), AMBULATORY)
         kept = onset < last

@@ -69,7 +69,7 @@ def check_ups(block: Block, patient: Table) -> tuple[NDArray, NDArray, NDArray, 
     own = stream.child("habit").uniform(patient[ROW].to_numpy())[who]
     slack = habit * own + (1 - habit) * stream.child("slack").uniform(rows)
     due = patient["birth"].to_numpy()[who] + (months + late * slack) * MONTH
-    start = office_time(due, priors("encounter.hours")["office"], stream.child("time"), rows)
+    start = office_time(due, priors, stream.child("time"), rows)
     end = start + duration(priors, AMBULATORY, stream.child("duration"), rows)
     return who, months, rows, start, end
 
@@ -93,9 +93,7 @@ def _follow_ups(block: Block, patient: Table, condition: Table) -> Table:
     # the first gap starts anywhere for those known before the window, the others a full gap after the finding
     phase = np.where(old[at], stream.child("phase").uniform(rows)[at], 1.0)
     due = began[at] + (k + phase + priors("follow_up.range") * (stream.child("slack").uniform(address) - 0.5)) * gap[at]
-    start = office_time(
-        np.maximum(due, began[at] + DAY), priors("encounter.hours")["office"], stream.child("time"), address
-    )
+    start = office_time(np.maximum(due, began[at] + DAY), priors, stream.child("time"), address)
     kept = (stream.child("kept").uniform(address) < priors("follow_up.kept")) & (start < until[at])
     return _visits(
         block,
@@ -123,7 +121,7 @@ def _influenza_shots(block: Block, patient: Table) -> Table:
     day = opens.astype("datetime64[D]").astype(np.int64) + np.floor(
         stream.child("day").uniform(rows) ** season["early"] * season["days"]
     )
-    start = office_time(day * DAY, priors("encounter.hours")["office"], stream.child("time"), rows)
+    start = office_time(day * DAY, priors, stream.child("time"), rows)
     coverage = priors("vaccine.influenza")
     age = (start - patient["birth"].to_numpy()[who]) / YEAR
     group = np.searchsorted(coverage["age"], age, side="right")

@@ -37,7 +37,7 @@ def duplicate_registration(scene: Scene) -> list[Edit]:
     first = np.maximum(original["first_seen"].to_numpy(), original["birth"].to_numpy() + 18 * YEAR)
     room = original["last_seen"].to_numpy() - first - 8 * DAY
     at = first + DAY + scene.stream.child("when").uniform(instance) * room
-    start = office_time(at, scene.block.priors("encounter.hours")["office"], scene.stream.child("hour"), instance)
+    start = office_time(at, scene.block.priors, scene.stream.child("hour"), instance)
     visit = scene.address("visit", instance, 0)
     people = bodies(scene, original, np.arange(len(instance)), start + 5 * MINUTE, visit)
     codes = (body.HEIGHT, body.WEIGHT, body.SYSTOLIC, body.DIASTOLIC, body.HEART_RATE)

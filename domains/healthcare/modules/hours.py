@@ -10,7 +10,8 @@ from ....core.domain import Block
 from ....core.stream import join_rows
 from ....core.tables import ROW, Table, Tables
 from ..conditions import CLASSES, duration
-from ..curves import MINUTE, any_time, office_time
+from ..curves import DAY, MINUTE, any_time, office_time, working_day
+from .births import PREGNANCY
 from .records import SHORTEST
 
 CHAINED = 60 * MINUTE
@@ -41,9 +42,13 @@ def _moves(block: Block, patient: Table, death: NDArray, encounter: Table) -> tu
     stream, hours = block.stream.child("module", "hours"), block.priors("encounter.hours")
     rows = join_rows(patient[ROW].to_numpy()[p], start // MINUTE)
     emergency, stay = ((kind == k).to_numpy() for k in ("emergency", "inpatient"))
-    at = office_time(start, hours["office"], stream.child("office"), rows)
+    at = office_time(start, block.priors, stream.child("office"), rows)
+    day = start.copy()
+    # who is admitted without an emergency was expected, on a working day, but for a birth
+    planned = stay & (encounter["reason_code"] != PREGNANCY).fill_null(True).to_numpy()
+    day[planned] = working_day(start[planned], block.priors) * DAY
     for where, weights in ((emergency, "emergency"), (stay, "admission")):
-        at[where] = any_time(start[where], hours[weights], stream.child(weights), rows[where])
+        at[where] = any_time(day[where], hours[weights], stream.child(weights), rows[where])
     move = np.where((kind == "wellness").to_numpy(), 0, at - start // MINUTE * MINUTE)
     # a link of a chain moves with its first, and nothing comes before what came before it
     gap = np.minimum(start[order][1:] - start[order][:-1], np.abs(start[order][1:] - stop[order][:-1]))

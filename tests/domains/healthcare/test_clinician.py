@@ -104,6 +104,48 @@ def test_practices_see_people_in_office_hours(made: Dataset):
     assert (rooms["end_at"] - rooms["start_at"]).dt.total_minutes().median() > 90
 
 
+HOLIDAYS = {
+    "US": [
+        "2019-01-01",
+        "2019-05-27",
+        "2019-07-04",
+        "2019-11-28",
+        "2021-07-05",
+        "2021-12-24",
+        "2021-12-31",
+        "2022-06-20",
+    ],
+    "GB": ["2019-04-19", "2019-04-22", "2019-05-06", "2019-08-26", "2021-12-27", "2021-12-28", "2022-01-03"],
+    "DE": ["2019-04-19", "2019-05-30", "2019-06-10", "2019-10-03", "2019-12-26"],
+    "FR": ["2019-04-22", "2019-05-08", "2019-05-30", "2019-07-15", "2019-08-15", "2019-11-11"],
+}
+"""Working days by the week on which practices of a country are closed, and in France the day after one, which is an ordinary one."""
+
+
+@pytest.mark.parametrize("country", HOLIDAYS)
+def test_practices_are_closed_on_the_country_s_holidays(country: str):
+    """Nobody has an appointment, emergency departments are open."""
+    data = populace.generate(
+        "healthcare", size=900, seed=2, start="2019-01-01", end="2023-01-01", only=("encounter",), country=country
+    )
+    day = data.frames["encounter"].with_columns(day=pl.col("start_at").dt.date().cast(pl.String))
+    seen, rooms = (day.filter(pl.col("class") == kind)["day"] for kind in ("AMB", "EMER"))
+    closed = [d for d in HOLIDAYS[country] if d != "2019-07-15"]
+    assert not seen.is_in(closed).any()
+    assert rooms.is_in(closed).any()
+    assert country != "FR" or seen.is_in(["2019-07-15"]).any()
+
+
+def test_operations_are_planned_for_working_days():
+    data = populace.generate(
+        "healthcare", size=2_000, seed=3, start="2010-01-01", end="2020-01-01", modules="own",
+        module=("osteoarthritis_joint_replacement",), only=("encounter",),
+    )  # fmt: skip
+    stays = coded(data, "encounter", "reason").filter(pl.col("reason") == "239873007")
+    assert stays.height > 20
+    assert (stays["start_at"].dt.weekday() <= 5).all()
+
+
 def test_a_check_up_a_year(made: Dataset):
     exams = coded(made, "encounter", "type").filter(pl.col("type") == "162673000").sort("patient_id", "start_at")
     apart = exams.select((pl.col("start_at") - pl.col("start_at").shift()).dt.total_days().over("patient_id"))
