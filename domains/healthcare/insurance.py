@@ -10,7 +10,7 @@ from ...core.domain import Block
 from ...core.samplers.keys import ascii_text, digit_text, scatter
 from ...core.samplers.rules import choose
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Table, Tables
 from .circumstances import NEVER, employed_since, new_years, standing
 from .curves import DAY, YEAR, midnight
 
@@ -74,12 +74,22 @@ def coverages(block: Block, tables: Tables) -> Tables:
     everywhere = insurers.filter(pl.col("kind").is_in(national)).select("kind", national="organization_id")
     frame = frame.join(insurers, on=["state", "kind", "rival"], how="left", maintain_order="left")
     frame = frame.join(everywhere, on="kind", how="left", maintain_order="left")
+    frame = _continued(frame.with_columns(organization_id=pl.coalesce("national", "organization_id")))
     digits = digit_text(scatter(stream.child("member"), frame[ROW].to_numpy(), 10), 10)
-    return {
-        "coverage": frame.with_columns(
-            organization_id=pl.coalesce("national", "organization_id"), member_number=ascii_text(digits)
-        ).drop("national", "state", "rival")
-    }
+    return {"coverage": frame.with_columns(member_number=ascii_text(digits)).drop("national", "state", "rival")}
+
+
+def _continued(policies: Table) -> Table:
+    """Policies that go on with the same insurer, as that of a national health service does at 65, as one policy: that of the begin."""
+    frame = policies.sort("patient_id", "start_at")
+    alike = pl.all_horizontal(pl.col(c) == pl.col(c).shift() for c in ("patient_id", "organization_id", "kind"))
+    goes_on = (alike & (pl.col("end_at").shift() == pl.col("start_at"))).fill_null(False)
+    frame = frame.with_columns(policy=(~goes_on).cum_sum())
+    return (
+        frame.group_by("policy", maintain_order=True)
+        .agg(pl.all().exclude("end_at").first(), pl.col("end_at").last())
+        .drop("policy")
+    )
 
 
 def _by_income(block: Block, household: NDArray, since: NDArray, z: NDArray) -> NDArray[np.float64]:

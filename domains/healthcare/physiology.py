@@ -81,7 +81,10 @@ def _bmi(b: Body) -> NDArray:
     z, grow, adult = b.traits["mass"], b.priors("growth.bmi"), b.priors("body.bmi")
     child = by_sex(grow, b.age, b.male) * np.exp(at_age(grow, "sigma", b.age) * z)
     sigma = np.where(b.male, adult["sigma"][1], adult["sigma"][0])
-    return _blend(b.age, child, by_sex(adult, b.age, b.male) * np.exp(sigma * z))
+    usual = by_sex(adult, b.age, b.male) * np.exp(sigma * z)
+    # the obese lie further apart than the others: of obesity itself nothing changes
+    tail = np.where(b.male, adult["tail"][1], adult["tail"][0])
+    return _blend(b.age, child, np.where(usual > OBESE, OBESE * (usual / OBESE) ** tail, usual))
 
 
 def _weight(b: Body) -> NDArray:

@@ -39,10 +39,10 @@ def organizations(block: Block, _: Tables) -> Tables:
             for s in dict.fromkeys(state)
         ]
     ).sort("row")
-    suffix = {"hospital": "General Hospital", "clinic": "Family Health Center", "urgent": "Urgent Care"}
+    called = block.priors("reference.names")
     city = address["city"].to_list()
     names = [
-        f"{n} {suffix[k]}" if k in suffix else insurers[k].format(state=s)
+        called[k].format(place=n) if k in called else insurers[k].format(state=s)
         for n, k, s in zip(city, kind, state, strict=True)
     ]
     named = [name.format(state=s) for name in rivals for s in states]

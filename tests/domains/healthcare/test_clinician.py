@@ -335,3 +335,31 @@ def test_illness_does_not_come_at_birthdays(made: Dataset):
     rooms = rooms.join(made.frames["patient"].select("patient_id", "birth_date"), on="patient_id")
     day = (rooms["start_at"].dt.date() - rooms["birth_date"]).dt.total_days() % 365.2425
     assert 0.13 < ((day < 30.4) | (day > 334.8)).to_numpy().mean() < 0.21
+
+
+AMERICAN = ("Family Health Center", "Urgent Care")
+
+
+@pytest.mark.parametrize(
+    ("country", "hospital"), [("DE", "krankenhaus"), ("FR", "Centre hospitalier"), ("GB", "Hospital")]
+)
+def test_hospitals_and_practices_have_names_of_their_country(country: str, hospital: str):
+    places = populace.generate("healthcare", size=1, seed=1, only=("organization",), country=country).frames[
+        "organization"
+    ]
+    of = {
+        kind: places.filter(pl.col("kind").cast(pl.String) == kind)["name"] for kind in ("hospital", "clinic", "urgent")
+    }
+    assert of["hospital"].str.contains(hospital).all()
+    assert not any(of[kind].str.contains(word).any() for kind in ("clinic", "urgent") for word in AMERICAN)
+
+
+@pytest.mark.parametrize("country", ["US", "GB"])
+def test_a_policy_that_goes_on_is_one_policy(country: str):
+    """Who stays with an insurer, as everyone does with the National Health Service, is not insured anew at 18 or at 65."""
+    data = populace.generate("healthcare", size=800, seed=4, only=("patient", "coverage"), country=country)
+    told = data.frames["coverage"].sort("patient_id", "start_at")
+    again = pl.all_horizontal(pl.col(c) == pl.col(c).shift() for c in ("patient_id", "organization_id", "kind"))
+    assert told.filter(again & (pl.col("start_at") == pl.col("end_at").shift())).is_empty()
+    if country == "GB":
+        assert told.height == data.frames["patient"].height

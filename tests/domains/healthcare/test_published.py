@@ -103,10 +103,11 @@ def test_chronic_diseases_begin_at_the_ages_that_are_known():
     assert 55 < np.median(ages["N18.9"]) < 75
 
 
-PULSE, HDL, TOTAL, HEIGHT = "8867-4", "2085-9", "2093-3", "8302-2"
+PULSE, HDL, TOTAL, HEIGHT, BMI = "8867-4", "2085-9", "2093-3", "8302-2", "39156-5"
 SCHEMAS = Path(__file__).parents[3] / "schemas" / "healthcare"
 NHSR_41 = ("NHSR 41", "resting pulse rate, NHANES 1999-2008")
 BRIEF_363 = ("Data Brief 363", "NCHS, NHANES 2015-2018")
+BRIEF_508 = ("Data Brief 508", "NCHS, NHANES Aug 2021-Aug 2023; by sex standardized for age")
 BRIEF_478 = ("Data Brief 478", "NCHS, NHAMCS 2021")
 BRIEF_497 = ("Data Brief 497", "NCHS, NHIS 2022")
 NHIS_2021 = ("Health Insurance Coverage: Early Release of Estimates", "NCHS, NHIS 2021")
@@ -131,6 +132,9 @@ FURTHER = [
     ("insured", "medicaid", None, 0, 18, 44.3, NHIS_2021),
     ("insured", "medicaid", None, 18, 65, 21.7, NHIS_2021),
     ("visits", "EMER", None, 75, 125, 0.66, BRIEF_478),
+    ("at least 40", BMI, None, 20, 125, 9.4, BRIEF_508),
+    ("at least 40", BMI, "male", 20, 125, 6.7, BRIEF_508),
+    ("at least 40", BMI, "female", 20, 125, 12.7, BRIEF_508),
 ]  # fmt: skip
 UNKNOWN = [
     # of sources that neither the priors, nor the modules, nor the reference folder cite
@@ -187,7 +191,8 @@ def further(data: Dataset, what: str, code: str | None, sex: str | None, low: fl
     assert len(values) > 100
     if what == "mean":
         return float(values.mean())
-    return float(100 * (values >= 240 if what == "at least 240" else values < 40).mean())
+    beyond = {"at least 240": values >= 240, "at least 40": values >= 40, "below 40": values < 40}
+    return float(100 * beyond[what].mean())
 
 
 def missed(data: Dataset, figures: list[tuple]) -> list[str]:
