@@ -34,7 +34,9 @@ Examples:
     help="Name each state that draws a number whose source it does not tell, and count assumptions.",
 )
 def check(folder: str, sources: bool) -> int:
-    """Say what is wrong with the modules of a folder (`own`: those of populace), with file, line and state. Exit 0: nothing; 1: problems, listed."""
+    """Say what is wrong with the modules of a folder (`own`: those of populace), with file, line and state, and where chances do not sum to one, which is told alone.
+
+    Exit 0: nothing; 1: problems, listed."""
     from ...domains.healthcare.modules.library import check_library
     from ...domains.healthcare.modules.sources import origins
     from ...domains.healthcare.own import module_folder
@@ -42,10 +44,12 @@ def check(folder: str, sources: bool) -> int:
     library, problems = check_library(module_folder(folder))
     for problem in problems:
         click.echo(str(problem))
+    for note in library.notes:
+        click.echo(f"{note} (no problem)")
     states = sum(len(m.states) for m in library.every())
     click.echo(
         f"{folder}: {len(library.modules)} modules, {len(library.submodules)} submodules, {len(library.lookups)} lookup tables, "
-        f"{states:,} states, {len(problems)} problems"
+        f"{states:,} states, {len(problems)} problems{f', {len(library.notes)} notes' if library.notes else ''}"
     )
     said = list(origins(library)) if sources else []
     missing = [s for s in said if not s.sources and not s.assumptions]

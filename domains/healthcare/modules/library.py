@@ -13,6 +13,7 @@ from typing import Any
 from ....core.errors import UserError, unknown
 from .document import Document, Problem
 from .parse import parse
+from .shares import odd_shares
 from .values import KNOWN, Code, Module, Option, State, Transition
 
 CONFIG = "telemedicine_config.json"
@@ -40,6 +41,8 @@ class Library:
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     care: Mapping[str, Any] = field(default_factory=dict)
     """Shares of the settings of care: the folder's telemedicine_config.json."""
+    notes: tuple[Problem, ...] = ()
+    """What is no problem and may be none that was meant: chances that do not sum to one."""
 
     def knowing(self, codes: tuple[Code, ...]) -> Library:
         """The library with a first module that tells the others of diagnoses with these codes (`People.known`)."""
@@ -108,7 +111,8 @@ def check_library(folder: Path) -> tuple[Library, list[Problem]]:
         problems += _links(module, documents[path], made)
     top = {p: m for p, m in made.items() if "/" not in p}
     below = {p: m for p, m in made.items() if "/" in p}
-    return Library(top, below, lookups, care), sorted(problems, key=lambda p: (p.file, p.line))
+    notes = tuple(note for path, module in made.items() for note in odd_shares(module, documents[path]))
+    return Library(top, below, lookups, care, notes), sorted(problems, key=lambda p: (p.file, p.line))
 
 
 def module_files(folder: Path) -> list[Path]:

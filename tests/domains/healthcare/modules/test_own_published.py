@@ -3,6 +3,7 @@ together."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ def off(data: Dataset, relative: float, points: float) -> list[str]:
         if abs(found - value) > max(relative * value, points):
             missed.append(f"{code} {sex} {low}-{high}: {found:.1f}, published {value}")
     return missed
+
+
+PRESCRIBED = [
+    # least age, age that is too old, percent who used a prescription drug in 30 days: NCHS Data Brief 334, NHANES 2015-2016
+    (0, 125, 45.8),
+    (0, 12, 18.0),
+    (12, 20, 27.0),
+    (20, 60, 46.7),
+    (60, 125, 85.0),
+]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +141,23 @@ def test_people_are_in_hospital_as_often_as_published(many: Dataset):
         if abs(f - value) > slack.get(low, 0.2) * value
     ]
     assert not off
+
+
+@pytest.mark.slow
+def test_as_many_take_a_prescribed_drug_in_a_month_as_published(many: Dataset):
+    """Whoever has an order that holds on a day of the last thirty of October 2022."""
+    orders, last = many.frames["medication_request"], dt.datetime(2022, 11, 1, tzinfo=dt.UTC)
+    until = pl.coalesce("end_at", pl.col("at") + pl.duration(days=pl.col("days").fill_null(0)))
+    taken = orders.filter((pl.col("at") < last) & (until > last - dt.timedelta(days=30)))["patient_id"]
+    found = {
+        (low, high): 100 * living(many, low, high, None)["patient_id"].is_in(taken.implode()).to_numpy().mean()
+        for low, high, _ in PRESCRIBED
+    }
+    assert not [
+        (k, f)
+        for (*k, value), f in zip(PRESCRIBED, found.values(), strict=True)
+        if abs(f - value) > max(0.2 * value, 1)
+    ]
 
 
 @pytest.mark.slow

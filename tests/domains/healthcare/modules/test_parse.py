@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from populace.app.cli import run_command
 from populace.core.errors import UserError
 from populace.domains.healthcare.modules import expression
 from populace.domains.healthcare.modules.document import Document, line_of
@@ -288,3 +289,31 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
     except expression.Malformed:
         return
     expression.evaluate(tree, lambda n: np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("chances", "told"),
+    [
+        ({"Wait": 0.3, "End": 0.6}, "chances sum to 0.9: the last, 'End', is taken with the other 0.1 too"),
+        ({"Wait": 0.7, "End": 0.5}, "chances sum to 1.2: 'End' is left 0.3 of its 0.5, what comes after it nothing"),
+        ({"Wait": 0.7, "End": 0.3}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["distributed", "complex"])
+def test_chances_that_do_not_sum_to_one_are_told_and_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, chances: dict[str, float], told: str | None
+):
+    shares = [{"transition": target, "distribution": chance} for target, chance in chances.items()]
+    way = (
+        {"distributed_transition": shares}
+        if kind == "distributed"
+        else {"complex_transition": [{"distributions": shares}]}
+    )
+    state = {"type": "Delay", "exact": {"quantity": 1, "unit": "years"}, **way}
+    (tmp_path / "cold.json").write_text(json.dumps(with_state(**state), indent=1))
+    library, wrong = check_library(tmp_path)
+    assert not wrong
+    assert [n.message for n in library.notes] == ([told] if told else [])
+    assert run_command(["modules", "check", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert (f"state 'Wait': {told} (no problem)" in shown) if told else "no problem" not in shown
