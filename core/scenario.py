@@ -43,12 +43,11 @@ from importlib import resources
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 
 from .errors import UserError, unknown
 from .schema import Schema
 from .stream import U64, Stream, join_rows
-from .tables import Table, Tables
+from .tables import Table, Tables, alike, put
 
 PARAMETER_TYPES: dict[str, type] = {
     "int": int,
@@ -206,7 +205,8 @@ class Scene:
         self, action: Literal["insert", "update", "remove"], table: str, rows: Table, role: str, effect: str
     ) -> Edit:
         """An edit whose rows all have one role and one effect."""
-        return Edit(action, table, rows.with_columns(role=pl.lit(role), effect=pl.lit(effect)))
+        words = (alike(role, rows.height, "role"), alike(effect, rows.height, "effect"))
+        return Edit(action, table, put(rows, *words))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import mmap
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Table = pl.DataFrame
 Tables = Mapping[str, pl.DataFrame]
@@ -56,6 +61,12 @@ def only(table: Table, which: NDArray) -> Table:
     return pl.DataFrame([column[at] for column in table.iter_columns()])
 
 
+def put(table: Table, *columns: pl.Series) -> Table:
+    """The table with these columns in the place of those of their names, or added."""
+    by_name = {column.name: column for column in (*table.iter_columns(), *columns)}
+    return pl.DataFrame([*by_name.values()])
+
+
 def in_order(table: Table, order: NDArray[np.int64]) -> Table:
     """All rows in another order."""
     return pl.DataFrame([_in_order(column, order) for column in table.iter_columns()])
@@ -64,23 +75,65 @@ def in_order(table: Table, order: NDArray[np.int64]) -> Table:
 def _in_order(column: pl.Series, order: NDArray[np.int64]) -> pl.Series:
     """A column of numbers by its bytes, and its gaps by their bits: a query takes three times as long where there are gaps."""
     kind = column.dtype
-    if not (kind.is_integer() or kind.is_float() or kind.is_temporal() or isinstance(kind, pl.Enum)):
-        return column[pl.Series(order.astype(np.uint32))]
-    bare = column.rechunk()
+    if not _is_numbers(kind) or (isinstance(kind, pl.Enum) and not column.null_count()):
+        return picked(column, order)
+    values, there = _laid_out(column)
+    made = values.take(order, mode="clip")
+    if there is not None:
+        there = there.take(order, mode="clip")
     if isinstance(kind, pl.Enum):
-        bare = bare.to_physical()
-    elif kind.is_temporal():
+        return coded(made, kind, there).alias(column.name)
+    return gapped(made, there).alias(column.name).cast(kind)
+
+
+def _is_numbers(kind: pl.DataType) -> bool:
+    return kind.is_integer() or kind.is_float() or kind.is_temporal() or isinstance(kind, pl.Enum)
+
+
+def _laid_out(column: pl.Series) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    """The numbers of a column as they lie in memory, with anything where there is none, and where there are some: None if everywhere."""
+    kind, bare = column.dtype, column.rechunk()
+    if kind.is_temporal():
         bare = bare.cast(pl.Int32 if kind == pl.Date else pl.Int64)
     held = bare.to_arrow()
+    # not `to_physical`, which asks by way of a query
+    held = held.indices if isinstance(kind, pl.Enum) else held
     gaps, data = held.buffers()
-    values = np.frombuffer(data, bare.clear().to_numpy().dtype, len(bare), held.offset * held.type.bit_width // 8)
-    made = values.take(order, mode="clip")
-    there = None
-    if bare.null_count():
-        bits = np.unpackbits(np.frombuffer(gaps, np.uint8), count=held.offset + len(bare), bitorder="little")
-        there = bits[held.offset :].take(order, mode="clip")
-    series = gapped(made, there).alias(column.name)
-    return series.cat.to(kind) if isinstance(kind, pl.Enum) else series.cast(kind)
+    width = held.type.bit_width // 8
+    letter = "f" if kind.is_float() else "u" if isinstance(kind, pl.Enum) or kind.is_unsigned_integer() else "i"
+    values = np.frombuffer(data, f"{letter}{width}", len(bare), held.offset * width)
+    return values, _bits(gaps, held.offset, len(bare)) if bare.null_count() else None
+
+
+def _bits(gaps: pyarrow.Buffer | None, offset: int, size: int) -> NDArray[np.bool_]:
+    assert gaps is not None
+    bits = np.unpackbits(np.frombuffer(gaps, np.uint8), count=offset + size, bitorder="little")
+    return bits[offset:].view(bool)
+
+
+def is_there(column: pl.Series) -> NDArray[np.bool_]:
+    """Where a column has a value: its bits, which takes a tenth of the time of a query."""
+    if not column.null_count():
+        return np.ones(len(column), bool)
+    held = column.rechunk().to_arrow()
+    held = held.indices if isinstance(column.dtype, pl.Enum) else held
+    return _bits(held.buffers()[0], held.offset, len(column))
+
+
+def picked(column: pl.Series, at: NDArray) -> pl.Series:
+    """The values at these places: of few a fraction of the time of `gather`, which asks by way of a query."""
+    return column[pl.Series(at.astype(np.uint32))]
+
+
+def coded(codes: NDArray, kind: pl.DataType, where: NDArray[np.bool_] | None = None) -> pl.Series:
+    """Categories of an Enum by their numbers; null where `where` is false. They are picked among all, in a fifth of the time of a cast."""
+    return _every(kind)[gapped(codes.astype(np.uint32), where)]
+
+
+@lru_cache(256)
+def _every(kind: pl.DataType) -> pl.Series:
+    assert isinstance(kind, pl.Enum)
+    return pl.Series(kind.categories, dtype=kind)
 
 
 def gapped(values: NDArray, there: NDArray | None) -> pl.Series:
@@ -95,26 +148,25 @@ def gapped(values: NDArray, there: NDArray | None) -> pl.Series:
 
 
 def filled(column: pl.Series, value: int) -> NDArray:
-    """A column of whole numbers, with a value for each gap."""
-    if not column.null_count():
-        return column.to_numpy()
-    if len(column) > _FEW:
-        return column.fill_null(value).to_numpy()
-    return np.array([value if given is None else given for given in column.to_list()], column.clear().to_numpy().dtype)
+    """A column of numbers, with a value for each gap."""
+    values, known = _laid_out(column)
+    return values if known is None else np.where(known, values, values.dtype.type(value))
 
 
-def alike(word: str, times: int) -> pl.Series:
+def alike(word: str, times: int, name: str = "") -> pl.Series:
     """A text, so many times."""
-    return pl.Series([word], dtype=pl.String).new_from_index(0, times)
+    return pl.Series(name, [word], dtype=pl.String).new_from_index(0, times)
 
 
 def plain(column: pl.Series) -> NDArray:
     """A column without gaps as numbers: instants by their microseconds, dates by their days, codes by their places. Its own memory, where that
     holds them."""
-    if column.dtype.is_temporal():
-        column = column.cast(pl.Int64)  # quicker than `to_physical`, which goes by way of a query
-    elif isinstance(column.dtype, pl.Enum | pl.Categorical):
-        column = column.to_physical()
+    if isinstance(column.dtype, pl.Categorical):
+        return column.to_physical().to_numpy()
+    if column.dtype.is_temporal() or isinstance(column.dtype, pl.Enum):
+        values, known = _laid_out(column)
+        assert known is None, f"{column.name} has gaps"
+        return values
     return column.to_numpy()
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import unknown
 from ..stream import Stream
-from ..tables import Table, rows
+from ..tables import Table, picked, rows
 from .compose import Chain, chain
 from .keys import ascii_text, digit_text, scatter
 from .pools import LANE, Form, entry, fill, form, joined, lanes, large, pool, provider
@@ -65,8 +65,8 @@ class Name:
         )
         return pl.DataFrame(
             {
-                "given_name": names.given.gather(first),
-                "family_name": names.family.gather(family[:, 0])
+                "given_name": picked(names.given, first),
+                "family_name": picked(names.family, family[:, 0])
                 if family.shape[1] == 1
                 else joined(names.memory, pieces[1]).cast(pl.Categorical),
                 "name": joined(names.memory, whole),

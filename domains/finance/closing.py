@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables, concat
+from ...core.tables import ROW, Tables, concat, filled, is_there, picked, plain
 from .calendar import DAY, HOUR
 from .currencies import FOREIGN, received_by_other
 from .draws import keep, moves
@@ -57,11 +57,11 @@ def closing(schema: Schema):
 def _settled(block: Block, payment: pl.DataFrame, closed: NDArray[np.int64]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """The payments, of which those on accounts to be closed are booked, or given back, by then; and where these stand."""
     own = payment["account_id"].to_numpy() // ACCOUNTS - block.first
-    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() // ACCOUNTS - block.first
+    other = filled(payment["counterparty_account_id"], -1) // ACCOUNTS - block.first
     other = np.where(other < 0, own, other)
     due = np.minimum(closed[own], closed[other]) + BOOKED
     few = np.flatnonzero(due < FOREVER)
-    cleared, undone = (payment[c].gather(few).fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
+    cleared, undone = (filled(picked(payment[c], few), 0) for c in ("cleared_at", "reversed_at"))
     late, never = few[cleared > due[few]], few[undone > due[few]]
     settled = payment.with_columns(
         payment["cleared_at"].scatter(late, due[late]),
@@ -74,11 +74,11 @@ def _held(block: Block, payment: pl.DataFrame, mine: pl.DataFrame, account: pl.D
     """What each of some accounts holds when all payments are booked, in minor units."""
     ids = mine["account_id"].to_numpy()
     such = payment.filter(pl.any_horizontal(pl.col(c).is_in(ids) for c in ("account_id", "counterparty_account_id")))
-    own, other = (such[c].fill_null(-1).to_numpy() for c in ("account_id", "counterparty_account_id"))
-    sign = such["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
+    own, other = (filled(such[c], -1) for c in ("account_id", "counterparty_account_id"))
+    sign = plain(such["direction"]).astype(np.int64) * 2 - 1
     amount = such["amount_minor"].to_numpy() * sign
-    back = such["reversed_minor"].fill_null(0).to_numpy() * sign
-    booked, undone = (such[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
+    back = filled(such["reversed_minor"], 0) * sign
+    booked, undone = (is_there(such[c]) for c in ("cleared_at", "reversed_at"))
     at = such["authorised_at"].to_numpy()
     legs = []
     for side, change, factor in ((own, amount, 1), (other, -sign * received_by_other(block, such, account), -1)):

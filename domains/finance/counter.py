@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.stream import F64, U64, join_rows
+from ...core.tables import plain
 from .calendar import DAY, HOUR, ZONES, curve, instants, working_day, workload
 from .draws import choose, poisson, siblings
 from .flows import (
@@ -224,7 +225,7 @@ def wallet(flows: Flows) -> list[Part]:
     cards = flows.tables["card"].filter(pl.col("card_id") % CARDS == 0).select("account_id", "issued_on")
     issued = np.zeros(len(units), np.int64)
     held = cards.filter(pl.col("account_id") % ACCOUNTS == WALLET)
-    issued[held["account_id"].to_numpy() // ACCOUNTS - block.first] = held["issued_on"].to_physical().to_numpy()
+    issued[held["account_id"].to_numpy() // ACCOUNTS - block.first] = plain(held["issued_on"])
     valid = int(p("card.validity_years") * YEAR)
     card = (own + WALLET) * CARDS + (at // DAY - issued[who]) // valid
     device = device_used(block, flows.tables, who, at, stream.child("device").integers(rows, 1 << 16).astype(np.uint16))

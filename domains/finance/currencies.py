@@ -13,6 +13,7 @@ from ...core.currency import USUAL, exponents
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import U64
+from ...core.tables import filled, is_there, picked, plain
 from .calendar import DAY
 from .draws import choose, enum
 from .parties import CURRENCIES
@@ -58,19 +59,19 @@ def changed(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> Chang
     """What payments between own accounts in two currencies bring: at the rate of the day, less the bank's fee."""
     channel = payment["channel"]
     exchange = channel.dtype.categories.index_of("exchange")  # type: ignore[attr-defined]
-    at = np.flatnonzero(channel.to_physical().to_numpy() == exchange)
+    at = np.flatnonzero(plain(channel) == exchange)
     if not len(at):
         none = at.astype(np.int64)
         return Changed(none, none, none.astype(float), none, none)
-    key, money = account["account_id"].to_numpy(), account["currency"].to_physical().to_numpy().astype(np.int64)
+    key, money = account["account_id"].to_numpy(), plain(account["currency"]).astype(np.int64)
     order = np.argsort(key)
     own, there = (
-        money[order[np.searchsorted(key, payment[c].gather(at).to_numpy(), sorter=order)]]
+        money[order[np.searchsorted(key, picked(payment[c], at).to_numpy(), sorter=order)]]
         for c in ("account_id", "counterparty_account_id")
     )
-    amount = payment["amount_minor"].gather(at).to_numpy()
+    amount = picked(payment["amount_minor"], at).to_numpy()
     fee = np.floor(amount * block.priors("exchange.transfer_fee")["share"]).astype(np.int64)
-    rate, received = quoted(block, payment["authorised_at"].gather(at).to_numpy(), amount - fee, own, there)
+    rate, received = quoted(block, picked(payment["authorised_at"], at).to_numpy(), amount - fee, own, there)
     return Changed(at, there, rate, fee, received)
 
 
@@ -101,20 +102,20 @@ def exchanges(schema: Schema, block: Block, payment: pl.DataFrame, party: pl.Dat
     p, lists = block.priors, schema.code_lists
     spoken = lists["country_currency"].codes
     of_country = np.array([CURRENCIES.index(spoken[c]) for c in lists["country"].codes])
-    country = payment["country"].to_physical().fill_null(0).to_numpy()
-    own = payment["currency"].to_physical().to_numpy().astype(np.int64)
+    country = filled(payment["country"], 0)
+    own = plain(payment["currency"]).astype(np.int64)
     there = of_country[country]
-    card = payment["card_id"].is_not_null().to_numpy() & payment["country"].is_not_null().to_numpy()
+    card = is_there(payment["card_id"]) & is_there(payment["country"])
     theirs = _sent_in(payment, party, {c: CURRENCIES.index(spoken[c]) for c in spoken})
     sent = (theirs >= 0) & (theirs != own)
     there = np.where(sent, theirs, there)
     at = np.flatnonzero((card & (there != own)) | sent)
-    amount = payment["amount_minor"].gather(at).to_numpy()
+    amount = picked(payment["amount_minor"], at).to_numpy()
     fee = np.floor(amount * p("exchange.fee") / (1 + p("exchange.fee"))).astype(np.int64)
     share, least, most = p("exchange.transfer_fee").values()
     flat = np.minimum(np.maximum(np.floor(amount * share), least), np.floor(amount * most)).astype(np.int64)
     fee = np.where(sent[at], flat, fee)
-    rate, got = quoted(block, payment["authorised_at"].gather(at).to_numpy(), amount - fee, own[at], there[at])
+    rate, got = quoted(block, picked(payment["authorised_at"], at).to_numpy(), amount - fee, own[at], there[at])
     inside = changed(block, payment, account)
     key = payment["transaction_id"].gather(np.append(at, inside.at))
     return pl.DataFrame(

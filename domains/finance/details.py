@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block, Step
 from ...core.schema import Schema
 from ...core.stream import U64, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, filled, is_there, picked, plain
 from .calendar import DAY, HOUR, working_day
 from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
@@ -48,7 +48,7 @@ def lifecycle(schema: Schema):
         payment, p = tables["transaction"], block.priors
         rows = payment[ROW].to_numpy()
         bits = _bits(block, rows)
-        channel = payment["channel"].to_physical().to_numpy()
+        channel = plain(payment["channel"])
         merchant = block.reference["merchant"]
         # a payment without merchant is at none of its terminals
         shop = payment["merchant_id"].fill_null(len(merchant)).to_numpy()
@@ -58,8 +58,8 @@ def lifecycle(schema: Schema):
         terminal = shop * TERMINALS + ((lane(bits, 0) * many) >> 16)
 
         online = np.flatnonzero(channel == remote)
-        seen = payment["device_row"].gather(online).is_not_null().to_numpy()
-        answer = payment["response_code"].gather(online).to_physical().fill_null(0).to_numpy()
+        seen = is_there(picked(payment["device_row"], online))
+        answer = filled(picked(payment["response_code"], online), 0)
         smooth = lane(bits[online], 1) < below(p("three_ds.frictionless"))
         failed = (answer != codes.index("00")) & (lane(bits[online], 3) < below(p("three_ds.failed")))
         asked = np.where(failed, outcomes.index("failed"), np.where(smooth, 0, 1))
@@ -67,9 +67,9 @@ def lifecycle(schema: Schema):
         three_ds = np.zeros(len(rows), np.uint8)
         three_ds[online] = asked
 
-        cleared = payment["cleared_at"].is_not_null().to_numpy()
-        undone = payment["reversed_at"].is_not_null().to_numpy()
-        carded = payment["card_id"].is_not_null().to_numpy()
+        cleared = is_there(payment["cleared_at"])
+        undone = is_there(payment["reversed_at"])
+        carded = is_there(payment["card_id"])
         lost = np.flatnonzero(_disputed(block, bits) & cleared & ~undone & carded)
         lost = lost[_stay(block, payment["account_id"].to_numpy()[lost]) & _holder_wins(block, rows[lost])]
         claimed = tables["fraud_report"].filter(pl.col("charged_back_at").is_not_null())
@@ -96,31 +96,31 @@ def _undone(
     """Reason and amount of every reversal that has none yet; the chargebacks of disputes that the holder wins, and of cleared card payments whose
     reports are upheld (`claimed`: which, and when)."""
     amount, rows = payment["amount_minor"].to_numpy(), payment[ROW].to_numpy()
-    cleared = payment["cleared_at"].is_not_null().to_numpy()
+    cleared = is_there(payment["cleared_at"])
     why = payment["reversal"].to_physical().cast(pl.Int64)
     how_much, when = payment["reversed_minor"], payment["reversed_at"]
     chargeback = reversals.index("chargeback")
-    bare = undone[why.gather(undone).is_null().to_numpy()]
+    bare = undone[picked(why, undone).is_null().to_numpy()]
     if len(bare):
         kind = np.where(~cleared[bare], reversals.index("void"), reversals.index("refund"))
         kind = np.where(cleared[bare] & ~card[bare], reversals.index("recall"), kind)
         kind = np.where(card[bare] & np.isin(rows[bare], claimed["transaction_row"].to_numpy()), chargeback, kind)
         why = why.scatter(bare, kind)
-    none = undone[how_much.gather(undone).is_null().to_numpy()]
+    none = undone[picked(how_much, undone).is_null().to_numpy()]
     if len(none):
-        refund = why.gather(none).to_numpy() == reversals.index("refund")
+        refund = picked(why, none).to_numpy() == reversals.index("refund")
         how_much = how_much.scatter(
             none, np.where(refund, part_refunded(block, rows[none], amount[none]), amount[none])
         )
     asked, at = _claims(payment, claimed, card & when.is_null().to_numpy())
     if len(lost):
-        _, charged = _dispute_times(block, rows[lost], payment["cleared_at"].gather(lost).to_numpy())
+        _, charged = _dispute_times(block, rows[lost], picked(payment["cleared_at"], lost).to_numpy())
         asked, at = np.append(lost, asked), np.append(charged, at)
     if len(asked):
         why = why.scatter(asked, np.full(len(asked), chargeback))
         how_much, when = how_much.scatter(asked, amount[asked]), when.scatter(asked, at)
-    where = why.is_not_null().to_numpy()
-    return [enum(why.fill_null(0).to_numpy(), reversals, where).alias("reversal"), how_much, when]
+    where = is_there(why)
+    return [enum(filled(why, 0), reversals, where).alias("reversal"), how_much, when]
 
 
 def _claims(payment: pl.DataFrame, claimed: pl.DataFrame, open_: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
@@ -193,9 +193,9 @@ def _own(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
 def _origin(block: Block, tables: Tables) -> Tables:
     """Which of its addresses a device was on when it was used for a payment."""
     payment, device = tables["transaction"], tables["device"]
-    known = payment["device_id"].is_not_null().to_numpy()
+    known = is_there(payment["device_id"])
     at = np.flatnonzero(known)
-    used = payment["device_id"].gather(at).to_numpy()
+    used = picked(payment["device_id"], at).to_numpy()
     held, mobile = device["device_id"].to_numpy(), (device["type"] == "phone").to_numpy()
     # a phone is on the mobile network as often as at home
     odd = lane(_bits(block, payment[ROW].to_numpy()[at]), 2) % 2 == 1
@@ -262,7 +262,7 @@ def _disputes(schema: Schema, block: Block, payment: pl.DataFrame, report: pl.Da
     charged = (payment["reversal"] == "chargeback").fill_null(False).to_numpy()
     eligible = payment["cleared_at"].is_not_null() & payment["card_id"].is_not_null() & payment["reversal"].is_null()
     # nobody can dispute what was never booked
-    charged &= payment["cleared_at"].is_not_null().to_numpy()
+    charged &= is_there(payment["cleared_at"])
     kept = np.flatnonzero(_disputed(block, bits) & eligible.to_numpy() & ~charged)
     charged[kept[_stay(block, payment["account_id"].to_numpy()[kept])]] = True
     disputed = payment.filter(pl.Series(charged))
@@ -270,7 +270,7 @@ def _disputes(schema: Schema, block: Block, payment: pl.DataFrame, report: pl.Da
     opened, back = _dispute_times(block, rows, cleared)
     won = (disputed["reversal"] == "chargeback").fill_null(False).to_numpy()
     # a scenario says itself when its payments are charged back
-    stated = disputed["reversed_at"].fill_null(0).to_numpy()
+    stated = filled(disputed["reversed_at"], 0)
     back = np.where(won, stated, back)
     opened = np.maximum(np.where(opened > back, back - DAY, opened), cleared)
     opened = np.minimum(opened, back)
@@ -322,7 +322,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
     home = (paid["currency"] == "EUR").to_numpy().astype(np.int64)
     other = paid["other"].to_physical().fill_null(len(COUNTRIES)).to_numpy()
     other = np.where(other < len(COUNTRIES), other, home)
-    inside = paid["counterparty_account_id"].is_not_null().to_numpy()
+    inside = is_there(paid["counterparty_account_id"])
     fast = block.stream.child("transfer", "instant").uniform(rows) < p("transfer.instant_sepa")
     kind = paid["type"].cast(pl.String).to_numpy()
     batch = np.isin(kind, ["RCDT/SALA", "ICDT/SALA"])
@@ -340,7 +340,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
     purpose = np.select(
         [
             batch,
-            paid["counterparty_account_id"].fill_null(0).to_numpy() % ACCOUNTS == CREDIT,
+            filled(paid["counterparty_account_id"], 0) % ACCOUNTS == CREDIT,
             _rent(paid),
             kind == "ICDT/STDO",
         ],
@@ -357,12 +357,10 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
             "credit_transfer_id": key,
             "transaction_id": key,
             "scheme": enum(scheme, schemes),
-            "settled_on": keep(
-                pl.Series(settled.astype(np.int32)).cast(pl.Date), paid["cleared_at"].is_not_null().to_numpy()
-            ),
+            "settled_on": keep(pl.Series(settled.astype(np.int32)).cast(pl.Date), is_there(paid["cleared_at"])),
             "purpose": enum(purpose, purposes),
-            "debtor_bic": bics.gather(np.where(debit, ours, theirs)),
-            "creditor_bic": bics.gather(np.where(debit, theirs, ours)),
+            "debtor_bic": picked(bics, np.where(debit, ours, theirs)),
+            "creditor_bic": picked(bics, np.where(debit, theirs, ours)),
             "charges_borne_by": enum(np.where(scheme == schemes.index("SWIFT"), 1, 2), ["DEBT", "SHAR", "SLEV"]),
             "remittance": creditor_reference(
                 block.stream.child("transfer", "remittance").bits(rows) % np.uint64(10**12)
@@ -374,7 +372,7 @@ def _orders(schema: Schema, block: Block, tables: Tables, payment: pl.DataFrame)
 def _rent(paid: pl.DataFrame) -> NDArray[np.bool_]:
     unit = (paid["account_id"].to_numpy() // ACCOUNTS).astype(np.uint64)
     landlord = join_rows(unit, np.full(len(unit), LANDLORD))
-    return (paid["counterparty_row"].fill_null(0).to_numpy() == landlord) & (paid["type"] == "ICDT/STDO").to_numpy()
+    return (filled(paid["counterparty_row"], 0) == landlord) & (paid["type"] == "ICDT/STDO").to_numpy()
 
 
 def creditor_reference(value: NDArray[np.uint64]) -> pl.Series:

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.stream import F64, U64
-from ...core.tables import gapped
+from ...core.tables import coded, gapped
 
 LANES = 1 << 16
 FEW = 16
@@ -75,15 +75,12 @@ def poisson(u: F64, mean: F64) -> NDArray[np.int64]:
 
 def enum(codes: NDArray, categories: Iterable[str], where: NDArray[np.bool_] | None = None) -> pl.Series:
     """An Enum column from category numbers; null where `where` is false."""
-    kind, narrow = _kind(tuple(categories))
-    return gapped(codes.astype(narrow, copy=False), where).cat.to(kind)
+    return coded(codes, _kind(tuple(categories)), where)
 
 
 @lru_cache(256)
-def _kind(categories: tuple[str, ...]) -> tuple[pl.Enum, type[np.unsignedinteger]]:
-    """The type, and the numbers that a column of it is kept as."""
-    kind = pl.Enum(categories)
-    return kind, pl.Series(categories[:1], dtype=kind).to_physical().to_numpy().dtype.type
+def _kind(categories: tuple[str, ...]) -> pl.Enum:
+    return pl.Enum(categories)
 
 
 def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:

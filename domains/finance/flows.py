@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block, Window
 from ...core.stream import F64, U64, join_rows
-from ...core.tables import ROW, Tables, gapped
+from ...core.tables import ROW, Tables, gapped, plain
 from .calendar import DAY, micros, month_after, months, working_day
 from .circles import contacts
 from .draws import enum, poisson
@@ -74,7 +74,7 @@ class Words:
 def words(codes: pl.Series) -> Words:
     """A column of codes of a frame."""
     assert isinstance(codes.dtype, pl.Enum)
-    return Words(codes.dtype, codes.to_physical().to_numpy())
+    return Words(codes.dtype, plain(codes))
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ class Flows:
         p, units, stream = block.priors, block.units, block.stream.child("transfer")
         self.block, self.tables, self.units, self.stream = block, tables, units, stream
         customer = tables["customer"]
-        self.currency = customer["currency"].to_physical().to_numpy()
-        self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
+        self.currency = plain(customer["currency"])
+        self.zone = plain(customer["country"]).astype(np.int64)
         merchant = block.reference["merchant"]
         self.mcc, self.country = words(merchant["mcc"]), words(merchant["country"])
-        self.business = customer["segment"].to_physical().to_numpy() > 0
+        self.business = plain(customer["segment"]) > 0
         self.income = customer["income_minor"].to_numpy()
         self.paid_here = self.business | (stream.child("paid").uniform(units) < p("salary.share"))
         sigma = p("transfer.rate_log_sigma")
@@ -168,7 +168,7 @@ class Flows:
         self.bills = np.stack([self.bill(n, name) for n, name in enumerate(bill_categories(block))], axis=1)
         self.terms = loan_terms(block, units, self.income)
         owes = np.where(self.has[LOAN] & (self.terms.owed > 0), self.terms.instalment, 0)
-        company = customer["segment"].to_physical().to_numpy() == 2
+        company = plain(customer["segment"]) == 2
         self.staff = np.where(
             company,
             np.minimum(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
-from ...core.tables import Tables
+from ...core.tables import Tables, filled, is_there, plain
 from .calendar import DAY, HOUR
 from .currencies import received_by_other
 from .draws import Leg, moves
@@ -71,7 +71,7 @@ def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
         return payment
     begin = np.where(joined == NEVER, -(1 << 62), (joined + 1) * DAY)
     own = payment["account_id"].to_numpy() // ACCOUNTS - block.first
-    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() // ACCOUNTS - block.first
+    other = filled(payment["counterparty_account_id"], -1) // ACCOUNTS - block.first
     other = np.where(other < 0, own, other)
     # few come or go: the many payments beside theirs are looked at no further
     few = np.flatnonzero(comes_or_goes[own] | comes_or_goes[other])
@@ -91,13 +91,13 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
     floor[CREDIT_CARD::ACCOUNTS] += cards.reserve
 
     own = payment["account_id"].to_numpy() - first
-    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
+    other = filled(payment["counterparty_account_id"], -1) - first
     holder = own // ACCOUNTS
     amount, received = payment["amount_minor"].to_numpy(), received_by_other(block, payment, account)
-    debit = payment["direction"].to_physical().to_numpy() == 0
-    cleared, undone = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
-    moments = {c: payment[c].fill_null(0).to_numpy() for c in ("authorised_at", "cleared_at", "reversed_at")}
-    back = payment["reversed_minor"].fill_null(0).to_numpy()
+    debit = plain(payment["direction"]) == 0
+    cleared, undone = (is_there(payment[c]) for c in ("cleared_at", "reversed_at"))
+    moments = {c: filled(payment[c], 0) for c in ("authorised_at", "cleared_at", "reversed_at")}
+    back = filled(payment["reversed_minor"], 0)
     legs = (
         (debit & (cleared | undone), own, -amount, moments["authorised_at"], DEBIT),
         (~debit & cleared, own, amount, moments["cleared_at"], CREDIT),

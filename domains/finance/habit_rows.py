@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import F64, U64, join_rows
-from ...core.tables import ROW, Tables, concat
+from ...core.tables import ROW, Tables, concat, plain
 from .calendar import DAY, curve, instants
 from .draws import choose, poisson, siblings
 from .flows import Part, Some, Words, joined, words
@@ -40,16 +40,14 @@ class Book:
     def __init__(self, block: Block, tables: Tables) -> None:
         self.block, self.before = block, tables
         customer = tables["customer"]
-        self.currency = customer["currency"].to_physical().to_numpy()
-        self.zone = customer["country"].to_physical().to_numpy().astype(np.int64)
-        self.business = customer["segment"].to_physical().to_numpy() > 0
-        self.since = customer["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
+        self.currency = plain(customer["currency"])
+        self.zone = plain(customer["country"]).astype(np.int64)
+        self.business = plain(customer["segment"]) > 0
+        self.since = plain(customer["opened_on"]).astype(np.int64) * DAY
         self.until = last_used(block, block.units)
         oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("account_id") % ACCOUNTS == 0))
         self.issued = np.zeros(len(block.units), np.int64)
-        self.issued[oldest["account_id"].to_numpy() // ACCOUNTS - block.first] = (
-            oldest["issued_on"].to_physical().to_numpy()
-        )
+        self.issued[oldest["account_id"].to_numpy() // ACCOUNTS - block.first] = plain(oldest["issued_on"])
         names = _codes(block.reference["merchant"]["category"])
         self.usual = {x: _by_category(block.priors(f"purchase.log_{x}"), names) for x in ("mean", "sigma")}
         """Mean and standard deviation of the log of a purchase's amount, by the category's place among the codes."""
@@ -318,7 +316,7 @@ def _online(book: Book, zone: NDArray[np.int64], u: F64, category: str | None) -
 def _shops(block: Block) -> Mapping[str, NDArray]:
     """Country, category and weight of each merchant, among those that sell online."""
     merchant, share = block.reference["merchant"], block.priors("purchase.share")
-    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
+    country, category = (plain(merchant[c]) for c in ("country", "category"))
     bought = np.array([0.0 if name == "cash" else share.get(name, 0.0) for name in _codes(merchant["category"])])
     weight = merchant["popularity"].to_numpy() * bought[category] * merchant["online"].to_numpy()
     return {"country": country, "category": category, "weight": weight}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.samplers.text import Company, Name
 from ...core.stream import U64, Stream, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, filled, is_there, picked, plain
 from .calendar import DAY, HOUR
 from .circles import contacts, members
 from .currencies import FOREIGN, foreign, per_unit
@@ -43,7 +43,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
     p, units, stream = block.priors, block.units, block.stream.child("account")
     customer = tables["customer"]
     terms = loan_terms(block, units, customer["income_minor"].to_numpy())
-    country = customer["country"].to_physical().to_numpy().astype(np.int64)
+    country = plain(customer["country"]).astype(np.int64)
     abroad, money = foreign(block, units, country == 1)
     has = np.stack(
         [
@@ -61,7 +61,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
     rows = account_id.astype(np.uint64)
     german = country[who] == 1
     currency = np.where(place == FOREIGN, money[who], country[who])
-    business = customer["segment"].to_physical().to_numpy()[who] > 0
+    business = plain(customer["segment"])[who] > 0
     income = customer["income_minor"].to_numpy()[who]
     z = stream.child("opening").normal(rows)
     months = np.exp(p("account.opening_months_log_mean") + p("account.opening_months_log_sigma") * z)
@@ -90,7 +90,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
     # who comes within the window brings nothing yet
     joins = joined_on(block, units)[who] < NEVER
     opening = np.where(joins, 0, opening)
-    since = customer["opened_on"].to_physical().to_numpy()[who].astype(np.int64)
+    since = plain(customer["opened_on"])[who].astype(np.int64)
     later = np.floor(stream.child("later").uniform(rows) * np.maximum(block.window.start // DAY - since, 0))
     opened = np.where(place == CURRENT, since, since + later)
     opened = np.where(place == LOAN, terms.paid_out[who], opened)
@@ -145,8 +145,8 @@ def cards(block: Block, tables: Tables) -> Tables:
     ids = account["account_id"].to_numpy()
     valid = int(p("card.validity_years") * YEAR)
     age = block.stream.child("card", "age").integers(ids.astype(np.uint64), valid)
-    issued = np.maximum(block.window.start // DAY - 1 - age, account["opened_on"].to_physical().to_numpy())
-    closed = account["closed_on"].to_physical().fill_null(NEVER).to_numpy()
+    issued = np.maximum(block.window.start // DAY - 1 - age, plain(account["opened_on"]))
+    closed = filled(account["closed_on"], NEVER)
     count = (np.minimum(block.window.end // DAY, closed) - issued) // valid + 1
     virtual = virtual_cards(block, ids) & (ids % ACCOUNTS != WALLET)
     both = np.flatnonzero(virtual)
@@ -237,7 +237,7 @@ def addresses(stream: Stream, rows: U64) -> pl.Series:
     which = np.where(at < 768, at // 256, 3 + (at - 768) // 65_536)
     third = pl.Series(((at - 768) // 256 % 256).astype(np.int64)).cast(pl.String) + "."
     third = pl.select(pl.when(pl.Series(at >= 768)).then(third).otherwise(pl.lit(""))).to_series()
-    return net.gather(which) + third + pl.Series(at % 256).cast(pl.String)
+    return picked(net, which) + third + pl.Series(at % 256).cast(pl.String)
 
 
 def counterparties(block: Block, tables: Tables) -> Tables:
@@ -259,8 +259,8 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     )
     base, customer, known = np.flatnonzero(there), tables["customer"], contacts(block)
     # who pays those that change job is known from that day on
-    moved = np.flatnonzero(customer["job_changed_on"].is_not_null().to_numpy())
-    day = customer["job_changed_on"].gather(moved).to_physical().to_numpy().astype(np.int64) * DAY
+    moved = np.flatnonzero(is_there(customer["job_changed_on"]))
+    day = plain(picked(customer["job_changed_on"], moved)).astype(np.int64) * DAY
     here = np.flatnonzero(known.other < np.uint64(block.size))
     tenant = np.flatnonzero(rents(block, units) > 0)
     landlord = join_rows(units[tenant], LANDLORD)
@@ -272,7 +272,7 @@ def counterparties(block: Block, tables: Tables) -> Tables:
         (known.rows[here], known.who[here], known.added[here], np.full(len(here), KNOWN)),
     )
     row, who, since, place = (np.concatenate(x) for x in zip(*listed, strict=True))
-    since = np.maximum(since, customer["opened_on"].to_physical().to_numpy().astype(np.int64)[who] * DAY)
+    since = np.maximum(since, plain(customer["opened_on"]).astype(np.int64)[who] * DAY)
     since = np.minimum(since, last_used(block, units)[who])
     unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(row))
     return {
@@ -298,7 +298,7 @@ def payees(block: Block, tables: Tables) -> Tables:
     rows, k, units = mine[ROW].to_numpy(), mine["place"].to_numpy(), mine["customer_id"].to_numpy().astype(np.uint64)
     p, stream = block.priors, block.stream.child("counterparty")
     who = (units - np.uint64(block.first)).astype(np.int64)
-    german = customer["country"].to_physical().to_numpy()[who] == 1
+    german = plain(customer["country"])[who] == 1
     home = p("counterparty.country")["home"]
     u = stream.child("country").uniform(rows)
     away = abroad(block, np.clip((u - home) / max(1 - home, 1e-12), 0, 1))
@@ -321,11 +321,11 @@ def payees(block: Block, tables: Tables) -> Tables:
     place = np.where(k[inside] < 0, CURRENT, k[inside] - 1)
     here = home_ibans(block.stream, origins(block, other[inside])[0], other[inside].astype(np.int64) * ACCOUNTS + place)
     # companies that are nobody's employer pay businesses
-    business, employment = (customer[c].to_physical().to_numpy() for c in ("segment", "employment"))
+    business, employment = (plain(customer[c]) for c in ("segment", "employment"))
     payer, person = np.flatnonzero((k == 0) & (business[who] > 0)), np.flatnonzero(k >= 4)
     company = sample(lambda locale: Company("company", locale), stream, rows[payer], german[payer])["company"]
     people = sample(Name, stream.child("person"), rows[person], german[person])["name"]
-    paid_by = employers_of(block, block.units, customer["country"].to_physical().to_numpy() == 1, employment)
+    paid_by = employers_of(block, block.units, plain(customer["country"]) == 1, employment)
     first, then = np.flatnonzero((k == 0) & (business[who] == 0)), np.flatnonzero(k == NEXT)
     employers = np.concatenate([first, then])
     employer = np.concatenate([paid_by[0][who[first]], paid_by[1][who[then]]])

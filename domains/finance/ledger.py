@@ -14,7 +14,7 @@ from ...core.derive import arrange, number, rank
 from ...core.domain import Block, Step
 from ...core.places import places
 from ...core.schema import Schema
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, filled, is_there, plain
 from .calendar import DAY
 from .currencies import received_by_other
 from .draws import enum, keep, moves
@@ -94,7 +94,7 @@ def identities(schema: Schema) -> tuple[Step, ...]:
 def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
     """The keys of the rows that addresses name; null where there is none, or where another block has it."""
     place = np.full(len(rows), -1)
-    place[rows.is_not_null().to_numpy()] = places(parent[ROW], rows.drop_nulls().to_numpy())
+    place[is_there(rows)] = places(parent[ROW], rows.drop_nulls().to_numpy())
     keys = np.append(parent[key].to_numpy(), 0)  # none is found at the end
     return keep(keys[place], place >= 0)
 
@@ -109,13 +109,13 @@ def balances(block: Block, tables: Tables) -> Tables:
     payment, account = tables["transaction"], tables["account"]
     first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
     own = payment["account_id"].to_numpy() - first
-    other = payment["counterparty_account_id"].fill_null(-1).to_numpy() - first
-    sign = payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
+    other = filled(payment["counterparty_account_id"], -1) - first
+    sign = plain(payment["direction"]).astype(np.int64) * 2 - 1
     signed = payment["amount_minor"].to_numpy() * sign
     received = received_by_other(block, payment, account) * -sign
-    back = payment["reversed_minor"].fill_null(0).to_numpy() * sign
-    cleared, undone = (payment[c].fill_null(0).to_numpy() for c in ("cleared_at", "reversed_at"))
-    booked, reversed_ = (payment[c].is_not_null().to_numpy() for c in ("cleared_at", "reversed_at"))
+    back = filled(payment["reversed_minor"], 0) * sign
+    cleared, undone = (filled(payment[c], 0) for c in ("cleared_at", "reversed_at"))
+    booked, reversed_ = (is_there(payment[c]) for c in ("cleared_at", "reversed_at"))
     legs = []
     for posted, change, factor in ((own, signed, 1), (other, received, -1)):
         here = booked & (posted >= 0) & (posted < span)
@@ -125,7 +125,7 @@ def balances(block: Block, tables: Tables) -> Tables:
     holder, source, amount, at, kind = moves(legs, room=len(opening))
     begun = slice(len(holder) - len(opening), None)
     holder[begun], source[begun], amount[begun] = opening, -1, account["opening_balance_minor"].to_numpy()
-    came = account["opened_on"].to_physical().to_numpy().astype(np.int64) * DAY
+    came = plain(account["opened_on"]).astype(np.int64) * DAY
     # in whole seconds, which sort faster; what is opened stands before what is booked in the same one, for it has no payment
     at[begun], kind[begun] = np.maximum(block.window.start, came), OPENING
     order = arrange(holder, at, source, kind)
@@ -165,15 +165,11 @@ def postings(schema: Schema):
         first, span = block.first * ACCOUNTS, (block.last - block.first) * ACCOUNTS
         holder, source, amount, at, kind, balance, k = (column.to_numpy() for column in tables[JOURNAL])
         opening = account["account_id"].to_numpy() - first
-        currency = account["currency"].to_physical().to_numpy().astype(np.int64)
+        currency = plain(account["currency"]).astype(np.int64)
         of_holder = np.zeros(span, np.int64)
         of_holder[opening] = currency
         money = of_holder[holder]
-        purpose = (
-            through[payment["channel"].to_physical().to_numpy()[source]]
-            if payment.height
-            else np.zeros(len(k), np.int64)
-        )
+        purpose = through[plain(payment["channel"])[source]] if payment.height else np.zeros(len(k), np.int64)
         internal = np.where(kind == OPENING, 0, purpose) * len(currencies) + money
         reference = payment["transaction_ref"].to_numpy()[source] if payment.height else np.zeros(len(k), np.int64)
         bank = np.zeros(2 * len(k), bool)

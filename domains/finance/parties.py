@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block, Slot
 from ...core.samplers.text import Address, Company, Email, Name, Phone
 from ...core.stream import F64, U64, Stream
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, picked
 from .calendar import DAY
 from .draws import choose, enum, keep, poisson
 from .life import NEVER, homes, job_changed_on, joined_on, last_used, left_on, moved_on
@@ -242,7 +242,7 @@ def holder_names(block: Block, units: U64) -> pl.DataFrame:
     )
     family = own["family_name"].scatter(at, named["family_name"])
     return own.with_columns(
-        family_name=family, name=own["name"].scatter(at, own["given_name"].gather(at) + " " + named["family_name"])
+        family_name=family, name=own["name"].scatter(at, picked(own["given_name"], at) + " " + named["family_name"])
     )
 
 

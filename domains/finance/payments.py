@@ -13,7 +13,7 @@ from ...core.domain import Block, Window
 from ...core.priors import Priors
 from ...core.schema import Schema
 from ...core.stream import F64, U64, Stream, join_rows
-from ...core.tables import ROW, Tables
+from ...core.tables import ROW, Tables, picked, plain
 from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
 from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
@@ -70,7 +70,7 @@ def purchases(schema: Schema):
         p, units, stream = block.priors, block.units, block.stream.child("purchase")
         customer = tables["customer"]
         merchant = block.reference["merchant"]
-        zone = customer["country"].to_physical().to_numpy().astype(np.int64)
+        zone = plain(customer["country"]).astype(np.int64)
         n = poisson(stream.child("count").uniform(units), purchase_rate(block) * block.window.days / MONTH)
         who, k = siblings(n)
         rows = join_rows(join_rows(units, PURCHASE)[who], k)
@@ -150,9 +150,9 @@ def purchases(schema: Schema):
                     np.where(cash, *(lists["type"].index(t) for t in ("CCRD/CWDL", "CCRD/POSD"))), lists["type"]
                 ),
                 "direction": pl.repeat("DBIT", len(rows), dtype=types["direction"], eager=True),
-                "mcc": merchant["mcc"].gather(shop),
+                "mcc": picked(merchant["mcc"], shop),
                 "amount_minor": amount,
-                "currency": customer["currency"].gather(who),
+                "currency": picked(customer["currency"], who),
                 "authorised_at": at,
                 "cleared_at": keep(cleared, booked),
                 "reversed_at": keep(reversed_at, void | refund),
@@ -160,7 +160,7 @@ def purchases(schema: Schema):
                 "reversed_minor": keep(undone, void | refund),
                 "response_code": enum(answer, lists["response_code"]),
                 "entry_mode": enum(entry, lists["entry_mode"]),
-                "country": merchant["country"].gather(shop),
+                "country": picked(merchant["country"], shop),
             }
         )
         return {"transaction": complete(frame, types)}
@@ -180,7 +180,7 @@ def _issued(block: Block, tables: Tables) -> NDArray[np.int64]:
     oldest = tables["card"].filter((pl.col("card_id") % CARDS == 0) & (pl.col("kind") != "prepaid"))
     customer, place = np.divmod(oldest["account_id"].to_numpy(), ACCOUNTS)
     days = np.zeros((block.last - block.first, 2), np.int64)
-    days[customer - block.first, (place == CREDIT).astype(np.int8)] = oldest["issued_on"].to_physical().to_numpy()
+    days[customer - block.first, (place == CREDIT).astype(np.int8)] = plain(oldest["issued_on"])
     return days
 
 

@@ -10,7 +10,7 @@ from ...core.derive import number, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables, only
+from ...core.tables import ROW, Tables, is_there, only, picked, plain
 from .calendar import DAY
 from .draws import enum, keep
 from .ledger import key_of
@@ -35,7 +35,7 @@ def mistaken(schema: Schema):
         frame = pl.DataFrame(
             {
                 ROW: join_rows(rows[those], 7),
-                "account_id": paid["account_id"].gather(those),
+                "account_id": picked(paid["account_id"], those),
                 "transaction_row": rows[those],
                 "reported_at": np.maximum(found, at + 60_000_000),
                 "reported_by": enum(np.zeros(len(those)), columns["reported_by"].codes),
@@ -76,13 +76,13 @@ def known(schema: Schema):
         score[told] = np.maximum(score[told], threshold - np.log(u) * block.priors("alert.excess"))
         those = np.flatnonzero(score >= threshold)
         confirmed = report.filter(pl.col("outcome").cast(pl.String) == "confirmed")["transaction_id"]
-        key = payment["transaction_id"].gather(those)
+        key = picked(payment["transaction_id"], those)
         raised = pl.DataFrame(
             {
                 ROW: join_rows(payment[ROW].to_numpy()[those], 8),
-                "account_id": payment["account_id"].gather(those),
+                "account_id": picked(payment["account_id"], those),
                 "transaction_id": key,
-                "raised_at": payment["authorised_at"].gather(those),
+                "raised_at": picked(payment["authorised_at"], those),
                 "rule": enum(rule[those], alert.columns["rule"].codes),
                 "score": score[those],
                 "disposition": enum((~key.is_in(confirmed.implode())).to_numpy(), alert.columns["disposition"].codes),
@@ -103,10 +103,10 @@ def _scores(block: Block, tables: Tables) -> tuple[NDArray[np.float64], NDArray[
     payment, weight = tables["transaction"], block.priors("alert.weight")
     channel = payment["channel"]
     asked = _among(channel, ASKED)
-    asked &= payment["direction"].to_physical().to_numpy() == 0
+    asked &= plain(payment["direction"]) == 0
     at = payment["authorised_at"].to_numpy()
     abroad = _among(channel, ("card-present",))
-    abroad &= payment["country"].is_not_null().to_numpy() & ~_among(payment["country"], HOME)
+    abroad &= is_there(payment["country"]) & ~_among(payment["country"], HOME)
     score, rule = np.zeros(len(at)), np.zeros(len(at), np.int64)
     most = np.full(len(at), -1.0)
     for n, part in enumerate(
@@ -174,4 +174,4 @@ def claims(
             "outcome": np.where(good, "confirmed", "refused"),
         }
     )
-    return only(frame, (u["share"] < share) & made["cleared_at"].is_not_null().to_numpy())
+    return only(frame, (u["share"] < share) & is_there(made["cleared_at"]))

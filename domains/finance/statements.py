@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block, Step
 from ...core.stream import join_rows
-from ...core.tables import ROW, Tables, concat
+from ...core.tables import ROW, Tables, concat, filled, plain
 from .calendar import DAY, HOUR, micros, month_after, months, working_day
 from .flows import CHARGED, CREDITED, LATE, OWN_CREDIT, REPAID, Part, Some, Words, joined
 from .holdings import ACCOUNTS, COUNTERPARTY, CREDIT, SAVINGS
@@ -95,11 +95,11 @@ class Cards:
         self.there = spread(np.ones(len(self.who), bool))
         self.rate = spread(card["annual_rate"].to_numpy())
         self.opening = spread(card["opening_balance_minor"].to_numpy())
-        self.kind = spread(card["repays"].to_physical().to_numpy().astype(np.int64))
-        self.part = spread(card["repayment_minor"].fill_null(0).to_numpy())
-        self.zone = spread(card["currency"].to_physical().to_numpy().astype(np.int64))
+        self.kind = spread(plain(card["repays"]).astype(np.int64))
+        self.part = spread(filled(card["repayment_minor"], 0))
+        self.zone = spread(plain(card["currency"]).astype(np.int64))
         self.wait = spread(card["due_days"].to_numpy().astype(np.int64))
-        closed = spread(card["closed_on"].to_physical().fill_null(NEVER).to_numpy().astype(np.int64), NEVER)
+        closed = spread(filled(card["closed_on"], NEVER).astype(np.int64), NEVER)
         self.periods = _periods(block, spread(card["statement_day"].to_numpy().astype(np.int64), 1), closed)
         self.share, self.least = p("card.minimum")["share"], p("card.minimum")["least_minor"]
         self.late = np.array([p("card.late_fee_minor")[c] for c in COUNTRIES])[self.zone]
@@ -160,12 +160,10 @@ Moves = tuple[NDArray, NDArray, NDArray, NDArray]
 def moved(block: Block, payment: pl.DataFrame, *places: int) -> list[Moves]:
     """What payments move on the accounts of the block's customers that have these places."""
     none = -(1 << 62)
-    own, other = payment["account_id"].to_numpy(), payment["counterparty_account_id"].fill_null(none).to_numpy()
-    signed = payment["amount_minor"].to_numpy() * (
-        payment["direction"].to_physical().to_numpy().astype(np.int64) * 2 - 1
-    )
-    cleared, undone = (payment[c].fill_null(none).to_numpy() for c in ("cleared_at", "reversed_at"))
-    back = payment["reversed_minor"].fill_null(0).to_numpy() * np.sign(signed)
+    own, other = payment["account_id"].to_numpy(), filled(payment["counterparty_account_id"], none)
+    signed = payment["amount_minor"].to_numpy() * (plain(payment["direction"]).astype(np.int64) * 2 - 1)
+    cleared, undone = (filled(payment[c], none) for c in ("cleared_at", "reversed_at"))
+    back = filled(payment["reversed_minor"], 0) * np.sign(signed)
     first, last = block.first * ACCOUNTS, block.last * ACCOUNTS
     # to divide takes ten times as long
     sides = [(side, sign, np.where((side >= first) & (side < last), side & (ACCOUNTS - 1), -1)) for side, sign in ((own, 1), (other, -1))]  # fmt: skip

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.tables import Tables
+from ...core.tables import Tables, filled, plain
 from .draws import enum, keep
 from .holdings import ACCOUNTS, CREDIT, SAVINGS
 from .payments import purchase_rate, tickets
@@ -30,7 +30,7 @@ def terms(block: Block, tables: Tables) -> Tables:
     p, account, customer = block.priors, tables["account"], tables["customer"]
     place, rows = account["account_id"].to_numpy() % ACCOUNTS, account["account_id"].to_numpy().astype(np.uint64)
     who = account["customer_id"].to_numpy() - block.first
-    country = customer["country"].to_physical().to_numpy()[who]
+    country = plain(customer["country"])[who]
     stream, card, saved = block.stream.child("account", "terms"), place == CREDIT, place == SAVINGS
 
     def by_country(prior: str) -> NDArray[np.float64]:
@@ -70,7 +70,7 @@ def usual_repayment(block: Block, account: pl.DataFrame) -> NDArray[np.float64]:
     p, found = block.priors, np.zeros(block.last - block.first)
     card = account.filter(pl.col("repays").is_not_null())
     who = card["customer_id"].to_numpy() - block.first
-    kind, part = card["repays"].to_physical().to_numpy(), card["repayment_minor"].fill_null(0).to_numpy()
+    kind, part = plain(card["repays"]), filled(card["repayment_minor"], 0)
     bought = bought_on_credit(block)[who]
     least = -card["opening_balance_minor"].to_numpy() * (
         card["annual_rate"].to_numpy() / 12 + p("card.minimum")["share"]

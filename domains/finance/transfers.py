@@ -7,7 +7,7 @@ import numpy as np
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
-from ...core.tables import Tables, concat
+from ...core.tables import Tables, concat, filled
 from .calendar import DAY, HOUR, curve, instants
 from .counter import cheques, loan_payments, over_the_counter, payroll, takings, wallet
 from .currencies import FOREIGN, foreign, per_unit
@@ -121,7 +121,7 @@ def _salaries(flows: Flows) -> Part:
     days = p("salary.day")
     drawn = np.array([int(d) for d in days])[choose(stream.child("day").uniform(units), days.values())]
     payer = flows.tables["customer"]["employer_id"]
-    day = np.where(payer.is_null().to_numpy(), drawn, employer[payer.fill_null(0).to_numpy()])
+    day = np.where(payer.is_null().to_numpy(), drawn, employer[filled(payer, 0)])
     who, rows, at = flows.monthly(SALARY, day, such=flows.paid_here & ~flows.business, later=False)
     changed = job_changed_on(flows.block, units)
     changed = np.where(flows.tables["customer"]["job_changed_on"].is_null().to_numpy(), NEVER, changed)

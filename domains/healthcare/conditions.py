@@ -25,6 +25,8 @@ SEASON_OF = {"J11.1": "influenza", "J18.9": "influenza", "J06.9": "respiratory",
 CLASSES = ("AMB", "EMER", "IMP")
 AMBULATORY, INPATIENT = 0, 2
 MOST_EPISODES = 6
+BORN, BY_CESAREAN = "Z38.00", "Z38.01"
+"""Of a newborn's stay in hospital: delivered vaginally, by cesarean."""
 Found = dict[str, Any]
 """The diagnoses of one code: the code, and arrays."""
 COLUMNS = (
@@ -58,6 +60,7 @@ def conditions(block: Block, tables: Tables) -> Tables:
     patient = tables["patient"]
     parts = [_chronic(block, patient, code) for code in chronic_codes(block.priors)]
     parts += [_acute(block, patient, code) for code in acute_codes(block.priors)]
+    parts += [_birth(block, patient, code) for code in (BORN, BY_CESAREAN)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "code"}
     codes = pl.Series("code", [part["code"] for part in parts])[
         np.repeat(np.arange(len(parts)), [len(p[ROW]) for p in parts])
@@ -215,6 +218,28 @@ def _acute(block: Block, patient: Table, code: str) -> Found:
     )
     abates = midnight(onset + DAY + length * DAY)
     return _finish(block, patient, code, stream, rows, who, onset, abates, np.ones(len(who), bool), start, kind)
+
+
+def _birth(block: Block, patient: Table, code: str) -> Found:
+    """The stay in which a child of the window is born, which ends with its death if it dies in those days. Of one that would go on after the window
+    nothing is known yet."""
+    stream, priors = block.stream.child("condition", "birth"), block.priors
+    birth, last = patient["birth"].to_numpy(), patient["last_seen"].to_numpy()
+    rows = stream.child("row").bits(patient[ROW].to_numpy())
+    cesarean = stream.child("mode").uniform(rows) < priors("birth.cesarean")
+    born = (birth >= block.window.start) & (cesarean == (code == BY_CESAREAN))
+    start = any_time(birth, priors("encounter.hours")["admission"], stream.child("hour"), rows)
+    start = np.minimum(start, birth + (last - birth) // 2) // MINUTE * MINUTE
+    care = np.full(len(birth), INPATIENT)
+    end = start + duration(priors, care, stream.child("duration"), rows, code)
+    kept = born & (end <= block.window.end) & (birth < last)
+    end = np.minimum(end, last)
+    columns = {
+        ROW: rows, "patient_id": patient["patient_id"].to_numpy(), "onset_at": birth, "abatement_at": end, "over": end < last,
+        "encounter_row": stream.child("encounter").bits(rows), "care_class": care, "care_start": start, "care_end": end,
+        "seen": kept,
+    }  # fmt: skip
+    return {"code": code, **{name: values[kept] for name, values in columns.items()}}
 
 
 def _finish(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...core.domain import Block
 from ...core.stream import join_rows
 from ...core.tables import ROW, Table, Tables
-from .conditions import AMBULATORY, duration
+from .conditions import AMBULATORY, BORN, BY_CESAREAN, duration
 from .curves import DAY, YEAR, office_time
 from .reference import EMERGENCY, HOSPITAL, nearest
 
@@ -150,7 +150,8 @@ def _care(block: Block, condition: Table) -> Table:
         pl.col("care_end").alias("end_at"),
         pl.col("code").alias("reason"),
         pl.col(ROW).alias("condition_row"),
-        pl.lit(None, pl.Float64).alias("months"),
+        # vaccines are offered at birth as at check-ups
+        pl.when(pl.col("code").is_in([BORN, BY_CESAREAN])).then(0.0).alias("months"),
     )
 
 

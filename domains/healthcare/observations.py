@@ -46,11 +46,12 @@ def measured(block: Block, tables: Tables) -> Table:
     rounds = _rounds(block, tables)
     bodies = _bodies(block, tables, rounds)
     kinds = {column: _told_apart(rounds[column]) for column in ("type", "reason")}
-    failing = block.priors("dying")
+    failing, once = block.priors("dying"), block.priors("panel.once")
+    begun = rounds["begun"].to_numpy()
     dying = np.clip(1 - rounds["left"].fill_null(np.inf).to_numpy() / (failing["hours"] * 60 * MINUTE), 0, 1)
     parts = []
     for code in body.VALUES:
-        due = _due(block, code, kinds, bodies)
+        due = _due(block, code, kinds, bodies) & (begun if code in once else True)
         who = np.flatnonzero(due)
         those = bodies.take(who)
         value = body.measure(those, code) + _effect(block, code, kinds["reason"], who)
@@ -72,7 +73,8 @@ def measured(block: Block, tables: Tables) -> Table:
 
 
 def _rounds(block: Block, tables: Tables) -> Table:
-    """Times of measurement: a few minutes into a visit, every few hours in hospital. `left`: how long before the death that ends a stay."""
+    """Times of measurement: a few minutes into a visit, every few hours in hospital. `left`: how long before the death that ends a stay;
+    `begun`: whether it is the first of its encounter."""
     visit = tables["encounter"]
     every = block.priors("panel.every_hours") * 60 * MINUTE
     start, end = visit["start_at"].to_numpy(), visit["end_at"].to_numpy()
@@ -87,7 +89,7 @@ def _rounds(block: Block, tables: Tables) -> Table:
     ends = visit["disposition"].cast(pl.String).gather(at) == EXPIRED
     left = pl.Series("left", (end[at] - time).astype(float)).set(~ends.fill_null(False), None)
     return visit.select("patient_id", "type", "reason", pl.col(ROW).alias("encounter_row")).select(
-        pl.all().gather(at), pl.Series("at", time), pl.Series(ROW, rows), left
+        pl.all().gather(at), pl.Series("at", time), pl.Series(ROW, rows), left, pl.Series("begun", k == 0)
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.priors import Priors
-from ...core.tables import Table, Tables, plain, room
+from ...core.tables import Table, Tables, coded, plain, room
 from .civil import HOUR
 from .climate import climate, of_zone
 from .gauges import AWAKE, Gauges
@@ -323,5 +323,5 @@ def arrivals(block: Block, tables: Tables) -> Tables:
     codes = SCHEMA["reading"].columns["quality"].dtype
     columns = {column.name: column for column in reading}
     columns["received_at"] = pl.Series("received_at", received).cast(reading.schema["received_at"])
-    columns["quality"] = pl.Series("quality", quality).cat.to(codes)
+    columns["quality"] = coded(quality, codes).alias("quality")
     return {"reading": pl.DataFrame(list(columns.values()))}

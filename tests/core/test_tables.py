@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
 from populace.core.checks import ends_of_runs
-from populace.core.tables import filled, gapped, give_back, in_order, only, room, texts
+from populace.core.tables import coded, filled, gapped, give_back, in_order, is_there, only, picked, put, room, texts
 
 
 def test_memory_is_given_again_only_when_nobody_looks_at_it():
@@ -91,10 +91,19 @@ def test_rows_are_taken_as_a_query_takes_them(data, size):
     mask, order = dice.random(size) < 0.4, dice.permutation(size)
     assert only(table, mask).equals(table.filter(pl.Series(mask)))
     assert only(table, order[:3]).equals(table[order[:3]])
-    put = in_order(table, order)
-    assert put.equals(table[order])
-    assert put.schema == table.schema
+    moved = in_order(table, order)
+    assert moved.equals(table[order])
+    assert moved.schema == table.schema
+    some = dice.integers(0, max(size, 1), size // 2)
+    for column in table:
+        assert is_there(column).tolist() == column.is_not_null().to_list()
+        assert_series_equal(picked(column, some), column.gather(some))
+    other = table["0"].alias("1")
+    assert put(table, other, other.alias("new")).equals(table.with_columns(other, other.alias("new")))
     for name in ("0", "1", "2"):
         assert filled(table[name], 9).tolist() == table[name].fill_null(9).to_list()
     values, there = np.arange(size), dice.random(size) < 0.5
+    words = coded(values % 3, KINDS[-1], there)
+    assert words.dtype == KINDS[-1]
+    assert words.to_list() == ["abc"[v % 3] if t else None for v, t in zip(values.tolist(), there, strict=True)]
     assert gapped(values, there).to_list() == [v if t else None for v, t in zip(values.tolist(), there, strict=True)]

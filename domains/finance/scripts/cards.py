@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Phone
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW, alike, only
+from ....core.tables import ROW, alike, is_there, only, picked, plain
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
 from ..payments import machine_limit
@@ -206,7 +206,7 @@ def _phase(
             "channel": alike(channel, who.height),
             "type": alike(TYPES[channel], who.height),
             "direction": alike("DBIT", who.height),
-            "mcc": merchant["mcc"].gather(shop),
+            "mcc": picked(merchant["mcc"], shop),
             "amount_minor": amount.astype(np.int64),
             "currency": who["currency"],
             "authorised_at": at,
@@ -214,7 +214,7 @@ def _phase(
             "reversed_at": keep(back, undone),
             "response_code": np.where(refused, why, "00"),
             "entry_mode": entry,
-            "country": merchant["country"].gather(shop),
+            "country": picked(merchant["country"], shop),
         }
     )
     share = p("report.share")["card"]
@@ -244,7 +244,7 @@ def _set_off(
     if own:
         paid = scene.tables["transaction"]
         theirs = paid_on(scene, account)
-        theirs = theirs[paid["card_id"].is_not_null().to_numpy()[theirs]]
+        theirs = theirs[is_there(paid["card_id"])[theirs]]
         account = np.append(account, paid["account_id"].to_numpy()[theirs])
         when = np.append(when, paid["authorised_at"].to_numpy()[theirs])
     # each moment asks for the last of all before it: at one moment, what asks stands first
@@ -263,8 +263,9 @@ def _set_off(
 def _amounts(scene: Scene, phase: Mapping[str, Any], shop: NDArray[np.int64], hidden: F64, z: F64) -> F64:
     """Minor units: between what the typology asks for and what anyone pays at such a shop, nearer to the latter the better it hides."""
     p = scene.block.priors
-    category = scene.block.reference["merchant"]["category"].cast(pl.String).gather(shop).to_numpy()
-    mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in category]) for x in ("mean", "sigma"))
+    category = scene.block.reference["merchant"]["category"]
+    kinds, which = category.dtype.categories, plain(category)[shop]  # type: ignore[attr-defined]
+    mean, sigma = (np.array([p(f"purchase.log_{x}").get(c, 0.0) for c in kinds])[which] for x in ("mean", "sigma"))
     asked = np.log(_number(scene, phase, "amount"))
     dearer = np.log(p("fraud.dearer")) if phase.get("dearer") else 0.0
     median = (1 - hidden) * asked + hidden * (mean + dearer)
@@ -279,7 +280,7 @@ def _shops(
     category, and of what holders do themselves it is where they have been before."""
     p, channel, merchant = scene.block.priors, phase["channel"], scene.block.reference["merchant"]
     countries, categories = (list(merchant[c].dtype.categories) for c in ("country", "category"))  # type: ignore[attr-defined]
-    country, category = (merchant[c].to_physical().to_numpy() for c in ("country", "category"))
+    country, category = (plain(merchant[c]) for c in ("country", "category"))
     share = p("purchase.share")
     weight = merchant["popularity"].to_numpy() * np.array([share.get(c, 0.0) for c in categories])[category]
     fits = (category == categories.index("cash")) == (channel == "atm")
@@ -289,7 +290,7 @@ def _shops(
     stream = scene.stream.child("shop" if one else phase["effect"], "merchant")
     draw = who["instance"].to_numpy().astype(np.uint64) if one else rows
     u = stream.uniform(draw)
-    euro = who["currency"].cast(pl.String).to_numpy() == "EUR"
+    euro = (who["currency"].cast(pl.String) == "EUR").to_numpy()
     british, german = (country == countries.index(c) for c in ("GB", "DE"))
     # one merchant for cards of both countries is one that anyone could go to
     places = [~(british | german)] if phase.get("abroad") else [british | german] if one else [british, german]
@@ -317,7 +318,7 @@ def _habits(scene: Scene, channel: str, who: pl.DataFrame, u: F64) -> tuple[NDAr
     paid, account = scene.tables["transaction"], who["account_id"].to_numpy()
     code = paid["channel"].dtype.categories.to_list().index(channel)  # type: ignore[attr-defined]
     theirs = paid_on(scene, account)
-    theirs = theirs[paid["channel"].to_physical().to_numpy()[theirs] == code]
+    theirs = theirs[plain(paid["channel"])[theirs] == code]
     of, row = paid["account_id"].to_numpy()[theirs], paid[ROW].to_numpy()[theirs]
     order = np.lexsort((row, of))
     of, shop = of[order], paid["merchant_id"].gather(theirs[order]).fill_null(0).to_numpy()

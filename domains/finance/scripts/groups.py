@@ -87,7 +87,7 @@ def of_operators(edits: list[Edit], each: int) -> list[Edit]:
 def lent(scene: Scene, role: pl.Series, member: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which payments are made on a machine of the operator's, with the access of somebody who handed it over."""
     handed = scene.use.scenario.arguments.get("handed", ())
-    return role.is_in(list(handed)).to_numpy() & (member > 0)
+    return np.array([word in handed for word in role], bool) & (member > 0)
 
 
 def machines(scene: Scene, instance: NDArray[np.int64], each: int) -> U64:

@@ -45,6 +45,8 @@ the priors; effects `stopped`, `recalled`, `partly-recovered`). How the groups o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -52,7 +54,7 @@ from numpy.typing import NDArray
 from ....core.samplers.text import Company, Name
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
-from ....core.tables import ROW, alike, filled
+from ....core.tables import ROW, alike, filled, is_there, picked
 from ..draws import keep
 from ..identifiers import abroad, other_ibans
 from ..parties import holder_names
@@ -64,6 +66,12 @@ from .silence import silence, withheld
 from .staging import adapted, strange_devices, value_of, whole_seconds
 from .staging import parties as cast_accounts
 from .walk import Walk, outside
+
+PARTY = {
+    **dict.fromkeys(("instance", "n", "who", "unit", "customer_id", "account_id"), pl.Int64),
+    **dict.fromkeys(("iban", "currency", "name", "party", "kind"), pl.String),
+}
+"""What is known of a party."""
 
 
 def motif(scene: Scene) -> list[Edit]:
@@ -92,37 +100,24 @@ def _played(scene: Scene, each: int) -> list[Edit]:
 def _parties(scene: Scene, each: int) -> pl.DataFrame:
     """Everyone who can pay or be paid: party, instance, number `n`, `who` they are among all of their operator's, and what others see of them; `account_id` is
     null outside."""
-    parts, cast = [], scene.cast
-    ends = np.cumsum([members.height for members in cast.values()])
-    names = holder_names(scene.block, np.concatenate([m["unit"].to_numpy() for m in cast.values()]).astype(np.uint64))
-    for (role, members), end in zip(cast.items(), ends.tolist(), strict=True):
-        kept = (
-            "instance",
-            "member",
-            POOL if POOL in members.columns else "member",
-            "unit",
-            "customer_id",
-            "account_id",
-            "iban",
-        )
-        given = dict(zip(("instance", "n", "who", *kept[3:]), (members[c] for c in kept), strict=True))
-        parts.append(
-            pl.DataFrame(
-                {
-                    **given,
-                    "currency": members["currency"].cast(pl.String),
-                    "name": names["name"][end - members.height : end],
-                    "party": alike(role, members.height),
-                    "kind": alike("person", members.height),
-                }
-            )
-        )
-    of, place = np.unique(parts[0]["instance"].to_numpy(), return_index=True)
-    currency = parts[0]["currency"].gather(place)
+    cast, columns = scene.cast, {name: list[Any]() for name in PARTY}
+    units = np.concatenate([members["unit"].to_numpy() for members in cast.values()]).astype(np.uint64)
+    columns["name"] += holder_names(scene.block, units)["name"].to_list()
+    for role, members in cast.items():
+        columns["party"] += [role] * members.height
+        columns["kind"] += ["person"] * members.height
+        columns["n"] += members["member"].to_list()
+        columns["who"] += members[POOL if POOL in members.columns else "member"].to_list()
+        columns["currency"] += members["currency"].cast(pl.String).to_list()
+        for name in ("instance", "unit", "customer_id", "account_id", "iban"):
+            columns[name] += members[name].to_list()
+    first = next(iter(cast.values()))
+    of, place = np.unique(first["instance"].to_numpy(), return_index=True)
+    currency = np.array(first["currency"].cast(pl.String).to_list())[place]
     for name, spec in outside(scene).items():
         size = int(value_of(scene, spec["size"]))
         instance, n = np.repeat(of, size), np.tile(np.arange(size), len(of))
-        german = np.repeat(currency.to_numpy() == "EUR", size)
+        german = np.repeat(currency == "EUR", size)
         rows = scene.address(f"outside {name}", instance, n)
         stream = scene.stream.child("outside", name)
         away = abroad(scene.block, stream.child("country").uniform(rows))
@@ -131,21 +126,19 @@ def _parties(scene: Scene, each: int) -> pl.DataFrame:
             names = sample(lambda locale: Company("company", locale), stream, rows, german)["company"]
         else:
             names = sample(Name, stream, rows, german)["name"]
-        parts.append(
-            pl.DataFrame(
-                {
-                    "party": alike(name, len(rows)),
-                    "instance": instance,
-                    "n": n,
-                    "who": instance % each * size + n,
-                    "currency": currency.gather(np.repeat(np.arange(len(of)), size)),
-                    "iban": other_ibans(stream.child("iban"), country, rows),
-                    "name": names,
-                    "kind": alike(spec["kind"], len(rows)),
-                }
-            )
-        )
-    return pl.concat(parts, how="diagonal_relaxed")
+        made = {
+            "party": [name] * len(rows),
+            "instance": instance.tolist(),
+            "n": n.tolist(),
+            "who": (instance % each * size + n).tolist(),
+            "currency": np.repeat(currency, size).tolist(),
+            "iban": other_ibans(stream.child("iban"), country, rows).to_list(),
+            "name": names.to_list(),
+            "kind": [spec["kind"]] * len(rows),
+        }
+        for column, values in columns.items():
+            values += made.get(column, [None] * len(rows))
+    return pl.DataFrame([pl.Series(name, values, PARTY[name]) for name, values in columns.items()])
 
 
 def _adapted(walk: Walk) -> list[Edit]:
@@ -160,10 +153,10 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
     """Rows for the ledger of whoever banks here: the payer's if both do."""
     scene, instance = walk.scene, moves["instance"].to_numpy()
     payer, payee = _standing(walk, parties, moves)
-    here = parties["account_id"].is_not_null().to_numpy()
+    here = is_there(parties["account_id"])
     inward = ~here[payer]
     own, other = np.where(inward, payee, payer), np.where(inward, payer, payee)
-    role = parties["party"][own]
+    role = picked(parties["party"], own)
     # one entry on a customer's list for each party, whichever way the money goes
     address = join_rows(_pairs(scene, parties, own, other), instance // each) | np.uint64(1 << 63)
     at = moves["at"].to_numpy()
@@ -179,9 +172,9 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
         {
             ROW: party,
             "instance": instance[nth],
-            "role": role[nth],
-            "customer_id": parties["customer_id"][own[nth]],
-            **{c: parties[c][other[nth]] for c in ("kind", "name", "iban")},
+            "role": picked(role, nth),
+            "customer_id": picked(parties["customer_id"], own[nth]),
+            **{c: picked(parties[c], other[nth]) for c in ("kind", "name", "iban")},
             "added_at": first - whole_seconds(300 + age),
             "effect": alike("new-payee", len(nth)),
         }
@@ -202,16 +195,16 @@ def _edits(walk: Walk, parties: pl.DataFrame, moves: pl.DataFrame, each: int) ->
             "instance": instance,
             "role": role,
             "effect": moves["effect"],
-            "account_id": parties["account_id"][own],
+            "account_id": picked(parties["account_id"], own),
             # nobody's own device brings money in
             "device_row": keep(device, ~inward),
             "counterparty_row": address,
-            "counterparty_account_id": parties["account_id"][other],
+            "counterparty_account_id": picked(parties["account_id"], other),
             "channel": alike("transfer", moves.height),
             "type": np.where(inward, "RCDT/ESCT", np.where(here[other], "ICDT/BOOK", "ICDT/ESCT")),
             "direction": np.where(inward, "CRDT", "DBIT"),
             "amount_minor": moves["amount_minor"],
-            "currency": parties["currency"][own],
+            "currency": picked(parties["currency"], own),
             "authorised_at": at,
             "cleared_at": keep(at + whole_seconds(1 + clear**4 * hours * 3_600), moves["cleared"].to_numpy()),
         }

@@ -53,7 +53,7 @@ import polars as pl
 from ....core.errors import unknown
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
-from ....core.tables import ROW
+from ....core.tables import ROW, plain
 from ..calendar import DAY
 from ..draws import keep
 from ..holdings import CARDS, addresses
@@ -134,7 +134,7 @@ def _payment(scene: Scene, role: str, who: pl.DataFrame, start: np.ndarray, n: i
         hour, minute, second = (float(x) for x in str(record["clock"]).split(":"))
         at = at // DAY * DAY + round((hour * 3_600 + minute * 60 + second) * 1_000_000)
     if "early" in record:
-        at = (who["opened_on"].to_physical().to_numpy().astype(np.int64) - int(record["early"])) * DAY
+        at = (plain(who["opened_on"]).astype(np.int64) - int(record["early"])) * DAY
     columns: dict[str, Any] = {
         ROW: rows,
         "instance": instance,

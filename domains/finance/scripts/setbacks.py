@@ -8,7 +8,7 @@ import polars as pl
 from ....core.places import places
 from ....core.scenario import Edit, Scene
 from ....core.stream import join_rows
-from ....core.tables import ROW, only
+from ....core.tables import ROW, alike, only, picked, put
 from ..calendar import DAY
 from ..reports import claims
 from .staging import whole_seconds
@@ -26,24 +26,26 @@ def setbacks(scene: Scene, moves: pl.DataFrame) -> list[pl.DataFrame]:
     share = np.minimum(1.0, least + u["part"] * (1 - least) / (1 - whole))
     sent = moves["amount_minor"].to_numpy()
     part = np.maximum(1, np.ceil(sent * share).astype(np.int64))
-    attempt = moves.with_columns(
-        pl.Series(ROW, join_rows(rows, 1) | np.uint64(1 << 63)),
-        pl.Series("at", early),
-        effect=pl.lit("stopped"),
-        cleared=pl.lit(False),
+    here = np.flatnonzero(np.array([payer in scene.cast for payer in moves["payer"]], bool) & stopped)
+    attempt = put(
+        only(moves, here),
+        pl.Series(ROW, join_rows(rows[here], 1) | np.uint64(1 << 63)),
+        pl.Series("at", early[here]),
+        alike("stopped", len(here), "effect"),
+        pl.Series("cleared", np.zeros(len(here), bool)),
     )
-    back = moves.with_columns(
-        pl.Series(ROW, join_rows(rows, 2) | np.uint64(1 << 63)),
-        pl.Series("at", late),
-        pl.Series("amount_minor", part),
-        payer="payee",
-        payee="payer",
-        i="j",
-        j="i",
-        effect=pl.when(pl.Series(part == sent)).then(pl.lit("recalled")).otherwise(pl.lit("partly-recovered")),
+    here = np.flatnonzero(returned & (late < scene.block.window.end))
+    back = only(moves, here)
+    whole_sum = part[here] == sent[here]
+    back = put(
+        back,
+        pl.Series(ROW, join_rows(rows[here], 2) | np.uint64(1 << 63)),
+        pl.Series("at", late[here]),
+        pl.Series("amount_minor", part[here]),
+        *(back[other].alias(side) for side, other in (("payer", "payee"), ("payee", "payer"), ("i", "j"), ("j", "i"))),
+        pl.Series("effect", ["recalled" if all_of_it else "partly-recovered" for all_of_it in whole_sum], pl.String),
     )
-    ours = np.array([payer in scene.cast for payer in moves["payer"]], bool)
-    return [only(attempt, ours & stopped), only(back, returned & (late < scene.block.window.end))]
+    return [attempt, back]
 
 
 def reported(scene: Scene, payments: pl.DataFrame) -> list[Edit]:
@@ -55,6 +57,6 @@ def reported(scene: Scene, payments: pl.DataFrame) -> list[Edit]:
     else:
         caught = scene.stream.child("caught").uniform(instance) < share["laundering"]
         found = claims(scene.block, payments, np.where(caught, 1.0, 0.0), cards=False)
-        found = found.with_columns(reported_by=pl.lit("bank"))
-    role = payments["role"].gather(places(payments[ROW], found["transaction_row"].to_numpy()))
-    return [Edit("insert", "fraud_report", found.with_columns(role, effect=pl.lit("report")))]
+        found = put(found, alike("bank", found.height, "reported_by"))
+    role = picked(payments["role"], places(payments[ROW], found["transaction_row"].to_numpy()))
+    return [Edit("insert", "fraud_report", put(found, role, alike("report", found.height, "effect")))]

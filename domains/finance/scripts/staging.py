@@ -12,7 +12,7 @@ from ....core.domain import Block
 from ....core.places import places
 from ....core.scenario import Edit, Scene
 from ....core.stream import F64
-from ....core.tables import ROW, only
+from ....core.tables import ROW, only, picked, plain
 from ..calendar import DAY, HOUR, curve, instants
 from ..holdings import CARDS, addresses, fingerprint
 from ..identifiers import home_ibans
@@ -124,8 +124,8 @@ def card_on(block: Block, scene: Scene, who: pl.DataFrame, at: NDArray[np.int64]
     """The card in use on the day."""
     card, account = scene.tables["card"], who["account_id"].to_numpy()
     oldest = np.flatnonzero(card["card_id"].to_numpy() % CARDS == 0)
-    at_card = oldest[places(card["account_id"].gather(oldest), account)]
-    issued = card["issued_on"].to_physical().to_numpy()[at_card]
+    at_card = oldest[places(picked(card["account_id"], oldest), account)]
+    issued = plain(card["issued_on"])[at_card]
     valid = int(block.priors("card.validity_years") * 365.25)
     return account * CARDS + (at // DAY - issued) // valid
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ....core.errors import unknown
 from ....core.scenario import Scene
 from ....core.stream import F64, join_rows
-from ....core.tables import ROW, alike, only
+from ....core.tables import ROW, alike, only, picked
 from ..calendar import HOUR
 from .staging import clock, difficulty, probit, value_of
 
@@ -35,7 +35,7 @@ class Walk:
         self.scene, self.sizes = scene, sizes(scene)
         first = next(iter(scene.cast.values()))
         self.instance, place = np.unique(first["instance"].to_numpy(), return_index=True)
-        self.currency = first["currency"].gather(place)
+        self.currency = picked(first["currency"], place)
         self.moves: list[pl.DataFrame] = []
         flows, window = scene.use.scenario.arguments["flow"], scene.block.window
         self.span = (window.end - window.start) / HOUR
@@ -188,7 +188,7 @@ class Walk:
         np.maximum.at(end, at, hours)
         pace = np.minimum(1.0, (0.99 * self.span - self.start) / np.maximum(end - self.start, 1e-9))
         hours = self.start[at] + (hours - self.start[at]) * pace[at]
-        when = pl.Series("at", clock(self.scene, hours, self.currency.gather(at)))
+        when = pl.Series("at", clock(self.scene, hours, picked(self.currency, at)))
         return pl.DataFrame([*(moves[c] for c in moves.columns if c != "hours"), when])
 
     def _amounts(self, flow: Mapping[str, Any], payer: NDArray, u: Mapping[str, F64]) -> F64:

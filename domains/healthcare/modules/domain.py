@@ -16,6 +16,7 @@ from .. import conditions, deaths, derived
 from ..bind import bind
 from ..own import OWN
 from .bedside import Bedside
+from .births import with_mothers
 from .join import Join
 from .library import Library, read_library
 from .live import FACTS, VITALS, Lives
@@ -35,13 +36,15 @@ COMPUTED = ("BMI", "Total Cholesterol", "EGFR")
 
 @dataclass(frozen=True)
 class Uncovered:
-    """The population's own conditions, without those that modules begin: nobody falls ill of one thing twice."""
+    """The population's own conditions, without those that modules begin, for nobody falls ill of one thing twice; births where modules let mothers give
+    birth."""
 
     codes: frozenset[str]
 
     def __call__(self, block: Block, tables: Tables) -> Tables:
         made = conditions.conditions(block, tables)["condition"]
-        return {"condition": made.filter(~pl.col("code").is_in(list(self.codes)))}
+        made = made.filter(~pl.col("code").is_in(list(self.codes)))
+        return {"condition": with_mothers(block.stream.child("module", "birth"), tables, made)}
 
 
 def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
@@ -59,7 +62,8 @@ def extend(domain: Domain, given: Mapping[str, Any]) -> Domain:
     record = tuple(f"module {name}" for name in RECORD)
     steps = {s.name: s for s in domain.steps}
     theirs = covered(domain.schema, library)
-    steps["conditions"] = replace(steps["conditions"], run=Uncovered(theirs))
+    told_of = ("patient", "module encounter", "module procedure")
+    steps["conditions"] = replace(steps["conditions"], run=Uncovered(theirs), needs=told_of)
     steps["causes of death"] = replace(
         steps["causes of death"],
         run=deaths.Causes(schema, True, theirs),

@@ -252,3 +252,44 @@ def test_well_children_are_not_in_shock(made: Dataset):
     assert rows.height > 200
     assert rows.select((pl.col("value") < 70 + 2 * pl.col("age")).mean()).item() < 0.03
     assert rows.select((pl.col("value") < 65).mean()).item() < 0.003
+
+
+def test_every_stay_in_hospital_is_for_something(made: Dataset):
+    stays = made.frames["encounter"].filter(pl.col("class") == "IMP")
+    assert stays.height > 100
+    assert stays["reason"].null_count() == 0
+
+
+def test_who_is_born_in_the_record_is_born_in_hospital(made: Dataset):
+    """A stay of the newborn's own, from the day of birth on, measured at birth; where the mother's delivery is on record, child and mother go home together."""
+    born = made.frames["patient"].filter(pl.col("birth_date").is_between(dt.date(2019, 1, 2), dt.date(2023, 12, 20)))
+    assert born.height > 30
+    stays = coded(made, "encounter", "reason").filter(pl.col("reason").str.starts_with("Z38.0"))
+    theirs = born.join(stays, on="patient_id")
+    assert theirs.height == born.height
+    assert (theirs["start_at"].dt.date() == theirs["birth_date"]).all()
+    assert (theirs["end_at"] - theirs["start_at"]).dt.total_hours().median() > 40  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    measured = coded(made, "observation").join(theirs.select("encounter_id"), on="encounter_id")
+    assert measured.filter(pl.col("code") == "8302-2").height == theirs.height
+    assert measured.filter(pl.col("code") == "9843-4").height == theirs.height
+    if "procedure" not in made.frames:
+        return
+    done = coded(made, "procedure").filter(pl.col("code").is_in(["177184002", "11466000"]))
+    done = done.select("encounter_id", mode="code").unique("encounter_id")
+    mothers = coded(made, "encounter").join(done, on="encounter_id").select("end_at", "mode", mother_id="patient_id")
+    both = theirs.join(mothers, on="mother_id", suffix="_mother")
+    both = both.filter((pl.col("end_at") - pl.col("end_at_mother")).dt.total_days().abs() < 20)
+    assert both.height > 15
+    # but for the few whose delivery another encounter has put off
+    together = both.filter(pl.col("end_at") == pl.col("end_at_mother"))
+    assert together.height > 0.9 * both.height
+    both = together
+    assert ((both["reason"] == "Z38.01") == (both["mode"] == "11466000")).all()
+
+
+def test_illness_does_not_come_at_birthdays(made: Dataset):
+    """Of emergencies a sixth are within a month of the day of birth."""
+    rooms = made.frames["encounter"].filter(pl.col("class") == "EMER")
+    rooms = rooms.join(made.frames["patient"].select("patient_id", "birth_date"), on="patient_id")
+    day = (rooms["start_at"].dt.date() - rooms["birth_date"]).dt.total_days() % 365.2425
+    assert 0.13 < ((day < 30.4) | (day > 334.8)).to_numpy().mean() < 0.21

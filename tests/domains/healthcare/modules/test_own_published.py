@@ -77,11 +77,72 @@ def test_what_modules_begin_is_as_common_as_their_sources_say(many: Dataset):
     assert not off(many, 0.2, 1.0)
 
 
+EMERGENCIES = [
+    # least age, age that is too old, visits of a person and year, and where it was read
+    (0, 125, 0.43, "NCHS Data Brief 478 (NHAMCS 2021)"),
+    (0, 1, 1.03, "NCHS Data Brief 478 (NHAMCS 2021)"),
+    (1, 18, 0.37, "NCHS Data Brief 401 (NHAMCS 2018)"),
+    (18, 45, 0.41, "NCHS Data Brief 401 (NHAMCS 2018)"),
+    (45, 75, 0.41, "MMWR 71(42), NHAMCS 2019"),
+    (75, 125, 0.66, "NCHS Data Brief 478 (NHAMCS 2021)"),
+]
+STAYS = [
+    # least age, age that is too old, stays of 10,000 people a year: HCUP Statistical Brief 165, table 3 (2011), and 180 for all (2012)
+    (0, 125, 1162),
+    (0, 1, 10_665),
+    (1, 18, 201),
+    (18, 45, 827),
+    (45, 65, 1171),
+    (65, 85, 2954),
+    (85, 125, 5723),
+]
+REASONS = [
+    # SNOMED CT or ICD-10-CM, stays of 10,000 people a year, and where it was read: the ten most frequent of 2017, less complications of childbirth
+    (("Z38.00", "Z38.01"), 113.6, "HCUP Fast Stats 2017"),
+    (("91302008",), 64.2, "HCUP Fast Stats 2017"),
+    (("239873007",), 38.4, "HCUP Fast Stats 2017"),
+    (("88805009",), 33.6, "HCUP Fast Stats 2017"),
+    (("195951007",), 23.4, "HCUP Fast Stats 2017"),
+    (("22298006",), 20.4, "HCUP Fast Stats 2017"),
+    (("420422005", "80394007", "280137006"), 20.2, "HCUP Fast Stats 2017"),
+    (("233604007",), 19.6, "HCUP Fast Stats 2017"),
+    (("49436004",), 18.8, "HCUP Fast Stats 2017"),
+]
+
+
 @pytest.mark.slow
 def test_emergency_departments_are_visited_as_often_as_published(many: Dataset):
-    """NCHS Data Brief 478 (NHAMCS 2021): 43 visits for 100 people a year, 66 from 75 on; within 20 %."""
-    for low, high, value in ((0, 125, 0.43), (75, 125, 0.66)):
-        assert abs(visits(many, "EMER", low, high) - value) <= 0.2 * value
+    """Of each age within 20 %."""
+    found = {(low, high): visits(many, "EMER", low, high) for low, high, *_ in EMERGENCIES}
+    assert not [
+        (k, f) for (*k, value, _), f in zip(EMERGENCIES, found.values(), strict=True) if abs(f - value) > 0.2 * value
+    ]
+
+
+@pytest.mark.slow
+def test_people_are_in_hospital_as_often_as_published(many: Dataset):
+    """Of each age within 20 % (and two standard errors of the few from 85 on)."""
+    found = {(low, high): 1e4 * visits(many, "IMP", low, high) for low, high, _ in STAYS}
+    slack = {85: 0.25}
+    off = [
+        (low, f)
+        for (low, _, value), f in zip(STAYS, found.values(), strict=True)
+        if abs(f - value) > slack.get(low, 0.2) * value
+    ]
+    assert not off
+
+
+@pytest.mark.slow
+def test_people_are_in_hospital_for_what_the_published_ten_are(many: Dataset):
+    """Within 20 %, or two of 10,000 people and two standard errors."""
+    stays = many.frames["encounter"].filter(pl.col("class").cast(pl.String) == "IMP")["reason"].cast(pl.String)
+    people = stays.len() / visits(many, "IMP", 0, 125)
+    off = []
+    for codes, value, source in REASONS:
+        n = int(stays.is_in(list(codes)).sum())
+        if abs(1e4 * n / people - value) > max(0.2 * value, 2.0) + 2e4 * np.sqrt(n) / people:
+            off.append(f"{codes[0]}: {1e4 * n / people:.1f}, published {value} ({source})")
+    assert not off
 
 
 @pytest.mark.slow
