@@ -17,7 +17,7 @@ from .currencies import received_by_other
 from .draws import Leg, moves
 from .holdings import ACCOUNTS
 from .holdings import CREDIT as CREDIT_CARD
-from .life import NEVER, joined_on, last_used
+from .life import FOREVER, NEVER, joined_on, last_used
 from .people import CIRCLE
 from .statements import LOOKED_AT, MISSED, SETTLES, Cards, Cycle, moved, repaid_at
 
@@ -69,7 +69,7 @@ def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     comes_or_goes = (joined != NEVER) | (until < block.window.end)
     if not comes_or_goes.any():
         return payment
-    begin = np.where(joined == NEVER, -(1 << 62), (joined + 1) * DAY)
+    begin = np.where(joined == NEVER, BEFORE, (joined + 1) * DAY)
     own = payment["account_id"].to_numpy() // ACCOUNTS - block.first
     other = filled(payment["counterparty_account_id"], -1) // ACCOUNTS - block.first
     other = np.where(other < 0, own, other)
@@ -110,57 +110,77 @@ def _refused(block: Block, payment: pl.DataFrame, account: pl.DataFrame) -> tupl
     cycle = cards.cycle(*cards.periods.sums(whose, when, change), none)
     hung = _of_cards(block, cards, cycle)
     since, held_then = _at_risk(block, start, floor, (*legs, *hung))
-    risky = since < _weeks(block)
-    concerned = risky[holder]
-    some: list[Leg] = [(such & concerned, who, much, when, why) for such, who, much, when, why in legs]
-    columns = moves(some)
-    from_then_on = np.flatnonzero(_week(block, columns[3]) >= since[columns[0] // ACCOUNTS])
-    columns = [column[from_then_on] for column in columns]
-    refused, again = np.zeros(payment.height + none.size + 1, bool), risky
-    missed = refused[payment.height : -1].reshape(none.shape)
+    again = since < _weeks(block)
+    # before it nothing is refused, or what is refused stands
+    begin = np.where(since > 0, block.window.start + since * WEEK, BEFORE)
+    some: list[Leg] = [(such & again[holder], who, much, at, why) for such, who, much, at, why in legs]
+    columns, refused = list[NDArray](moves(some)), np.zeros(payment.height + none.size + 1, bool)
+    missed, risky = refused[payment.height : -1].reshape(none.shape), again
     # what is refused in a month changes what is paid in the next: until nothing does
     while True:
-        mine = again[columns[0] // ACCOUNTS] if again is not risky else slice(None)
-        theirs: list[NDArray] = list(
-            moves([(a & again[who // ACCOUNTS], who, b, c, why) for a, who, b, c, why in hung])
-        )
-        late = np.flatnonzero(_week(block, theirs[3]) >= since[theirs[0] // ACCOUNTS])
-        theirs = [column[late] for column in theirs]
+        columns = _from_then_on(columns, again, begin)
+        theirs = moves([(such & again[who // ACCOUNTS], who, much, at, why) for such, who, much, at, why in hung])
+        theirs = _from_then_on(theirs, again, begin)
         theirs[1] = np.where(theirs[4] == CHARGE, none.size, theirs[1]) + payment.height
-        both = [np.concatenate([a[mine], b]) for a, b in zip(columns, theirs, strict=True)]
+        both: list[NDArray] = [np.concatenate([a, b]) for a, b in zip(columns, theirs, strict=True)]
         if again is not risky:
-            again = _wrong(held_then, floor, refused, both)
-            both = [column[again[both[0] // ACCOUNTS]] for column in both]
+            wrong = _first_wrong(held_then, floor, refused, both)
+            again = again & (wrong < FOREVER)
+            begin = np.where(again, wrong, begin)
+            held_then = held_then + _moved_until(begin, refused, both, len(held_then))
+            both = _from_then_on(both, again, begin)
         if not again.any():
             break
-        refused[both[1]] = False
-        missed[again] = False
-        refused |= _scan(held_then, floor, len(refused), both)
+        _, source, _, _, kind = both
+        refused[source[kind == DEBIT]] = False
+        missed[again] &= cycle.asked[again] > 0
+        _scan(held_then, floor, refused, both)
         kept = ~refused[which]
         new = cards.cycle(*cards.periods.sums(whose[kept], when[kept], change[kept]), missed)
-        again = again & np.any(
-            [(a != b).any(axis=1) for a, b in zip((new.asked, new.interest, new.fee), (cycle.asked, cycle.interest, cycle.fee), strict=True)],
-            axis=0,
-        )  # fmt: skip
+        other = [(a != b).any(axis=1) for a, b in zip(new.moved(), cycle.moved(), strict=True)]
+        again = again & np.any(other, axis=0)
         cycle, hung = new, _of_cards(block, cards, new)
     at = np.nonzero(missed)
     gone = pl.DataFrame({"account_id": (at[0] + block.first) * ACCOUNTS + CREDIT_CARD, "cut": at[1]})
     return refused[: payment.height], gone
 
 
-def _wrong(held: NDArray, floor: NDArray, refused: NDArray[np.bool_], columns: Sequence[NDArray]) -> NDArray[np.bool_]:
-    """Of which customers some of what was refused could be borne, or some of what was not could not: all of their moves are added up at once, which costs a
-    fraction of a scan."""
+BEFORE = -(1 << 62)
+"""A moment before all others."""
+
+
+def _from_then_on(columns: Sequence[NDArray], again: NDArray[np.bool_], begin: NDArray[np.int64]) -> list[NDArray]:
+    """The moves of some customers from a moment of each on."""
+    who = columns[0] // ACCOUNTS
+    late = np.flatnonzero(again[who] & (columns[3] >= begin[who]))
+    return [column[late] for column in columns]
+
+
+def _moved_until(
+    end: NDArray[np.int64], refused: NDArray[np.bool_], columns: Sequence[NDArray], accounts: int
+) -> NDArray[np.int64]:
+    """What each account's moves before a moment of its customer come to."""
+    holder, source, change, at, _ = columns
+    early = (at < end[holder // ACCOUNTS]) & ~refused[source]
+    return np.rint(np.bincount(holder[early], change[early], accounts)).astype(np.int64)
+
+
+def _first_wrong(
+    held: NDArray, floor: NDArray, refused: NDArray[np.bool_], columns: Sequence[NDArray]
+) -> NDArray[np.int64]:
+    """When for the first time some of what was refused of each customer could be borne, or some of what was not could not, FOREVER of most: all of their
+    moves are added up at once, which costs a fraction of a scan."""
     holder, source, change, at, kind = columns
     order = arrange(holder, at, kind, source)
-    holder, no, change, asks = holder[order], refused[source[order]], change[order], kind[order] == DEBIT
+    holder, no, change, at, asks = holder[order], refused[source[order]], change[order], at[order], kind[order] == DEBIT
     moved = np.where(no, 0, change)
     total = np.cumsum(moved)
     first = np.arange(len(holder)) - rank(holder)
     after = held[holder] + total - (total - moved)[first] + np.where(no, change, 0)
-    wrong = np.zeros(len(held), bool)
-    wrong[holder[asks & ((after >= floor[holder]) == no)]] = True
-    return np.any(wrong.reshape(-1, ACCOUNTS), axis=1)
+    wrong = asks & ((after >= floor[holder]) == no)
+    found = np.full(len(held) // ACCOUNTS, FOREVER)
+    np.minimum.at(found, holder[wrong] // ACCOUNTS, at[wrong])
+    return found
 
 
 def _of_cards(block: Block, cards: Cards, cycle: Cycle) -> tuple[Leg, ...]:
@@ -214,19 +234,18 @@ def _at_risk(
     return since, held.astype(np.int64)
 
 
-def _scan(start: NDArray, floor: NDArray, payments: int, columns: Sequence[NDArray]) -> NDArray[np.bool_]:
-    """Which payments are refused: the n-th moves of all customers are decided in one array operation, n by n. The columns are those of `draws.moves`."""
+def _scan(start: NDArray, floor: NDArray, refused: NDArray[np.bool_], columns: Sequence[NDArray]) -> None:
+    """Says which payments are refused: the n-th moves of all customers are decided in one array operation, n by n. The columns are those of `draws.moves`."""
     holder, source, change, at, kind = columns
-    refused, balance = np.zeros(payments, bool), start.copy()
-    if not len(holder):
-        return refused
+    balance = start.copy()
     order = arrange(holder // ACCOUNTS, at, kind, source)
     turn = rank(holder[order] // ACCOUNTS)
     many = np.bincount(turn)
     order = order[np.argsort(turn.astype(np.uint16) if len(many) <= 1 << 16 else turn, kind="stable")]
     holder, source, change, asks = holder[order], source[order], change[order], kind[order] == DEBIT
     if len(holder) < SPARED * len(many):
-        return _one_by_one(refused, balance, floor, holder, source, change, asks)
+        _one_by_one(refused, balance, floor, holder, source, change, asks)
+        return
     # what is not asked for passes no limit
     limit = np.where(asks, floor[holder], np.iinfo(np.int64).min)
     ends = np.cumsum(many)
@@ -245,7 +264,6 @@ def _scan(start: NDArray, floor: NDArray, payments: int, columns: Sequence[NDArr
             refused[which[no]] = True
             who, after = who[~no], after[~no]
         balance[who] = after
-    return refused
 
 
 SPARED = 12
@@ -260,9 +278,9 @@ def _one_by_one(
     source: NDArray,
     change: NDArray,
     asks: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
+) -> None:
     """The same for few moves, in an order in which each customer's stand in turn."""
-    held, least, no = balance.tolist(), floor.tolist(), set[int]()
+    held, least, no = balance.tolist(), floor.tolist(), {*source[refused[source]].tolist()}
     for who, which, much, asked in zip(holder.tolist(), source.tolist(), change.tolist(), asks.tolist(), strict=True):
         after = held[who] + much
         if which in no or (asked and after < least[who]):
@@ -270,4 +288,3 @@ def _one_by_one(
         else:
             held[who] = after
     refused[list(no)] = True
-    return refused

@@ -76,6 +76,10 @@ class Cycle:
     interest: NDArray[np.int64]
     fee: NDArray[np.int64]
 
+    def moved(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What it moves."""
+        return self.asked, self.interest, self.fee
+
 
 class Cards:
     """The credit accounts of a block's customers. Statements are by booked balance at the end of a day, interest by the balance at the end of each day: a

@@ -187,7 +187,8 @@ def _phase(
     usual_entry = np.array(list(modes))[choose(u["entry"], modes.values())]
     told = "81" if channel == "card-not-present" else phase.get("entry")
     entry = np.full(who.height, told) if told else usual_entry
-    entry = np.where(refused & (why == "55"), "05", entry)
+    # nobody enters a PIN without contact
+    entry = np.where(refused & (why == "55") & (entry == "07"), "05", entry)
     # a bank recognises as many devices as it does for anyone; a thief's is new unless the holder was made to lend theirs
     seen = (channel == "card-not-present") & (u["device"] >= p("purchase.unseen_device"))
     own = hide | bool(phase.get("own", False))

@@ -169,6 +169,8 @@ PLANTED = {
     "transaction.amount_minor.min": cents("transaction", "amount_minor", pl.lit(0), FIRST),
     "account.ended": cents("account", "closed_on", pl.lit(None, pl.Date), pl.col("closed_on").is_not_null()),
     "account.closed-empty": cents("account", "closed_on", pl.date(2025, 2, 1), pl.int_range(pl.len()) == 0),
+    "mandate.payments": cents("mandate", "collections", pl.col("collections") + 1, FIRST),
+    "standing_order.payments": cents("standing_order", "amount_minor", pl.col("amount_minor") + 1, FIRST),
     "loan.lent-to-adults": cents("loan", "paid_out_on", pl.col("paid_out_on").dt.offset_by("-70y"), FIRST),
     "transaction.void-is-before-clearing": cents("transaction", "reversal", pl.lit("void"), pl.col("reversal").cast(pl.String) == "refund"),
 }  # fmt: skip
@@ -194,6 +196,49 @@ def test_a_planted_violation_is_found_and_named(bank: Dataset, check: str):
     key = DOMAIN.schema[table].key
     if check not in ("ledger.double-entry", "account.within-limit"):
         assert changed[key][0] in found["row_key"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("table", "kind", "payee"),
+    [("mandate", "RDDT/ESDD", "merchant_id"), ("standing_order", "ICDT/STDO", "counterparty_id")],
+)
+@pytest.mark.parametrize("wrong", ["amount", "day", "payee", "before", "missing", "twice"])
+def test_payments_that_are_not_as_ordered_are_found(bank: Dataset, table: str, kind: str, payee: str, wrong: str):
+    """Planted in the payments of one order: each is told at that order, or at the payment."""
+    payment, check = bank.frames["transaction"], f"{table}.payments"
+    mine = payment.filter(pl.col("type").cast(pl.String) == kind, pl.col(payee).is_not_null())
+    group = mine.filter(pl.len().over("account_id", payee) >= 4).sort("account_id", payee, "authorised_at")
+    first, *_, last = group.filter(pl.struct("account_id", payee).rle_id() == 0)["transaction_id"].to_list()
+    at = lambda key: pl.col("transaction_id") == key  # noqa: E731
+    stray = payment.filter(pl.col(payee).is_not_null() & (pl.col("account_id") != group["account_id"][0]))[payee][0]
+    spoilt = {
+        "amount": payment.with_columns(
+            pl.when(at(last)).then(pl.col("amount_minor") + 1).otherwise("amount_minor").alias("amount_minor")
+        ),
+        "day": payment.with_columns(
+            pl.when(at(first))
+            .then(pl.col("authorised_at").dt.offset_by("25d"))
+            .otherwise("authorised_at")
+            .alias("authorised_at")
+        ),
+        "payee": payment.with_columns(pl.when(at(first)).then(stray).otherwise(payee).alias(payee)),
+        "before": payment.with_columns(
+            pl.when(at(first))
+            .then(pl.col("authorised_at").dt.offset_by("-1mo"))
+            .otherwise("authorised_at")
+            .alias("authorised_at")
+        ),
+        "missing": payment.filter(~at(first)),
+        "twice": pl.concat([payment, payment.filter(at(first)).with_columns(pl.col("transaction_id") + 10**15)]),
+    }[wrong]
+    assert check_tables(DOMAIN, bank.frames, set(bank.frames) - {"label"}).filter(check=check).is_empty()
+    found = check_tables(DOMAIN, {**bank.frames, "transaction": spoilt}, set(bank.frames) - {"label"}).filter(
+        check=check
+    )
+    order = bank.frames[table].filter(account_id=group["account_id"][0]).filter(pl.col(payee) == group[payee][0])
+    assert order[f"{table}_id"][0] in found.filter(table=table)["row_key"].to_list()
+    if wrong in ("day", "payee", "twice"):
+        assert found.filter(table="transaction").height >= 1
 
 
 def test_a_group_that_lost_its_shape_is_found_and_named():

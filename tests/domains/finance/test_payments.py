@@ -194,3 +194,15 @@ def test_what_is_tried_on_a_card_after_its_report_is_refused_as_lost_or_stolen()
     assert after.group_by("card_id").agg(pl.col("response_code").n_unique())["response_code"].max() == 1
     assert told.filter(~pl.col("after"))["gone"].mean() < 0.02
     assert not own["transaction_id"].is_in(after["transaction_id"].implode()).any()
+
+
+def test_a_copied_card_is_swiped_also_where_its_pin_is_wrong():
+    asked = tuple(parse_request(s) for s in ("atm-cash-out:count=4", "skimmed-card:count=30"))
+    often = {"purchase.declined": {**P("purchase.declined"), "55": 0.2}}
+    data = generate(
+        make_plan(Spec("finance", size=300, seed=1, end="2025-03-01", scenarios=asked, settings=often), DOMAIN)
+    )
+    copied = pl.concat([charged(data, "atm-cash-out"), charged(data, "skimmed-card")])
+    wrong = copied.filter(response_code="55")
+    assert wrong["entry_mode"].cast(pl.String).is_in(["05", "90"]).all()
+    assert (wrong["entry_mode"] == "90").sum() > 20

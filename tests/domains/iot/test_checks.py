@@ -85,7 +85,7 @@ def test_a_reading_of_a_device_that_is_down_is_named(plain: Dataset):
 
 def test_codes_may_be_texts(make: Callable[..., Dataset]):
     """As they are in files: what was sent again and again comes later than the next sample."""
-    data = make(size=25, settings={"network.loss": 0.5, "profile.interval": 0.1})
+    data = make(size=6, settings={"network.loss": 0.5, "profile.interval": 0.1})
     reading = data.frames["reading"].with_columns(pl.col(pl.Enum).cast(pl.String))
     wait = pl.col("received_at") - pl.col("observed_at")
     again = reading.filter(quality="retried").join(data.frames["channel"], on="channel_id")
