@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .errors import UserError
-from .places import different, starts
+from .places import different, places, starts
 from .schema import TableSchema
-from .tables import ROW, Table, in_order, plain
+from .tables import ROW, Table, gapped, in_order, is_there, plain
 
 SECOND = 1_000_000
 """Microseconds."""
@@ -37,6 +37,15 @@ def number(frame: Table, spec: TableSchema, order: str) -> Table:
             "window, or for less of what makes them."
         )
     return frame.with_columns(pl.Series(spec.key, parent * spec.fan + k))
+
+
+def key_of(rows: pl.Series, parent: Table, key: str) -> pl.Series:
+    """The keys of the rows that addresses name; null where there is none, or where another block has it."""
+    known = is_there(rows)
+    place = np.full(len(rows), -1)
+    place[known] = places(parent[ROW], plain(rows.drop_nulls()))
+    keys = np.append(parent[key].to_numpy(), 0)  # none is found at the end
+    return gapped(keys[place], place >= 0)
 
 
 def arrange(group: NDArray, time: NDArray, *ties: NDArray) -> NDArray[np.int64]:
@@ -74,8 +83,33 @@ def arrange(group: NDArray, time: NDArray, *ties: NDArray) -> NDArray[np.int64]:
     equal = key[1:] == key[:-1]
     if equal.any():
         at = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-        order[at] = order[at][np.lexsort((order[at], *(tie[order[at]] for tie in reversed(ties)), key[at]))]
+        order[at] = _by_ties(order[at], key[at], ties)
     return order
+
+
+def _by_ties(order: NDArray[np.int64], key: NDArray, ties: Sequence[NDArray]) -> NDArray[np.int64]:
+    """Positions that stand in groups of one key, those of each in order of the ties. The group, what room there is for of the first tie and the place are one
+    word; the few that share all of it are sorted by columns."""
+    place = (len(order) - 1).bit_length()
+    group = np.cumsum(np.append(False, key[1:] != key[:-1]))
+    room = 63 - place - int(group[-1]).bit_length()
+    if room > 0 and ties:
+        first = ties[0][order]
+        beyond = first.astype(np.uint64) - np.uint64(int(first.min()) & _WORD)
+        beyond >>= np.uint64(max(0, int(beyond.max()).bit_length() - room))
+        word = (group << room | beyond.astype(np.int64)) << place | np.arange(len(order))
+        word = pl.Series(word).sort().to_numpy()
+        order, group = order[word & ((1 << place) - 1)], word >> place
+        same = group[1:] == group[:-1]
+        at = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    else:
+        at = np.arange(len(order))
+    some = order[at]
+    order[at] = some[np.lexsort((some, *(tie[some] for tie in reversed(ties)), group[at]))]
+    return order
+
+
+_WORD = (1 << 64) - 1
 
 
 def rank(groups: NDArray) -> NDArray[np.int64]:

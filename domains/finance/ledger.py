@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ...core.derive import arrange, number, rank
+from ...core.derive import arrange, key_of, number, rank
 from ...core.domain import Block, Step
-from ...core.places import places
 from ...core.schema import Schema
 from ...core.tables import ROW, Tables, filled, is_there, plain
 from .calendar import DAY
@@ -89,14 +88,6 @@ def identities(schema: Schema) -> tuple[Step, ...]:
         Step("reference", ("transaction.transaction_ref",), referred, ("transaction.transaction_id",)),
         Step("status", ("transaction.status", "transaction.booked_on"), standing, outcome),
     )
-
-
-def key_of(rows: pl.Series, parent: pl.DataFrame, key: str) -> pl.Series:
-    """The keys of the rows that addresses name; null where there is none, or where another block has it."""
-    place = np.full(len(rows), -1)
-    place[is_there(rows)] = places(parent[ROW], rows.drop_nulls().to_numpy())
-    keys = np.append(parent[key].to_numpy(), 0)  # none is found at the end
-    return keep(keys[place], place >= 0)
 
 
 JOURNAL = "_journal"

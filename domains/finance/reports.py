@@ -6,14 +6,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...core.derive import number, rank
+from ...core.derive import key_of, number, rank
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
 from ...core.tables import ROW, Tables, is_there, only, picked, plain
 from .calendar import DAY
 from .draws import enum, keep
-from .ledger import key_of
 
 NEW = 3 * DAY
 """How long a payee or a device is new."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ...core.derive import number
+from ...core.derive import key_of, number
 from ...core.domain import Block
 from ...core.schema import Schema
 from ...core.stream import join_rows
@@ -96,8 +96,8 @@ def keys(schema: Schema):
             for column, target in schema[name].references.items():
                 row = f"{column.removesuffix('_id')}_row"
                 if target in made and row in frame.columns:
-                    key = made[target].select(pl.col(ROW).alias(row), pl.col(schema[target].key).alias(column))
-                    frame = frame.join(key, on=row, how="left", maintain_order="left")
+                    key = key_of(frame[row], made[target], schema[target].key)
+                    frame = frame.with_columns(key.alias(column))
             if "orphan" in frame.columns and frame["orphan"].any():
                 # a key of the patient's that no encounter has: the last that there is room for
                 nowhere = pl.col("patient_id") * schema["encounter"].fan + schema["encounter"].fan - 1
