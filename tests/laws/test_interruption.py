@@ -71,7 +71,7 @@ def test_workers_do_not_matter(domain: Domain, tmp_path: Path):
     assert files(tmp_path / "1") == files(tmp_path / "3") != {}
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(24, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_resumed(domain: Domain, kills: int, tmp_path: Path):
     views = list(domain.views)[:1]
 

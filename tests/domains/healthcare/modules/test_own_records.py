@@ -41,7 +41,7 @@ def test_a_dataset_with_them_is_valid_and_says_so_itself(ours: Dataset, tmp_path
     diabetics = coded(plain, "condition").filter(pl.col("code") == "E11.9")
     assert complicated.height > 0
     assert set(complicated["patient_id"]) <= set(diabetics["patient_id"])
-    ours.write(str(tmp_path / "out"), f"fhir+ndjson:{tmp_path / 'fhir'}")
+    make(50).write(str(tmp_path / "out"), f"fhir+ndjson:{tmp_path / 'fhir'}")
     assert validate(DOMAIN, str(tmp_path / "out")).valid
     assert validate(DOMAIN, str(tmp_path / "fhir")).valid
 
