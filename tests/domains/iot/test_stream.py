@@ -155,11 +155,11 @@ def test_what_a_subscriber_stored_is_validated_and_nothing_is_lost(broker: str, 
         "--workers",
         "1",
         "--size",
-        "6",
+        "3",
         "--seed",
         "3",
         "--end",
-        "2025-03-05",
+        "2025-03-04",
         "--set",
         "profile.interval=30",
         "--quiet",
@@ -168,9 +168,9 @@ def test_what_a_subscriber_stored_is_validated_and_nothing_is_lost(broker: str, 
     assert run_command(["generate", *asked, "--format", "ndjson", "--to", str(kept)]) == 0
     (part,) = (kept / "reading").glob("*.ndjson")
     count = len(part.read_text().splitlines())
+    assert 500 < count < 1_000, "a broker keeps a thousand for a listener that is slow, and drops the rest"
     with listening(broker, f"{name}/#") as got:
         target = ["--to", f"{broker}?qos=1", "--event", "reading", "--body", "row", "--topic", name + "/{key}"]
-        target += ["--rate", f"{RATE}/s"]
         assert run_command(["stream", *asked, *target]) == 0
         settled(got, count)
     stored = [body.decode() for _, body, _ in got]
