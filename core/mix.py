@@ -23,6 +23,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -205,13 +206,11 @@ def _base(plan: Plan, table: str, conditions: Sequence[str], first: Block, facts
     key = plan.whole.schema[table].key
     columns = {key, *(name for rule in rules.values() for name in rule.meta.root_names())}
     steps, _ = leading_to((*plan.whole.steps, *plan.whole.derive), [f"{table}.{name}" for name in columns])
-    upto, ends = 0, list[int]()
-    if first.last <= plan.units:
-        ends.append(first.last)
-    while (upto := ends[-1] if ends else 0) < plan.units and len(ends) <= BESIDES:
-        ends.append(min(upto + plan.span, plan.units))
+    ends = [0, first.last] if first.last <= plan.units else [0]
+    while ends[-1] < plan.units and len(ends) <= BESIDES + 1:
+        ends.append(min(ends[-1] + plan.span, plan.units))
     found = list[NDArray[np.int64]]()
-    for begin, end in zip([0, *ends], ends, strict=False):
+    for begin, end in pairwise(ends):
         block = replace(plan.block(0), first=begin, last=end)
         done = plan.domain.steps if end == first.last else ()
         made = taken(besides(steps, done), block, facts if done else {})[table]
