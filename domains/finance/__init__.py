@@ -12,6 +12,7 @@ from .bearing import CHECKS as BEARING
 from .circles import CIRCLE
 from .closing import closing
 from .consistency import CHECKS as CONSISTENCY
+from .deceased import CHECKS as DECEASED
 from .details import details, lifecycle
 from .funds import funds
 from .habits import habits
@@ -107,7 +108,7 @@ DOMAIN = Domain(
         Step("ledger", ("ledger_entry",), postings(_SCHEMA), (JOURNAL, "transaction", "account")),
     ),
     scripts=SCRIPTS,
-    checks=(*CHECKS, *CONSISTENCY, *RELATIONSHIP, *BEARING),
+    checks=(*CHECKS, *CONSISTENCY, *RELATIONSHIP, *BEARING, *DECEASED),
     patterns=patterns,
     views=views(_SCHEMA, _PRIORS),
     slots={CREDIT_SLOT.name: CREDIT_SLOT},

@@ -44,12 +44,15 @@ def periods(tables: Lazy, kind: str) -> pl.DataFrame:
     while micros(month) // DAY <= last:
         months.append(micros(month) // DAY)
         month = month_after(month, 1)
-    until = pl.col("closed_on").cast(pl.Int64).fill_null(1 << 30)
+    # nothing is charged on a card once its account is frozen
+    last_day = ("closed_on", "frozen_on") if kind == "credit" else ("closed_on",)
+    ended = pl.min_horizontal(*last_day)
+    until = ended.cast(pl.Int64).fill_null(1 << 30)
     cuts = account.join(pl.DataFrame({"month": months}), how="cross").with_columns(
         nominal=pl.col("month") + pl.col("on") - 1
     )
     cuts = cuts.filter(pl.col("nominal") < pl.min_horizontal(until, last + 1))
-    ends = account.filter(pl.col("closed_on").is_not_null()).with_columns(nominal=until)
+    ends = account.filter(ended.is_not_null()).with_columns(nominal=until)
     cuts = pl.concat([cuts.drop("month"), ends.select(cuts.drop("month").columns)]).sort("account_id", "nominal")
     # of what lies before the record the last statement alone matters
     later = pl.col("nominal").shift(-1).over("account_id")

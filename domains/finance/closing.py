@@ -14,8 +14,8 @@ from .calendar import DAY, HOUR
 from .currencies import FOREIGN, received_by_other
 from .draws import keep, moves
 from .flows import OWN_ELSEWHERE
-from .holdings import ACCOUNTS, COUNTERPARTY, CURRENT
-from .life import FOREVER, NEVER, left_on
+from .holdings import ACCOUNTS, COUNTERPARTY, CURRENT, ESTATE
+from .life import FOREVER, NEVER, left_on, told_on
 from .payments import complete, fact_types
 from .people import CIRCLE
 from .statements import MISSED, posted
@@ -32,7 +32,8 @@ def closing(schema: Schema):
 
     def run(block: Block, tables: Tables) -> Tables:
         last = -(-block.last // CIRCLE) * CIRCLE
-        left = left_on(block, np.arange(block.first, last, dtype=np.uint64))
+        members = np.arange(block.first, last, dtype=np.uint64)
+        left, dead = left_on(block, members), told_on(block, members) < NEVER
         if (left == NEVER).all():
             return {"transaction": tables["transaction"]}
         closed = np.where(left < NEVER, left * DAY, FOREVER)
@@ -47,7 +48,7 @@ def closing(schema: Schema):
         for place in (pl.col("type") == "currency", pl.col("type") != "currency"):
             mine = account.filter(place)
             held = _held(block, such, mine, tables["account"])
-            out.append(complete(_paid_out(block, mine, held, closed), types))
+            out.append(complete(_paid_out(block, mine, held, closed, dead), types))
             such = concat([such, out[-1]])
         return {"transaction": concat([payment, *out])}
 
@@ -90,13 +91,17 @@ def _held(block: Block, payment: pl.DataFrame, mine: pl.DataFrame, account: pl.D
     return held
 
 
-def _paid_out(block: Block, mine: pl.DataFrame, held: NDArray[np.int64], closed: NDArray[np.int64]) -> pl.DataFrame:
-    """A payment of all that each account holds: into the holder's current account if it is in another currency, else to the account elsewhere; what is
-    missing comes from there."""
+def _paid_out(
+    block: Block, mine: pl.DataFrame, held: NDArray[np.int64], closed: NDArray[np.int64], dead: NDArray[np.bool_]
+) -> pl.DataFrame:
+    """A payment of all that each account holds: into the holder's current account if it is in another currency, else to the account elsewhere, or to who
+    winds up the estate of one of the dead; what is missing comes from there."""
     mine, held = mine.filter(pl.Series(held != 0)), held[held != 0]
     ids = mine["account_id"].to_numpy()
     unit = (ids // ACCOUNTS).astype(np.uint64)
     changed, inward = ids % ACCOUNTS == FOREIGN, held < 0
+    late = dead[unit.astype(np.int64) - block.first]
+    payee = np.where(late, ESTATE, COUNTERPARTY + OWN_ELSEWHERE)
     at = (
         closed[unit.astype(np.int64) - block.first] + np.where(changed, CHANGED, PAID_OUT) + ids % ACCOUNTS * 60_000_000
     )
@@ -104,9 +109,9 @@ def _paid_out(block: Block, mine: pl.DataFrame, held: NDArray[np.int64], closed:
         {
             ROW: join_rows(join_rows(unit, CLOSING), ids % ACCOUNTS),
             "account_id": ids,
-            # the first device of a customer was there before the window
-            "device_row": keep(join_rows(unit, np.zeros(len(unit), np.int64)), ~inward),
-            "counterparty_row": keep(join_rows(unit, np.full(len(unit), COUNTERPARTY + OWN_ELSEWHERE)), ~changed),
+            # the first device of a customer was there before the window; the bank itself pays out what the dead have left
+            "device_row": keep(join_rows(unit, np.zeros(len(unit), np.int64)), ~inward & ~late),
+            "counterparty_row": keep(join_rows(unit, payee), ~changed),
             "counterparty_account_id": keep(unit.astype(np.int64) * ACCOUNTS + CURRENT, changed),
             "channel": np.where(changed, "exchange", "transfer"),
             "type": np.where(changed, "FORX/SPOT", np.where(inward, "RCDT/ESCT", "ICDT/ESCT")),

@@ -17,7 +17,7 @@ from .calendar import DAY, HOUR, working_day
 from .currencies import exchanges
 from .draws import below, choose, enum, keep, lane
 from .holdings import ACCOUNTS, CREDIT, LANDLORD, addresses
-from .life import NEVER, left_on
+from .life import stay
 from .payments import part_refunded
 from .reference import TERMINALS
 
@@ -138,8 +138,8 @@ def _disputed(block: Block, bits: U64) -> NDArray[np.bool_]:
 
 
 def _stay(block: Block, account: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whose holders do not leave within the window: who does has the payments of before disputed by nobody here."""
-    return left_on(block, (account // ACCOUNTS).astype(np.uint64)) == NEVER
+    """Whose holders neither leave nor die within the window: who does has the payments of before disputed by nobody here."""
+    return stay(block, (account // ACCOUNTS).astype(np.uint64))
 
 
 def _holder_wins(block: Block, rows: U64) -> NDArray[np.bool_]:

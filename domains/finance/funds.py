@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from ...core.derive import arrange, rank
 from ...core.domain import Block
 from ...core.schema import Schema
-from ...core.tables import Tables, filled, is_there, plain
+from ...core.tables import Tables, filled, is_there, only, plain
 from .calendar import DAY, HOUR
 from .currencies import received_by_other
+from .deceased import arranged, returned
 from .draws import Leg, moves
 from .holdings import ACCOUNTS
 from .holdings import CREDIT as CREDIT_CARD
-from .life import FOREVER, NEVER, joined_on, last_used
+from .life import FOREVER, NEVER, joined_on, last_used, left_on, stopped
 from .people import CIRCLE
 from .statements import LOOKED_AT, MISSED, SETTLES, Cards, Cycle, moved, repaid_at
 
@@ -61,8 +62,12 @@ def funds(schema: Schema):
     return run
 
 
+JUDGED = ("account_id", "merchant_id", "channel", "type", "direction", "authorised_at")
+
+
 def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
-    """The payments of accounts that are there: from the day after their holders came to the day that they leave for another bank, on either side."""
+    """The payments of accounts that are there: from the day after their holders came to the day that they leave for another bank or die, on either side. What
+    was arranged before a death is paid until the bank is told; a direct debit that comes later is returned unpaid, and does not come again."""
     last = -(-block.last // CIRCLE) * CIRCLE  # whoever of the circle is beyond the dataset comes when they would
     members = np.arange(block.first, last, dtype=np.uint64)
     joined, until = joined_on(block, members), last_used(block, members)
@@ -75,8 +80,16 @@ def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:
     other = np.where(other < 0, own, other)
     # few come or go: the many payments beside theirs are looked at no further
     few = np.flatnonzero(comes_or_goes[own] | comes_or_goes[other])
-    at, there = payment["authorised_at"].to_numpy()[few], np.ones(payment.height, bool)
-    there[few] = np.logical_and.reduce([(at >= begin[who[few]]) & (at < until[who[few]]) for who in (own, other)])
+    theirs = only(payment.select(JUDGED), few)
+    at, there = theirs["authorised_at"].to_numpy(), np.ones(payment.height, bool)
+    goes_on, told = arranged(theirs), stopped(block, members)
+    there[few] = np.logical_and.reduce(
+        [(at >= begin[who[few]]) & (at < np.where(goes_on, told[who[few]], until[who[few]])) for who in (own, other)]
+    )
+    unpaid = few[returned(theirs, told[own[few]], left_on(block, members)[own[few]])]
+    if len(unpaid):
+        there[unpaid] = True
+        payment = payment.with_columns(payment["cleared_at"].scatter(unpaid, None))
     return payment.filter(pl.Series(there))
 
 

@@ -15,7 +15,7 @@ from .circles import contacts, members
 from .currencies import FOREIGN, foreign, per_unit
 from .draws import choose, enum, keep, poisson, siblings
 from .identifiers import abroad, home_ibans, other_ibans, pans
-from .life import NEVER, joined_on, last_used, left_on
+from .life import NEVER, died_on, joined_on, last_used, left_on, stay, told_on
 from .loans import ACCOUNTS, LOAN, loan_terms, most_owed
 from .parties import CURRENCIES, YEAR, employers_of, holder_names, rents
 from .people import heads, origins, sample
@@ -29,6 +29,7 @@ CARDS = 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
 NEXT_EMPLOYER = COUNTERPARTY + (1 << 19)
+ESTATE = COUNTERPARTY + (1 << 17)
 LANDLORD = COUNTERPARTY + (1 << 18)
 KNOWN, NEXT, MET, FELLOW = -1, -2, -3, -100
 """No places among the others: customers of this bank, the next employer, landlords and payees whom a habit brings; from FELLOW on downwards the members of a club, by
@@ -36,7 +37,7 @@ their number in the circle."""
 
 
 PASSES = "passes"
-"""Whether the holder of an account comes or leaves within the window: what scenarios ask before they cast it."""
+"""Whether the holder of an account comes, leaves or dies within the window: what scenarios ask before they cast it."""
 
 
 def accounts(block: Block, tables: Tables) -> Tables:
@@ -94,7 +95,7 @@ def accounts(block: Block, tables: Tables) -> Tables:
     later = np.floor(stream.child("later").uniform(rows) * np.maximum(block.window.start // DAY - since, 0))
     opened = np.where(place == CURRENT, since, since + later)
     opened = np.where(place == LOAN, terms.paid_out[who], opened)
-    left = left_on(block, units)[who]
+    left, told, died = (found(block, units)[who] for found in (left_on, told_on, died_on))
     kind = np.select([(place == CURRENT) & business, place == CURRENT], [1, 0], place + 1)
     return {
         "account": pl.DataFrame(
@@ -107,20 +108,21 @@ def accounts(block: Block, tables: Tables) -> Tables:
                 "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
                 "overdraft_limit_minor": limit.astype(np.int64),
                 "opening_balance_minor": np.round(opening).astype(np.int64),
+                "frozen_on": keep(pl.Series(told.astype(np.int32)).cast(pl.Date), told < NEVER),
                 "closed_on": keep(pl.Series(left.astype(np.int32)).cast(pl.Date), left < NEVER),
-                PASSES: joins | (left < NEVER),
+                PASSES: joins | (left < NEVER) | (died < NEVER),
             }
         )
     }
 
 
 def account_holders(block: Block, tables: Tables) -> Tables:
-    """Every account's first holder, and the second customer of a household where its first one's account is joint. Who leaves holds none jointly."""
+    """Every account's first holder, and the second customer of a household where its first one's account is joint. Who leaves or dies holds none jointly."""
     units, account = block.units, tables["account"]
     ids, first = account["account_id"].to_numpy(), account["customer_id"].to_numpy()
     head = heads(block, units)
     # the second of a household is the one after its head
-    second = (head != units) & (head == units - np.uint64(1)) & (left_on(block, units) == NEVER)
+    second = (head != units) & (head == units - np.uint64(1)) & stay(block, units) & (died_on(block, head) == NEVER)
     joint = second & (block.stream.child("household", "joint").uniform(head) < block.priors("household.joint"))
     shared = head[joint].astype(np.int64) * ACCOUNTS
     who = units[joint].astype(np.int64)
@@ -146,7 +148,7 @@ def cards(block: Block, tables: Tables) -> Tables:
     valid = int(p("card.validity_years") * YEAR)
     age = block.stream.child("card", "age").integers(ids.astype(np.uint64), valid)
     issued = np.maximum(block.window.start // DAY - 1 - age, plain(account["opened_on"]))
-    closed = filled(account["closed_on"], NEVER)
+    closed = np.minimum(filled(account["closed_on"], NEVER), filled(account["frozen_on"], NEVER))
     count = (np.minimum(block.window.end // DAY, closed) - issued) // valid + 1
     virtual = virtual_cards(block, ids) & (ids % ACCOUNTS != WALLET)
     both = np.flatnonzero(virtual)
@@ -264,6 +266,9 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     here = np.flatnonzero(known.other < np.uint64(block.size))
     tenant = np.flatnonzero(rents(block, units) > 0)
     landlord = join_rows(units[tenant], LANDLORD)
+    # an estate is paid out to who winds it up
+    left, told = left_on(block, units), told_on(block, units)
+    dead = np.flatnonzero((left < NEVER) & (told < NEVER))
     since = block.window.start - np.floor(stream.child("added").uniform(landlord) * span).astype(np.int64) * 1_000_000
     listed = (
         (rows[base], parent[base], added[base], k[base]),
@@ -274,6 +279,8 @@ def counterparties(block: Block, tables: Tables) -> Tables:
     row, who, since, place = (np.concatenate(x) for x in zip(*listed, strict=True))
     since = np.maximum(since, plain(customer["opened_on"]).astype(np.int64)[who] * DAY)
     since = np.minimum(since, last_used(block, units)[who])
+    row, who = np.append(row, join_rows(units[dead], ESTATE)), np.append(who, dead)
+    since, place = np.append(since, left[dead] * DAY), np.append(place, np.full(len(dead), MET))
     unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(row))
     return {
         "counterparty": pl.DataFrame(

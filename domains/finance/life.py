@@ -1,4 +1,4 @@
-"""What happens to customers within the window: they come, travel, move house, change job, leave."""
+"""What happens to customers within the window: they come, travel, move house, change job, leave, die."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.stream import U64, join_rows
-from .calendar import DAY
+from .calendar import DAY, working_day
 from .draws import choose, poisson, siblings
-from .people import COUNTRIES, city_of, heads, markets, origins
+from .people import COUNTRIES, ages, businesses, city_of, heads, markets, origins
 
 YEAR = 365.25
 NEVER, FOREVER = 1 << 30, 1 << 62
@@ -67,17 +67,87 @@ def joined_on(block: Block, units: U64) -> NDArray[np.int64]:
     return _once(block, "joined", units, block.priors("customer.joins"))
 
 
-def left_on(block: Block, units: U64) -> NDArray[np.int64]:
-    """The day (since 1970) on which a customer's accounts are closed; NEVER for those who stay. Who comes within the window stays to its end."""
+def switched_on(block: Block, units: U64) -> NDArray[np.int64]:
+    """The day (since 1970) on which a customer goes to another bank; NEVER for those who stay. Who comes within the window stays to its end."""
     day = _once(block, "left", units, block.priors("customer.leaves"))
     return np.where(joined_on(block, units) == NEVER, day, NEVER)
 
 
+def died_on(block: Block, units: U64) -> NDArray[np.int64]:
+    """The day (since 1970) of the window on which a customer dies; NEVER for the others. Companies outlive their owners; nobody dies who comes or goes."""
+    p, window = block.priors, block.window
+    u = block.stream.child("life", "died").uniform(units)
+    found, table = np.full(len(units), NEVER), p("customer.death")
+    # nobody dies more often than the oldest: of all others there is nothing to work out
+    least = 1 - (1 - max(table[sex][-1] for sex in table if sex != "age")) ** (window.days / YEAR)
+    few = np.flatnonzero(u < least)
+    if not len(few):
+        return found
+    some = units[few]
+    german, male = origins(block, some)
+    age, years = ages(block, some), np.arange(LIFE + 1)
+    for n, sex in enumerate(("GB_female", "GB_male", "DE_female", "DE_male")):
+        here = np.flatnonzero(2 * german + male == n)
+        # log-linear between the ages that the table gives
+        q = np.exp(np.interp(years, table["age"], np.log(np.maximum(table[sex], 1e-12))))
+        upto = np.append(0.0, np.cumsum(-np.log1p(-q)))
+        then = np.interp(age[here], np.arange(len(upto)), upto) - np.log1p(-u[few[here]])
+        left = np.interp(then, upto, np.arange(len(upto))) - age[here]
+        found[few[here]] = window.start // DAY + np.floor(left * YEAR).astype(np.int64)
+    none = (joined_on(block, some) < NEVER) | (switched_on(block, some) < NEVER) | businesses(block, some)[1]
+    found[few[none]] = NEVER
+    return np.where(found * DAY < window.end, found, NEVER)
+
+
+LIFE = 120
+"""Years that nobody passes."""
+
+
+def told_on(block: Block, units: U64) -> NDArray[np.int64]:
+    """The working day (since 1970) of the window from which the bank knows that a customer has died: the accounts are frozen. NEVER for the others."""
+    died, told = died_on(block, units), np.full(len(units), NEVER)
+    few = np.flatnonzero(died < NEVER)
+    if len(few):
+        wait = block.priors("death.told_days")
+        z = block.stream.child("life", "told").normal(units[few])
+        days = np.ceil(wait["median"] * np.exp(wait["log_sigma"] * z)).astype(np.int64)
+        told[few] = working_day(died[few] + days, origins(block, units[few])[0].astype(np.int64), later=True)
+    return np.where(told * DAY < block.window.end, told, NEVER)
+
+
+def left_on(block: Block, units: U64) -> NDArray[np.int64]:
+    """The day (since 1970) on which a customer's accounts are closed: who goes to another bank, and who has died, once the estate is paid out."""
+    told = told_on(block, units)
+    left, few = switched_on(block, units), np.flatnonzero(told < NEVER)
+    if len(few):
+        p, rows, stream = block.priors, units[few], block.stream.child("life", "estate")
+        granted = stream.child("granted").uniform(rows) < p("death.probate")
+        least, most = (
+            np.where(granted, p("death.closed_days")[f"{x}_granted"], p("death.closed_days")[x])
+            for x in ("least", "most")
+        )
+        days = np.floor(least + (most - least) * stream.child("days").uniform(rows)).astype(np.int64)
+        day = working_day(told[few] + days, origins(block, rows)[0].astype(np.int64), later=True)
+        left[few] = np.where((day + 1) * DAY <= block.window.end, day, NEVER)
+    return left
+
+
+def stay(block: Block, units: U64) -> NDArray[np.bool_]:
+    """Whether customers are there to the end of the window: they neither die nor leave."""
+    return (switched_on(block, units) == NEVER) & (died_on(block, units) == NEVER)
+
+
 def last_used(block: Block, units: U64) -> NDArray[np.int64]:
-    """The instant (microseconds since 1970) from which customers who leave use nothing any more: the day on which all is paid out. FOREVER for those
-    who stay."""
-    left = left_on(block, units)
-    return np.where(left < NEVER, left * DAY, FOREVER)
+    """The instant (microseconds since 1970) from which customers use nothing any more: the day of their death, or the one on which all is paid out to
+    another bank. FOREVER for those who stay."""
+    until = np.minimum(died_on(block, units), switched_on(block, units))
+    return np.where(until < NEVER, until * DAY, FOREVER)
+
+
+def stopped(block: Block, units: U64) -> NDArray[np.int64]:
+    """The instant from which nothing that was once arranged is paid or comes in any more: of the dead the day on which the bank is told."""
+    until = np.minimum(told_on(block, units), switched_on(block, units))
+    return np.where(until < NEVER, until * DAY, FOREVER)
 
 
 def job_changed_on(block: Block, units: U64) -> NDArray[np.int64]:

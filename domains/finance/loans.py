@@ -14,9 +14,9 @@ from ...core.stream import U64
 from ...core.tables import Tables
 from .calendar import DAY, micros, months, working_day
 from .draws import choose
-from .life import NEVER, joined_on, left_on
-from .parties import ages, since
-from .people import origins
+from .life import NEVER, died_on, joined_on, switched_on
+from .parties import since
+from .people import ages, origins
 
 FAN = 128
 ACCOUNTS, LOAN = 8, 3
@@ -48,7 +48,8 @@ class Terms:
 
 def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
     """Loans of customers with these incomes: an instalment they can pay, over so many months, at a rate; so the sum. As many are taken out in a month as
-    come to their end: a share of one over their months. Nobody's is older than they are customers of age, and who leaves or comes has none."""
+    come to their end: a share of one over their months. Nobody's is older than they are customers of age, and who comes or goes
+    to another bank has none; who dies takes out none."""
     p, stream = block.priors, block.stream.child("loan")
     length = np.array([int(m) for m in p("loan.months")])[
         choose(stream.child("months").uniform(units), p("loan.months").values())
@@ -81,8 +82,8 @@ def loan_terms(block: Block, units: U64, income: NDArray[np.int64]) -> Terms:
     # nobody is lent to at a weekend, unless that is all of the window
     out = np.where(~new | (soon * DAY < block.window.end), soon, np.where(before >= today, before, out))
     owed = np.where(new, 0, owed)
-    there = (joined_on(block, units) == NEVER) & (left_on(block, units) == NEVER)
-    new &= there & (of_age >= 1)
+    there = (joined_on(block, units) == NEVER) & (switched_on(block, units) == NEVER)
+    new &= there & (of_age >= 1) & (died_on(block, units) == NEVER)
     return Terms((draw < share) & there & (months > 0) | new, new, principal, rate, length, instalment, paid, owed, out)
 
 

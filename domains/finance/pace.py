@@ -8,8 +8,8 @@ from ...core.domain import Block
 from ...core.stream import F64
 from .calendar import DAY
 from .life import joined_on, last_used
-from .parties import businesses
 from .payments import purchase_rate
+from .people import businesses
 
 
 def pace(block: Block) -> F64:

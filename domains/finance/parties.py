@@ -12,8 +12,8 @@ from ...core.stream import F64, U64, Stream
 from ...core.tables import ROW, Tables, picked
 from .calendar import DAY
 from .draws import choose, enum, keep, poisson
-from .life import NEVER, homes, job_changed_on, joined_on, last_used, left_on, moved_on
-from .people import COUNTRIES, around, cities, heads, origins, postcodes, sample
+from .life import NEVER, died_on, homes, job_changed_on, joined_on, last_used, left_on, moved_on, told_on
+from .people import COUNTRIES, ages, around, businesses, cities, heads, origins, postcodes, sample
 from .reference import employer_share
 
 YEAR = 365.25
@@ -54,7 +54,7 @@ def customers(block: Block, tables: Tables) -> Tables:
         1,
     )
     jobs, joined, until = job_changed_on(block, units), joined_on(block, units), last_used(block, units)
-    left = left_on(block, units)
+    left, told = left_on(block, units), told_on(block, units)
     head = heads(block, units)
     names, _, _ = cities(block)
     unwritten = pl.Series([None], dtype=pl.String).new_from_index(0, len(units))
@@ -85,7 +85,7 @@ def customers(block: Block, tables: Tables) -> Tables:
             ),
             "closed_on": keep(pl.Series(left.astype(np.int32)).cast(pl.Date), left < NEVER),
             "contact_changed_at": keep(when, (changed < share) & (when < until)),
-            "deceased_on": pl.Series([None], dtype=pl.Date).new_from_index(0, len(units)),
+            "deceased_on": keep(pl.Series(died_on(block, units).astype(np.int32)).cast(pl.Date), told < NEVER),
         }
     )
     return {"customer": frame.with_columns(_credit(block, stream.child("credit"), age, male).get_columns())}
@@ -134,21 +134,6 @@ def rents(block: Block, units: U64) -> NDArray[np.int64]:
 
 EMPLOYMENT = ("employed", "self-employed", "unemployed", "student", "inactive", "retired")
 PROFILES = ("student", "working", "affluent", "retired", "sole-trader", "company")
-
-
-def businesses(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Who is a business, and which of these are companies with staff."""
-    p, stream = block.priors, block.stream.child("customer", "segment")
-    business = stream.uniform(units) < p("customer.small_business")
-    return business, business & (stream.child("company").uniform(units) < p("customer.company"))
-
-
-def ages(block: Block, units: U64) -> F64:
-    """Years at the start of the window."""
-    p = block.priors
-    cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
-    u = block.stream.child("customer", "age").uniform(units)
-    return np.interp(u * cum[-1], cum, np.asarray(p("customer.age_bounds"), float))
 
 
 def since(block: Block, units: U64) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Names, addresses and contacts, each from the pools of the customer's own country."""
+"""Who customers are: origin, age and kind of business; names, addresses and contacts, each from the pools of their own country."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.domain import Block
 from ...core.samplers import Sampler
-from ...core.stream import U64, Stream
+from ...core.stream import F64, U64, Stream
 from ...core.tables import ROW, only
 
 COUNTRIES = ("GB", "DE")
@@ -25,6 +25,21 @@ def origins(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.boo
     home = p("customer.country")
     german = stream.child("country").uniform(heads(block, units)) * sum(home.values()) >= home["GB"]
     return german, stream.child("sex").uniform(units) >= p("customer.female")
+
+
+def businesses(block: Block, units: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Who is a business, and which of these are companies with staff."""
+    p, stream = block.priors, block.stream.child("customer", "segment")
+    business = stream.uniform(units) < p("customer.small_business")
+    return business, business & (stream.child("company").uniform(units) < p("customer.company"))
+
+
+def ages(block: Block, units: U64) -> F64:
+    """Years at the start of the window."""
+    p = block.priors
+    cum = np.concatenate(([0.0], np.cumsum(p("customer.age_share"))))
+    u = block.stream.child("customer", "age").uniform(units)
+    return np.interp(u * cum[-1], cum, np.asarray(p("customer.age_bounds"), float))
 
 
 def heads(block: Block, units: U64) -> U64:

@@ -103,7 +103,9 @@ class Cards:
         self.part = spread(filled(card["repayment_minor"], 0))
         self.zone = spread(plain(card["currency"]).astype(np.int64))
         self.wait = spread(card["due_days"].to_numpy().astype(np.int64))
-        closed = spread(filled(card["closed_on"], NEVER).astype(np.int64), NEVER)
+        # nothing is asked of the dead, nor charged, once the bank is told
+        ends = np.minimum(*(filled(card[c], NEVER).astype(np.int64) for c in ("frozen_on", "closed_on")))
+        closed = spread(ends, NEVER)
         self.periods = _periods(block, spread(card["statement_day"].to_numpy().astype(np.int64), 1), closed)
         self.share, self.least = p("card.minimum")["share"], p("card.minimum")["least_minor"]
         self.late = np.array([p("card.late_fee_minor")[c] for c in COUNTRIES])[self.zone]
