@@ -26,6 +26,7 @@ from .payments import purchases, rows_each
 from .pictures import pictures
 from .realism import MEASURES
 from .reference import employers, internal_accounts, merchants, rates, terminals
+from .reissued import reissued
 from .relationship import CHECKS as RELATIONSHIP
 from .reports import known, mistaken
 from .scripts import SCRIPTS
@@ -85,6 +86,7 @@ DOMAIN = Domain(
         Step("report", ("fraud_report",), mistaken(_SCHEMA), ("transaction",)),
     ),
     derive=(
+        Step("reissued", ("transaction.card_id",), reissued, ("transaction", "card")),
         Step(
             "lifecycle",
             tuple(f"transaction.{c}" for c in ("terminal_id", "three_ds", "reversal", "reversed_minor", "reversed_at")),

@@ -25,6 +25,8 @@ CURRENT, SAVINGS, CREDIT, WALLET = 0, 1, 2, 4
 PRODUCTS = ("current", "business", "savings", "credit", "loan", "wallet", "currency")
 VIRTUAL = 16
 """Virtual cards have numbers of their own among an account's cards: VIRTUAL + which renewal."""
+REPLACEMENT = 8
+"""And so has the card that replaces one that was reported; further ones of fixtures come after it."""
 CARDS = 32
 # devices and counterparties of a customer are addressed in ranges of their own
 COUNTERPARTY = 1 << 20
@@ -140,12 +142,11 @@ def account_holders(block: Block, tables: Tables) -> Tables:
 
 def cards(block: Block, tables: Tables) -> Tables:
     """A card for each current, credit and wallet account, and their renewals in the window; some have a virtual one beside it."""
-    p = block.priors
     account = tables["account"].filter(
         pl.col("type").cast(pl.String).is_in(["current", "business", "credit", "wallet"])
     )
     ids = account["account_id"].to_numpy()
-    valid = int(p("card.validity_years") * YEAR)
+    valid = valid_days(block)
     age = block.stream.child("card", "age").integers(ids.astype(np.uint64), valid)
     issued = np.maximum(block.window.start // DAY - 1 - age, plain(account["opened_on"]))
     closed = np.minimum(filled(account["closed_on"], NEVER), filled(account["frozen_on"], NEVER))
@@ -167,15 +168,21 @@ def cards(block: Block, tables: Tables) -> Tables:
                 "kind": enum(np.select([place == CREDIT, place == WALLET], [1, 2], 0), ["debit", "credit", "prepaid"]),
                 "form": enum(form[parent], ["plastic", "virtual"]),
                 "issued_on": pl.Series(day.astype(np.int32)).cast(pl.Date),
-                # the old card still works to the end of the month after the new one comes
-                "expires_on": pl.Series((day + valid).astype(np.int32))
-                .cast(pl.Date)
-                .dt.offset_by("1mo")
-                .dt.month_end(),
+                "expires_on": expiry(day + valid),
                 "cancelled_on": keep(pl.Series(closed[parent].astype(np.int32)).cast(pl.Date), closed[parent] < NEVER),
             }
         ).sort("card_id")
     }
+
+
+def valid_days(block: Block) -> int:
+    """Days after which a card is renewed."""
+    return int(block.priors("card.validity_years") * YEAR)
+
+
+def expiry(renewed: NDArray[np.int64]) -> pl.Series:
+    """The last day of cards that are renewed on some days: they still work to the end of the month after."""
+    return pl.Series(renewed.astype(np.int32)).cast(pl.Date).dt.offset_by("1mo").dt.month_end()
 
 
 def virtual_cards(block: Block, account_id: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -126,17 +126,20 @@ def _misspelt(tables: Lazy, table: str, column: str, broken: Callable[[pl.Series
 
 
 def card_valid(tables: Lazy) -> pl.DataFrame:
-    """A card is used on its own account, from its issue to its last day, or until it is cancelled."""
+    """A card is used on its own account, from its issue to its last day; once it is cancelled it is refused."""
     day = pl.col("authorised_at").dt.date()
     used = (
         tables["transaction"]
         .filter(pl.col("card_id").is_not_null())
-        .select("transaction_id", "card_id", "account_id", day)
+        .select("transaction_id", "card_id", "account_id", "response_code", day)
     )
-    until = pl.min_horizontal("expires_on", "cancelled_on")
-    card = tables["card"].select("card_id", "issued_on", until=until, of="account_id")
+    card = tables["card"].select("card_id", "issued_on", "expires_on", "cancelled_on", of="account_id")
+    refused = (pl.col("response_code").cast(pl.String) != "00").fill_null(False)
     off = used.join(card, on="card_id").filter(
-        (day < pl.col("issued_on")) | (day > pl.col("until")) | (pl.col("of") != pl.col("account_id"))
+        (day < pl.col("issued_on"))
+        | (day > pl.col("expires_on"))
+        | ((day > pl.col("cancelled_on")) & ~refused)
+        | (pl.col("of") != pl.col("account_id"))
     )
     return violations("transaction", "transaction_id", off, "the card was not valid for this account on this day")
 

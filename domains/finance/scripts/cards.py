@@ -25,7 +25,7 @@ hours unless they say otherwise.
     disputed = true                 # what its holder made and is undone is claimed back as fraud, not sent back (optional)
     borne = "bank"                  # nothing is charged back: no merchant is liable for who holds the card (optional)
 
-Beside the phases: `blocked = ["41", "43"]` says how the issuer answers from the first report of a card on, `shared_phone = true` gives all holders of an instance one telephone number, `new_contact = true` changes a holder's when the instance begins.
+Beside the phases: `blocked = ["41", "43"]` says how the issuer answers from the first report of a card on, which is cancelled then and replaced days later, `shared_phone = true` gives all holders of an instance one telephone number, `new_contact = true` changes a holder's when the instance begins.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from ..draws import choose, keep
 from ..payments import machine_limit
 from ..people import sample
 from ..reports import claims
+from .reissue import reissue
 from .staging import (
     adapted,
     card_on,
@@ -81,12 +82,14 @@ def cards(scene: Scene) -> list[Edit]:
     start = max(room, 1.0) * scene.stream.child("start").uniform(holders["instance"].to_numpy().astype(np.uint64))
     hidden = difficulty(scene, start / window)
     made = [_phase(scene, role, holders, start, pace, hidden, f) for f in phases if _number(scene, f, "times")]
-    told = _blocked(scene, [edit for edits in made for edit in edits]) + adapted(scene, role, holders, start / window)
+    told = _blocked(scene, role, holders, [edit for edits in made for edit in edits]) + adapted(
+        scene, role, holders, start / window
+    )
     return [*parties(scene), *_contacts(scene, role, holders, start), *told]
 
 
-def _blocked(scene: Scene, edits: list[Edit]) -> list[Edit]:
-    """What is tried on a card after the first report of it is refused for that, and not reported in its turn."""
+def _blocked(scene: Scene, role: str, holders: pl.DataFrame, edits: list[Edit]) -> list[Edit]:
+    """What is tried on a card after the first report of it is refused for that, and not reported in its turn; its holder gets another."""
     codes = scene.use.scenario.arguments.get("blocked")
     if not codes:
         return edits
@@ -96,6 +99,8 @@ def _blocked(scene: Scene, edits: list[Edit]) -> list[Edit]:
     first = (
         told.group_by("account_id", "instance").agg(since=pl.col("reported_at").min()).sort("instance", "account_id")
     )
+    known = holders.select("account_id", "instance", "currency")
+    replaced = reissue(scene, role, first.join(known, on=["account_id", "instance"], maintain_order="left"))
     drawn = scene.stream.child("blocked").integers(first["account_id"].to_numpy(), len(codes))
     first = first.with_columns(code=pl.Series([codes[n] for n in drawn.tolist()], dtype=pl.String))
     late, found = set[int](), list[Edit]()
@@ -112,7 +117,7 @@ def _blocked(scene: Scene, edits: list[Edit]) -> list[Edit]:
         e if e.table != "fraud_report" else replace(e, rows=e.rows.filter(~pl.col("transaction_row").is_in(list(late))))
         for e in edits
     )
-    return [*(e for e in kept if e.table != "transaction"), *found]
+    return [*replaced, *(e for e in kept if e.table != "transaction"), *found]
 
 
 def _contacts(scene: Scene, role: str, holders: pl.DataFrame, start: F64) -> list[Edit]:

@@ -23,7 +23,7 @@ of it; the rest is as in any such row.
     issued = -3.0                   # a new card, valid from so many days after the first record
     expires = 1400.0                # and to so many days after it
     digits = 19                     # of its number (optional)
-    place = 14                      # among the account's cards, 8 to 15: another one than in other scenarios (optional; 15)
+    place = 14                      # among the account's cards, 9 to 15: another one than in other scenarios (optional; 15)
 
     [[arguments.record]]
     effect = "closed"
