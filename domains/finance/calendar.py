@@ -84,14 +84,16 @@ def _curve(window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...]
 
 
 @lru_cache(16)
-def workload(window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...]) -> F64:
-    """How much of a zone's events the window's hours see, of what as many hours of whole weeks would: 0 for branches at a weekend."""
+def workload(window: Window, hours: tuple[float, ...], weekdays: tuple[float, ...], of_day: OfDay | None = None) -> F64:
+    """How much of a zone's events the window's hours see, of what as many hours of whole weeks would: 0 for branches at a weekend, or where `of_day` lets
+    nothing happen."""
     at = pl.Series(np.arange(window.start, window.end, HOUR)).cast(pl.Datetime("us", "UTC"))
     found = []
-    for zone in ZONES:
+    for n, zone in enumerate(ZONES):
         local = at.dt.convert_time_zone(zone)
         weight = np.asarray(hours)[local.dt.hour().to_numpy()] * np.asarray(weekdays)[local.dt.weekday().to_numpy() - 1]
-        found.append(weight.mean() / (np.mean(hours) * np.mean(weekdays)))
+        open_ = of_day is None or (weight * of_day(n, local)).any()
+        found.append(open_ * weight.mean() / (np.mean(hours) * np.mean(weekdays)))
     return np.array(found)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...core.stream import F64, U64, join_rows
 from ...core.tables import plain
-from .calendar import DAY, HOUR, ZONES, curve, instants, working_day, workload
+from .calendar import DAY, HOUR, ZONES, curve, instants, seasons, working_day, workload
 from .draws import choose, poisson, siblings
 from .flows import (
     CASHED,
@@ -40,13 +40,14 @@ WEEK = [1.0] * 5 + [0.0] * 2
 def _events(
     flows: Flows, kind: int, name: str, per_month: F64, hours: list[float], weekdays: list[float]
 ) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
-    """Events of each customer at a mean rate: who, the row's address, when."""
+    """Events of each customer at a mean rate: who, the row's address, when; at branches, which are closed on public holidays, if `weekdays` are theirs."""
     block, units = flows.block, flows.units
-    months = block.window.days / MONTH * workload(block.window, tuple(hours), tuple(weekdays))[flows.zone]
+    open_ = seasons([1.0] * 12, [1.0] * 3, 0.0) if weekdays is WEEK else None
+    months = block.window.days / MONTH * workload(block.window, tuple(hours), tuple(weekdays), open_)[flows.zone]
     n = poisson(flows.stream.child(name, "count").uniform(units), per_month * months)
     who, k = siblings(n)
     rows = join_rows(join_rows(units, kind)[who], k)
-    clock = curve(block.window, hours, weekdays)
+    clock = curve(block.window, hours, weekdays, open_)
     return who, rows, instants(clock, flows.zone[who], flows.stream.child(name, "at").uniform(rows))
 
 

@@ -18,7 +18,7 @@ from .flows import Part, Some, Words, joined, words
 from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, FELLOW, MET
 from .life import last_used
 from .parties import CURRENCIES, YEAR
-from .payments import complete, device_used
+from .payments import complete, device_used, half_lives
 from .people import CIRCLE, COUNTRIES
 
 SECOND = 1_000_000
@@ -271,7 +271,8 @@ class Habit:
         mean, sigma = (self.book.usual[x][kind] for x in ("mean", "sigma"))
         amount = np.maximum(np.floor(100 * np.exp(mean + sigma * stream.child("amount").normal(rows))), 1)
         no = np.zeros(len(who), bool) if refused is None else refused
-        delay = -np.log2(stream.child("clear").uniform(rows)) * p("purchase.clearing_hours")["online"] * 3_600
+        hours = p("purchase.clearing_hours")["online"]
+        delay = half_lives(stream.child("clear").uniform(rows), hours, p("purchase.presented_days")) * hours * 3_600
         cleared = at + np.floor(delay).astype(np.int64) * SECOND
         wait = np.floor(-np.log(stream.child("back").uniform(rows)) * p("purchase.refund_days") * 86_400)
         self.book.bought.append(

@@ -138,8 +138,11 @@ PROFILES = ("student", "working", "affluent", "retired", "sole-trader", "company
 
 def since(block: Block, units: U64) -> NDArray[np.int64]:
     """The day (since 1970) from which those who were there before the window are customers."""
-    stay = -np.log(block.stream.child("customer", "opened").uniform(units)) * block.priors("customer.tenure_years")
-    years = np.minimum(stay, ages(block, units) - 17.0)
+    stream, first = block.stream.child("customer", "opened"), block.priors("customer.first_account")
+    stay = -np.log(stream.uniform(units)) * block.priors("customer.tenure_years")
+    # who has been with the bank for all of their life has been so since an account for the young
+    began = first["least"] + (first["most"] - first["least"]) * stream.child("young").uniform(units)
+    years = np.minimum(stay, ages(block, units) - began)
     return block.window.start // DAY - 1 - np.floor(years * YEAR).astype(np.int64)
 
 

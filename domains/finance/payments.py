@@ -100,7 +100,8 @@ def purchases(schema: Schema):
         amount = np.exp(mu[category] + sigma[category] * stream.child("amount").normal(rows) + dearer[day]) * 100
         # machines give notes of ten, and no more than the limit
         notes = np.flatnonzero(cash)
-        drawn = np.clip(np.round(amount[notes], -3), 1000, machine_limit(block)[zone[who[notes]]])
+        most = machine_limit(block)[zone[who[notes]]]
+        drawn = np.clip(np.round(amount[notes], -3), 1000, most)
         amount = np.maximum(np.floor(amount), 1).astype(np.int64)
         amount[notes] = drawn
         amount[second] = amount[first]
@@ -121,6 +122,9 @@ def purchases(schema: Schema):
         answer = _answers(block, lane(how, 0), online, lists["response_code"])
         wrong = lists["response_code"].index("55")
         answer[first] = wrong
+        day_of = who[notes] * (1 << 20) + day[notes]
+        over = notes[_beyond(day_of, np.where(answer[notes] == 0, amount[notes], 0), most)]
+        answer[over] = lists["response_code"].index("61")
         approved = answer == 0
         void = approved & online & (lane(how, 1) < below(p("purchase.void")))
         booked = approved & ~void
@@ -166,6 +170,15 @@ def purchases(schema: Schema):
         return {"transaction": complete(frame, types)}
 
     return run
+
+
+def _beyond(day: NDArray, drawn: NDArray[np.int64], most: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of withdrawals that pass what one may draw in a day, with those before them on it (`day`: whose, and which)."""
+    order = np.argsort(day, kind="stable")
+    day, drawn = day[order], drawn[order]
+    total = np.cumsum(drawn)
+    begin = np.searchsorted(day, day)
+    return order[(total - (total - drawn)[begin] > most[order]) & (drawn > 0)]
 
 
 def part_refunded(block: Block, rows: U64, amount: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -260,7 +273,7 @@ def _weibull(u: F64, power: float) -> NDArray[np.int64]:
 
 
 def machine_limit(block: Block) -> NDArray[np.int64]:
-    """The most that a cash machine gives out at once, in minor units, by the country of the account."""
+    """The most that cash machines give out at once and in a day, in minor units, by the country of the account."""
     limit = block.priors("cash.machine_limit_minor")
     return np.array([limit[country] for country in COUNTRIES])
 
@@ -347,16 +360,22 @@ def _answers(block: Block, draw: NDArray[np.uint16], online: NDArray[np.bool_], 
 
 def _delay(block: Block, draw: NDArray[np.uint16], online: NDArray, cash: NDArray) -> NDArray[np.int64]:
     hours = block.priors("purchase.clearing_hours")
-    return _delays(tuple(hours[c] for c in ("present", "online", "cash")))[
+    return _delays(tuple(hours[c] for c in ("present", "online", "cash")), block.priors("purchase.presented_days"))[
         np.where(cash, 2, online.view(np.int8)), draw
     ]
 
 
+def half_lives(u: F64, hours: float, most_days: float) -> F64:
+    """How many of some half-lives pass before a payment is cleared: none takes so many days."""
+    last = 2.0 ** (-24 * most_days / max(hours, 1e-9))
+    return -np.log2(last + (1 - last) * u)
+
+
 @lru_cache(8)
-def _delays(hours: tuple[float, ...]) -> NDArray[np.int64]:
+def _delays(hours: tuple[float, ...], most_days: float) -> NDArray[np.int64]:
     """The delay of each half-life at each lane value."""
-    spread = -np.log2((np.arange(LANES) + 0.5) / LANES)
-    seconds = np.stack([np.floor(spread * h * HOUR / 1e6) for h in hours])
+    u = (np.arange(LANES) + 0.5) / LANES
+    seconds = np.stack([np.floor(half_lives(u, h, most_days) * h * HOUR / 1e6) for h in hours])
     found = seconds.astype(np.int64) * 1_000_000
     found.flags.writeable = False
     return found

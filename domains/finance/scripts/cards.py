@@ -44,7 +44,7 @@ from ....core.stream import F64, join_rows
 from ....core.tables import ROW, alike, is_there, only, picked, plain
 from ..calendar import DAY, HOUR
 from ..draws import choose, keep
-from ..payments import machine_limit
+from ..payments import half_lives, machine_limit
 from ..people import sample
 from ..reports import claims
 from .reissue import reissue
@@ -180,11 +180,18 @@ def _phase(
         # whoever asks for more than the limit says that it was lifted
         amount = np.minimum(amount, np.maximum(machine_limit(block)[euro], 100 * _number(scene, phase, "amount")))
 
+    if phase.get("entry") == "07":
+        # who does not know the PIN pays no more than goes without one
+        most = p("purchase.contactless_most_minor")
+        euro = (who["currency"].cast(pl.String) == "EUR").to_numpy()
+        amount = _without_pin(amount, np.where(euro, most["DE"], most["GB"]), stream.child("no pin").uniform(rows))
+
     usual = p("purchase.declined_online" if channel == "card-not-present" else "purchase.declined")
     refused = u["answer"] < _number(scene, phase, "declined", sum(usual.values()))
     why = np.array(list(usual))[choose(stream.child("why").uniform(rows), usual.values())]
     why = np.where((u["code"] < _number(scene, phase, "code_share")) & ~hide, phase.get("code", "05"), why)
-    delay = -np.log2(u["clear"]) * p("purchase.clearing_hours")[DELAYS[channel]]
+    half = p("purchase.clearing_hours")[DELAYS[channel]]
+    delay = half_lives(u["clear"], half, p("purchase.presented_days")) * half
     cleared = at + whole_seconds(delay * 3_600)
     undone = ~refused & (u["undo"] < _number(scene, phase, "undone"))
     back = cleared + DAY + whole_seconds(u["back"] * _number(scene, phase, "undone_days", 30.0) * 86_400)
@@ -238,6 +245,11 @@ def _phase(
         scene.edit("insert", "transaction", made, role, effect),
         scene.edit("insert", "fraud_report", reported, role, "report"),
     ]
+
+
+def _without_pin(amount: F64, most: NDArray[np.int64], u: F64) -> F64:
+    """The amounts, those beyond a limit anywhere in its upper half: nobody asks for what the terminal would refuse."""
+    return np.where(amount > most, np.floor(most * (1 - u / 2)), amount)
 
 
 def _set_off(

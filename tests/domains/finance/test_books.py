@@ -292,4 +292,4 @@ def test_transfers_into_another_currency_are_exchanged_at_the_days_rate_with_a_f
     assert set(rows["currency_there"].cast(pl.String)) == {"EUR"}
     for row in rows.join(rate, on="day").iter_rows(named=True):
         assert row["rate"] == pytest.approx(1 / row["per_euro"], rel=1e-6)
-        assert row["fee_minor"] == min(max(row["amount_minor"] // 400, 1_300), row["amount_minor"] // 2)
+        assert row["fee_minor"] == min(max(row["amount_minor"] // 400, 1_300), 3_500, row["amount_minor"] // 2)
