@@ -13,6 +13,8 @@ from ...core.stream import join_rows
 from ...core.tables import ROW, Tables, is_there, only, picked, plain
 from .calendar import DAY
 from .draws import enum, keep
+from .holdings import ACCOUNTS
+from .life import stay
 
 NEW = 3 * DAY
 """How long a payee or a device is new."""
@@ -29,6 +31,9 @@ def mistaken(schema: Schema):
         rows = paid[ROW].to_numpy()
         stream = block.stream.child("report")
         those = np.flatnonzero(stream.child("mistaken").uniform(rows) < block.priors("report.mistaken"))
+        # who leaves or dies reports nothing any more
+        account = picked(paid["account_id"], those).to_numpy()
+        those = those[stay(block, (account // ACCOUNTS).astype(np.uint64))]
         at = paid["authorised_at"].to_numpy()[those]
         found = at + np.floor(stream.child("found").uniform(rows[those]) * 31 * 86_400).astype(np.int64) * 1_000_000
         frame = pl.DataFrame(
