@@ -191,11 +191,16 @@ def _entries() -> Mapping[str, dict[str, Any]]:
     return tomllib.loads((resources.files("populace.core.samplers") / "locales.toml").read_text("utf-8"))
 
 
+PROVIDERS = ("address", "company", "person")
+"""Those of Faker's providers that lists are taken from."""
+
+
 @lru_cache(maxsize=16)
 def _faker(locale: str) -> Any:
     from faker import Faker
 
-    return Faker(locale)
+    # of its two dozen providers each is looked for on disk, in every locale anew
+    return Faker(locale, providers=[f"faker.providers.{kind}" for kind in PROVIDERS])
 
 
 def provider(locale: str, kind: str) -> Any:
