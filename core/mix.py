@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 
 TRIAL, TIMES = 600, 2
 """Root entities of the trial in which each scenario plays, and how often it does."""
-BLOCKS, BESIDES = 8, 2
-"""Blocks that the trial may fill, and so many more in which rows are counted."""
+BLOCKS = 8
+"""Blocks that the trial may fill."""
+BESIDES, PACED = 2, 600
+"""Blocks besides the trial's units in which rows are counted; so many units where `Domain.pace` says what goes with them: their number is then within a
+quarter of a per cent."""
 REACH = 200_000
 """Units whose rows are reckoned by `Domain.pace`; those of any others are taken to be as many."""
 
@@ -207,8 +210,9 @@ def _base(plan: Plan, table: str, conditions: Sequence[str], first: Block, facts
     columns = {key, *(name for rule in rules.values() for name in rule.meta.root_names())}
     steps, _ = leading_to((*plan.whole.steps, *plan.whole.derive), [f"{table}.{name}" for name in columns])
     ends = [0, first.last] if first.last <= plan.units else [0]
-    while ends[-1] < plan.units and len(ends) <= BESIDES + 1:
-        ends.append(min(ends[-1] + plan.span, plan.units))
+    last = min(first.last + (PACED if plan.domain.pace else BESIDES * plan.span), plan.units)
+    while ends[-1] < last:
+        ends.append(min(ends[-1] + plan.span, last))
     found = list[NDArray[np.int64]]()
     for begin, end in pairwise(ends):
         block = replace(plan.block(0), first=begin, last=end)
