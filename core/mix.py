@@ -206,8 +206,8 @@ def _base(plan: Plan, table: str, conditions: Sequence[str], first: Block, facts
     from .narrow import besides, leading_to
 
     rules = {text: pl.sql_expr(text) for text in conditions}
-    key = plan.whole.schema[table].key
-    columns = {key, *(name for rule in rules.values() for name in rule.meta.root_names())}
+    whose = plan.whole.schema[table].within or plan.whole.schema[table].key
+    columns = {whose, *(name for rule in rules.values() for name in rule.meta.root_names())}
     steps, _ = leading_to((*plan.whole.steps, *plan.whole.derive), [f"{table}.{name}" for name in columns])
     ends = [0, first.last] if first.last <= plan.units else [0]
     last = min(first.last + (PACED if plan.domain.pace else BESIDES * plan.span), plan.units)
@@ -218,7 +218,7 @@ def _base(plan: Plan, table: str, conditions: Sequence[str], first: Block, facts
         block = replace(plan.block(0), first=begin, last=end)
         done = plan.domain.steps if end == first.last else ()
         made = taken(besides(steps, done), block, facts if done else {})[table]
-        unit = plan.whole.schema.unit_of(table, made[key].to_numpy()).astype(np.int64) - begin
+        unit = plan.whole.schema.unit_of_rows(table, made) - begin
         told = made.select(r.fill_null(False).alias(text) for text, r in rules.items())
         met = [np.ones(len(unit), bool), *(told[text].to_numpy() for text in rules)]
         found.append(np.stack([np.bincount(unit[such], minlength=end - begin) for such in met], axis=1))
