@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.domain import Block
-from ...core.stream import U64, join_rows
+from ...core.stream import F64, U64, join_rows
 from .calendar import DAY, working_day
 from .draws import choose, poisson, siblings
 from .people import COUNTRIES, ages, businesses, city_of, heads, markets, origins
@@ -76,23 +78,20 @@ def switched_on(block: Block, units: U64) -> NDArray[np.int64]:
 def died_on(block: Block, units: U64) -> NDArray[np.int64]:
     """The day (since 1970) of the window on which a customer dies; NEVER for the others. Companies outlive their owners; nobody dies who comes or goes."""
     p, window = block.priors, block.window
-    u = block.stream.child("life", "died").uniform(units)
-    found, table = np.full(len(units), NEVER), p("customer.death")
-    # nobody dies more often than the oldest: of all others there is nothing to work out
-    least = 1 - (1 - max(table[sex][-1] for sex in table if sex != "age")) ** (window.days / YEAR)
-    few = np.flatnonzero(u < least)
+    u, found = block.stream.child("life", "died").uniform(units), np.full(len(units), NEVER)
+    upto, ahead = hazards(p("customer.death")), window.days / YEAR
+    # who draws more than the oldest in the worst of years lives on, whatever the age
+    oldest = int(np.ceil(p("customer.age_bounds")[-1] + ahead))
+    few = np.flatnonzero(-np.log1p(-u) < np.diff(upto[:, : oldest + 1]).max() * ahead)
     if not len(few):
         return found
     some = units[few]
     german, male = origins(block, some)
-    age, years = ages(block, some), np.arange(LIFE + 1)
-    for n, sex in enumerate(("GB_female", "GB_male", "DE_female", "DE_male")):
+    age, years = ages(block, some), np.arange(upto.shape[1])
+    for n, course in enumerate(upto):
         here = np.flatnonzero(2 * german + male == n)
-        # log-linear between the ages that the table gives
-        q = np.exp(np.interp(years, table["age"], np.log(np.maximum(table[sex], 1e-12))))
-        upto = np.append(0.0, np.cumsum(-np.log1p(-q)))
-        then = np.interp(age[here], np.arange(len(upto)), upto) - np.log1p(-u[few[here]])
-        left = np.interp(then, upto, np.arange(len(upto))) - age[here]
+        then = np.interp(age[here], years, course) - np.log1p(-u[few[here]])
+        left = np.interp(then, course, years) - age[here]
         found[few[here]] = window.start // DAY + np.floor(left * YEAR).astype(np.int64)
     none = (joined_on(block, some) < NEVER) | (switched_on(block, some) < NEVER) | businesses(block, some)[1]
     found[few[none]] = NEVER
@@ -101,6 +100,13 @@ def died_on(block: Block, units: U64) -> NDArray[np.int64]:
 
 LIFE = 120
 """Years that nobody passes."""
+
+
+def hazards(table: Mapping[str, Sequence[float]]) -> F64:
+    """The cumulative hazard of death at whole ages, one row for each country and sex: log-linear in the chance of a year between the ages of the table."""
+    rows = [table[who] for who in ("GB_female", "GB_male", "DE_female", "DE_male")]
+    yearly = np.exp([np.interp(np.arange(LIFE), table["age"], np.log(np.clip(row, 1e-12, 0.999))) for row in rows])
+    return np.pad(np.cumsum(-np.log1p(-yearly), axis=1), ((0, 0), (1, 0)))
 
 
 def told_on(block: Block, units: U64) -> NDArray[np.int64]:
