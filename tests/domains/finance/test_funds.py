@@ -43,11 +43,15 @@ def test_what_is_refused_for_lack_of_funds_and_nothing_else_could_not_be_paid(ba
     ):
         limit[key] = most - math.ceil(most * rate * 31 / 365) - late["GB" if money == "GBP" else "DE"]
     balance = dict(account.select("account_id", "opening_balance_minor").iter_rows())
+    frozen = dict(account.select("account_id", "frozen_on").drop_nulls().iter_rows())
     moves, got = defaultdict(list), dict(base.frames["exchange"].select("transaction_id", "amount_minor").iter_rows())
     for n, row in enumerate(base.frames["transaction"].iter_rows(named=True)):
         own, other, amount = row["account_id"], row["counterparty_account_id"], row["amount_minor"]
         if row["direction"] == "CRDT":
             moves[row["cleared_at"]].append((MONEY_IN, n, own, amount, None))
+            continue
+        # what is returned because its payer has died is asked of nobody
+        if row["status"] == "declined" and own in frozen and row["authorised_at"].date() >= frozen[own]:
             continue
         if row["channel"] in ("interest", "fee") and own % 8 == 2:
             moves[row["cleared_at"]].append((CHARGED, n, own, -amount, None))

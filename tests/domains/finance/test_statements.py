@@ -46,7 +46,8 @@ def test_cards_are_charged_by_a_book_kept_day_by_day(base: Dataset):
         holder, balance, area = row["account_id"], row["opening_balance_minor"], 0
         carried, owed = row["repays"] != "full" and balance < 0, max(-balance, 0)
         day = START
-        while day < min(END, row["closed_on"] or END):
+        # from the day on which the bank is told of a death nothing is charged
+        while day < min(END, row["frozen_on"] or END, row["closed_on"] or END):
             today = moves[holder].get(day, [])
             if day.day == row["statement_day"]:
                 interest = -sum(c for channel, c in today if channel == "interest")
