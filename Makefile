@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
+# an environment that forbids it would have every worker and every command that a test starts compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all lint types bench docs format clean
 
@@ -21,7 +24,7 @@ test: $(SETUP)            ## the tests that every change must pass
 	$(PYTEST)
 
 test-all: $(SETUP)        ## the slow ones too
-	$(PYTEST) -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow' --hypothesis-profile=thorough
 
 lint: $(SETUP)            ## style, format and the layers
 	$(BIN)/ruff check .

@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from .streams.events import Event
 
 
-ROWS = 2_000_000
-"""Rows of a block, where the domain says how many a unit makes: few enough for the memory of one worker, many enough that what is done once a
-block does not count."""
-
-
 @dataclass(frozen=True)
 class Window:
     """A half-open span of time, [start, end), in microseconds since 1970 UTC."""
@@ -180,7 +175,9 @@ class Domain:
     """Units in a block, at most: what one worker holds in memory at a time."""
     weight: Callable[[Priors, Window, Any], float] | None = None
     """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
-    make some `ROWS`."""
+    make some `rows`."""
+    rows: int = 2_000_000
+    """Few enough for the memory of one worker, many enough that what is done once a block does not count."""
     pace: Callable[[Block], NDArray[np.float64]] | None = None
     """Numbers of each unit of a block, (units, numbers), known at little cost, that the rows it makes go with: by them and by some units' rows one reckons how
     many all make."""

@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 
 TRIAL, TIMES = 600, 2
 """Root entities of the trial in which each scenario plays, and how often it does."""
-BLOCKS, BESIDES = 8, 2
-"""Blocks that the trial may fill, and so many more in which rows are counted."""
+BLOCKS = 8
+"""Blocks that the trial may fill."""
+BESIDES, PACED = 2, 600
+"""Blocks besides the trial's units in which rows are counted; so many units where `Domain.pace` says what goes with them: their number is then within a
+quarter of a per cent."""
 REACH = 200_000
 """Units whose rows are reckoned by `Domain.pace`; those of any others are taken to be as many."""
 
@@ -203,18 +206,19 @@ def _base(plan: Plan, table: str, conditions: Sequence[str], first: Block, facts
     from .narrow import besides, leading_to
 
     rules = {text: pl.sql_expr(text) for text in conditions}
-    key = plan.whole.schema[table].key
-    columns = {key, *(name for rule in rules.values() for name in rule.meta.root_names())}
+    whose = plan.whole.schema[table].within or plan.whole.schema[table].key
+    columns = {whose, *(name for rule in rules.values() for name in rule.meta.root_names())}
     steps, _ = leading_to((*plan.whole.steps, *plan.whole.derive), [f"{table}.{name}" for name in columns])
     ends = [0, first.last] if first.last <= plan.units else [0]
-    while ends[-1] < plan.units and len(ends) <= BESIDES + 1:
-        ends.append(min(ends[-1] + plan.span, plan.units))
+    last = min(first.last + (PACED if plan.domain.pace else BESIDES * plan.span), plan.units)
+    while ends[-1] < last:
+        ends.append(min(ends[-1] + plan.span, last))
     found = list[NDArray[np.int64]]()
     for begin, end in pairwise(ends):
         block = replace(plan.block(0), first=begin, last=end)
         done = plan.domain.steps if end == first.last else ()
         made = taken(besides(steps, done), block, facts if done else {})[table]
-        unit = plan.whole.schema.unit_of(table, made[key].to_numpy()).astype(np.int64) - begin
+        unit = plan.whole.schema.unit_of_rows(table, made) - begin
         told = made.select(r.fill_null(False).alias(text) for text, r in rules.items())
         met = [np.ones(len(unit), bool), *(told[text].to_numpy() for text in rules)]
         found.append(np.stack([np.bincount(unit[such], minlength=end - begin) for such in met], axis=1))

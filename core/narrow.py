@@ -114,7 +114,7 @@ def _asked(domain: Domain, only: Sequence[str]) -> Part:
 def _lighter(weight: Callable[[Priors, Window, Any], float], share: float) -> Callable[[Priors, Window, Any], float]:
     """Units take less room where less is made of them, and less still where that has few of its columns, if not less than what steps hold at once
     while they make facts."""
-    return lambda priors, window, library: weight(priors, window, library) * (2 + 3 * share) / 10
+    return lambda priors, window, library: weight(priors, window, library) * (4 + 3 * share) / 10
 
 
 def _share(some: Mapping[str, TableSchema], schema: Schema) -> float:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .domain import ROWS, Block, Domain, Window, find_domain
+from .domain import Block, Domain, Window, find_domain
 from .errors import UserError, unknown
 from .inputs import extend
 from .mix import Balance, Mix, sized, wished
@@ -62,7 +62,8 @@ class Plan:
         """Units in a full block: the domain's block, up to the end of its last circle."""
         domain, most = self.domain, self.domain.block
         if domain.weight:
-            most = max(1, min(most, int(ROWS / max(1.0, domain.weight(self.priors, self.window, domain.library)))))
+            each = max(1.0, domain.weight(self.priors, self.window, domain.library))
+            most = max(1, min(most, int(domain.rows / each)))
         return -(-most // domain.circle) * domain.circle
 
     @property

@@ -7,10 +7,11 @@ long as one alone. Set before any of them is imported, and handed on to workers 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,8 +21,26 @@ from hypothesis import settings
 for _threads in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
-settings.register_profile("populace", deadline=None)  # how long an example takes is the machine's affair
+# how long an example takes is the machine's affair; `make test-all` looks at more of them
+settings.register_profile("populace", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=200)
 settings.load_profile("populace")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests wait for servers. Each worker imports everything and makes what it shares anew, so that more than a few cost more than they bring."""
+    return min((os.cpu_count() or 1) + 1, 8)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays until the end: the garbage collector need not go through it, now or ever again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -164,9 +164,8 @@ def fill(locale: str, formats: Sequence[str], stream: Stream, address: NDArray) 
 
 def large(texts: Sequence[str]) -> Any:
     """Texts as an Arrow array whose take lays them end to end."""
-    import pyarrow as pa
-
-    return pa.array(texts, pa.large_string())
+    # by way of polars: pyarrow looks for pandas before it takes anything else in, which is 30 MB to load
+    return pl.Series(texts, dtype=pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def joined(texts: Any, index: NDArray[np.uint32]) -> pl.Series:
@@ -175,7 +174,7 @@ def joined(texts: Any, index: NDArray[np.uint32]) -> pl.Series:
     import pyarrow as pa
 
     n, pieces = index.shape
-    _, ends, data = texts.take(pa.array(index.ravel())).buffers()
+    _, ends, data = texts.take(pl.Series(index.ravel()).to_arrow()).buffers()
     if not n:
         return pl.Series([], dtype=pl.String)
     kept = np.ascontiguousarray(np.frombuffer(ends, np.int64)[: n * pieces + 1 : pieces])
@@ -192,11 +191,16 @@ def _entries() -> Mapping[str, dict[str, Any]]:
     return tomllib.loads((resources.files("populace.core.samplers") / "locales.toml").read_text("utf-8"))
 
 
+PROVIDERS = ("address", "company", "person")
+"""Those of Faker's providers that lists are taken from."""
+
+
 @lru_cache(maxsize=16)
 def _faker(locale: str) -> Any:
     from faker import Faker
 
-    return Faker(locale)
+    # of its two dozen providers each is looked for on disk, in every locale anew
+    return Faker(locale, providers=[f"faker.providers.{kind}" for kind in PROVIDERS])
 
 
 def provider(locale: str, kind: str) -> Any:

@@ -111,8 +111,17 @@ def test_what_scenarios_break_is_not_enforced_and_all_else_is(database: str):
     assert read_source(TOY, database).tables["sale"]["amount_minor"].max() == 500_000
 
 
-@pytest.mark.parametrize("database", ["duckdb", "postgresql", *SLOW], indirect=True)
-@pytest.mark.parametrize("name", ["healthcare", "finance"])
+@pytest.mark.parametrize(
+    ("name", "database"),
+    [
+        ("healthcare", "duckdb"),
+        ("finance", "postgresql"),
+        pytest.param("healthcare", "postgresql", marks=pytest.mark.slow),
+        pytest.param("finance", "duckdb", marks=pytest.mark.slow),
+        *(pytest.param(n, k, marks=pytest.mark.slow) for n in ("healthcare", "finance") for k in ("mysql", "sqlite")),
+    ],
+    indirect=["database"],
+)
 def test_every_scenario_of_a_domain_at_once(name: str, database: str):
     domain = find_domain(name)
     asked = tuple(ScenarioRequest(s, {"count": 1}) for s in domain.scenarios)
@@ -332,6 +341,7 @@ def _constraints(url: str) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
+@pytest.mark.parametrize("database", ["duckdb", "postgresql", *SLOW], indirect=True)
 def test_killed_at_random_moments_and_resumed(database: str):
     """Whenever the blow comes, a reader sees the whole or nothing."""
     whole, began = start(TOY, 1, database), time.monotonic()

@@ -98,7 +98,7 @@ def test_a_balance_without_scenarios_is_refused():
         (250, 3, 0.02, "2025-03-01"),
         (700, 4, 0.005, "2025-03-01"),
         (2500, 5, 0.002, "2025-02-01"),
-        (5000, 6, 0.001, "2025-02-01"),
+        pytest.param(5000, 6, 0.001, "2025-02-01", marks=pytest.mark.slow),
         pytest.param(5000, 7, 0.01, "2025-03-01", marks=pytest.mark.slow),
     ],
 )

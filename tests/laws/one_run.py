@@ -3,7 +3,7 @@
 import os
 import sys
 
-from laws.over import DOMAINS, companies, small
+from laws.over import COMPANY, DOMAINS, companies, small
 
 from populace.core.plan import make_plan
 from populace.core.run import run
@@ -18,7 +18,7 @@ def live(pipe: str, name: str, workers: int, *targets: str) -> None:
     os.dup2(os.open(pipe, os.O_WRONLY), 1)
     domain = small(DOMAINS[name])
     plan = make_plan(
-        Spec(name, scenarios=tuple(ScenarioRequest(s, {"count": 1}) for s in companies(domain)[0])), domain
+        Spec(name, scenarios=tuple(ScenarioRequest(s, {"count": 1}) for s in companies(domain)[0][:COMPANY])), domain
     )
     sinks = [open_target(t, domain, "parquet", plan.breaks) for t in targets]
     os.write(1, b"ready\n")

@@ -106,12 +106,13 @@ def test_broken_off_and_gone_on_with_it_is_the_same_model(name: str, tmp_path: P
     ticks = itertools.count(1)
     monkeypatch.setattr(training, "time", SimpleNamespace(process_time=lambda: 1e-9 * next(ticks)))
     for module, what in ((private_fit, "STEPS"), (private_graph, "LAST_STEPS"), (private_records, "UPDATES"), (learn_events, "ROUNDS")):  # fmt: skip
-        monkeypatch.setattr(module, what, 7)
+        monkeypatch.setattr(module, what, 4)
     for module, what, value in (
         (private_graph, "ROUNDS", 3),
         (learn_timegan, "STEPS", 2),
         (learn_doppelganger, "STEPS", 2),
-        (series, "_CALIBRATED", 32),
+        (series, "_CALIBRATED", 16),
+        (series, "_CHUNK", 16),
     ):
         monkeypatch.setattr(module, what, value)
     monkeypatch.setattr(private_fit.buy, "__defaults__", (7,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from laws.over import companies, plain, roomy
+from laws.over import COMPANY, companies, plain
 
 from populace.core.dataset import make_cast
 from populace.core.domain import Domain
@@ -15,7 +15,7 @@ from populace.core.priors import Prior
 
 def test_a_row_is_made_again_with_everything_that_made_it(domain: Domain):
     """Of each table a row that a scenario touched, or else one of the middle; and every prior that a step read is told with its source."""
-    data = roomy(domain.name, *companies(domain)[0][:3])
+    data = plain(domain.name, *companies(domain)[0][:COMPANY])
     plan, cast = data.plan, make_cast(data.plan)
     label = data.frames["label"]
     priors: dict[str, Prior] = {}

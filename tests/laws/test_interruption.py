@@ -71,7 +71,7 @@ def test_workers_do_not_matter(domain: Domain, tmp_path: Path):
     assert files(tmp_path / "1") == files(tmp_path / "3") != {}
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(24, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_resumed(domain: Domain, kills: int, tmp_path: Path):
     views = list(domain.views)[:1]
 
@@ -100,7 +100,7 @@ def test_killed_at_random_moments_and_resumed(domain: Domain, kills: int, tmp_pa
         longest /= 2
         for path in tmp_path.glob("killed*"):
             shutil.rmtree(path)
-    assert killed >= kills // 4
+    assert killed >= max(1, kills // 4)
     assert start(domain, 1, *targets("killed")).end() == 0
     assert result("killed") == expected
     assert not list(tmp_path.glob(".*")), "nothing is left beside the targets"

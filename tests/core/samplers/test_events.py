@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,17 +46,19 @@ def events(n: int = N, seed: int = 1) -> pl.DataFrame:
     )
 
 
-TABLE = events()
+@cache
+def journeys() -> pl.DataFrame:
+    return events()
 
 
 @pytest.fixture(scope="module", params=["markov", "semi-markov", "hidden-markov"])
 def model(request: pytest.FixtureRequest) -> Model:
-    return fit(TABLE, request.param, 1, roles=ROLES)
+    return fit(journeys(), request.param, 1, roles=ROLES)
 
 
 @pytest.mark.parametrize("learn", [fit_markov, fit_semi_markov])
 def test_the_matrices_are_recovered(learn):
-    chain = learn(TABLE, Stream.root(1), ROLES)
+    chain = learn(journeys(), Stream.root(1), ROLES)
     assert chain.kinds == KINDS
     # four standard errors of a share of the least frequent kind
     assert np.abs(chain.transition - TRANSITION).max() < 0.03
@@ -63,13 +66,13 @@ def test_the_matrices_are_recovered(learn):
 
 
 def test_what_is_drawn_follows_them_too():
-    made = fit(TABLE, "semi-markov", 1, roles=ROLES).sample_frame(N, 2)
+    made = fit(journeys(), "semi-markov", 1, roles=ROLES).sample_frame(N, 2)
     assert made["patient_id"].n_unique() == N
     again = fit_semi_markov(made, Stream.root(1), ROLES)
     assert np.abs(again.transition - TRANSITION).max() < 0.03
-    assert ks_2samp(gaps(made, "test", "treat"), gaps(TABLE, "test", "treat")).statistic < 0.04
-    assert ks_2samp(gaps(made, "treat", "treat"), gaps(TABLE, "treat", "treat")).statistic < 0.08
-    lengths = [t.group_by("patient_id").len()["len"].mean() for t in (TABLE, made)]
+    assert ks_2samp(gaps(made, "test", "treat"), gaps(journeys(), "test", "treat")).statistic < 0.04
+    assert ks_2samp(gaps(made, "treat", "treat"), gaps(journeys(), "treat", "treat")).statistic < 0.08
+    lengths = [t.group_by("patient_id").len()["len"].mean() for t in (journeys(), made)]
     assert lengths[1] == pytest.approx(lengths[0], rel=0.04)
 
 
@@ -81,10 +84,10 @@ def gaps(table: pl.DataFrame, before: str, after: str) -> np.ndarray:
 
 
 def test_times_of_a_markov_chain_are_exponential():
-    made = fit(TABLE, "markov", 1, roles=ROLES).sample_frame(N, 2)
+    made = fit(journeys(), "markov", 1, roles=ROLES).sample_frame(N, 2)
     waited = gaps(made, "test", "treat")
     assert waited.std() == pytest.approx(waited.mean(), rel=0.06)
-    real = np.concatenate([gaps(TABLE, "test", k) for k in KINDS]).mean()
+    real = np.concatenate([gaps(journeys(), "test", k) for k in KINDS]).mean()
     assert np.concatenate([gaps(made, "test", k) for k in KINDS]).mean() == pytest.approx(real, rel=0.06)
 
 
@@ -112,14 +115,14 @@ def test_hidden_states_are_recovered():
 
 def test_laws_of_a_model_of_events(model: Model, tmp_path: Path):
     made = model.sample_frame(300, 5)
-    assert made.schema == TABLE.schema
+    assert made.schema == journeys().schema
     assert made.equals(model.sample_frame(300, 5))
     few = model.sample_frame(40, 5)
     assert made.head(few.height).equals(few)
     assert made.equals(made.sort("patient_id", "at", maintain_order=True)) or made["patient_id"].n_unique() == 300
     for _, own in made.group_by("patient_id"):
         assert own["at"].is_sorted()
-    assert not set(made["patient_id"]) & set(TABLE["patient_id"])
+    assert not set(made["patient_id"]) & set(journeys()["patient_id"])
     save_model(model, tmp_path / "m.model")
     assert load_model(tmp_path / "m.model").sample_frame(300, 5).equals(made)
     assert model.sample_frame(0).height == 0
@@ -127,14 +130,14 @@ def test_laws_of_a_model_of_events(model: Model, tmp_path: Path):
 
 
 REFUSED = {
-    "no roles": (lambda: fit(TABLE, "markov"), "say which column is the entity"),
-    "no such column": (lambda: fit(TABLE, "markov", roles=Roles("patientid", "at")), "unknown column 'patientid'. Did you mean 'patient_id'"),
-    "which event": (lambda: fit(TABLE.with_columns(x=1), "markov", roles=Roles("patient_id", "at")), "Say --event; there are kind, x"),
-    "no time": (lambda: fit(TABLE, "markov", roles=Roles("patient_id", "kind", "at")), "expected times or numbers"),
-    "missing": (lambda: fit(TABLE.with_columns(at=pl.lit(None, pl.Datetime)), "markov", roles=ROLES), "is missing in"),
-    "kinds": (lambda: fit(TABLE.with_columns(kind=pl.int_range(pl.len())), "markov", roles=ROLES), "kinds of events, more than 500"),
-    "condition": (lambda: fit(TABLE, "markov", roles=ROLES).sample_frame(1, where={"kind": "test"}), "where kind"),
-    "another model": (lambda: fit(TABLE, "forest", roles=ROLES), "take a model of events"),
+    "no roles": (lambda: fit(journeys(), "markov"), "say which column is the entity"),
+    "no such column": (lambda: fit(journeys(), "markov", roles=Roles("patientid", "at")), "unknown column 'patientid'. Did you mean 'patient_id'"),
+    "which event": (lambda: fit(journeys().with_columns(x=1), "markov", roles=Roles("patient_id", "at")), "Say --event; there are kind, x"),
+    "no time": (lambda: fit(journeys(), "markov", roles=Roles("patient_id", "kind", "at")), "expected times or numbers"),
+    "missing": (lambda: fit(journeys().with_columns(at=pl.lit(None, pl.Datetime)), "markov", roles=ROLES), "is missing in"),
+    "kinds": (lambda: fit(journeys().with_columns(kind=pl.int_range(pl.len())), "markov", roles=ROLES), "kinds of events, more than 500"),
+    "condition": (lambda: fit(journeys(), "markov", roles=ROLES).sample_frame(1, where={"kind": "test"}), "where kind"),
+    "another model": (lambda: fit(journeys(), "forest", roles=ROLES), "take a model of events"),
 }  # fmt: skip
 
 
@@ -147,7 +150,7 @@ def test_what_cannot_be_is_refused(case: str):
 
 
 def test_a_chain_without_an_end_is_refused(tmp_path: Path):
-    plain, arrays = fit_markov(TABLE, Stream.root(1), ROLES).state()
+    plain, arrays = fit_markov(journeys(), Stream.root(1), ROLES).state()
     endless = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
     whole = {"card": {"model": "markov"}, "state": plain}
     (tmp_path / "bad.model").write_bytes(save({**arrays, "transition": endless}, {FORMAT: json.dumps(whole)}))
@@ -156,7 +159,7 @@ def test_a_chain_without_an_end_is_refused(tmp_path: Path):
 
 
 def test_the_command(tmp_path: Path):
-    TABLE.head(500).with_columns(ward=pl.lit("A")).write_csv(tmp_path / "t.csv")
+    journeys().head(500).with_columns(ward=pl.lit("A")).write_csv(tmp_path / "t.csv")
     asked = [
         str(tmp_path / "t.csv"),
         "--entity",

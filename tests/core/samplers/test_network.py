@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +42,20 @@ TABLE = pl.DataFrame(
         "noise": RNG.normal(size=N),
     }
 ).with_columns(pl.col("gap").fill_nan(None))
-NETWORK: Network = fit_network(TABLE, Stream.root(1))
 
 
-def drawn(given: pl.DataFrame | None, n: int, seed: int = 1, network: Network = NETWORK) -> pl.DataFrame:
+@cache
+def whole() -> Network:
+    return fit_network(TABLE, Stream.root(1))
+
+
+def drawn(given: pl.DataFrame | None, n: int, seed: int = 1, network: Network | None = None) -> pl.DataFrame:
     address = pl.DataFrame({ROW: np.arange(n, dtype=np.uint64)})
-    return network.sample(address if given is None else address.hstack(given), Stream.root(seed))
+    return (network or whole()).sample(address if given is None else address.hstack(given), Stream.root(seed))
 
 
 def test_the_edges_are_found():
-    found = {frozenset(e) for e in NETWORK.edges}
+    found = {frozenset(e) for e in whole().edges}
     true = [
         ("season", "rain"),
         ("season", "sprinkler"),
@@ -75,18 +80,20 @@ def test_the_tables_are_recovered_in_what_is_drawn():
     assert rain == pytest.approx([0.1, 0.5, 0.8], abs=0.03)
 
 
-SMALL: Network = fit_network(TABLE.drop("gap", "noise"), Stream.root(1))
+@cache
+def small() -> Network:
+    return fit_network(TABLE.drop("gap", "noise"), Stream.root(1))
 
 
 def joint() -> dict[tuple[int, ...], float]:
     """p of each combination of classes, by multiplying the network's tables out."""
     found = {}
-    for state in itertools.product(*(range(len(c.share)) for c in SMALL.classes)):
+    for state in itertools.product(*(range(len(c.share)) for c in small().classes)):
         p = 1.0
-        for n, family in enumerate(SMALL.families):
+        for n, family in enumerate(small().families):
             at = 0
             for parent in family.parents:
-                at = at * SMALL._size(parent) + int(SMALL._seen(parent, np.array(state[parent.column])))
+                at = at * small()._size(parent) + int(small()._seen(parent, np.array(state[parent.column])))
             p *= family.table[at, state[n]]
         found[state] = p
     return found
@@ -96,9 +103,9 @@ def joint() -> dict[tuple[int, ...], float]:
 def test_conditions_are_met_exactly(evidence: dict):
     n = 40_000
     given = pl.DataFrame({k: [v] for k, v in evidence.items()}).select(pl.all().repeat_by(n).explode())
-    made = drawn(given, n, network=SMALL)
-    columns = SMALL.columns
-    codes = {c: SMALL.classes[k].of_codes(SMALL.marginals[k].locate(made[c])[0]) for k, c in enumerate(columns)}
+    made = drawn(given, n, network=small())
+    columns = small().columns
+    codes = {c: small().classes[k].of_codes(small().marginals[k].locate(made[c])[0]) for k, c in enumerate(columns)}
     assert all((made[c] == v).all() for c, v in evidence.items())
     free = [c for c in columns if c not in evidence]
     exact: dict[tuple[int, ...], float] = {}
@@ -118,9 +125,9 @@ def test_conditions_are_met_exactly(evidence: dict):
 
 def test_rows_do_not_depend_on_one_another():
     given = TABLE.select("slip", "gap", "wet").head(500)
-    whole = drawn(given, 500)
-    assert whole.head(60).equals(drawn(given.head(60), 60))
-    assert whole.select(given.columns).equals(given)
+    made = drawn(given, 500)
+    assert made.head(60).equals(drawn(given.head(60), 60))
+    assert made.select(given.columns).equals(given)
 
 
 def test_a_value_never_seen_tells_nothing():
@@ -139,14 +146,14 @@ def test_the_graph_is_printed(tmp_path: Path):
     made = CliRunner().invoke(command, [str(tmp_path / "m.model")])
     assert made.exit_code == 0, made.output
     assert "bayesian-network of 12,000 rows" in made.output
-    for line in NETWORK.graph().splitlines():
+    for line in whole().graph().splitlines():
         assert line in made.output
-    assert load_model(tmp_path / "m.model").sampler.graph() == NETWORK.graph()  # type: ignore[attr-defined]
+    assert load_model(tmp_path / "m.model").sampler.graph() == whole().graph()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("case", ["cycle", "self", "outside", "short", "negative", "twice"])
 def test_hostile_networks_are_refused(case: str, tmp_path: Path):
-    plain, arrays = NETWORK.state()
+    plain, arrays = whole().state()
     child = next(n for n, p in enumerate(plain["parents"]) if p)
     parent = plain["parents"][child][0][0]
     table = arrays[f"table.{child}"]
@@ -159,9 +166,9 @@ def test_hostile_networks_are_refused(case: str, tmp_path: Path):
     elif case == "twice":
         plain["parents"][child] = [[parent, False]] * 2
     arrays |= {f"table.{child}": table[:-1] if case == "short" else -table if case == "negative" else table}
-    whole = {"card": {"model": "bayesian-network"}, "state": plain}
+    held = {"card": {"model": "bayesian-network"}, "state": plain}
     (tmp_path / "bad.model").write_bytes(
-        save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {FORMAT: json.dumps(whole)})
+        save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {FORMAT: json.dumps(held)})
     )
     with pytest.raises(UserError, match=r"bad\.model"):
         load_model(tmp_path / "bad.model")

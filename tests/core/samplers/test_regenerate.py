@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from populace.app.commands.models import fit as command
 from populace.core.errors import UserError
-from populace.core.models import fit, load_model, save_model
+from populace.core.models import Model, fit, load_model, save_model
 from populace.core.samplers.statistical.detect import rules_of
 from populace.core.samplers.statistical.regenerate import Rule
 from populace.core.stream import Stream
@@ -47,52 +48,60 @@ TABLE = pl.DataFrame(
     }
 )  # fmt: skip
 RULED = ("customerId", "token", "first_name", "last_name", "email", "phone", "policy", "note", "branch_id")
-MODEL = fit(TABLE, "gaussian-copula", seed=1)
-MADE = MODEL.sample_frame(1_000, 3)
+
+
+@cache
+def learnt() -> Model:
+    return fit(TABLE, "gaussian-copula", seed=1)
+
+
+@cache
+def drawn() -> pl.DataFrame:
+    return learnt().sample_frame(1_000, 3)
 
 
 def test_what_belongs_to_someone_is_found_and_the_card_says_what_it_is():
-    assert tuple(MODEL.card["regenerated"]) == RULED
-    assert MODEL.card["regenerated"]["email"] == "e-mail addresses"
-    assert MODEL.card["regenerated"]["note"] == "free text"
-    assert MODEL.card["regenerated"]["phone"].endswith("(telephone numbers)")
-    assert MADE.columns == TABLE.columns
-    assert MADE.schema == TABLE.schema
+    assert tuple(learnt().card["regenerated"]) == RULED
+    assert learnt().card["regenerated"]["email"] == "e-mail addresses"
+    assert learnt().card["regenerated"]["note"] == "free text"
+    assert learnt().card["regenerated"]["phone"].endswith("(telephone numbers)")
+    assert drawn().columns == TABLE.columns
+    assert drawn().schema == TABLE.schema
 
 
 def test_no_value_of_it_is_in_the_file_or_in_what_is_drawn(tmp_path: Path):
-    save_model(MODEL, tmp_path / "m.model")
+    save_model(learnt(), tmp_path / "m.model")
     content = (tmp_path / "m.model").read_bytes()
     for column in RULED[:-1]:
         values = TABLE[column].drop_nulls().cast(pl.String)
         assert not [v for v in values if v.encode() in content], column
         if column != "customerId":
-            assert not set(values) & set(MADE[column].drop_nulls().cast(pl.String))
-    assert load_model(tmp_path / "m.model").sample_frame(1_000, 3).equals(MADE)
+            assert not set(values) & set(drawn()[column].drop_nulls().cast(pl.String))
+    assert load_model(tmp_path / "m.model").sample_frame(1_000, 3).equals(drawn())
 
 
 def test_keys_are_unique_and_shapes_are_kept():
     for column in ("customerId", "token", "policy"):
-        assert MADE[column].n_unique() == MADE.height
-    assert MADE["customerId"].is_between(1_000_000, 9_999_999).all()
-    assert MADE["policy"].str.contains(r"^INV-\d{5}-[A-Z]$").all()
-    assert MADE["phone"].str.contains(r"^\+44 20 7\d{3} \d{4}$").all()
-    assert all(uuid.UUID(v).version == 4 for v in MADE["token"])
-    assert MADE["branch_id"].n_unique() == TABLE["branch_id"].n_unique()
+        assert drawn()[column].n_unique() == drawn().height
+    assert drawn()["customerId"].is_between(1_000_000, 9_999_999).all()
+    assert drawn()["policy"].str.contains(r"^INV-\d{5}-[A-Z]$").all()
+    assert drawn()["phone"].str.contains(r"^\+44 20 7\d{3} \d{4}$").all()
+    assert all(uuid.UUID(v).version == 4 for v in drawn()["token"])
+    assert drawn()["branch_id"].n_unique() == TABLE["branch_id"].n_unique()
 
 
 def test_text_keeps_its_length_and_gaps():
-    words = [t["note"].drop_nulls().str.count_matches(r"\S+") for t in (TABLE, MADE)]
+    words = [t["note"].drop_nulls().str.count_matches(r"\S+") for t in (TABLE, drawn())]
     assert words[1].mean() == pytest.approx(words[0].mean(), rel=0.05)
     assert words[1].std() == pytest.approx(words[0].std(), rel=0.15)
-    assert MADE["note"].null_count() / 1_000 == pytest.approx(TABLE["note"].null_count() / N, abs=0.05)
-    assert MADE["note"].drop_nulls().str.ends_with(".").all()
+    assert drawn()["note"].null_count() / 1_000 == pytest.approx(TABLE["note"].null_count() / N, abs=0.05)
+    assert drawn()["note"].drop_nulls().str.ends_with(".").all()
 
 
 def test_an_address_fits_the_name_beside_it():
-    for row in MADE.head(50).iter_rows(named=True):
+    for row in drawn().head(50).iter_rows(named=True):
         assert row["email"].startswith(re.sub(r"\W", "", row["first_name"]).lower())
-    assert MADE["email"].str.contains(r"@([a-z]+\.)?example(\.com|\.org|\.net)?$").all()
+    assert drawn()["email"].str.contains(r"@([a-z]+\.)?example(\.com|\.org|\.net)?$").all()
 
 
 def test_what_is_like_it_but_is_not_is_learnt():
@@ -125,9 +134,9 @@ def test_keep_learns_it_and_drop_leaves_it_out():
 
 def test_what_cannot_be_asked_of_it_is_refused():
     with pytest.raises(UserError, match=r"fit with --keep policy to learn it"):
-        MODEL.sample_frame(5, where={"policy": "INV-00001-X"})
+        learnt().sample_frame(5, where={"policy": "INV-00001-X"})
     given_ids = pl.DataFrame({"customerId": [7, 8], "city": ["Oslo", "Rome"]})
-    assert MODEL.sample_frame(given=given_ids).select(given_ids.columns).equals(given_ids)
+    assert learnt().sample_frame(given=given_ids).select(given_ids.columns).equals(given_ids)
     with pytest.raises(UserError, match="nothing is left to learn"):
         fit(TABLE.select("token", "email"))
     tight = pl.DataFrame({"ref": [f"R{n:02d}" for n in range(60)], "x": RNG.integers(0, 3, 60)})
@@ -164,7 +173,7 @@ def test_hostile_rules_are_refused(change: dict, tmp_path: Path):
 
     from populace.core.model_file import FORMAT, parsed
 
-    save_model(MODEL, tmp_path / "m.model")
+    save_model(learnt(), tmp_path / "m.model")
     text, arrays = parsed((tmp_path / "m.model").read_bytes())
     whole = json.loads(text)
     whole["rules"][6] |= change
