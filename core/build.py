@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -14,7 +15,7 @@ from .edits import Log, Logged, apply
 from .labels import ground_truth, unmet
 from .narrow import besides, living
 from .plan import Plan
-from .scenario import Scene, Use
+from .scenario import Edit, Scene, Use
 from .schema import LABEL, Schema
 from .tables import ROW, Table, Tables, give_back, merge
 
@@ -33,7 +34,7 @@ def build(plan: Plan, index: int, cast: Cast, ahead: Ahead | None = None) -> Bui
     """Make block `index`, from where casting left off if `ahead` says so. Block 0 also brings the reference tables."""
     block = plan.block(index)
     # handed on, not held: what scripts replace is gone at once
-    facts, log = play(plan, block, _facts(plan, index, ahead), cast)
+    facts, log = play(plan, block, _facts(plan, index, ahead), cast, ahead)
     facts = taken(plan.domain.derive, block, living(plan.domain, facts))
     owned = {
         name: _owned(plan.whole.schema, name, t, block)
@@ -65,11 +66,11 @@ def build(plan: Plan, index: int, cast: Cast, ahead: Ahead | None = None) -> Bui
 
 
 def _facts(plan: Plan, index: int, ahead: Ahead | None) -> Tables:
-    done, facts = (ahead or {}).pop(index, ((), {}))
+    done, facts = ahead.facts.pop(index, ((), {})) if ahead else ((), {})
     return taken(besides(plan.domain.steps, done), plan.block(index), facts)
 
 
-def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, Log]:
+def play(plan: Plan, block: Block, tables: Tables, cast: Cast, ahead: Ahead | None = None) -> tuple[Tables, Log]:
     """Let every cast scenario edit the facts, in the order asked for, and log each edited row."""
     log, tables = Log(), dict(tables)
     for n, use in enumerate(plan.uses):
@@ -77,14 +78,57 @@ def play(plan: Plan, block: Block, tables: Tables, cast: Cast) -> tuple[Tables, 
         if all(m.is_empty() for m in members.values()):
             continue
         first = plan.first_instance(n)
-        scene = Scene(use, members, *_from(plan, use, tables, block), plan.stream.child(*use.path))
-        edits = plan.domain.scripts[use.scenario.script](scene)
-        del scene  # and with it the tables as they were
+        edits = _blindly(plan, n, block, cast, ahead) if ahead else None
+        if edits is None:
+            edits = _edits(plan, n, members, *_from(plan, use, tables, block))
         for edit in edits:
             tables[edit.table], edited = apply(plan.whole.schema, _given(tables, edit.table), edit, block)
             marks = edited[["instance", "role", "effect", ROW]]
             log.append(Logged(use.scenario.name, edit.table, edit.action == "remove", first, marks))
     return tables, log
+
+
+def _edits(plan: Plan, n: int, members: Tables, tables: Tables, block: Block) -> list[Edit]:
+    use = plan.uses[n]
+    return plan.domain.scripts[use.scenario.script](Scene(use, members, tables, block, plan.stream.child(*use.path)))
+
+
+BLINDLY = 16
+"""Blocks for which a script plays at once that looks at nobody but its cast: it costs as much to play for one."""
+
+
+def _blindly(plan: Plan, n: int, block: Block, cast: Cast, ahead: Ahead) -> list[Edit] | None:
+    """What a script does to some blocks together, this one among them: what concerns others is left to them. None where it looks at tables, for which
+    it must play in each block anew."""
+    for_whom, edits = ahead.edits.get(n, (range(0), []))
+    if block.first not in for_whom:
+        wide = plan.span * BLINDLY
+        begin = block.first // wide * wide
+        some = replace(block, first=begin, last=min(begin + wide, plan.units))
+        try:
+            edits = _edits(plan, n, cast.concerning(n, some), *_from(plan, plan.uses[n], _Unseen(), some))
+            for_whom = range(some.first, some.last)
+        except _Looked:
+            for_whom, edits = range(plan.units), None
+        ahead.edits[n] = for_whom, edits
+    return edits
+
+
+class _Looked(Exception):
+    """A script looked at tables."""
+
+
+class _Unseen(Mapping[str, Table]):
+    """Tables that nobody may look at."""
+
+    def __getitem__(self, name: str) -> Table:
+        raise _Looked
+
+    def __iter__(self) -> Iterator[str]:
+        raise _Looked
+
+    def __len__(self) -> int:
+        raise _Looked
 
 
 def _given(tables: dict[str, Table], name: str) -> Table:

@@ -14,15 +14,23 @@ from .domain import Block, Step, taken
 from .errors import UserError
 from .narrow import besides, leading_to, sooner
 from .plan import Plan
-from .scenario import Role, Use, with_values
+from .scenario import Edit, Role, Use, with_values
 from .tables import Table, Tables, only
 
 _DRAW = "_draw"
 _KEPT, _ROOM = 64, 1 << 24
 """Blocks whose facts are kept from casting on, and bytes of them all."""
 Candidates = dict[tuple[int, str], Table]
-Ahead = dict[int, tuple[tuple[Step, ...], Tables]]
-"""By block the steps that casting took, which need not be taken again, and the facts that they made."""
+
+
+@dataclass
+class Ahead:
+    """What a process has done ahead of the blocks that need it."""
+
+    facts: dict[int, tuple[tuple[Step, ...], Tables]] = field(default_factory=dict)
+    """By block the steps that casting took, which need not be taken again, and what they made."""
+    edits: dict[int, tuple[range, list[Edit] | None]] = field(default_factory=dict)
+    """By use the units whose blocks it was played for at once, and what it does to them; None where it looks at them first."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,8 @@ def candidates(plan: Plan, index: int, ahead: Ahead | None = None) -> Candidates
     leading = leading_to(plan.whole.steps, played)[0]
     first = sooner(plan.whole.steps, leading)
     facts = taken(first, block, {})
-    if ahead is not None and len(ahead) < _KEPT and _size([facts, *(made for _, made in ahead.values())]) <= _ROOM:
-        ahead[index] = first, facts
+    if ahead and len(ahead.facts) < _KEPT and _size([facts, *(made for _, made in ahead.facts.values())]) <= _ROOM:
+        ahead.facts[index] = first, facts
     tables = taken(besides(leading, first), block, facts)
     fits, found = _fits(plan, tables), Candidates()
     for n, use in enumerate(plan.uses):

@@ -131,7 +131,7 @@ def make_cast(plan: Plan, ahead: Ahead | None = None) -> Cast:
 
 def generate(plan: Plan) -> Dataset:
     """Build a whole dataset in this process's memory. Raises InvalidData if a row breaks a constraint undeclared."""
-    ahead: Ahead = {}
+    ahead = Ahead()
     cast = make_cast(plan, ahead)
     parts: dict[str, list[Table]] = {}
     for index in range(plan.blocks):

@@ -70,7 +70,7 @@ def _build_all(plan: Plan, sinks: Sequence[Sink], workers: int, quiet: bool) -> 
     resumed = len(receipts)
     todo = [i for i in range(plan.blocks) if i not in receipts]
     if todo:
-        with _mapping((plan, sinks, {}), max(1, min(workers, len(todo)))) as over:
+        with _mapping((plan, sinks, Ahead()), max(1, min(workers, len(todo)))) as over:
             cast = Cast()
             if plan.uses:
                 with Progress("casting", plan.blocks, quiet) as progress:

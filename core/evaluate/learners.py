@@ -13,6 +13,8 @@ from .pair import Pair
 
 LEVELS = 250
 """Categories that a tree tells apart; rarer ones are one category more."""
+ROUNDS, TREES = 100, 100
+"""Of boosting, where the caller says no other number; and of a forest."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ def _common(pair: Pair, column: str) -> dict[str, NDArray]:
     return {name: code[v] for name, v in coded.items()}
 
 
-def booster(classes: bool, categorical: NDArray, seed: int, rounds: int = 100) -> Any:
+def booster(classes: bool, categorical: NDArray, seed: int, rounds: int | None = None) -> Any:
     """Histogram gradient boosting (Ke et al. 2017, LightGBM, NIPS 30), which takes missing values and categories as they are."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import make_pipeline
 
     kind: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    boosted = kind(max_iter=rounds, categorical_features=categorical, early_stopping=False, random_state=seed)
+    boosted = kind(max_iter=rounds or ROUNDS, categorical_features=categorical, early_stopping=False, random_state=seed)
     return make_pipeline(_Told(), boosted)
 
 
@@ -92,7 +94,7 @@ def learners(classes: bool, categorical: NDArray, seed: int) -> dict[str, Any]:
             "gradient boosting": booster(True, categorical, seed),
             "logistic regression": make_pipeline(dense(), LogisticRegression(max_iter=300)),
             "random forest": make_pipeline(
-                dense(), RandomForestClassifier(100, min_samples_leaf=3, max_samples=0.5, random_state=seed)
+                dense(), RandomForestClassifier(TREES, min_samples_leaf=3, max_samples=0.5, random_state=seed)
             ),
             "decision tree": make_pipeline(
                 dense(), DecisionTreeClassifier(max_depth=8, min_samples_leaf=20, random_state=seed)
@@ -102,7 +104,7 @@ def learners(classes: bool, categorical: NDArray, seed: int) -> dict[str, Any]:
         "gradient boosting": booster(False, categorical, seed),
         "ridge regression": make_pipeline(dense(), Ridge()),
         "random forest": make_pipeline(
-            dense(), RandomForestRegressor(100, min_samples_leaf=3, max_samples=0.5, random_state=seed)
+            dense(), RandomForestRegressor(TREES, min_samples_leaf=3, max_samples=0.5, random_state=seed)
         ),
         "decision tree": make_pipeline(
             dense(), DecisionTreeRegressor(max_depth=8, min_samples_leaf=20, random_state=seed)

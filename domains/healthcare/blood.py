@@ -38,12 +38,16 @@ def _factor(pairs: tuple[tuple[str, tuple[float, float]], ...]) -> dict[str, NDA
     return made
 
 
-def normals(priors: Priors, stream: Stream, rows: NDArray, male: NDArray) -> dict[str, NDArray[np.float64]]:
-    """Standard normals of each analyte per row, correlated as the survey's."""
+def normals(priors: Priors, stream: Stream, rows: NDArray, male: NDArray, code: str) -> NDArray[np.float64]:
+    """Standard normals of an analyte per row, correlated with the others' as the survey's: it rests on those that stand before it."""
     factor = _factor(tuple((k, tuple(v)) for k, v in priors("blood.correlation").items()))
-    own = np.stack([stream.child(code).normal(rows) for code in PANEL])
-    z = np.where(male, factor["male"] @ own, factor["female"] @ own)
-    return dict(zip(PANEL, z, strict=True))
+    at = PANEL.index(code)
+    z = np.zeros(len(rows))
+    for n, before in enumerate(PANEL[: at + 1]):
+        hers, his = factor["female"][at, n], factor["male"][at, n]
+        if hers or his:
+            z += np.where(male, his, hers) * stream.child(before).normal(rows)
+    return z
 
 
 def value(body: Body, code: str) -> NDArray[np.float64]:
@@ -52,7 +56,7 @@ def value(body: Body, code: str) -> NDArray[np.float64]:
 
     priors = body.priors
     quantiles, variation = priors("blood.quantiles")[code], priors("blood.within")[code]
-    specimen = normals(priors, body.stream.child("specimen"), body.rows, body.male)[code]
+    specimen = normals(priors, body.stream.child("specimen"), body.rows, body.male, code)
     knots = ndtri(KNOTS)
     made = np.empty(len(body.rows))
     for sex, who in (("female", ~body.male), ("male", body.male)):

@@ -173,7 +173,7 @@ def traits(block: Block, stream: Stream, units: NDArray, male: NDArray) -> dict[
         overlap=2 * on_mass * on_sugar * load["glycaemia_on_mass"],
     )
     z["hdl"] = _mix(own["hdl"], (load["hdl_on_triglycerides"], z["triglycerides"]))
-    return z | blood.normals(block.priors, stream.child("blood"), units, male)
+    return z | {code: blood.normals(block.priors, stream.child("blood"), units, male, code) for code in blood.PANEL}
 
 
 def _mix(own: NDArray, *parts: tuple[float, NDArray], overlap: float = 0.0) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from populace.core.build import BLINDLY
 from populace.core.cast import met
 from populace.core.checks import violations
 from populace.core.dataset import generate, make_cast
@@ -105,6 +106,24 @@ def test_a_ring_closes_whatever_blocks_it_spans():
         hops = data.frames["sale"].filter(pl.col("sale_id").is_in(keys["row_key"].implode()))
         assert hops.height == 12
         assert set(hops["shopper_id"]) == set(hops["payee_id"])
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_script_that_looks_at_nobody_plays_for_many_blocks_at_once(looks: bool):
+    played = []
+
+    def ring(scene: Scene) -> list[Edit]:
+        played.append(scene.tables["sale"].height if looks else 0)
+        return TOY.scripts["pass_it_on"](scene)
+
+    domain = replace(TOY, block=1, scripts={**TOY.scripts, "pass_it_on": ring})
+    data, whole = (play(of, "ring:count=9,hops=5", size=120) for of in (domain, replace(TOY, block=120)))
+    hops, others = (made.frames["label"].sort("instance", "row_key") for made in (data, whole))
+    assert hops.height == 45
+    assert hops.equals(others)
+    assert data.frames["sale"].sort("sale_id").equals(whole.frames["sale"].sort("sale_id"))
+    blocks = {unit for members in make_cast(data.plan).members.values() for unit in members["unit"]}
+    assert len(played) == (len(blocks) if looks else len({unit // BLINDLY for unit in blocks}))
 
 
 def test_a_scenario_asked_for_twice_numbers_its_instances_on():

@@ -119,20 +119,21 @@ class Refused(Exception):
     """A database's refusal of a row; the text is its message."""
 
 
-Insert = Callable[[str, dict[str, Any]], None]
+Insert = Callable[..., None]
 
 
 @contextmanager
 def _database(dialect: str) -> Iterator[tuple[Callable[[str], Any], Insert]]:
     with _OPEN[dialect]() as (execute, parameter, errors, convert):
 
-        def insert(table: str, row: dict[str, Any]) -> None:
+        def insert(table: str, *rows: dict[str, Any]) -> None:
             to = DIALECTS[dialect]
-            names = ", ".join(_name(c, to) for c in row)
-            marks = ", ".join(parameter for _ in row)
+            names = ", ".join(_name(c, to) for c in rows[0])
+            marks = ", ".join([f"({', '.join(parameter for _ in rows[0])})"] * len(rows))
             try:
                 execute(
-                    f"INSERT INTO {_name(table, to)} ({names}) VALUES ({marks})", [convert(v) for v in row.values()]
+                    f"INSERT INTO {_name(table, to)} ({names}) VALUES {marks}",
+                    [convert(v) for row in rows for v in row.values()],
                 )
             except errors as error:
                 raise Refused(str(error)) from None
@@ -329,7 +330,13 @@ def test_databases_and_row_rules_agree_on_every_row(name: str, dialect: str) -> 
             valid = _valid_rows(name)[table]
             assert not any(broken for _, broken in _judged(spec, iter(valid)))
             changed = (r for start in valid[:1] for r in _rows(spec, start, several=150 if name == "zoo" else 20))
-            for row, broken in _judged(spec, (r for r in (*valid, *changed) if _holds(dialect, spec, r))):
+            judged = list(_judged(spec, (r for r in (*valid, *changed) if _holds(dialect, spec, r))))
+            good = [row for row, broken in judged if not broken]
+            # DuckDB takes long over a statement: what should go in goes in at once, and row by row where that is refused
+            if dialect == "duckdb" and good and _refusal(insert, table, *good) is None:
+                verdicts[True] += len(good)
+                judged = [(row, broken) for row, broken in judged if broken]
+            for row, broken in judged:
                 if dialect == "sqlite":
                     broken = {b for b in broken if not b.endswith(".pattern")}
                 verdicts[not broken] += 1
@@ -343,9 +350,9 @@ def test_databases_and_row_rules_agree_on_every_row(name: str, dialect: str) -> 
     assert verdicts[True]
 
 
-def _refusal(insert: Insert, table: str, row: dict[str, Any]) -> str | None:
+def _refusal(insert: Insert, table: str, *rows: dict[str, Any]) -> str | None:
     try:
-        insert(table, row)
+        insert(table, *rows)
     except Refused as refusal:
         return str(refusal)
     return None

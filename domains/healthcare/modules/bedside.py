@@ -8,9 +8,10 @@ import polars as pl
 
 from ....core.domain import Block
 from ....core.schema import Schema
-from ....core.tables import Tables
+from ....core.tables import Tables, only
 from ..encounters import SHOT
 from ..observations import measured, recorded
+from .join import measured_too
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,7 @@ class Bedside:
         own = {snomed: code for code, snomed in self.schema.code_lists["condition_snomed"].codes.items()}
         visits = visits.filter(theirs).with_columns(pl.col("reason").cast(pl.String).replace(own))
         made = measured(block, {**tables, "encounter": visits})
-        made = made.join(
-            there.select("encounter_row", "code").unique(),
-            on=["encounter_row", "code"],
-            how="anti",
-            maintain_order="left",
-        )
+        made = only(made, ~measured_too(made, there))
         made = recorded([made]).select(c for c in (*made.columns, "absent", "status", "orphan") if c in there.columns)
         made = made.with_columns(pl.col(c).cast(t) for c, t in there.schema.items() if c in made.columns)
         return {"observation": pl.concat([there, made], how="diagonal")}

@@ -28,7 +28,7 @@ RECORD = (
     "observation", "sampled_data", "attachment", "report", "imaging", "supply", "vaccine",
 )  # fmt: skip
 """What the modules' record is made of."""
-BLOCK, OWN_BLOCK = 2_000, 4_000
+BLOCK, OWN_BLOCK = 2_000, 8_000
 """Patients in a block, and with our own modules, which record less: so many meet in rare states that the machine's turns pay. A turn costs the same
 for one patient as for fifty."""
 COMPUTED = ("BMI", "Total Cholesterol", "EGFR")

@@ -30,9 +30,6 @@ def _pass(program: Program, s: int, state: State) -> Op:
 def _terminal(program: Program, s: int, state: State) -> Op:
     def op(run: Run, s: int, p: NDArray) -> None:
         depth = run.depth[p]
-        done = p[depth == 0]
-        if len(done):
-            run.push(run.idle, done)
         p, depth = p[depth > 0], depth[depth > 0] - 1
         if len(p):
             run.depth[p] = depth

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ....core.derive import rank
 from ....core.domain import Block
+from ....core.places import places
 from ....core.schema import Schema
 from ....core.stream import join_rows
-from ....core.tables import ROW, Table, Tables
+from ....core.tables import ROW, Table, Tables, filled, gapped, is_there, only, picked, plain, put
 from ..curves import MINUTE
 from ..encounters import SYMPTOM, place
 from ..physiology import BMI, CHOLESTEROL, CREATININE, EGFR, HEIGHT, LDL, WEIGHT
@@ -181,12 +182,17 @@ class _Joining:
 
     def _inside(self, frame: Table) -> Table:
         """Rows in the time of their encounters, as these were put; no encounter where the record has none of that address."""
-        joined = frame.join(self.placed, on="encounter_row", how="left", maintain_order="left", suffix="_visit")
-        end = "end_at_visit" if "end_at" in frame.columns else "end_at"
-        inside = pl.col("start_at").is_not_null()
-        moved = pl.when(inside).then((pl.col("at") + pl.col("delay")).clip(pl.col("start_at"), pl.col(end)))
-        columns = {"at": moved.otherwise(pl.col("at")), "encounter_row": pl.when(inside).then("encounter_row")}
-        return joined.with_columns(**columns).drop("start_at", "delay", end)
+        known = is_there(frame["encounter_row"])
+        place = np.full(frame.height, -1)
+        place[known] = places(self.placed["encounter_row"], plain(frame["encounter_row"].drop_nulls()))
+        inside = place >= 0
+        if not len(place) or not inside.any():
+            return put(frame, pl.Series("encounter_row", [None], dtype=pl.UInt64).new_from_index(0, frame.height))
+        start, end, delay = (self.placed[c].to_numpy()[place] for c in ("start_at", "end_at", "delay"))
+        at = frame["at"].to_numpy()
+        moved = np.where(inside, np.minimum(np.maximum(at + delay, start), end), at)
+        row = gapped(self.placed["encounter_row"].to_numpy()[place], inside)
+        return put(frame, pl.Series("at", moved), row.alias("encounter_row"))
 
     # --- tables
 
@@ -270,8 +276,7 @@ class _Joining:
             if "diagnostic_report" not in out
             else self._reported(raw, found, out)
         )
-        measured = own.select("encounter_row", "code").unique()
-        found = found.join(measured, on=["encounter_row", "code"], how="anti", maintain_order="left")
+        found = only(found, ~measured_too(found, own))
         shared = ["patient_id", "encounter_row", "code", "at", "value"]
         for code, sources in DERIVED.items():
             there = pl.concat([own.select(shared), found.select(shared)], how="vertical_relaxed")
@@ -326,6 +331,26 @@ class _Joining:
         )
         place = rank_in_order(frame[key].to_numpy())
         return frame.with_columns(pl.Series(ROW, self.stream.child(name).bits(join_rows(frame[key].to_numpy(), place))))
+
+
+def measured_too(found: Table, there: Table) -> NDArray[np.bool_]:
+    """Which rows have the encounter and the code of a row of another table."""
+    encounters = found["encounter_row"].drop_nulls().unique()
+    codes = pl.Enum(found["code"].unique().drop_nulls())
+
+    def pairs(table: Table) -> tuple[NDArray, NDArray]:
+        """Rows of these encounters and codes, and a number for what each has of both."""
+        at = np.flatnonzero(is_there(table["encounter_row"]))
+        place = places(encounters, plain(table["encounter_row"].drop_nulls()))
+        at, place = at[place >= 0], place[place >= 0]
+        code = filled(picked(table["code"], at).cast(codes, strict=False), len(codes.categories))
+        known = code < len(codes.categories)
+        return at[known], (place * (len(codes.categories) + 1) + code)[known]
+
+    made = np.zeros(found.height, bool)
+    mine, theirs = pairs(found), pairs(there)
+    made[mine[0]] = places(pl.Series(theirs[1]).unique(), mine[1]) >= 0
+    return made
 
 
 def rank_in_order(groups: NDArray) -> NDArray[np.int64]:

@@ -122,7 +122,8 @@ def operation(program: Program, s: int) -> tuple[Op, Callable[[Run, int, NDArray
 
 def _spread(kind: str, options: tuple[Option, ...], targets: list[str], file: str, table: Table | None) -> Spread:
     if table is not None:
-        return lambda run, p, at: table.chances(run, p, at)[:, [table.targets.index(t) for t in targets]]
+        each = table.each[:, [table.targets.index(t) for t in targets]]
+        return lambda run, p, at: each[table.rows(run, p, at)]
     if kind == "distributed":
         return _distributed(options, targets)
     tests = [None if o.when is None else holds(o.when, file) for o in options]

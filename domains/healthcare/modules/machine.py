@@ -119,9 +119,10 @@ class Run:
         self.log: dict[str, list[dict[str, Any]]] = {}
         self.trace: list[tuple[int, NDArray, NDArray]] | None = None
         # who waits where
-        self.waiting: list[list[NDArray]] = [[] for _ in range(len(program.states) + 1)]
+        self.waiting: list[list[NDArray]] = [[] for _ in program.states]
         self.ready: list[int] = []
-        self.idle = len(program.states)
+        # and who has come to rest where
+        self.resting: dict[int, list[NDArray]] = {}
 
     # --- the loop
 
@@ -137,25 +138,29 @@ class Run:
                 ready = self._free(everyone)
                 if len(ready):
                     moved = True
-                    self._wake(ready)
+                    for s, p in parted(self.cursor[self.slot(ready)], ready):
+                        self.resting[s] = [p]
                     self._advance()
         if self.trace is not None:
             self.trace = [(s, p[at <= self.stop[p]], at[at <= self.stop[p]]) for s, p, at in self.trace]
 
     def _advance(self) -> None:
-        """Move those who are in the running module until all rest in it, at a state that is due too late or not before another."""
+        """Move those who are in the running module until all rest in it, at a state that is due too late or not before another. The state at which
+        most of them rest is taken first: others who come round to the rest meet there, and go on together."""
         since = 0
-        while self.ready:
+        while self.ready or self.resting:
+            if not self.ready:
+                s = max(self.resting, key=lambda s: sum(map(len, self.resting[s])))
+                here = self.resting.pop(s)
+                p = self._free(here[0] if len(here) == 1 else np.concatenate(here))
+                if len(p):
+                    self._wake(s, p)
+                since = 0
+                continue
             s = heapq.heappop(self.ready)
             here = self.waiting[s]
             p = here[0] if len(here) == 1 else np.concatenate(here)
             self.waiting[s] = []
-            if s == self.idle:
-                p = self._free(p)
-                if len(p):
-                    self._wake(p)
-                since = 0
-                continue
             if self.trace is not None:
                 self.trace.append((s, p, self.clock[p]))
             passed = self.program.ops[s](self, s, p)
@@ -182,7 +187,7 @@ class Run:
         """Where the running module of each keeps what it knows."""
         return p + self.base
 
-    def _wake(self, p: NDArray) -> None:
+    def _wake(self, s: int, p: NDArray) -> None:
         slot = self.slot(p)
         step = self.due[slot].astype(np.int64)
         self.step[p] = step
@@ -194,7 +199,7 @@ class Run:
             self.frames[d, p] = time
         self.due[slot] = NEVER
         self.guarded[slot] = False
-        self.scatter(self.cursor[slot], p)
+        self.push(s, p)
 
     def lived(self, p: NDArray, at: NDArray, root: NDArray | int) -> NDArray[np.bool_]:
         """Whether what a module did came before the death that another brought about."""
@@ -209,16 +214,8 @@ class Run:
 
     def scatter(self, states: NDArray, p: NDArray) -> None:
         """Send each patient to a state of their own."""
-        if len(p) == 1 or every(states == states[0]):
-            self.push(int(states[0]), p)
-            return
-        order = np.argsort(states, kind="stable")
-        states, p = states[order], p[order]
-        edges = np.flatnonzero(states[1:] != states[:-1]) + 1
-        first = np.concatenate(([0], edges))
-        last = np.append(edges, len(p))
-        for a, b in zip(first.tolist(), last.tolist(), strict=True):
-            self.push(int(states[a]), p[a:b])
+        for s, q in parted(states, p):
+            self.push(s, q)
 
     def leave(self, s: int, p: NDArray) -> None:
         """The state is done: remember that, and take its way out."""
@@ -239,7 +236,7 @@ class Run:
         self.due[slot] = np.minimum(np.maximum(step, self.step[p] + 1), NEVER)
         self.cursor[slot] = s
         self.rest_depth[slot] = self.depth[p]
-        self.push(self.idle, p)
+        self.resting.setdefault(s, []).append(p)
 
     def reach(self, p: NDArray, when: NDArray) -> NDArray[np.bool_]:
         """Set the clocks to a later time if this step has come to it; which have. Modules that called this one go on at the time
@@ -421,6 +418,17 @@ class Run:
         """Append a batch to a log."""
         columns["root"] = self.root
         self.log.setdefault(table, []).append(columns)
+
+
+def parted(states: NDArray, p: NDArray) -> list[tuple[int, NDArray]]:
+    """The patients of each state."""
+    if len(p) == 1 or every(states == states[0]):
+        return [(int(states[0]), p)]
+    order = np.argsort(states, kind="stable")
+    states, p = states[order], p[order]
+    edges = np.flatnonzero(states[1:] != states[:-1]) + 1
+    first = [0, *edges.tolist()]
+    return [(int(states[a]), p[a:b]) for a, b in zip(first, [*first[1:], len(p)], strict=True)]
 
 
 def _steps(n: int) -> np.uint64:

@@ -78,10 +78,18 @@ def holds(logic: Logic, file: str) -> Holds:
 
 
 def _joined(logic: Logic, parts: list[Holds]) -> Holds:
+    vitals = [part.has.get("vital_sign") for part in logic.parts]
+
     def every(run: Run, p: NDArray, at: NDArray) -> NDArray:
         out = parts[0](run, p, at)
-        for part in parts[1:]:
-            out = out & part(run, p, at)
+        for part, vital in zip(parts[1:], vitals[1:], strict=True):
+            if vital and vital not in run.vitals:
+                # what a body says takes no number of the module's: it is asked of those alone for whom it matters
+                rest = np.flatnonzero(out)
+                if len(rest):
+                    out[rest] = part(run, p[rest], at[rest])
+            else:
+                out = out & part(run, p, at)
         return out
 
     def some(run: Run, p: NDArray, at: NDArray) -> NDArray:

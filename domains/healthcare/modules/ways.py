@@ -137,11 +137,25 @@ class Table:
         edges = [np.concatenate((cells[:, 0], np.nextafter(cells[:, 1], np.inf))) for _, cells in self.ranges]
         self.spans = [np.unique(e) for e in edges]
         self.turns = [np.unique(np.concatenate((cells[:, 0], cells[:, 1] + 1))) for _, cells in self.ranges]
+        # where there is but one key, and that a range, the row of each of its spans
+        self.of_span: NDArray[np.int64] | None = None
+        if len(self.ranges) == 1 and not self.texts and len(self.spans[0]):
+            (_, cells), first = self.ranges[0], self.spans[0][0]
+            value = np.append(first - 1, self.spans[0])[:, None]
+            match = (value >= cells[:, 0]) & (value <= cells[:, 1])
+            self.of_span = np.where(match.any(axis=1), match.argmax(axis=1), self.height)
+        # the probability of each target by row: as the table says, the last taking what is left
+        running = np.minimum(np.cumsum(self.shares, axis=1), 1.0)
+        running[:, -1] = 1.0
+        self.each = np.diff(running, axis=1, prepend=0.0)
 
     def rows(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
         """The first row that matches each patient; the one after the last holds the defaults. Looked for once for each case of the keys."""
         values = [completed_years(run, p, at) if key == "age" else at // MILLISECOND for key, _ in self.ranges]
-        case = [np.searchsorted(e, v, side="right").tolist() for e, v in zip(self.spans, values, strict=True)]
+        spans = [np.searchsorted(e, v, side="right") for e, v in zip(self.spans, values, strict=True)]
+        if self.of_span is not None:
+            return self.of_span[spans[0]]
+        case: list[list[Any]] = [span.tolist() for span in spans]
         for key, _ in self.texts:
             held = run.attribute(key)
             case += [held.kind[p].tolist(), held.value[p].tolist()]
@@ -167,12 +181,6 @@ class Table:
             kind, value = held.kind[p][:, None], held.value[p][:, None]
             match &= np.where(kind == TEXT, value == as_text, value == as_plain) & (kind != NIL)
         return np.where(match.any(axis=1), match.argmax(axis=1) if self.height else 0, self.height)
-
-    def chances(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.float64]:
-        """Probability of each target: as the table says, the last taking what is left."""
-        edges = np.minimum(np.cumsum(self.shares[self.rows(run, p, at)], axis=1), 1.0)
-        edges[:, -1] = 1.0
-        return np.diff(edges, axis=1, prepend=0.0)
 
     def next_change(self, run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
         """The earliest later moment at which another row may match."""
@@ -210,9 +218,17 @@ def _plain(cell: str) -> Any:
 
 
 def completed_years(run: Run, p: NDArray, at: NDArray) -> NDArray[np.int64]:
-    """Completed years of age."""
+    """Completed years of age. Only near a birthday is the calendar asked: no birthday lies four days from where years of the mean length put it."""
     birth = run.birth[p]
-    guess = np.floor((at - birth) / (365.2425 * 86_400e6)).astype(np.int64)
+    years = (at - birth) / (365.2425 * 86_400e6)
+    age = np.floor(years).astype(np.int64)
+    near = np.abs(years - np.rint(years)) < 4 / 365
+    if some(near):
+        age[near] = _by_calendar(birth[near], at[near], age[near])
+    return age
+
+
+def _by_calendar(birth: NDArray, at: NDArray, guess: NDArray) -> NDArray[np.int64]:
     age = guess.copy()
     for off in (-1, 0, 1):
         years = guess + off

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from ....core.schema import Schema
-from ....core.tables import Table, Tables
+from ....core.tables import Table, Tables, only, texts
 from ..deaths import CAUSE
 from .csvs import MOMENT, Layout, file, first_block
+from .spelling import decimals, spelled, told_apart
 
 EHR = 32817
 """Type concept: EHR."""
@@ -129,12 +131,13 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
     ehr = pl.lit(EHR)
     patient, visit = tables["patient"], tables["encounter"]
     # what people tell, and causes of death, is no measurement to the CDM
-    kind = pl.col("code").cast(pl.String).replace_strict(
-        schema.code_lists["observation_category"].codes, default=None, return_dtype=pl.String
-    )  # fmt: skip
-    told = kind.is_in(["survey", "social-history"]).fill_null(False) | (pl.col("code") == CAUSE)
     seen = _numbers(tables)
-    said = [c for c in ("value", "value_text", "value_code") if c in tables["observation"].columns]
+    words, which = told_apart(seen["code"])
+    kinds = [schema.code_lists["observation_category"].codes.get(code) for code in words]
+    told = np.array(
+        [code == CAUSE or kind in ("survey", "social-history") for code, kind in zip(words, kinds, strict=True)]
+    )[which]
+    answered = _answers(only(seen, told), concepts)
     # people live in places of their own, after those of the organizations
     home = pl.col("patient_id") + reference["organization"].height
     # the CDM's state has two letters: what is longer is a county to it
@@ -212,23 +215,7 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
             condition_status_source_value=pl.col("status").cast(pl.String),
         ),
         "drug_exposure": _drugs(tables, concept, source, times),
-        "measurement": seen.filter(~told).select(
-            *times("measurement", "at"),
-            measurement_id="observation_id",
-            person_id="patient_id",
-            measurement_concept_id=concept("code"),
-            measurement_time=pl.col("at").dt.strftime("%H:%M:%S"),
-            measurement_type_concept_id=ehr,
-            value_as_number="value",
-            unit_concept_id=pl.lit(0),
-            visit_occurrence_id="encounter_id",
-            measurement_source_value=source,
-            measurement_source_concept_id=pl.lit(0),
-            unit_source_value=source.replace_strict(
-                schema.code_lists["observation_unit"].codes, default=None, return_dtype=pl.String
-            ),
-            value_source_value=pl.coalesce(pl.col(c).cast(pl.String) for c in said),
-        ),
+        "measurement": _measured(only(seen, ~told), concepts, schema.code_lists["observation_unit"].codes),
         "death": _deaths(patient, tables["observation"]).select(
             *times("death", "death_at"),
             person_id="patient_id",
@@ -260,13 +247,6 @@ def tables(schema: Schema, tables: Tables, reference: Tables) -> Mapping[str, Ta
         "location": patient.select(location_id=home, **place, location_source_value=pl.lit("patient")),
     }
     made |= _of_modules(schema, tables, times, source)
-    answered = seen.filter(told).select(
-        *times("observation", "at"), observation_id=pl.col("observation_id") * 2, person_id="patient_id",
-        visit_occurrence_id="encounter_id", observation_concept_id=concept("code"),
-        observation_type_concept_id=ehr, value_as_number="value", unit_concept_id=pl.lit(0),
-        observation_source_value=source, observation_source_concept_id=pl.lit(0),
-        value_source_value=pl.coalesce(pl.col(c).cast(pl.String) for c in said),
-    )  # fmt: skip
     made["observation"] = pl.concat(
         [answered, *([made["observation"]] if "observation" in made else [])], how="diagonal_relaxed"
     )
@@ -349,6 +329,60 @@ def _numbers(tables: Tables) -> Table:
             held = pl.col("observation_id").is_in(tables[name]["observation_id"].implode())
             rows = rows.with_columns(value_text=pl.when(~held).then("value_text"))
     return rows
+
+
+def _measured(rows: Table, concepts: Mapping[str, int], units: Mapping[str, str]) -> Table:
+    """The table that is most of the CDM. All that is measured at one time stands together, and what is said of a code is said once."""
+    words, which = told_apart(rows["code"])
+    unit = pl.Series([units.get(code, "") for code in words], dtype=pl.String)
+    without = np.array([code not in units for code in words], bool)[which]
+    date, moment, time = spelled(rows["at"])
+    return pl.DataFrame(
+        {
+            "measurement_date": date,
+            "measurement_datetime": moment,
+            "measurement_id": rows["observation_id"],
+            "person_id": rows["patient_id"],
+            "measurement_concept_id": np.array([concepts.get(code, 0) for code in words], np.int64)[which],
+            "measurement_time": time,
+            "value_as_number": rows["value"],
+            "visit_occurrence_id": rows["encounter_id"],
+            "measurement_source_value": texts(words, which),
+            "unit_source_value": texts(unit, which).set(pl.Series(without), None),
+            "value_source_value": _source_value(rows),
+        }
+    ).with_columns(
+        measurement_type_concept_id=pl.lit(EHR), unit_concept_id=pl.lit(0), measurement_source_concept_id=pl.lit(0)
+    )
+
+
+def _answers(rows: Table, concepts: Mapping[str, int]) -> Table:
+    words, which = told_apart(rows["code"])
+    date, moment, _ = spelled(rows["at"])
+    return pl.DataFrame(
+        {
+            "observation_date": date,
+            "observation_datetime": moment,
+            "observation_id": rows["observation_id"] * 2,
+            "person_id": rows["patient_id"],
+            "visit_occurrence_id": rows["encounter_id"],
+            "observation_concept_id": np.array([concepts.get(code, 0) for code in words], np.int64)[which],
+            "value_as_number": rows["value"],
+            "observation_source_value": texts(words, which),
+            "value_source_value": _source_value(rows),
+        }
+    ).with_columns(
+        observation_type_concept_id=pl.lit(EHR), unit_concept_id=pl.lit(0), observation_source_concept_id=pl.lit(0)
+    )
+
+
+def _source_value(rows: Table) -> pl.Series:
+    """A number, a text or a code as a text, whichever there is."""
+    number = decimals(rows["value"])
+    others = [c for c in ("value_text", "value_code") if c in rows.columns and rows[c].null_count() < rows.height]
+    if not others or not number.null_count():
+        return number
+    return rows.select(pl.coalesce(number, *(pl.col(c).cast(pl.String) for c in others))).to_series()
 
 
 def _deaths(patient: Table, observation: Table) -> Table:

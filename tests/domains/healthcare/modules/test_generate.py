@@ -279,8 +279,8 @@ def test_an_independent_validator_finds_no_fault(made: Dataset):
 
 
 def test_the_same_whatever_workers_and_blocks(folder: Path, tmp_path: Path):
-    plan = make_plan(Spec("healthcare", 90, 3, inputs={"modules": str(folder)}))
-    small = replace(plan, domain=replace(plan.domain, block=40))
+    plan = make_plan(Spec("healthcare", 30, 3, inputs={"modules": str(folder)}))
+    small = replace(plan, domain=replace(plan.domain, block=13))
     digests = []
     for n, (which, workers) in enumerate(((plan, 1), (small, 1), (small, 2))):
         done = run(which, [open_target(str(tmp_path / str(n)), which.domain)], workers=workers, quiet=True)

@@ -1,0 +1,17 @@
+"""Learners of fewer trees: what a figure says of rows that are known hangs on the rows, and the trees are most of the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from populace.core.evaluate import learners
+
+
+@pytest.fixture(scope="module", autouse=True)
+def less_work() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learners, "ROUNDS", 40)
+        patch.setattr(learners, "TREES", 30)
+        yield
