@@ -191,7 +191,7 @@ def _entries() -> Mapping[str, dict[str, Any]]:
     return tomllib.loads((resources.files("populace.core.samplers") / "locales.toml").read_text("utf-8"))
 
 
-PROVIDERS = ("address", "company", "person")
+PROVIDERS = ("address", "company", "lorem", "person")
 """Those of Faker's providers that lists are taken from."""
 
 

@@ -86,7 +86,7 @@ DOMAIN = Domain(
         Step("report", ("fraud_report",), mistaken(_SCHEMA), ("transaction",)),
     ),
     derive=(
-        Step("reissued", ("transaction.card_id",), reissued, ("transaction", "card")),
+        Step("reissued", ("transaction.card_id", "card.issued_on"), reissued, ("transaction", "card")),
         Step(
             "lifecycle",
             tuple(f"transaction.{c}" for c in ("terminal_id", "three_ds", "reversal", "reversed_minor", "reversed_at")),
