@@ -177,7 +177,7 @@ class Domain:
     """Rows that a unit makes on average, of these priors, window and library, where that varies much: a block then holds as many units as
     make some `rows`."""
     rows: int = 2_000_000
-    """Few enough for the memory of one worker, many enough that what is done once a block does not count."""
+    """Rows of a block, where `weight` is known: few enough for the memory of one worker, many enough that what is done once a block does not count."""
     pace: Callable[[Block], NDArray[np.float64]] | None = None
     """Numbers of each unit of a block, (units, numbers), known at little cost, that the rows it makes go with: by them and by some units' rows one reckons how
     many all make."""

@@ -13,7 +13,7 @@ ARRAY = 1 << 25
 """Bytes of an array that still comes from what is kept: glibc's own limit."""
 TOLD_JEMALLOC = ("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:10000,muzzy_decay_ms:0")
 """What polars' allocator reads when polars is loaded. All threads share one heap, so that what one of them frees serves the others: of several each keeps its
-own, which was a fifth of a run's memory. Free pages go back after ten seconds: blocks follow each other faster, and need them again. They go back at
+own, which was up to a sixth of a run's memory. Free pages go back after ten seconds: blocks follow each other faster, and need them again. They go back at
 once then: pages that the kernel may take when it likes count as the process's until it does. From jemalloc's manual (opt.narenas, opt.dirty_decay_ms,
 opt.muzzy_decay_ms)."""
 

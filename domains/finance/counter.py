@@ -26,9 +26,8 @@ from .flows import (
     Some,
     Words,
 )  # fmt: skip
-from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, LOAN, WALLET
+from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, LOAN, WALLET, valid_days
 from .loans import course
-from .parties import YEAR
 from .payments import MONTH, device_used
 from .reference import cells
 
@@ -38,11 +37,17 @@ WEEK = [1.0] * 5 + [0.0] * 2
 
 
 def _events(
-    flows: Flows, kind: int, name: str, per_month: F64, hours: list[float], weekdays: list[float]
+    flows: Flows,
+    kind: int,
+    name: str,
+    per_month: F64,
+    hours: list[float] = OPEN,
+    weekdays: list[float] = WEEK,
+    holidays: bool = False,
 ) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
-    """Events of each customer at a mean rate: who, the row's address, when; at branches, which are closed on public holidays, if `weekdays` are theirs."""
+    """Events of each customer at a mean rate: who, the row's address, when. As a rule at branches, which do not open on public holidays; with `holidays` then too."""
     block, units = flows.block, flows.units
-    open_ = seasons([1.0] * 12, [1.0] * 3, 0.0) if weekdays is WEEK else None
+    open_ = None if holidays else seasons([1.0] * 12, [1.0] * 3, 0.0)
     months = block.window.days / MONTH * workload(block.window, tuple(hours), tuple(weekdays), open_)[flows.zone]
     n = poisson(flows.stream.child(name, "count").uniform(units), per_month * months)
     who, k = siblings(n)
@@ -59,16 +64,14 @@ def over_the_counter(flows: Flows) -> list[Part]:
     """Businesses pay their cash in; some customers draw larger sums at a branch, in notes of ten."""
     p = flows.block.priors
     rate = np.where(flows.business, p("cash.deposits_per_month"), 0.0)
-    who, rows, at = _events(flows, PAID_IN, "deposit", rate, OPEN, WEEK)
+    who, rows, at = _events(flows, PAID_IN, "deposit", rate)
     takings = np.log(np.maximum(flows.income[who], 1) / 100 * p("cash.share"))
     amount = _log_normal(flows, "deposit", rows, takings + p("cash.deposit_log_mean"), p("cash.deposit_log_sigma"))
     paid_in = flows.part(
         who, rows, at, at + 60_000_000, np.maximum(np.round(amount / 500) * 500, 500),
         channel="cash", type="CNTR/CDPT", direction="CRDT",
     )  # fmt: skip
-    who, rows, at = _events(
-        flows, DRAWN, "drawn", np.full(len(flows.units), p("cash.withdrawals_per_month")), OPEN, WEEK
-    )
+    who, rows, at = _events(flows, DRAWN, "drawn", np.full(len(flows.units), p("cash.withdrawals_per_month")))
     amount = _log_normal(flows, "drawn", rows, p("purchase.log_mean")["cash"], p("purchase.log_sigma")["cash"])
     drawn = flows.part(
         who, rows, at, at + 60_000_000, np.maximum(np.round(amount / 1000) * 1000, 1000),
@@ -86,7 +89,7 @@ def cheques(flows: Flows) -> list[Part]:
         (CHEQUE, "written", "ICHQ/CCHQ", "DBIT"),
         (CASHED, "paid-in", "RCHQ/CCHQ", "CRDT"),
     ):
-        who, rows, at = _events(flows, kind, name, rate, OPEN, WEEK)
+        who, rows, at = _events(flows, kind, name, rate)
         amount = _log_normal(flows, name, rows, p("cheque.log_mean"), p("cheque.log_sigma"))
         even = flows.stream.child(name, "even").uniform(rows) < p("transfer.round_share")
         amount = np.where(even, np.maximum(np.round(amount / 500), 1) * 500, np.floor(amount))
@@ -194,7 +197,7 @@ def wallet(flows: Flows) -> list[Part]:
     p, block, units = flows.block.priors, flows.block, flows.units
     stream = flows.stream.child("wallet")
     rate = np.where(flows.has[WALLET], p("wallet.per_month"), 0.0)
-    who, rows, at = _events(flows, WALLET_USE, "wallet", rate, p("purchase.hour"), p("purchase.weekday"))
+    who, rows, at = _events(flows, WALLET_USE, "wallet", rate, p("purchase.hour"), p("purchase.weekday"), holidays=True)
     shares = p("wallet.type")
     names = list(shares)
     kind = choose(stream.child("type").uniform(rows), shares.values())
@@ -227,8 +230,7 @@ def wallet(flows: Flows) -> list[Part]:
     issued = np.zeros(len(units), np.int64)
     held = cards.filter(pl.col("account_id") % ACCOUNTS == WALLET)
     issued[held["account_id"].to_numpy() // ACCOUNTS - block.first] = plain(held["issued_on"])
-    valid = int(p("card.validity_years") * YEAR)
-    card = (own + WALLET) * CARDS + (at // DAY - issued[who]) // valid
+    card = (own + WALLET) * CARDS + (at // DAY - issued[who]) // valid_days(block)
     device = device_used(block, flows.tables, who, at, stream.child("device").integers(rows, 1 << 16).astype(np.uint16))
     return [
         flows.part(

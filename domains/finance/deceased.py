@@ -7,8 +7,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...core.domain import Check
-from ...core.tables import filled, plain
+from ...core.tables import filled
 from .calendar import DAY
+from .draws import among
 from .life import NEVER
 from .validators import Lazy, violations
 
@@ -18,21 +19,16 @@ ARRANGED = ("salary", "direct-debit", "fee", "interest", "loan")
 
 def arranged(payment: pl.DataFrame) -> NDArray[np.bool_]:
     """Which payments come by themselves: pay, direct debits, standing orders, transfers from others, what the bank charges."""
-    channel, kind = payment["channel"], payment["type"]
-    by_itself = np.isin(plain(channel), [_place(channel, c) for c in ARRANGED])
-    received = (plain(channel) == _place(channel, "transfer")) & (plain(payment["direction"]) == 1)
-    return by_itself | received | (plain(kind) == _place(kind, "ICDT/STDO"))
-
-
-def _place(codes: pl.Series, code: str) -> int:
-    return codes.dtype.categories.to_list().index(code)  # type: ignore[attr-defined]
+    channel = payment["channel"]
+    received = among(channel, ("transfer",)) & among(payment["direction"], ("CRDT",))
+    return among(channel, ARRANGED) | received | among(payment["type"], ("ICDT/STDO",))
 
 
 def returned(payment: pl.DataFrame, told: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.int64]:
     """The places of direct debits that come for the first time after the bank was `told` (an instant for each payment) and before the accounts were closed
     (a day): they are returned unpaid, and their creditors know."""
-    channel, at = payment["channel"], payment["authorised_at"].to_numpy()
-    late = (plain(channel) == _place(channel, "direct-debit")) & (at >= told)
+    at = payment["authorised_at"].to_numpy()
+    late = among(payment["channel"], ("direct-debit",)) & (at >= told)
     # who goes to another bank takes the mandates along
     late = np.flatnonzero(late & (told < left * DAY) & ((at < left * DAY) | (left == NEVER)))
     late = late[np.argsort(at[late], kind="stable")]

@@ -90,6 +90,12 @@ def keep(values: pl.Series | NDArray, where: NDArray[np.bool_]) -> pl.Series:
     return pl.select(pl.when(pl.Series(where)).then(pl.Series(values))).to_series()
 
 
+def among(codes: pl.Series, wanted: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each code is one of these; false where there is none."""
+    those = np.array([name in wanted for name in codes.dtype.categories] + [False])  # type: ignore[attr-defined]
+    return those[codes.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()]
+
+
 Leg = tuple[NDArray[np.bool_], NDArray, NDArray, NDArray, int]
 """Which payments move which accounts, by how much, when, and why: four arrays of all payments, and one reason."""
 

@@ -63,6 +63,7 @@ def funds(schema: Schema):
 
 
 JUDGED = ("account_id", "merchant_id", "channel", "type", "direction", "authorised_at")
+"""What is looked at of the payments of those who come or go."""
 
 
 def _while_they_are_there(block: Block, payment: pl.DataFrame) -> pl.DataFrame:

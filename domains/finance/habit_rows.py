@@ -15,7 +15,7 @@ from ...core.tables import ROW, Tables, concat, plain
 from .calendar import DAY, curve, instants
 from .draws import choose, poisson, siblings
 from .flows import Part, Some, Words, joined, words
-from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, FELLOW, MET
+from .holdings import ACCOUNTS, CARDS, COUNTERPARTY, FELLOW, MET, valid_days
 from .life import last_used
 from .parties import CURRENCIES, YEAR
 from .payments import complete, device_used, half_lives
@@ -111,13 +111,12 @@ class Book:
         who, at, shop, no, back = made["who"], made["at"], made["shop"], made["no"], made["back"]
         merchant, answers = self.block.reference["merchant"], [*self.block.priors("purchase.declined_online"), "00"]
         account = self.block.units.astype(np.int64)[who] * ACCOUNTS
-        valid = int(self.block.priors("card.validity_years") * YEAR)
         return Part(
             len(who),
             {
                 ROW: made["rows"],
                 "account_id": account,
-                "card_id": account * CARDS + (at // DAY - self.issued[who]) // valid,
+                "card_id": account * CARDS + (at // DAY - self.issued[who]) // valid_days(self.block),
                 "device_row": Some(self._device(made), made["seen"]),
                 "merchant_id": shop,
                 "mcc": words(merchant["mcc"])[shop],

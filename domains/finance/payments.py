@@ -16,7 +16,7 @@ from ...core.stream import F64, U64, Stream, join_rows
 from ...core.tables import ROW, Tables, picked, plain
 from .calendar import DAY, HOUR, curve, instants, seasons
 from .draws import LANES, below, choose, enum, keep, lane, poisson, siblings, table_of
-from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, virtual_cards
+from .holdings import ACCOUNTS, CARDS, CREDIT, VIRTUAL, valid_days, virtual_cards
 from .life import MOVED, home_market, homes, whereabouts
 from .parties import YEAR, prosperity
 from .people import COUNTRIES, cities
@@ -114,8 +114,7 @@ def purchases(schema: Schema):
         current_id = units.astype(np.int64) * ACCOUNTS
         account = current_id[who] + on_credit * CREDIT
         issued = _issued(block, tables)
-        valid = int(p("card.validity_years") * YEAR)
-        card = account * CARDS + (at // DAY - issued[who, on_credit.view(np.int8)]) // valid
+        card = account * CARDS + (at // DAY - issued[who, on_credit.view(np.int8)]) // valid_days(block)
         virtual = virtual_cards(block, current_id)[who] & online & (lane(how, 1) >= below(1 - p("card.virtual_use")))
         card[virtual] += VIRTUAL
 

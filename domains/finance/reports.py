@@ -12,7 +12,7 @@ from ...core.schema import Schema
 from ...core.stream import join_rows
 from ...core.tables import ROW, Tables, is_there, only, picked, plain
 from .calendar import DAY
-from .draws import enum, keep
+from .draws import among, enum, keep
 from .holdings import ACCOUNTS
 from .life import stay
 
@@ -106,11 +106,11 @@ def _scores(block: Block, tables: Tables) -> tuple[NDArray[np.float64], NDArray[
     """Each payment's score, and which rule weighs most; 0 for what customers do not ask for themselves."""
     payment, weight = tables["transaction"], block.priors("alert.weight")
     channel = payment["channel"]
-    asked = _among(channel, ASKED)
+    asked = among(channel, ASKED)
     asked &= plain(payment["direction"]) == 0
     at = payment["authorised_at"].to_numpy()
-    abroad = _among(channel, ("card-present",))
-    abroad &= is_there(payment["country"]) & ~_among(payment["country"], HOME)
+    abroad = among(channel, ("card-present",))
+    abroad &= is_there(payment["country"]) & ~among(payment["country"], HOME)
     score, rule = np.zeros(len(at)), np.zeros(len(at), np.int64)
     most = np.full(len(at), -1.0)
     for n, part in enumerate(
@@ -125,12 +125,6 @@ def _scores(block: Block, tables: Tables) -> tuple[NDArray[np.float64], NDArray[
         rule[part > most] = n
         np.maximum(most, part, out=most)
     return score * asked, rule
-
-
-def _among(codes: pl.Series, wanted: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Whether each code is one of these; false where there is none."""
-    those = np.array([name in wanted for name in codes.dtype.categories] + [False])  # type: ignore[attr-defined]
-    return those[codes.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()]
 
 
 def _unusual(payment: pl.DataFrame, asked: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ from populace.core.stream import Stream
 
 WINDOW = Window(1_735_689_600_000_000, 1_767_225_600_000_000)
 DATA = Path(os.environ.get("POPULACE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+BANK = ("generate", "finance", "--end", "2025-02-15")
+"""Six weeks of one: as much as the tables of a shop need."""
 SHOP = """
 CREATE TABLE Customer (CustomerId INTEGER PRIMARY KEY, FirstName VARCHAR(40) NOT NULL, Email VARCHAR(60) NOT NULL UNIQUE, RepId INTEGER REFERENCES Employee (EmployeeId));
 CREATE TABLE Employee (EmployeeId INTEGER PRIMARY KEY, LastName VARCHAR(20) NOT NULL, ReportsTo INTEGER REFERENCES Employee);
@@ -127,35 +129,20 @@ def test_a_shop_is_mapped_filled_and_emptied_again(tmp_path: Path) -> None:
     assert "written: shop.sql" in told("map", url, "finance", "--out", "shop.sql")
     draft = Path("shop.sql").read_text()
     assert '"account_id"."customer_id" AS "CustomerId"' in draft
-    told(
-        "generate", "finance", "--size", "30", "--end", "2025-02-15", "--to", url, "--map", "shop.sql", "--workers", "1"
-    )
+    told(*BANK, "--size", "30", "--to", url, "--map", "shop.sql", "--workers", "1")
     assert not orphans(url)
     customers, invoices = rows(url, "Customer"), rows(url, "Invoice")
     assert len(customers) == 30
     assert len(invoices) > 1000
     assert {i[1] for i in invoices} <= {c[0] for c in customers}
-    told("generate", "finance", "--size", "30", "--end", "2025-02-15", "--to", "plain", "--workers", "1", "--quiet")
+    told(*BANK, "--size", "30", "--to", "plain", "--workers", "1", "--quiet")
     ours = pl.read_parquet("plain/transaction/*.parquet").sort("transaction_id")
     # by ISO 4217: a yen has no smaller unit, a dinar a thousand
     units = ours["currency"].cast(pl.String).replace_strict({"JPY": 1, "KWD": 1_000}, default=100)
     assert [i[2] for i in invoices] == pytest.approx((ours["amount_minor"] / units).to_list())
     assert {i[3] for i in invoices} <= {"web", "shop", None}
     again = made(tmp_path, SHOP, "again.db")
-    told(
-        "generate",
-        "finance",
-        "--size",
-        "30",
-        "--end",
-        "2025-02-15",
-        "--to",
-        again,
-        "--map",
-        "shop.sql",
-        "--workers",
-        "2",
-    )
+    told(*BANK, "--size", "30", "--to", again, "--map", "shop.sql", "--workers", "2")
     for table in ("Customer", "Employee", "Invoice", "Tag"):
         assert rows(again, table) == rows(url, table), "the same seed gives the same rows"
     assert "was filled already" in told("generate", "finance", "--to", url, "--map", "shop.sql", code=2)
@@ -168,9 +155,7 @@ def test_rows_that_others_put_there_stay(tmp_path: Path) -> None:
     url = made(tmp_path, SHOP + "INSERT INTO Employee VALUES (7, 'Chief', NULL), (9, 'Clerk', 7);")
     told("map", url, "finance", "--out", "shop.sql")
     assert '"Employee" holds 2 rows and keeps them' in Path("shop.sql").read_text()
-    told(
-        "generate", "finance", "--size", "20", "--end", "2025-02-15", "--to", url, "--map", "shop.sql", "--workers", "1"
-    )
+    told(*BANK, "--size", "20", "--to", url, "--map", "shop.sql", "--workers", "1")
     assert {t[1] for t in rows(url, "Tag")} <= {7, 9}
     told("unseed", url)
     assert rows(url, "Employee") == [(7, "Chief", None), (9, "Clerk", 7)]
@@ -254,20 +239,7 @@ def test_northwind_is_filled_with_keys_of_its_own(tmp_path: Path, postgresql_ser
     ddl = re.findall(r"^(?:CREATE TABLE|ALTER TABLE ONLY).*?;\s*$", dump, re.MULTILINE | re.DOTALL)
     with space(postgresql_server, "northwind", "\n".join(ddl)) as url:
         told("map", url, "finance", "--out", "north.sql")
-        told(
-            "generate",
-            "finance",
-            "--size",
-            "10",
-            "--end",
-            "2025-02-15",
-            "--to",
-            url,
-            "--map",
-            "north.sql",
-            "--workers",
-            "1",
-        )
+        told(*BANK, "--size", "10", "--to", url, "--map", "north.sql", "--workers", "1")
         assert all(t.rows for t in reflect(url).tables.values())
         both = "SELECT count(*), count(DISTINCT customer_id) FROM orders JOIN customers USING (customer_id)"
         assert asked(url, both) == (reflect(url).tables["orders"].rows, 10)
@@ -318,20 +290,7 @@ else:
 
     django("make")
     told("map", "sqlite:///db.sqlite3", "finance", "--out", "django.sql")
-    told(
-        "generate",
-        "finance",
-        "--size",
-        "20",
-        "--end",
-        "2025-02-15",
-        "--to",
-        "sqlite:///db.sqlite3",
-        "--map",
-        "django.sql",
-        "--workers",
-        "1",
-    )
+    told(*BANK, "--size", "20", "--to", "sqlite:///db.sqlite3", "--map", "django.sql", "--workers", "1")
     assert not orphans("sqlite:///db.sqlite3")
     assert django("read").split()[-2:] == ["20", "20"]
 

@@ -14,7 +14,7 @@ from ....core.scenario import Edit, Scene
 from ....core.stream import F64
 from ....core.tables import ROW, only, picked, plain
 from ..calendar import DAY, HOUR, curve, instants
-from ..holdings import CARDS, addresses, fingerprint
+from ..holdings import CARDS, addresses, fingerprint, valid_days
 from ..identifiers import home_ibans
 
 SECOND = 1_000_000
@@ -126,8 +126,7 @@ def card_on(block: Block, scene: Scene, who: pl.DataFrame, at: NDArray[np.int64]
     oldest = np.flatnonzero(card["card_id"].to_numpy() % CARDS == 0)
     at_card = oldest[places(picked(card["account_id"], oldest), account)]
     issued = plain(card["issued_on"])[at_card]
-    valid = int(block.priors("card.validity_years") * 365.25)
-    return account * CARDS + (at // DAY - issued) // valid
+    return account * CARDS + (at // DAY - issued) // valid_days(block)
 
 
 def paid_on(scene: Scene, account: NDArray[np.int64]) -> NDArray[np.int64]:
